@@ -1,0 +1,16 @@
+"""What a worker is made of; ``app`` is the Faust application (``faust -A app worker``)."""
+
+from __future__ import annotations
+
+import sys
+
+from app.service import ButlerWriterApp
+from app.settings import SettingsError, load_settings
+
+__all__ = ["app"]
+
+try:
+    app = ButlerWriterApp(load_settings())
+except SettingsError as exc:
+    # One line instead of a traceback: this is read by an operator.
+    sys.exit(f"butler-writer: {exc}")

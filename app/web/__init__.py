@@ -1,0 +1,1 @@
+"""Pages in Faust's web view."""

@@ -1,0 +1,37 @@
+"""Chains: keeps the table of what was written to each chain."""
+
+from __future__ import annotations
+
+import orjson
+import structlog
+from faust.types import StreamT
+
+from app import app, topics
+from app.service import HeldEvent
+from app.tables import chains as table
+from models import ChainState, ChainUpdate
+
+logger = structlog.get_logger("butler_writer")
+
+
+@app.agent(topics.chain_updates)
+async def chains(stream: StreamT[bytes]) -> None:
+    """Track each chain's runs and what was written to them, in the table ``chains``."""
+    async for event in stream.noack().events():
+        assert isinstance(event, HeldEvent)  # noqa: S101 - the App's configuration says so
+        try:
+            apply(ChainUpdate.from_data(orjson.loads(event.value)))
+        except Exception as exc:  # noqa: BLE001 - no exception may leave an agent (rule 5)
+            logger.error(
+                "chain update passed over",
+                partition=event.message.partition,
+                offset=event.message.offset,
+                error=repr(exc),
+            )
+        event.release()
+
+
+def apply(update: ChainUpdate) -> None:
+    """Put an update into the table."""
+    state = table.get(update.chain) or ChainState(chain=update.chain, runs=[])
+    table[update.chain] = state.updated(update)

@@ -1,0 +1,68 @@
+"""Collect: pods' events, each into the ledger at once, then into the open window."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from faust.types import EventT, StreamT
+
+from app import app, metrics, topics
+from app.ledger import Receipt
+from app.received import Received
+from app.service import HeldEvent
+
+logger = structlog.get_logger("butler_writer")
+
+#: How often due windows are looked for, in seconds; small against any window.
+TICK = 0.05
+
+
+@app.agent(topics.events)
+async def collect(stream: StreamT[bytes]) -> None:
+    """Group the pods' events in tumbling windows; nothing is acked here."""
+    async for event in stream.noack().events():
+        if app.draining:
+            continue  # not entered, not acked: it is delivered again
+        for window in receive(event, time.monotonic()):
+            await app.closed_windows.put(window)
+        await wait_for_room()
+
+
+@app.timer(interval=TICK)
+async def close_due_windows() -> None:
+    """Close the window whose boundary has passed, by the wall clock: an idle topic's, too."""
+    for window in app.intake.close_due(time.monotonic()):
+        await app.closed_windows.put(window)
+
+
+def receive(event: EventT[bytes], now: float) -> list[object]:
+    """Enter an event, and put it into its window; return the windows that this closed."""
+    assert isinstance(event, HeldEvent)  # noqa: S101 - the App's configuration says so
+    message = event.message
+    partition = (message.topic, message.partition)
+    receipt, entry = app.intake.receive(
+        partition, message.offset, len(message.value or b""), event.release
+    )
+    metrics.RECEIPTS.labels(receipt.value).inc()
+    if receipt is Receipt.JUMPED:
+        logger.warning(
+            "offsets are missing; reading again from the committed ones",
+            partition=message.partition,
+            offset=message.offset,
+        )
+        app.add_future(app.reread())
+    if entry is None:
+        return []
+    received = Received.read(message.key, message.value, app.settings.kafka.max_message_bytes)
+    windows = app.intake.add(entry, received, now)
+    metrics.BYTES_HELD.set(app.intake.ledger.bytes_held)
+    return [*windows]
+
+
+async def wait_for_room() -> None:
+    """At the bound on bytes held, take no more until something was written."""
+    epoch = app.intake.epoch
+    while not app.intake.has_room and app.intake.epoch == epoch:
+        app.room.clear()
+        await app.room.wait()

@@ -1,0 +1,217 @@
+"""Flush, the sink: each window becomes one Butler write, is announced, and only then is acked.
+
+Every step is idempotent and is retried for as long as it takes, or until the window's partitions
+are revoked: then the window is abandoned, and its events are delivered again, here or elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from uuid import UUID
+
+import structlog
+from aiokafka.errors import MessageSizeTooLargeError
+from faust.types import StreamT, TopicT
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
+
+from app import app, metrics, topics
+from app.announcement import batch_id_of, chain_updates_of, write_dataset_list
+from app.butler.failures import RetryableError
+from app.butler.writer import AbandonedError, Rejection, WriteReport, Written
+from app.received import Received
+from app.windows import Arrival, Window
+from models import DeadLetter, InvalidEventError, PromptOutput
+
+T = TypeVar("T")
+
+logger = structlog.get_logger("butler_writer")
+
+#: First wait between two tries of a step, in seconds (doubled each time, with jitter).
+FIRST_WAIT = 0.2
+
+
+@app.agent(app.closed_windows)
+async def flush(windows: StreamT[Window[Received]]) -> None:
+    """Write each closed window into the Butler, announce it, and ack its events."""
+    async for window in windows:
+        try:
+            await Flush(window).run()
+        except AbandonedError:
+            logger.info("window abandoned, its events are delivered again", epoch=window.epoch)
+
+
+@dataclass
+class Flush:
+    """The flush of one window, step by step.
+
+    Attributes
+    ----------
+    written : `list`
+        The events that are in the Butler, each with what was written of it.
+    dead : `list`
+        The events that never can be, each with the reason.
+    """
+
+    window: Window[Received]
+    written: list[tuple[Arrival[Received], Written]] = field(default_factory=list)
+    dead: list[tuple[Arrival[Received], Rejection]] = field(default_factory=list)
+    report: WriteReport | None = None
+
+    async def run(self) -> None:
+        """Take the window through every step, and settle it."""
+        started = time.monotonic()
+        for step in (self.write, self.prepend_to_chains, self.set_aside, self.announce):
+            await until_done(self.window, step)
+        acked = app.intake.settle(self.window)
+        app.room.set()
+        self._report(acked, time.monotonic() - started)
+
+    async def write(self) -> None:
+        """Write the window's events, in the Butler's own thread, in one transaction."""
+        events: list[tuple[Arrival[Received], PromptOutput]] = []
+        dead: list[tuple[Arrival[Received], Rejection]] = []
+        for arrival in self.window.arrivals:
+            if isinstance(output := arrival.payload.output, InvalidEventError):
+                dead.append((arrival, Rejection("InvalidEventError", str(output))))
+            else:
+                events.append((arrival, output))
+        report = await in_butler_thread(
+            lambda: app.writer.write(
+                [output for _, output in events], wanted=lambda: app.intake.is_current(self.window)
+            )
+        )
+        outcomes = list(zip((arrival for arrival, _ in events), report.outcomes, strict=True))
+        self.report = report
+        self.written = [(a, outcome) for a, outcome in outcomes if isinstance(outcome, Written)]
+        self.dead = dead + [(a, outcome) for a, outcome in outcomes if isinstance(outcome, Rejection)]
+
+    async def prepend_to_chains(self) -> None:
+        """See to it that every run is in its chain, before it is announced as written."""
+        pairs = sorted({pair for _, written in self.written for pair in written.chains})
+        if pairs:
+            await in_butler_thread(lambda: app.chain_keeper.ensure(pairs))
+
+    async def set_aside(self) -> None:
+        """Send the events that can never be written to the dead letters."""
+        for arrival, rejection in self.dead:
+            await send_dead_letter(arrival, rejection)
+
+    async def announce(self) -> None:
+        """Announce every valid dataset of the window, whether it was inserted now or before."""
+        if not self.written:
+            return
+        written = [outcome for _, outcome in self.written]
+        directory = app.settings.write.dataset_list_directory
+        announcement = await write_dataset_list(directory, self.batch_id, written)
+        await send(topics.batches_ingested, value=announcement.encode())
+        for update in chain_updates_of(self.batch_id, written):
+            await send(topics.chain_updates, key=update.chain.encode(), value=update.dumps())
+
+    @property
+    def batch_id(self) -> UUID:
+        """The batch's identity: the same events give the same one."""
+        return batch_id_of(arrival.entry for arrival in self.window.arrivals)
+
+    def _report(self, acked: int, seconds: float) -> None:
+        report = self.report or WriteReport([])
+        facts = {
+            "batch_id": str(self.batch_id),
+            "events": len(self.window.arrivals),
+            "datasets": sum(len(written.dataset_ids) for _, written in self.written),
+            "inserted": report.inserted,
+            "already_there": report.already_there,
+            "dead_letters": len(self.dead),
+            "acked": acked,
+            "bytes": self.window.bytes,
+            "seconds": round(seconds, 3),
+        }
+        app.status.flushed(**facts)
+        logger.info("window flushed", **facts)
+        metrics.WINDOWS.inc()
+        metrics.EVENTS.labels("written").inc(len(self.written))
+        metrics.EVENTS.labels("dead").inc(len(self.dead))
+        metrics.DATASETS.labels("inserted").inc(report.inserted)
+        metrics.DATASETS.labels("already_there").inc(report.already_there)
+        metrics.MISMATCHED_RECORDS.inc(report.mismatched_records)
+        metrics.BYTES_HELD.set(app.intake.ledger.bytes_held)
+
+
+async def until_done(window: Window[Received], step: Callable[[], Awaitable[None]]) -> None:
+    """Try a step until it goes through.
+
+    Raises
+    ------
+    AbandonedError
+        If the window's partitions were revoked.
+    """
+    name = getattr(step, "__name__", str(step))
+
+    def is_retried(error: BaseException) -> bool:
+        return isinstance(error, Exception) and not isinstance(error, AbandonedError)
+
+    def note(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if error is None:
+            return
+        app.status.failed(name, error)
+        metrics.RETRIES.labels(name).inc()
+        logger.warning(
+            "step failed, will be tried again",
+            step=name,
+            attempt=state.attempt_number,
+            wait=round(state.upcoming_sleep, 2),
+            error=f"{type(error).__name__}: {error}",
+            alarm=getattr(error, "alarm", False),
+            exc_info=None if isinstance(error, RetryableError) else error,
+        )
+
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception(is_retried),
+        wait=wait_random_exponential(FIRST_WAIT, max=app.settings.write.retry_wait_max),
+        before_sleep=note,
+        reraise=True,
+    ):
+        with attempt:
+            if not app.intake.is_current(window):
+                raise AbandonedError
+            with metrics.FLUSH_SECONDS.labels(name).time():
+                await step()
+    app.status.retrying = None
+
+
+async def in_butler_thread(call: Callable[[], T]) -> T:
+    """Run a call in the one thread that uses the Butler (rule 9)."""
+    return await asyncio.get_running_loop().run_in_executor(app.database, call)
+
+
+async def send(topic: TopicT[bytes], **message: Any) -> None:
+    """Send a message, and wait until every in-sync replica has it (rule 11)."""
+    await (await topic.send(**message))
+
+
+async def send_dead_letter(arrival: Arrival[Received], rejection: Rejection) -> None:
+    """Send one event to the dead letters, and wait until the broker has it."""
+    entry, received = arrival.entry, arrival.payload
+    letter = DeadLetter.of(
+        entry.partition, entry.offset, rejection.error_class, rejection.reason
+    )
+    try:
+        await send(
+            topics.dead_letters, key=received.key, value=received.value, headers=letter.headers()
+        )
+    except MessageSizeTooLargeError:
+        pointer = letter.pointer(received.value or b"")
+        await send(topics.dead_letters, value=pointer, headers=letter.headers())
+    metrics.DEAD_LETTERS.labels(letter.error_class).inc()
+    logger.error(
+        "event set aside",
+        topic=letter.topic,
+        partition=letter.partition,
+        offset=letter.offset,
+        error_class=letter.error_class,
+        reason=letter.reason,
+    )

@@ -1,0 +1,108 @@
+"""What has been received and is not yet written: ledger, open window, windows in flight.
+
+The one object that collect and flush share.  Its invariants (checked by property tests): an event
+is acked only after its window was settled, in offset order, once, and never across an epoch.
+
+Pure: no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
+
+from app.ledger import Entry, Ledger, Partition, Receipt
+from app.windows import Arrival, Window, WindowBounds, Windows
+
+__all__ = ["Intake"]
+
+T = TypeVar("T")
+
+
+class Intake(Generic[T]):
+    """Ledger and windows, moved together.
+
+    Parameters
+    ----------
+    bounds : `WindowBounds`
+        When a window closes.
+    max_bytes_held : `int`
+        Bound on the bytes of all events that are not yet settled.
+    """
+
+    def __init__(self, bounds: WindowBounds, max_bytes_held: int) -> None:
+        self.ledger = Ledger()
+        self.windows: Windows[T] = Windows(bounds)
+        self.max_bytes_held = max_bytes_held
+        self.in_flight: set[Window[T]] = set()
+
+    @property
+    def epoch(self) -> int:
+        """The current epoch."""
+        return self.ledger.epoch
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything that was received is settled."""
+        return self.windows.open is None and not self.in_flight
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another event may be taken; one is always, however large."""
+        return self.ledger.bytes_held < self.max_bytes_held or self.is_empty
+
+    def revoke(self) -> None:
+        """Forget everything: it will be delivered again, here or elsewhere."""
+        self.ledger.revoke()
+        self.windows.close()
+        self.in_flight.clear()
+
+    def place(self, starts: Mapping[Partition, int]) -> None:
+        """Set the offsets that reading starts at (see `Ledger.place`)."""
+        self.ledger.place(starts)
+
+    def receive(
+        self, partition: Partition, offset: int, size: int, ack: Callable[[], object]
+    ) -> tuple[Receipt, Entry | None]:
+        """Enter an event into the ledger (see `Ledger.receive`).
+
+        On a jump everything is forgotten at once: what follows must not be taken before the
+        partitions are read again from their committed offsets.
+        """
+        receipt, entry = self.ledger.receive(partition, offset, size, ack)
+        if receipt is Receipt.JUMPED:
+            self.revoke()
+        return receipt, entry
+
+    def add(self, entry: Entry, payload: T, now: float) -> list[Window[T]]:
+        """Put an entered event into its window; return the windows to flush.
+
+        At the bound on bytes held the open window closes at once.
+        """
+        closed = self.windows.add(Arrival(entry, payload), now)
+        if not self.has_room:
+            closed += self.windows.close()
+        return self._launch(closed)
+
+    def close_due(self, now: float) -> list[Window[T]]:
+        """Return the windows to flush because their boundary has passed."""
+        return self._launch(self.windows.close_due(now))
+
+    def close(self) -> list[Window[T]]:
+        """Return the windows to flush when no more is to come."""
+        return self._launch(self.windows.close())
+
+    def is_current(self, window: Window[T]) -> bool:
+        """Whether a window's events are still ours to write and ack."""
+        return window.epoch == self.epoch
+
+    def settle(self, window: Window[T]) -> int:
+        """Ack a written window's events, as far as the order allows; return how many."""
+        if not self.is_current(window):
+            return 0
+        self.in_flight.discard(window)
+        return self.ledger.settle([arrival.entry for arrival in window.arrivals])
+
+    def _launch(self, closed: list[Window[T]]) -> list[Window[T]]:
+        self.in_flight.update(closed)
+        return closed

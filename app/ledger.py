@@ -1,0 +1,172 @@
+"""The offset ledger: events are acked strictly in offset order per partition.
+
+Faust 0.15 commits past a lone unacked event (measured: offset 10 unacked, 11-19 acked, 20
+committed), so nothing may be acked before everything below it is.  The ledger also checks that
+offsets follow one another: after a rebalance Faust can clear queues that hold fetched events
+(measured: 1 event in 25 restarts), and an event that was never seen must not be committed past.
+
+Pure: no I/O, no clock, no Faust.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+__all__ = ["Entry", "Ledger", "Partition", "Receipt"]
+
+Partition = tuple[str, int]
+"""Topic and partition number."""
+
+
+class Receipt(Enum):
+    """What the ledger says of an event that has just arrived."""
+
+    EXPECTED = "expected"
+    """The next offset: it has an entry now."""
+
+    REPEATED = "repeated"
+    """Seen before in this epoch: its entry is there already."""
+
+    UNPLACED = "unplaced"
+    """The partition's starting offset is not known (yet): it will be delivered again."""
+
+    JUMPED = "jumped"
+    """Offsets are missing below it: the partition is to be read again from its committed offset."""
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """An event whose offset is held back until its window is settled.
+
+    Attributes
+    ----------
+    partition : `tuple` [`str`, `int`]
+        Topic and partition.
+    offset : `int`
+        Its offset.
+    size : `int`
+        Size of its value in bytes.
+    epoch : `int`
+        The assignment that it was received under.
+    ack : `~collections.abc.Callable`
+        Tells Faust that the offset may be committed.
+    """
+
+    partition: Partition
+    offset: int
+    size: int
+    epoch: int
+    ack: Callable[[], object]
+    settled: bool = False
+
+
+@dataclass(slots=True)
+class _Log:
+    """One partition: the next offset expected, and what is not yet acked below it."""
+
+    expected: int
+    held: deque[Entry] = field(default_factory=deque)
+
+
+class Ledger:
+    """Entries of every assigned partition, in offset order.
+
+    An *epoch* is the time between two revocations.  Entries of an earlier epoch are void: their
+    events are delivered again, here or elsewhere, and acking them would commit past that.
+    """
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.bytes_held = 0
+        self.accepted_gaps = 0
+        self._logs: dict[Partition, _Log] = {}
+        self._refused: dict[Partition, int] = {}
+
+    def revoke(self) -> None:
+        """Start a new epoch: every entry is void, and no starting offset is known."""
+        self.epoch += 1
+        self.bytes_held = 0
+        self._logs.clear()
+
+    def place(self, starts: Mapping[Partition, int]) -> None:
+        """Set where the reading of each assigned partition starts, at the start of an epoch.
+
+        Parameters
+        ----------
+        starts : `~collections.abc.Mapping`
+            The committed offset of each partition, or its earliest one if none is committed.
+        """
+        for partition, offset in starts.items():
+            self._logs[partition] = _Log(offset)
+
+    def receive(
+        self, partition: Partition, offset: int, size: int, ack: Callable[[], object]
+    ) -> tuple[Receipt, Entry | None]:
+        """Enter an event, at once on its receipt.
+
+        A jump is refused once, so that the partition is read again; a jump that is still there
+        then is real (retention, transaction markers): it is accepted and counted.
+
+        Returns
+        -------
+        receipt : `Receipt`
+            What became of it.
+        entry : `Entry` or `None`
+            Its entry if, and only if, the receipt is ``EXPECTED``.
+        """
+        log = self._logs.get(partition)
+        if log is None:
+            return Receipt.UNPLACED, None
+        if offset < log.expected:
+            return Receipt.REPEATED, None
+        if offset > log.expected:
+            if self._refused.get(partition) != log.expected:
+                self._refused[partition] = log.expected
+                return Receipt.JUMPED, None
+            self.accepted_gaps += 1
+        self._refused.pop(partition, None)
+        entry = Entry(partition, offset, size, self.epoch, ack)
+        log.held.append(entry)
+        log.expected = offset + 1
+        self.bytes_held += size
+        return Receipt.EXPECTED, entry
+
+    def settle(self, entries: list[Entry]) -> int:
+        """Mark entries as done, and ack what may now be acked.
+
+        Entries of an earlier epoch are passed over.
+
+        Returns
+        -------
+        acked : `int`
+            How many events were acked; those behind an unsettled one wait for it.
+        """
+        partitions = set()
+        for entry in entries:
+            if entry.epoch == self.epoch and not entry.settled:
+                entry.settled = True
+                self.bytes_held -= entry.size
+                partitions.add(entry.partition)
+        return sum(self._ack_head(self._logs[partition]) for partition in partitions)
+
+    @staticmethod
+    def _ack_head(log: _Log) -> int:
+        acked = 0
+        while log.held and log.held[0].settled:
+            log.held.popleft().ack()
+            acked += 1
+        return acked
+
+    def state(self) -> dict[Partition, dict[str, int]]:
+        """Return, for each partition, the next offset expected and how many entries are held."""
+        return {
+            partition: {
+                "expected": log.expected,
+                "held": len(log.held),
+                "acked_to": log.held[0].offset if log.held else log.expected,
+            }
+            for partition, log in self._logs.items()
+        }

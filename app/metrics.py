@@ -1,0 +1,40 @@
+"""What the worker counts, for Prometheus (``/metrics``)."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+__all__ = [
+    "BYTES_HELD",
+    "DATASETS",
+    "DEAD_LETTERS",
+    "EVENTS",
+    "FLUSH_SECONDS",
+    "MISMATCHED_RECORDS",
+    "RECEIPTS",
+    "RETRIES",
+    "WINDOWS",
+]
+
+RECEIPTS = Counter(
+    "butler_writer_receipts", "Messages delivered by Kafka, by what the ledger said", ["receipt"]
+)
+EVENTS = Counter("butler_writer_events", "Events settled, by outcome", ["outcome"])
+WINDOWS = Counter("butler_writer_windows", "Windows flushed")
+DATASETS = Counter(
+    "butler_writer_datasets", "Datasets of flushed windows: inserted, or already there", ["state"]
+)
+DEAD_LETTERS = Counter(
+    "butler_writer_dead_letters", "Events set aside, by class of error", ["error_class"]
+)
+MISMATCHED_RECORDS = Counter(
+    "butler_writer_mismatched_records", "Dimension records that differ from the stored ones"
+)
+RETRIES = Counter("butler_writer_retries", "Steps of a flush that failed and were retried", ["step"])
+BYTES_HELD = Gauge("butler_writer_bytes_held", "Bytes of events received and not yet written")
+FLUSH_SECONDS = Histogram(
+    "butler_writer_flush_seconds",
+    "Time of each step of a flush",
+    ["step"],
+    buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100),
+)

@@ -1,0 +1,38 @@
+"""An event as it waits in a window: its original bytes, and what they say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models import InvalidEventError, PromptOutput
+
+__all__ = ["Received"]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message of the input topic.
+
+    Attributes
+    ----------
+    key, value : `bytes` or `None`
+        As they came; a dead letter carries them whole.
+    output : `PromptOutput` or `InvalidEventError`
+        The decoded event, or why it cannot be one.
+    """
+
+    key: bytes | None
+    value: bytes | None
+    output: PromptOutput | InvalidEventError
+
+    @classmethod
+    def read(cls, key: bytes | None, value: bytes | None, max_bytes: int) -> Received:
+        """Decode a message; never raises, since no exception may leave an agent (rule 5)."""
+        try:
+            if value is not None and len(value) > max_bytes:
+                raise InvalidEventError(f"{len(value)} bytes, over the bound of {max_bytes}")
+            return cls(key, value, PromptOutput.decode(value))
+        except InvalidEventError as exc:
+            return cls(key, value, exc)
+        except Exception as exc:  # noqa: BLE001 - whatever a message provokes is its own fault
+            return cls(key, value, InvalidEventError(f"{type(exc).__name__}: {exc}"))

@@ -1,0 +1,230 @@
+"""The Faust application: its configuration, and what it does around a rebalance and a stop.
+
+The rules named here are those of the design's durability section; each was measured on
+faust-streaming 0.15.3 or read in its source.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import faust
+import structlog
+from faust.types import TP
+
+from app.intake import Intake
+from app.log import logging_config
+from app.settings import MIB, Settings
+from app.status import Status
+from app.worker import Worker
+
+if TYPE_CHECKING:
+    from app.butler.chains import ChainKeeper
+    from app.butler.writer import ButlerWriter
+    from models import InvalidEventError, PromptOutput
+
+__all__ = ["ButlerWriterApp", "HeldEvent"]
+
+logger = structlog.get_logger("butler_writer")
+
+#: Longer than one fetch of Faust's consumer (its getmany waits 1.0 s): a fetch that was under way
+#: when the flow stopped has ended after this, and can no longer move the read position.
+FETCH_DRAIN_SECONDS = 1.2
+
+#: An idle or stalled worker that misses Kafka's poll interval leaves the group for good.
+ENDLESS_POLL_INTERVAL = 7 * 24 * 3600.0
+
+
+class HeldEvent(faust.Event):
+    """An event that is acked by whoever holds it, and by nothing else.
+
+    Faust's pure Python streams ack an event that they skip after a rebalance; its offset could
+    then be committed although nobody saw the event.
+    """
+
+    def ack(self) -> bool:
+        """Do nothing: Faust's own acks do not count."""
+        return False
+
+    def release(self) -> bool:
+        """Let the event's offset be committed."""
+        return self.message.ack(self.app.consumer)
+
+
+class ButlerWriterApp(faust.App):
+    """The Butler writer.
+
+    Attributes
+    ----------
+    settings : `Settings`
+        What it was configured with.
+    intake : `Intake`
+        Ledger and windows, shared by the agents collect and flush.
+    status : `Status`
+        What pages and readiness report.
+    database : `~concurrent.futures.ThreadPoolExecutor`
+        The one thread that uses the Butler: one Butler in two threads breaks.
+    """
+
+    writer: ButlerWriter
+    chain_keeper: ChainKeeper
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.intake: Intake[PromptOutput | InvalidEventError] = Intake(
+            settings.windows.bounds, settings.windows.max_bytes_held
+        )
+        self.status = Status()
+        self.draining = False
+        self.database = ThreadPoolExecutor(1, thread_name_prefix="butler")
+        super().__init__(settings.kafka.group, **_configuration(settings))
+        self.on_partitions_revoked.connect(self._forget)
+        self.on_rebalance_complete.connect(self._place)
+
+    @cached_property
+    def room(self) -> asyncio.Event:
+        """Set whenever held bytes were let go."""
+        return asyncio.Event()
+
+    def discover(self, *extra_modules: str, **kwargs: Any) -> None:
+        """Import the agents, ours and no other package's of that name."""
+        _refuse_foreign("agents")
+        _refuse_foreign("models")
+        super().discover(*extra_modules, **kwargs)
+
+    async def reread(self) -> None:
+        """Read the input again from its committed offsets, after a jump of offsets (rule 4)."""
+        epoch = self.intake.epoch
+        self.consumer.stop_flow()
+        await asyncio.sleep(FETCH_DRAIN_SECONDS)
+        if self.intake.epoch != epoch or self.rebalancing:
+            return  # a rebalance reads again by itself
+        starts = await self._starting_offsets()
+        await self.consumer.perform_seek()
+        self.intake.place(starts)
+        self.consumer.resume_flow()
+
+    async def on_stop(self) -> None:
+        """Flush what is open before Faust lets go of the partitions (rule 8)."""
+        try:
+            await asyncio.wait_for(self._drain(), self.settings.windows.shutdown_timeout)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the worker must still stop
+            logger.warning("stopped before all was written; it is delivered again", error=repr(exc))
+        await super().on_stop()
+        self.database.shutdown(wait=False, cancel_futures=True)
+
+    async def _drain(self) -> None:
+        self.draining = True
+        if self._consumer is None or not self.intake.ledger.state():
+            return
+        self.consumer.stop_flow()
+        for window in self.intake.close():
+            self.closed_windows.queue.put_nowait(window)
+        while not self.intake.is_empty:
+            self.room.clear()
+            await self.room.wait()
+        await self.consumer.commit()
+
+    @cached_property
+    def closed_windows(self) -> faust.Channel[Any]:
+        """Windows on their way to the sink: unbounded, since a bounded channel is cleared with
+        its putters cancelled (rule 7); the bound is on the bytes held.
+        """
+        return self.channel(maxsize=0)
+
+    async def _forget(self, _app: faust.App, revoked: set[TP], **_: Any) -> None:
+        """Rule 6: what was received under the old assignment is delivered again."""
+        self.status.revoked()
+        self.intake.revoke()
+        self.room.set()
+        logger.info("partitions revoked", partitions=len(revoked), epoch=self.intake.epoch)
+
+    async def _place(self, *_: Any, **__: Any) -> None:
+        """Rule 4: let the fetch under way end, and note where the reading starts."""
+        self.consumer.stop_flow()
+        await asyncio.sleep(FETCH_DRAIN_SECONDS)
+        starts = await self._starting_offsets()
+        self.intake.place(starts)
+        self.status.assigned()
+        logger.info("partitions assigned", starts={str(p): o for (_, p), o in starts.items()})
+
+    async def _starting_offsets(self) -> dict[tuple[str, int], int]:
+        partitions = [
+            tp for tp in self.consumer.assignment() if tp.topic == self.settings.kafka.topic
+        ]
+        if not partitions:
+            return {}
+        committed = await self.consumer.seek_to_committed()
+        fresh = [tp for tp in partitions if (committed.get(tp) or -1) < 0]
+        earliest = await self.consumer.earliest_offsets(*fresh) if fresh else {}
+        return {
+            (tp.topic, tp.partition): earliest[tp] if tp in earliest else committed[tp]
+            for tp in partitions
+        }
+
+
+def _configuration(settings: Settings) -> dict[str, Any]:
+    kafka = settings.kafka
+    security: dict[str, Any] = {}
+    context = ssl.create_default_context(cafile=kafka.ca_file) if kafka.tls else None
+    if kafka.username is not None and kafka.password is not None:
+        security["broker_credentials"] = faust.SASLCredentials(
+            username=kafka.username,
+            password=kafka.password.get_secret_value(),
+            mechanism="SCRAM-SHA-512",
+            ssl_context=context,
+        )
+    elif context is not None:
+        security["broker_credentials"] = faust.SSLCredentials(context=context)
+    return security | {
+        "version": 1,  # a higher one would change every internal topic's name
+        "broker": [f"kafka://{broker}" for broker in kafka.brokers] or "kafka://",
+        "autodiscover": ["agents", "app.tables", "app.web"],
+        "origin": "app",
+        "store": "memory://",
+        "datadir": settings.service.data_directory,
+        "Event": HeldEvent,
+        "Worker": Worker,
+        "logging_config": logging_config(settings),
+        "consumer_auto_offset_reset": "earliest",
+        "topic_disable_leader": True,
+        "topic_allow_declare": False,  # app.topics creates and checks the topics
+        "table_standby_replicas": 0,
+        "stream_publish_on_commit": False,
+        # Unacked events are open windows: a rebalance must not wait for them (rule 6).
+        "stream_wait_empty": False,
+        # Faust's own queues are part of the memory bound (rule 7).
+        "stream_buffer_maxsize": 64,
+        "broker_max_poll_records": 64,
+        "consumer_max_fetch_size": kafka.max_message_bytes + MIB,
+        "producer_max_request_size": kafka.max_message_bytes + MIB,
+        "producer_acks": -1,
+        "producer_request_timeout": 20.0,  # the default, 1200 s, also blocks rebalances
+        "broker_commit_interval": kafka.commit_interval,
+        "broker_session_timeout": kafka.session_timeout,
+        "broker_heartbeat_interval": kafka.session_timeout / 10,
+        "broker_request_timeout": max(40.0, kafka.session_timeout + 10),
+        "broker_rebalance_timeout": kafka.rebalance_timeout,
+        "broker_max_poll_interval": ENDLESS_POLL_INTERVAL,
+        # Longer than any flush may take while a dependency is away.
+        "stream_processing_timeout": ENDLESS_POLL_INTERVAL,
+        "broker_commit_livelock_soft_timeout": ENDLESS_POLL_INTERVAL,
+    }
+
+
+def _refuse_foreign(package: str) -> None:
+    spec = importlib.util.find_spec(package)
+    found = Path(spec.origin).parent.parent if spec is not None and spec.origin else None
+    ours = Path(__file__).parent.parent
+    if found != ours:
+        raise click.ClickException(
+            f"the package {package!r} is not this service's but comes from {found}; "
+            "install the service into an environment of its own"
+        )

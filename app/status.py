@@ -1,0 +1,79 @@
+"""What the worker says of itself: on its pages, and to the probes that watch it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["Problem", "Status"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A step that did not go through."""
+
+    step: str
+    error: str
+    at: float
+    """Seconds since the Unix epoch."""
+
+
+@dataclass(slots=True)
+class Status:
+    """The worker's condition.
+
+    Attributes
+    ----------
+    started_at : `float`
+        Seconds since the Unix epoch.
+    unassigned_since : `float` or `None`
+        When the last rebalance began, in seconds of the monotonic clock; `None` once it is over.
+    retrying : `Problem` or `None`
+        What the sink is waiting for right now.
+    last_error : `Problem` or `None`
+        The last step that failed, also if it went through later.
+    last_flush : `dict`
+        The last window that was written, announced and acked.
+    """
+
+    started_at: float = field(default_factory=time.time)
+    unassigned_since: float | None = field(default_factory=time.monotonic)
+    retrying: Problem | None = None
+    last_error: Problem | None = None
+    last_flush: dict[str, Any] = field(default_factory=dict)
+
+    def revoked(self) -> None:
+        """Note that a rebalance has begun."""
+        self.unassigned_since = time.monotonic()
+
+    def assigned(self) -> None:
+        """Note that the rebalance is over (a spare worker may have no partition)."""
+        self.unassigned_since = None
+
+    def failed(self, step: str, error: BaseException) -> None:
+        """Note a step that will be tried again."""
+        self.retrying = self.last_error = Problem(step, f"{type(error).__name__}: {error}", time.time())
+
+    def flushed(self, **facts: Any) -> None:
+        """Note a window that is done."""
+        self.retrying = None
+        self.last_flush = {"at": time.time(), **facts}
+
+    @property
+    def not_ready(self) -> str | None:
+        """Why the worker is not ready, or `None` if it is."""
+        if self.unassigned_since is not None:
+            return "waiting for partitions to be assigned"
+        if self.retrying is not None:
+            return f"{self.retrying.step} is failing: {self.retrying.error}"
+        return None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the status as plain values."""
+        return {
+            "started_at": self.started_at,
+            "not_ready": self.not_ready,
+            "last_flush": self.last_flush or None,
+            "last_error": asdict(self.last_error) if self.last_error else None,
+        }

@@ -1,0 +1,17 @@
+"""The table ``chains``: for people, pages and tools.  Nothing that is written depends on it."""
+
+from __future__ import annotations
+
+from app import app
+from app.topic_check import CHAIN_PARTITIONS
+from models import ChainState
+
+__all__ = ["chains"]
+
+chains = app.Table(
+    "chains",
+    key_type=str,
+    value_type=ChainState,
+    partitions=CHAIN_PARTITIONS,
+    help="Each chain's runs, newest first, and what was written to them.",
+)

@@ -1,0 +1,41 @@
+"""The topics, and how their messages are read and written.
+
+Everything is raw bytes: a codec of Faust's that raised would commit the event it raised on
+(rule 5), so decoding happens inside the agents.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faust
+
+from app import app
+
+__all__ = ["batches_ingested", "chain_updates", "dead_letters", "events"]
+
+_kafka = app.settings.kafka
+
+
+def _raw(name: str, **options: Any) -> faust.types.TopicT[bytes]:
+    return app.topic(
+        name,
+        key_type=bytes,
+        key_serializer="raw",
+        value_type=bytes,
+        value_serializer="raw",
+        **options,
+    )
+
+
+events = _raw(_kafka.topic)
+"""`PromptOutput` events from the pods."""
+
+dead_letters = _raw(_kafka.dead_letter_topic)
+"""Events that can never be written, whole, with the reason in their headers."""
+
+batches_ingested = _raw(_kafka.output_topic)
+"""`BatchIngested` announcements, for the publication service (DMTN-330)."""
+
+chain_updates = _raw(_kafka.chain_update_topic)
+"""`ChainUpdate` messages, keyed by chain."""

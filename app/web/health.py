@@ -1,0 +1,66 @@
+"""Probes, metrics, and the worker's own state as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from faust.web import Request, Response, View
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from app import app
+
+__all__ = ["LivePage", "MetricsPage", "ReadyPage", "StatePage"]
+
+
+@app.page("/livez", name="livez")
+class LivePage(View):
+    """Says that the event loop turns; a stuck consumer ends the process by itself."""
+
+    async def get(self, request: Request, **_: Any) -> Response:
+        """Answer 200."""
+        return self.json({"alive": True})
+
+
+@app.page("/readyz", name="readyz")
+class ReadyPage(View):
+    """Says whether the worker can do its work now."""
+
+    async def get(self, request: Request, **_: Any) -> Response:
+        """Answer 200, or 503 with the reason."""
+        reason = app.status.not_ready
+        return self.json({"ready": reason is None, "reason": reason}, status=503 if reason else 200)
+
+
+@app.page("/metrics", name="metrics")
+class MetricsPage(View):
+    """Prometheus metrics of this worker."""
+
+    async def get(self, request: Request, **_: Any) -> Response:
+        """Answer with the metrics in Prometheus' text format."""
+        return self.bytes(generate_latest(), content_type=CONTENT_TYPE_LATEST.split(";")[0])
+
+
+@app.page("/state", name="state")
+class StatePage(View):
+    """What this worker holds and does."""
+
+    async def get(self, request: Request, **_: Any) -> Response:
+        """Answer with the worker's state."""
+        intake = app.intake
+        window = intake.windows.open
+        return self.json(
+            {
+                **app.status.as_json(),
+                "epoch": intake.epoch,
+                "open_window": window
+                and {"events": len(window.arrivals), "bytes": window.bytes},
+                "windows_in_flight": len(intake.in_flight),
+                "bytes_held": intake.ledger.bytes_held,
+                "max_bytes_held": intake.max_bytes_held,
+                "accepted_gaps": intake.ledger.accepted_gaps,
+                "partitions": {
+                    f"{topic}-{partition}": state
+                    for (topic, partition), state in intake.ledger.state().items()
+                },
+            }
+        )

@@ -1,0 +1,64 @@
+"""What ``faust -A app worker`` starts: a Faust worker that first checks what it needs.
+
+A worker that cannot do its work says so in one line and exits, before it joins the consumer group
+and takes partitions from workers that can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+import faust
+from faust.types import AppT
+
+from app.butler.chains import ChainKeeper
+from app.butler.connection import open_butler
+from app.butler.writer import ButlerWriter
+from app.settings import SettingsError
+from app.topic_check import TopicError, check_topics
+
+if TYPE_CHECKING:
+    from app.service import ButlerWriterApp
+
+__all__ = ["Worker"]
+
+
+class Worker(faust.Worker):
+    """A worker of the Butler writer.
+
+    Raises
+    ------
+    click.ClickException
+        If a setting, a topic or the Butler repository is not as it must be.
+    """
+
+    def __init__(self, app: AppT, *services: Any, **kwargs: Any) -> None:
+        service = cast("ButlerWriterApp", app)
+        try:
+            service.settings.require_connections()
+            _run(check_topics(service))
+            open_repository(service)
+        except (SettingsError, TopicError) as exc:
+            raise click.ClickException(str(exc)) from exc
+        kwargs["loglevel"] = service.settings.service.log_level
+        super().__init__(app, *services, **kwargs)
+
+
+def open_repository(service: ButlerWriterApp) -> None:
+    """Open the Butler, and make what writes to it."""
+    write = service.settings.write
+    assert write.repository is not None  # noqa: S101 - require_connections has run
+    butler = open_butler(write.repository, write.policy)
+    service.writer = ButlerWriter(butler, write.policy)
+    service.chain_keeper = ChainKeeper(butler.clone())
+
+
+def _run(coroutine: Any) -> None:
+    """Run a coroutine to its end without touching the loop that Faust will use."""
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(coroutine)
+    finally:
+        loop.close()

@@ -1,0 +1,69 @@
+"""What was written to which chain: the message, and the state that the table keeps of it."""
+
+from __future__ import annotations
+
+import faust
+
+__all__ = ["ChainState", "ChainUpdate", "RunState"]
+
+
+class ChainUpdate(faust.Record, serializer="json", include_metadata=False):
+    """What one window brought to one run of a chain.  Sent keyed by chain, at least once.
+
+    Attributes
+    ----------
+    chain, run : `str`
+        The chain, and the run that is among its children.
+    datasets, events : `int`
+        Datasets of the window in that run, and the events that brought them.
+    batch_id : `str`
+        UUID of the window's ``batch-ingested`` announcement.
+    written_at : `float`
+        When the window was written, in seconds since the Unix epoch.
+    """
+
+    chain: str
+    run: str
+    datasets: int
+    events: int
+    batch_id: str
+    written_at: float
+
+
+class RunState(faust.Record, serializer="json", include_metadata=False):
+    """One run of a chain; counts include what was delivered again.
+
+    Attributes
+    ----------
+    first_write, last_write : `float`
+        Seconds since the Unix epoch.
+    datasets, events : `int`
+        Sums over all updates.
+    """
+
+    run: str
+    first_write: float
+    last_write: float
+    datasets: int
+    events: int
+
+
+class ChainState(faust.Record, serializer="json", include_metadata=False):
+    """A chain as the table keeps it; its runs are newest first, as in the Butler."""
+
+    chain: str
+    runs: list[RunState]
+
+    def updated(self, update: ChainUpdate) -> ChainState:
+        """Return the state after an update."""
+        known = {run.run: run for run in self.runs}
+        before = known.get(update.run)
+        after = RunState(
+            run=update.run,
+            first_write=min(before.first_write, update.written_at) if before else update.written_at,
+            last_write=max(before.last_write, update.written_at) if before else update.written_at,
+            datasets=(before.datasets if before else 0) + update.datasets,
+            events=(before.events if before else 0) + update.events,
+        )
+        runs = [after if run.run == update.run else run for run in self.runs]
+        return ChainState(chain=self.chain, runs=runs if before else [after, *runs])

@@ -1,0 +1,82 @@
+"""A dead letter: an event that can never be written, whole, with the reason in its headers."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+
+import faust
+import orjson
+
+__all__ = ["DeadLetter"]
+
+#: Longest reason in a header, in characters: a letter must stay within its topic's limit.
+MAX_REASON = 2000
+
+
+class DeadLetter(faust.Record, serializer="json", include_metadata=False):
+    """Why an event was set aside, and where it came from.
+
+    Attributes
+    ----------
+    topic, partition, offset : `str`, `int`, `int`
+        The event's place in the input.
+    error_class : `str`
+        Kind of the error, to sort letters by.
+    reason : `str`
+        One line that names what is wrong.
+    time : `str`
+        When it was set aside, ISO 8601, UTC.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    error_class: str
+    reason: str
+    time: str
+
+    @classmethod
+    def of(cls, partition: tuple[str, int], offset: int, error_class: str, reason: str) -> DeadLetter:
+        """Return the letter of an event that is being set aside now."""
+        return cls(
+            topic=partition[0],
+            partition=partition[1],
+            offset=offset,
+            error_class=error_class,
+            reason=" ".join(reason.split())[:MAX_REASON],
+            time=datetime.now(UTC).isoformat(),
+        )
+
+    def headers(self) -> dict[str, bytes]:
+        """Return the message's headers."""
+        return {name: str(value).encode() for name, value in self.asdict().items()}
+
+    @classmethod
+    def from_headers(cls, headers: dict[str, bytes]) -> DeadLetter:
+        """Read a letter back from a message's headers."""
+        text = {name: value.decode() for name, value in headers.items()}
+        return cls(
+            topic=text["topic"],
+            partition=int(text["partition"]),
+            offset=int(text["offset"]),
+            error_class=text["error_class"],
+            reason=text["reason"],
+            time=text["time"],
+        )
+
+    def pointer(self, value: bytes) -> bytes:
+        """Return what is sent in place of an event that is too large for the dead letters.
+
+        The event itself stays in the input topic for as long as that keeps it.
+        """
+        return orjson.dumps(
+            {
+                "type": "dead-letter-pointer",
+                "topic": self.topic,
+                "partition": self.partition,
+                "offset": self.offset,
+                "bytes": len(value),
+                "sha256": hashlib.sha256(value).hexdigest(),
+            }
+        )
