@@ -54,8 +54,7 @@ class Intake(Generic[T]):
     def revoke(self) -> None:
         """Forget everything: it will be delivered again, here or elsewhere."""
         self.ledger.revoke()
-        self.windows.close()
-        self.in_flight.clear()
+        self._forget()
 
     def place(self, starts: Mapping[Partition, int]) -> None:
         """Set the offsets that reading starts at (see `Ledger.place`)."""
@@ -64,15 +63,18 @@ class Intake(Generic[T]):
     def receive(
         self, partition: Partition, offset: int, size: int, ack: Callable[[], object]
     ) -> tuple[Receipt, Entry | None]:
-        """Enter an event into the ledger (see `Ledger.receive`).
-
-        On a jump everything is forgotten at once: what follows must not be taken before the
-        partitions are read again from their committed offsets.
-        """
+        """Enter an event into the ledger (see `Ledger.receive`); a jump voids everything."""
         receipt, entry = self.ledger.receive(partition, offset, size, ack)
         if receipt is Receipt.JUMPED:
-            self.revoke()
+            self._forget()
         return receipt, entry
+
+    def misses_tail(self, ends: Mapping[Partition, int]) -> bool:
+        """Tell whether to read again (see `Ledger.misses_tail`); if so, everything is void."""
+        missing = self.has_room and self.ledger.misses_tail(ends)
+        if missing:
+            self._forget()
+        return missing
 
     def add(self, entry: Entry, payload: T, now: float) -> list[Window[T]]:
         """Put an entered event into its window; return the windows to flush.
@@ -102,6 +104,10 @@ class Intake(Generic[T]):
             return 0
         self.in_flight.discard(window)
         return self.ledger.settle([arrival.entry for arrival in window.arrivals])
+
+    def _forget(self) -> None:
+        self.windows.close()
+        self.in_flight.clear()
 
     def _launch(self, closed: list[Window[T]]) -> list[Window[T]]:
         self.in_flight.update(closed)

@@ -65,8 +65,9 @@ class Entry:
 
 @dataclass(slots=True)
 class _Log:
-    """One partition: the next offset expected, and what is not yet acked below it."""
+    """One partition: where reading started, the next offset expected, what is held below it."""
 
+    start: int
     expected: int
     held: deque[Entry] = field(default_factory=deque)
 
@@ -83,10 +84,20 @@ class Ledger:
         self.bytes_held = 0
         self.accepted_gaps = 0
         self._logs: dict[Partition, _Log] = {}
-        self._refused: dict[Partition, int] = {}
+        self._refused: set[tuple[Partition, int]] = set()
+        self._tails: dict[Partition, tuple[int, int]] = {}
 
     def revoke(self) -> None:
-        """Start a new epoch: every entry is void, and no starting offset is known."""
+        """Start a new epoch: every entry is void, and no starting offset is known.
+
+        Jumps that were refused are forgotten, too: the recovery that follows a revocation can
+        itself lose events, so that a jump seen after it has to be refused anew.
+        """
+        self._refused.clear()
+        self._tails.clear()
+        self._start_epoch()
+
+    def _start_epoch(self) -> None:
         self.epoch += 1
         self.bytes_held = 0
         self._logs.clear()
@@ -100,14 +111,16 @@ class Ledger:
             The committed offset of each partition, or its earliest one if none is committed.
         """
         for partition, offset in starts.items():
-            self._logs[partition] = _Log(offset)
+            self._logs[partition] = _Log(offset, offset)
+        self._refused = {(p, o) for p, o in self._refused if o >= starts.get(p, 0)}
 
     def receive(
         self, partition: Partition, offset: int, size: int, ack: Callable[[], object]
     ) -> tuple[Receipt, Entry | None]:
         """Enter an event, at once on its receipt.
 
-        A jump is refused once, so that the partition is read again; a jump that is still there
+        A jump is refused once, and starts a new epoch: what follows it must not be taken before
+        the partitions are read again from their committed offsets.  A jump that is still there
         then is real (retention, transaction markers): it is accepted and counted.
 
         Returns
@@ -123,16 +136,41 @@ class Ledger:
         if offset < log.expected:
             return Receipt.REPEATED, None
         if offset > log.expected:
-            if self._refused.get(partition) != log.expected:
-                self._refused[partition] = log.expected
+            jump = (partition, log.expected)
+            if jump not in self._refused:
+                self._refused.add(jump)
+                self._start_epoch()
                 return Receipt.JUMPED, None
             self.accepted_gaps += 1
-        self._refused.pop(partition, None)
         entry = Entry(partition, offset, size, self.epoch, ack)
         log.held.append(entry)
         log.expected = offset + 1
         self.bytes_held += size
         return Receipt.EXPECTED, entry
+
+    def misses_tail(self, ends: Mapping[Partition, int]) -> bool:
+        """Tell whether the last events of a partition seem to have been lost on the way.
+
+        A jump shows only when a later event arrives; on a quiet topic none may.  To be asked at
+        an interval longer than a fetch takes.  It is told once for each offset: an end that stays
+        ahead after reading again is real (transaction markers).
+
+        Parameters
+        ----------
+        ends : `~collections.abc.Mapping`
+            End of each partition's log, as far as it is known.
+        """
+        missing = False
+        for partition, log in self._logs.items():
+            if log.expected >= ends.get(partition, 0):
+                continue
+            seen, looks = self._tails.get(partition, (-1, 0))
+            looks = looks + 1 if log.expected <= seen else 1
+            self._tails[partition] = max(seen, log.expected), looks
+            missing = missing or looks == 2
+        if missing:
+            self._start_epoch()
+        return missing
 
     def settle(self, entries: list[Entry]) -> int:
         """Mark entries as done, and ack what may now be acked.
@@ -161,9 +199,10 @@ class Ledger:
         return acked
 
     def state(self) -> dict[Partition, dict[str, int]]:
-        """Return, for each partition, the next offset expected and how many entries are held."""
+        """Return, for each partition, the offsets that it has come to, and how many are held."""
         return {
             partition: {
+                "start": log.start,
                 "expected": log.expected,
                 "held": len(log.held),
                 "acked_to": log.held[0].offset if log.held else log.expected,

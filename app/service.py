@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import ssl
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 import faust
 import structlog
 from faust.types import TP
@@ -186,7 +186,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
     return security | {
         "version": 1,  # a higher one would change every internal topic's name
         "broker": [f"kafka://{broker}" for broker in kafka.brokers] or "kafka://",
-        "autodiscover": ["agents", "app.tables", "app.web"],
+        "autodiscover": ["agents", "app.tables", "app.watchdog", "app.web"],
         "origin": "app",
         "store": "memory://",
         "datadir": settings.service.data_directory,
@@ -224,7 +224,7 @@ def _refuse_foreign(package: str) -> None:
     found = Path(spec.origin).parent.parent if spec is not None and spec.origin else None
     ours = Path(__file__).parent.parent
     if found != ours:
-        raise click.ClickException(
-            f"the package {package!r} is not this service's but comes from {found}; "
+        sys.exit(
+            f"butler-writer: the package {package!r} is not this service's but comes from {found}; "
             "install the service into an environment of its own"
         )

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import structlog
+from faust.types import TP
 
 from app import app
 from app.ledger import Partition
@@ -65,7 +66,7 @@ class Watchdog:
         for partition in self._uncommitted_since.keys() - acked.keys():
             del self._uncommitted_since[partition]
         for partition, offset in acked.items():
-            stalled_at = committed.get(partition, 0)
+            stalled_at = committed[partition]
             if offset <= stalled_at:
                 self._uncommitted_since.pop(partition, None)
                 continue
@@ -77,16 +78,24 @@ class Watchdog:
         return None
 
 
+_watchdog = Watchdog(
+    unassigned_limit=2 * app.settings.kafka.rebalance_timeout,
+    commit_limit=STALLED_COMMITS * app.settings.kafka.commit_interval,
+)
+
+
 @app.timer(interval=LOOK_INTERVAL)
 async def watch() -> None:
     """Look at the consumer; end the process if it is stuck."""
     if not app.settings.service.watchdog or app.draining:
         return
-    complaint = app.watchdog.complaint(
+    partitions = app.intake.ledger.state()
+    committed = app.monitor.tp_committed_offsets
+    complaint = _watchdog.complaint(
         time.monotonic(),
         app.status.unassigned_since,
-        {p: state["acked_to"] for p, state in app.intake.ledger.state().items()},
-        app.committed_offsets(),
+        {partition: state["acked_to"] for partition, state in partitions.items()},
+        {p: max(state["start"], committed.get(TP(*p), 0)) for p, state in partitions.items()},
     )
     if complaint is not None:
         logger.critical("consumer is stuck, ending the worker", reason=complaint)

@@ -7,9 +7,9 @@ and takes partitions from workers that can.
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any, cast
 
-import click
 import faust
 from faust.types import AppT
 
@@ -30,7 +30,7 @@ class Worker(faust.Worker):
 
     Raises
     ------
-    click.ClickException
+    SystemExit
         If a setting, a topic or the Butler repository is not as it must be.
     """
 
@@ -41,7 +41,7 @@ class Worker(faust.Worker):
             _run(check_topics(service))
             open_repository(service)
         except (SettingsError, TopicError) as exc:
-            raise click.ClickException(str(exc)) from exc
+            sys.exit(f"butler-writer: {exc}")
         kwargs["loglevel"] = service.settings.service.log_level
         super().__init__(app, *services, **kwargs)
 

@@ -1,0 +1,217 @@
+"""Ledger and windows together: no interleaving acks what is not written (rules 3, 4, 6, 7)."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from app.intake import Intake
+from app.ledger import Receipt
+from app.windows import Window, WindowBounds
+
+PARTITIONS = [("pp-output", 0), ("pp-output", 1), ("pp-output", 2)]
+Place = tuple[tuple[str, int], int]
+BOUNDS = WindowBounds(seconds=1.0, events=4, bytes=400)
+
+
+def intake(max_bytes_held: int = 1000) -> Intake[Place]:
+    made: Intake[Place] = Intake(BOUNDS, max_bytes_held)
+    made.place(dict.fromkeys(PARTITIONS, 0))
+    return made
+
+
+def take(target: Intake[Place], offset: int, size: int = 100) -> list[Window[Place]]:
+    receipt, entry = target.receive(PARTITIONS[0], offset, size, list)
+    assert receipt is Receipt.EXPECTED
+    assert entry is not None
+    return target.add(entry, (PARTITIONS[0], offset), now=0.5)
+
+
+def test_rule_7_at_the_bound_on_bytes_the_open_window_closes_at_once() -> None:
+    target = intake(max_bytes_held=250)
+    assert take(target, 0) == []
+    assert take(target, 1) == []
+    assert target.has_room
+    (window,) = take(target, 2)
+    assert not target.has_room
+    target.settle(window)
+    assert target.has_room
+
+
+def test_rule_7_an_event_larger_than_the_bound_is_taken_alone() -> None:
+    target = intake(max_bytes_held=250)
+    assert target.has_room
+    (window,) = take(target, 0, size=10_000)
+    assert not target.has_room
+    target.settle(window)
+    assert target.has_room
+
+
+def test_rule_6_a_window_of_a_revoked_epoch_settles_nothing() -> None:
+    target = intake()
+    take(target, 0)
+    (window,) = target.close()
+    target.revoke()
+    assert target.is_empty
+    assert not target.is_current(window)
+    assert target.settle(window) == 0
+
+
+def test_rule_4_after_a_jump_nothing_is_taken_until_reading_starts_again() -> None:
+    target = intake()
+    take(target, 0)
+    assert target.receive(PARTITIONS[0], 5, 100, list)[0] is Receipt.JUMPED
+    assert target.receive(PARTITIONS[0], 6, 100, list)[0] is Receipt.UNPLACED
+    assert target.is_empty
+
+
+class Interleavings(RuleBasedStateMachine):
+    """A broker, a sink and an intake, driven in any order.
+
+    The model knows, for each partition, the log's end, what Kafka has committed (that is, what was
+    acked), where the consumer reads, and which offsets were ever written into the Butler.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.intake: Intake[Place] = Intake(BOUNDS, max_bytes_held=1200)
+        self.end = dict.fromkeys(PARTITIONS, 0)
+        self.committed = dict.fromkeys(PARTITIONS, 0)
+        self.position = dict.fromkeys(PARTITIONS, 0)
+        self.absent: set[Place] = set()
+        self.written: set[Place] = set()
+        self.queue: list[Window[Place]] = []
+        self.rereading = False
+        self.recovered = True
+        self.intake.place(self.committed)
+
+    def acked(self, place: Place) -> None:
+        partition, offset = place
+        assert place in self.written, "acked an event that is not written"
+        below = {(partition, o) for o in range(self.committed[partition], offset)}
+        assert below <= self.absent, "acked out of order, or past an event"
+        assert offset >= self.committed[partition], "acked twice"
+        self.committed[partition] = offset + 1
+
+    @rule(partition=st.sampled_from(PARTITIONS), count=st.integers(1, 6))
+    def produce(self, partition: tuple[str, int], count: int) -> None:
+        self.end[partition] += count
+
+    @rule(partition=st.sampled_from(PARTITIONS))
+    def produce_a_transaction_marker(self, partition: tuple[str, int]) -> None:
+        self.absent.add((partition, self.end[partition]))
+        self.end[partition] += 1
+
+    @precondition(lambda self: self.recovered)
+    @rule(partition=st.sampled_from(PARTITIONS))
+    def lose_an_event_on_the_way(self, partition: tuple[str, int]) -> None:
+        """What Faust's recovery can do: the event was fetched, and its queue was cleared."""
+        if self.position[partition] < self.end[partition]:
+            self.position[partition] += 1
+
+    @rule(partition=st.sampled_from(PARTITIONS), size=st.sampled_from([1, 100, 500]))
+    def deliver(self, partition: tuple[str, int], size: int) -> None:
+        offset = self.position[partition]
+        while (partition, offset) in self.absent:
+            offset += 1
+        if offset >= self.end[partition] or not self.intake.has_room:
+            return
+        self.position[partition] = offset + 1
+        self.hand_over(partition, offset, size)
+
+    @rule(partition=st.sampled_from(PARTITIONS), back=st.integers(1, 5))
+    def deliver_again(self, partition: tuple[str, int], back: int) -> None:
+        offset = self.position[partition] - back
+        if offset >= 0 and (partition, offset) not in self.absent:
+            self.hand_over(partition, offset, 100)
+
+    def hand_over(self, partition: tuple[str, int], offset: int, size: int) -> None:
+        place = (partition, offset)
+        receipt, entry = self.intake.receive(partition, offset, size, lambda: self.acked(place))
+        if receipt is Receipt.JUMPED:
+            self.queue.clear()
+            self.rereading = True
+        if entry is not None:
+            self.queue += self.intake.add(entry, place, self.now)
+
+    @precondition(lambda self: self.rereading)
+    @rule()
+    def read_again(self) -> None:
+        self.rereading = self.recovered = False
+        self.position = dict(self.committed)
+        self.intake.place(self.committed)
+
+    @precondition(lambda self: not self.rereading)
+    @rule()
+    def look_for_a_lost_tail(self) -> None:
+        if self.intake.misses_tail(self.end):
+            self.queue.clear()
+            self.rereading = True
+
+    @rule(seconds=st.floats(0.01, 1.5))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.queue += self.intake.close_due(self.now)
+
+    @precondition(lambda self: self.queue)
+    @rule(fails=st.booleans(), writes_first=st.booleans())
+    def flush(self, fails: bool, writes_first: bool) -> None:
+        """The sink takes the oldest window; a failed one stays, written or not."""
+        window = self.queue[0]
+        if not fails or writes_first:
+            self.written |= {arrival.payload for arrival in window.arrivals}
+        if not fails:
+            self.intake.settle(self.queue.pop(0))
+
+    @rule(data=st.data())
+    def rebalance(self, data: st.DataObject) -> None:
+        """Revoked, and assigned again; a flush that was running may still end."""
+        self.intake.revoke()
+        if self.queue and data.draw(st.booleans()):
+            straggler = self.queue[0]
+            self.written |= {arrival.payload for arrival in straggler.arrivals}
+            assert self.intake.settle(straggler) == 0
+        self.queue.clear()
+        self.rereading, self.recovered = False, True
+        self.position = dict(self.committed)
+        self.intake.place(self.committed)
+
+    @invariant()
+    def bytes_held_are_those_of_the_unsettled_entries(self) -> None:
+        windows = [*self.intake.in_flight]
+        if self.intake.windows.open is not None:
+            windows.append(self.intake.windows.open)
+        assert self.intake.ledger.bytes_held == sum(window.bytes for window in windows)
+
+    @invariant()
+    def windows_in_flight_are_those_on_their_way_to_the_sink(self) -> None:
+        assert self.intake.in_flight == set(self.queue)
+
+    def teardown(self) -> None:
+        """Left alone, with a sink that works, everything is written and acked in the end."""
+        for _ in range(50):
+            if self.rereading:
+                self.read_again()
+            for partition in PARTITIONS:
+                for _ in range(20):
+                    if not self.rereading:
+                        self.deliver(partition, 1)
+            self.time_passes(1.5)
+            while self.queue:
+                self.flush(fails=False, writes_first=True)
+            if not self.rereading:
+                self.look_for_a_lost_tail()
+        for partition in PARTITIONS:
+            left = {
+                (partition, offset)
+                for offset in range(self.committed[partition], self.end[partition])
+            }
+            assert left <= self.absent, "left an event unacked for ever"
+
+
+Interleavings.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=60, deadline=None
+)
+TestInterleavings = Interleavings.TestCase

@@ -1,0 +1,147 @@
+"""The offset ledger (durability rules 3 and 4)."""
+
+from __future__ import annotations
+
+from app.ledger import Entry, Ledger, Receipt
+
+P = ("pp-output", 0)
+Q = ("pp-output", 1)
+
+
+class Acks(list[tuple[tuple[str, int], int]]):
+    """What was acked, in order."""
+
+    def receive(self, ledger: Ledger, offset: int, partition: tuple[str, int] = P) -> Entry:
+        receipt, entry = ledger.receive(
+            partition, offset, 10, lambda: self.append((partition, offset))
+        )
+        assert receipt is Receipt.EXPECTED
+        assert entry is not None
+        return entry
+
+
+def placed(start: int = 0) -> Ledger:
+    ledger = Ledger()
+    ledger.place({P: start, Q: start})
+    return ledger
+
+
+def test_rule_3_acks_wait_for_everything_below_them() -> None:
+    ledger, acks = placed(), Acks()
+    first, second, third = (acks.receive(ledger, offset) for offset in range(3))
+    assert ledger.settle([second, third]) == 0
+    assert acks == []
+    assert ledger.settle([first]) == 3
+    assert acks == [(P, 0), (P, 1), (P, 2)]
+
+
+def test_rule_3_partitions_do_not_wait_for_each_other() -> None:
+    ledger, acks = placed(), Acks()
+    acks.receive(ledger, 0)
+    other = acks.receive(ledger, 0, Q)
+    ledger.settle([other])
+    assert acks == [(Q, 0)]
+
+
+def test_rule_3_an_entry_of_an_earlier_epoch_is_never_acked() -> None:
+    ledger, acks = placed(), Acks()
+    stale = acks.receive(ledger, 0)
+    ledger.revoke()
+    ledger.place({P: 0})
+    fresh = acks.receive(ledger, 0)
+    assert ledger.settle([stale]) == 0
+    assert acks == []
+    ledger.settle([fresh])
+    assert acks == [(P, 0)]
+
+
+def test_an_entry_settled_twice_is_acked_and_counted_once() -> None:
+    ledger, acks = placed(), Acks()
+    entry = acks.receive(ledger, 0)
+    ledger.settle([entry, entry])
+    ledger.settle([entry])
+    assert acks == [(P, 0)]
+    assert ledger.bytes_held == 0
+
+
+def test_rule_4_a_repeat_is_ignored() -> None:
+    ledger, acks = placed(), Acks()
+    acks.receive(ledger, 0)
+    assert ledger.receive(P, 0, 10, acks.clear) == (Receipt.REPEATED, None)
+    assert ledger.bytes_held == 10
+
+
+def test_rule_4_an_event_before_the_starting_offset_is_known_is_not_entered() -> None:
+    ledger = Ledger()
+    assert ledger.receive(P, 5, 10, list) == (Receipt.UNPLACED, None)
+
+
+def test_rule_4_the_first_event_must_be_the_one_at_the_starting_offset() -> None:
+    assert placed(5).receive(P, 6, 10, list) == (Receipt.JUMPED, None)
+
+
+def test_rule_4_a_jump_that_is_gone_after_reading_again_counts_as_nothing() -> None:
+    ledger, acks = placed(), Acks()
+    acks.receive(ledger, 0)
+    assert ledger.receive(P, 3, 10, list) == (Receipt.JUMPED, None)
+    ledger.place({P: 0})
+    for offset in range(4):
+        acks.receive(ledger, offset)
+    assert ledger.accepted_gaps == 0
+
+
+def test_rule_4_a_jump_that_stays_is_accepted_and_counted() -> None:
+    ledger, acks = placed(), Acks()
+    assert ledger.receive(P, 3, 10, list) == (Receipt.JUMPED, None)
+    ledger.place({P: 0})
+    entry = acks.receive(ledger, 3)
+    assert ledger.accepted_gaps == 1
+    ledger.settle([entry])
+    assert acks == [(P, 3)]
+
+
+def test_rule_4_every_jump_is_refused_once_also_a_later_one() -> None:
+    ledger, acks = placed(), Acks()
+    ledger.receive(P, 3, 10, list)
+    ledger.place({P: 0})
+    acks.receive(ledger, 3)
+    assert ledger.receive(P, 9, 10, list) == (Receipt.JUMPED, None)
+
+
+def test_rule_4_a_jump_seen_again_after_a_rebalance_is_refused_anew() -> None:
+    ledger = placed()
+    ledger.receive(P, 3, 10, list)
+    ledger.revoke()
+    ledger.place({P: 0})
+    assert ledger.receive(P, 3, 10, list) == (Receipt.JUMPED, None)
+
+
+def test_rule_4_a_jump_voids_what_was_held() -> None:
+    ledger, acks = placed(), Acks()
+    entry = acks.receive(ledger, 0)
+    ledger.receive(P, 3, 10, list)
+    assert ledger.settle([entry]) == 0
+    assert acks == []
+    assert ledger.bytes_held == 0
+
+
+def test_rule_4_a_lost_tail_is_noticed_at_the_second_look_and_told_once() -> None:
+    ledger = placed()
+    ends = {P: 3, Q: 0}
+    assert [ledger.misses_tail(ends) for _ in range(2)] == [False, True]
+    ledger.place({P: 0, Q: 0})
+    assert [ledger.misses_tail(ends) for _ in range(3)] == [False, False, False]
+
+
+def test_rule_4_a_partition_that_moves_on_has_lost_nothing() -> None:
+    ledger, acks = placed(), Acks()
+    for offset in range(4):
+        assert not ledger.misses_tail({P: 9})
+        acks.receive(ledger, offset)
+
+
+def test_the_state_tells_how_far_each_partition_has_come() -> None:
+    ledger, acks = placed(7), Acks()
+    entries = [acks.receive(ledger, offset) for offset in (7, 8, 9)]
+    ledger.settle(entries[:1])
+    assert ledger.state()[P] == {"start": 7, "expected": 10, "held": 2, "acked_to": 8}
