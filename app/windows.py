@@ -96,8 +96,9 @@ class Windows(Generic[T]):
         """
         closed = self.close_due(now)
         if self.open is None:
-            _, closes_at = self._tumbling.current(now)
-            self.open = Window(now, closes_at, arrival.entry.epoch)
+            # Faust's range ends 0.1 s before the next one starts; the boundary is the start.
+            start, _ = self._tumbling.current(now)
+            self.open = Window(now, start + self.bounds.seconds, arrival.entry.epoch)
         self.open.arrivals.append(arrival)
         self.open.bytes += arrival.entry.size
         full = (
