@@ -7,7 +7,7 @@ import structlog
 from faust.types import StreamT
 
 from app import app, topics
-from app.service import HeldEvent
+from app.held import held_events
 from app.tables import chains as table
 from models import ChainState, ChainUpdate
 
@@ -17,12 +17,11 @@ logger = structlog.get_logger("butler_writer")
 @app.agent(topics.chain_updates)
 async def chains(stream: StreamT[bytes]) -> None:
     """Track each chain's runs and what was written to them, in the table ``chains``."""
-    async for event in stream.noack().events():
-        assert isinstance(event, HeldEvent)  # noqa: S101 - the App's configuration says so
+    async for event in held_events(stream):
         try:
             apply(ChainUpdate.from_data(orjson.loads(event.value)))
         except Exception as exc:  # noqa: BLE001 - no exception may leave an agent (rule 5)
-            logger.error(
+            logger.warning(
                 "chain update passed over",
                 partition=event.message.partition,
                 offset=event.message.offset,

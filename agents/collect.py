@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 
 import structlog
-from faust.types import EventT, StreamT
+from faust.types import StreamT
 
 from app import app, metrics, topics
+from app.held import HeldEvent, held_events
 from app.ledger import Receipt
 from app.received import Received
-from app.service import HeldEvent
+from app.windows import Window
 
 logger = structlog.get_logger("butler_writer")
 
@@ -21,24 +22,21 @@ TICK = 0.05
 @app.agent(topics.events)
 async def collect(stream: StreamT[bytes]) -> None:
     """Group the pods' events in tumbling windows; nothing is acked here."""
-    async for event in stream.noack().events():
+    async for event in held_events(stream):
         if app.draining:
             continue  # not entered, not acked: it is delivered again
-        for window in receive(event, time.monotonic()):
-            await app.closed_windows.put(window)
+        await app.hand_over(receive(event, time.monotonic()))
         await wait_for_room()
 
 
 @app.timer(interval=TICK)
 async def close_due_windows() -> None:
     """Close the window whose boundary has passed, by the wall clock: an idle topic's, too."""
-    for window in app.intake.close_due(time.monotonic()):
-        await app.closed_windows.put(window)
+    await app.hand_over(app.intake.close_due(time.monotonic()))
 
 
-def receive(event: EventT[bytes], now: float) -> list[object]:
+def receive(event: HeldEvent, now: float) -> list[Window[Received]]:
     """Enter an event, and put it into its window; return the windows that this closed."""
-    assert isinstance(event, HeldEvent)  # noqa: S101 - the App's configuration says so
     message = event.message
     partition = (message.topic, message.partition)
     receipt, entry = app.intake.receive(
@@ -57,7 +55,7 @@ def receive(event: EventT[bytes], now: float) -> list[object]:
     received = Received.read(message.key, message.value, app.settings.kafka.max_message_bytes)
     windows = app.intake.add(entry, received, now)
     metrics.BYTES_HELD.set(app.intake.ledger.bytes_held)
-    return [*windows]
+    return windows
 
 
 async def wait_for_room() -> None:

@@ -15,13 +15,13 @@ from uuid import UUID
 
 import structlog
 from aiokafka.errors import MessageSizeTooLargeError
+from app.butler.failures import RetryableError
+from app.butler.writer import AbandonedError, Rejection, WriteReport, Written
 from faust.types import StreamT, TopicT
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from app import app, metrics, topics
 from app.announcement import batch_id_of, chain_updates_of, write_dataset_list
-from app.butler.failures import RetryableError
-from app.butler.writer import AbandonedError, Rejection, WriteReport, Written
 from app.received import Received
 from app.windows import Arrival, Window
 from models import DeadLetter, InvalidEventError, PromptOutput
@@ -87,7 +87,9 @@ class Flush:
         outcomes = list(zip((arrival for arrival, _ in events), report.outcomes, strict=True))
         self.report = report
         self.written = [(a, outcome) for a, outcome in outcomes if isinstance(outcome, Written)]
-        self.dead = dead + [(a, outcome) for a, outcome in outcomes if isinstance(outcome, Rejection)]
+        self.dead = dead + [
+            (a, outcome) for a, outcome in outcomes if isinstance(outcome, Rejection)
+        ]
 
     async def prepend_to_chains(self) -> None:
         """See to it that every run is in its chain, before it is announced as written."""
@@ -106,7 +108,7 @@ class Flush:
             return
         written = [outcome for _, outcome in self.written]
         directory = app.settings.write.dataset_list_directory
-        announcement = await write_dataset_list(directory, self.batch_id, written)
+        announcement = await write_dataset_list(directory or "", self.batch_id, written)
         await send(topics.batches_ingested, value=announcement.encode())
         for update in chain_updates_of(self.batch_id, written):
             await send(topics.chain_updates, key=update.chain.encode(), value=update.dumps())
@@ -188,7 +190,7 @@ async def in_butler_thread(call: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(app.database, call)
 
 
-async def send(topic: TopicT[bytes], **message: Any) -> None:
+async def send(topic: TopicT, **message: Any) -> None:
     """Send a message, and wait until every in-sync replica has it (rule 11)."""
     await (await topic.send(**message))
 
@@ -196,9 +198,7 @@ async def send(topic: TopicT[bytes], **message: Any) -> None:
 async def send_dead_letter(arrival: Arrival[Received], rejection: Rejection) -> None:
     """Send one event to the dead letters, and wait until the broker has it."""
     entry, received = arrival.entry, arrival.payload
-    letter = DeadLetter.of(
-        entry.partition, entry.offset, rejection.error_class, rejection.reason
-    )
+    letter = DeadLetter.of(entry.partition, entry.offset, rejection.error_class, rejection.reason)
     try:
         await send(
             topics.dead_letters, key=received.key, value=received.value, headers=letter.headers()

@@ -30,7 +30,9 @@ DEAD_LETTERS = Counter(
 MISMATCHED_RECORDS = Counter(
     "butler_writer_mismatched_records", "Dimension records that differ from the stored ones"
 )
-RETRIES = Counter("butler_writer_retries", "Steps of a flush that failed and were retried", ["step"])
+RETRIES = Counter(
+    "butler_writer_retries", "Steps of a flush that failed and were retried", ["step"]
+)
 BYTES_HELD = Gauge("butler_writer_bytes_held", "Bytes of events received and not yet written")
 FLUSH_SECONDS = Histogram(
     "butler_writer_flush_seconds",

@@ -28,9 +28,10 @@ class Received:
     @classmethod
     def read(cls, key: bytes | None, value: bytes | None, max_bytes: int) -> Received:
         """Decode a message; never raises, since no exception may leave an agent (rule 5)."""
+        if value is not None and len(value) > max_bytes:
+            reason = f"{len(value)} bytes, over the bound of {max_bytes}"
+            return cls(key, value, InvalidEventError(reason))
         try:
-            if value is not None and len(value) > max_bytes:
-                raise InvalidEventError(f"{len(value)} bytes, over the bound of {max_bytes}")
             return cls(key, value, PromptOutput.decode(value))
         except InvalidEventError as exc:
             return cls(key, value, exc)

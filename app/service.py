@@ -13,12 +13,14 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import faust
 import structlog
+from faust.transport.consumer import Consumer
 from faust.types import TP
 
+from app.held import HeldEvent
 from app.intake import Intake
 from app.log import logging_config
 from app.settings import MIB, Settings
@@ -28,9 +30,10 @@ from app.worker import Worker
 if TYPE_CHECKING:
     from app.butler.chains import ChainKeeper
     from app.butler.writer import ButlerWriter
-    from models import InvalidEventError, PromptOutput
+    from app.received import Received
+    from app.windows import Window
 
-__all__ = ["ButlerWriterApp", "HeldEvent"]
+__all__ = ["ButlerWriterApp"]
 
 logger = structlog.get_logger("butler_writer")
 
@@ -40,22 +43,6 @@ FETCH_DRAIN_SECONDS = 1.2
 
 #: An idle or stalled worker that misses Kafka's poll interval leaves the group for good.
 ENDLESS_POLL_INTERVAL = 7 * 24 * 3600.0
-
-
-class HeldEvent(faust.Event):
-    """An event that is acked by whoever holds it, and by nothing else.
-
-    Faust's pure Python streams ack an event that they skip after a rebalance; its offset could
-    then be committed although nobody saw the event.
-    """
-
-    def ack(self) -> bool:
-        """Do nothing: Faust's own acks do not count."""
-        return False
-
-    def release(self) -> bool:
-        """Let the event's offset be committed."""
-        return self.message.ack(self.app.consumer)
 
 
 class ButlerWriterApp(faust.App):
@@ -78,14 +65,14 @@ class ButlerWriterApp(faust.App):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.intake: Intake[PromptOutput | InvalidEventError] = Intake(
+        self.intake: Intake[Received] = Intake(
             settings.windows.bounds, settings.windows.max_bytes_held
         )
         self.status = Status()
         self.draining = False
         self.database = ThreadPoolExecutor(1, thread_name_prefix="butler")
         super().__init__(settings.kafka.group, **_configuration(settings))
-        self.on_partitions_revoked.connect(self._forget)
+        self.on_partitions_revoked.connect(self._forget)  # type: ignore[arg-type]
         self.on_rebalance_complete.connect(self._place)
 
     @cached_property
@@ -125,8 +112,7 @@ class ButlerWriterApp(faust.App):
         if self._consumer is None or not self.intake.ledger.state():
             return
         self.consumer.stop_flow()
-        for window in self.intake.close():
-            self.closed_windows.queue.put_nowait(window)
+        await self.hand_over(self.intake.close())
         while not self.intake.is_empty:
             self.room.clear()
             await self.room.wait()
@@ -134,12 +120,19 @@ class ButlerWriterApp(faust.App):
 
     @cached_property
     def closed_windows(self) -> faust.Channel[Any]:
-        """Windows on their way to the sink: unbounded, since a bounded channel is cleared with
-        its putters cancelled (rule 7); the bound is on the bytes held.
-        """
-        return self.channel(maxsize=0)
+        """Windows on their way to the sink.
 
-    async def _forget(self, _app: faust.App, revoked: set[TP], **_: Any) -> None:
+        Unbounded, since a bounded channel is cleared with its putters cancelled (rule 7); the
+        bound is on the bytes held.
+        """
+        return cast("faust.Channel[Any]", self.channel(maxsize=0))
+
+    async def hand_over(self, windows: list[Window[Received]]) -> None:
+        """Send closed windows to the sink."""
+        for window in windows:
+            await self.closed_windows.put(window)  # type: ignore[arg-type]
+
+    async def _forget(self, _app: Any, revoked: set[TP], **_: Any) -> None:
         """Rule 6: what was received under the old assignment is delivered again."""
         self.status.revoked()
         self.intake.revoke()
@@ -161,7 +154,7 @@ class ButlerWriterApp(faust.App):
         ]
         if not partitions:
             return {}
-        committed = await self.consumer.seek_to_committed()
+        committed = await cast("Consumer", self.consumer).seek_to_committed()
         fresh = [tp for tp in partitions if (committed.get(tp) or -1) < 0]
         earliest = await self.consumer.earliest_offsets(*fresh) if fresh else {}
         return {

@@ -53,7 +53,9 @@ class Status:
 
     def failed(self, step: str, error: BaseException) -> None:
         """Note a step that will be tried again."""
-        self.retrying = self.last_error = Problem(step, f"{type(error).__name__}: {error}", time.time())
+        self.retrying = self.last_error = Problem(
+            step, f"{type(error).__name__}: {error}", time.time()
+        )
 
     def flushed(self, **facts: Any) -> None:
         """Note a window that is done."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import faust
+from faust.types import TopicT
 
 from app import app
 
@@ -17,7 +17,7 @@ __all__ = ["batches_ingested", "chain_updates", "dead_letters", "events"]
 _kafka = app.settings.kafka
 
 
-def _raw(name: str, **options: Any) -> faust.types.TopicT[bytes]:
+def _raw(name: str, **options: Any) -> TopicT:
     return app.topic(
         name,
         key_type=bytes,

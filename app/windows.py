@@ -101,9 +101,7 @@ class Windows(Generic[T]):
             self.open = Window(now, start + self.bounds.seconds, arrival.entry.epoch)
         self.open.arrivals.append(arrival)
         self.open.bytes += arrival.entry.size
-        full = (
-            len(self.open.arrivals) >= self.bounds.events or self.open.bytes >= self.bounds.bytes
-        )
+        full = len(self.open.arrivals) >= self.bounds.events or self.open.bytes >= self.bounds.bytes
         return closed + self.close() if full else closed
 
     def close_due(self, now: float) -> list[Window[T]]:

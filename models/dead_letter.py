@@ -37,7 +37,9 @@ class DeadLetter(faust.Record, serializer="json", include_metadata=False):
     time: str
 
     @classmethod
-    def of(cls, partition: tuple[str, int], offset: int, error_class: str, reason: str) -> DeadLetter:
+    def of(
+        cls, partition: tuple[str, int], offset: int, error_class: str, reason: str
+    ) -> DeadLetter:
         """Return the letter of an event that is being set aside now."""
         return cls(
             topic=partition[0],

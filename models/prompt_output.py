@@ -130,7 +130,8 @@ def _shape() -> type[Any]:
         name: (annotation, PromptOutput._options.defaults.get(name, ...))
         for name, annotation in PromptOutput._options.fields.items()
     }
-    return create_model("PromptOutput", __config__=ConfigDict(strict=True), **fields)
+    shape: type[Any] = create_model("PromptOutput", __config__=ConfigDict(strict=True), **fields)
+    return shape
 
 
 def describe_shape_errors(data: object) -> str:

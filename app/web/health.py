@@ -52,8 +52,7 @@ class StatePage(View):
             {
                 **app.status.as_json(),
                 "epoch": intake.epoch,
-                "open_window": window
-                and {"events": len(window.arrivals), "bytes": window.bytes},
+                "open_window": window and {"events": len(window.arrivals), "bytes": window.bytes},
                 "windows_in_flight": len(intake.in_flight),
                 "bytes_held": intake.ledger.bytes_held,
                 "max_bytes_held": intake.max_bytes_held,

@@ -169,7 +169,7 @@ class Interleavings(RuleBasedStateMachine):
     def rebalance(self, data: st.DataObject) -> None:
         """Revoked, and assigned again; a flush that was running may still end."""
         self.intake.revoke()
-        if self.queue and data.draw(st.booleans()):
+        if data.draw(st.booleans()) and self.queue:
             straggler = self.queue[0]
             self.written |= {arrival.payload for arrival in straggler.arrivals}
             assert self.intake.settle(straggler) == 0
@@ -211,7 +211,5 @@ class Interleavings(RuleBasedStateMachine):
             assert left <= self.absent, "left an event unacked for ever"
 
 
-Interleavings.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=60, deadline=None
-)
+Interleavings.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
 TestInterleavings = Interleavings.TestCase

@@ -1,0 +1,85 @@
+"""What the service sends: byte for byte what the service it replaces sent, and dead letters."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from uuid import UUID
+
+import orjson
+
+from models import (
+    BatchIngested,
+    ChainState,
+    ChainUpdate,
+    DeadLetter,
+    dataset_list,
+    dataset_list_name,
+)
+
+BATCH = UUID("0b7f2a9e-6f0c-5c3e-8d4e-0123456789ab")
+DATASET = UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
+
+
+def test_the_announcement_is_compact_in_the_known_order_and_has_no_faust_key() -> None:
+    message = BatchIngested(batch_id=str(BATCH), batch_file="list.json").encode()
+    assert message == (
+        b'{"type":"batch-ingested","batch_id":"0b7f2a9e-6f0c-5c3e-8d4e-0123456789ab",'
+        b'"origin":"prompt_processing","batch_file":"list.json"}'
+    )
+
+
+def test_the_dataset_list_is_compact_and_holds_the_ids() -> None:
+    assert dataset_list(BATCH, [DATASET]) == (
+        b'{"batch_id":"0b7f2a9e-6f0c-5c3e-8d4e-0123456789ab",'
+        b'"datasets":["6ba7b810-9dad-11d1-80b4-00c04fd430c8"]}'
+    )
+
+
+def test_the_dataset_list_is_named_by_time_and_batch() -> None:
+    now = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
+    assert dataset_list_name(BATCH, now) == f"2026-01-02T03-04-05-000678-{BATCH}.json"
+
+
+def test_a_dead_letter_reads_back_from_its_headers() -> None:
+    letter = DeadLetter.of(("pp-output", 3), 42, "ConflictingDatasetError", "two\nlines\tof it")
+    assert DeadLetter.from_headers(letter.headers()) == letter
+    assert letter.reason == "two lines of it"
+    assert letter.headers()["offset"] == b"42"
+
+
+def test_a_dead_letters_reason_stays_within_bounds() -> None:
+    assert len(DeadLetter.of(("t", 0), 1, "E", "x" * 100_000).reason) == 2000
+
+
+def test_an_event_too_large_for_a_letter_is_pointed_to() -> None:
+    letter = DeadLetter.of(("pp-output", 3), 42, "InvalidEventError", "too large")
+    assert orjson.loads(letter.pointer(b"the event")) == {
+        "type": "dead-letter-pointer",
+        "topic": "pp-output",
+        "partition": 3,
+        "offset": 42,
+        "bytes": 9,
+        "sha256": hashlib.sha256(b"the event").hexdigest(),
+    }
+
+
+def update(run: str, written_at: float) -> ChainUpdate:
+    return ChainUpdate(
+        chain="c", run=run, datasets=10, events=2, batch_id=str(BATCH), written_at=written_at
+    )
+
+
+def test_a_chains_newest_run_comes_first_and_counts_add_up() -> None:
+    state = ChainState(chain="c", runs=[])
+    for step in (update("r1", 5.0), update("r2", 6.0), update("r1", 7.0), update("r1", 4.0)):
+        state = state.updated(step)
+    assert [run.run for run in state.runs] == ["r2", "r1"]
+    first = state.runs[1]
+    assert (first.datasets, first.events) == (30, 6)
+    assert (first.first_write, first.last_write) == (4.0, 7.0)
+
+
+def test_a_chains_state_reads_back_from_its_changelog_form() -> None:
+    state = ChainState(chain="c", runs=[]).updated(update("r1", 5.0))
+    assert ChainState.from_data(orjson.loads(state.dumps())) == state
