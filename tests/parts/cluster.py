@@ -1,0 +1,222 @@
+"""What a test does with a Kafka cluster, whoever runs it: topics, messages, offsets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self, cast
+
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka import (
+    Message as ConfluentMessage,
+)
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+
+from .waiting import wait_until
+
+__all__ = ["Cluster", "Message"]
+
+_REQUEST_TIMEOUT = 20.0
+_MAX_MESSAGE_BYTES = 12 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message as it stands in a partition."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    timestamp_ms: int
+
+
+class Cluster:
+    """A Kafka cluster at an address; subclasses also start and stop one.
+
+    Parameters
+    ----------
+    bootstrap
+        ``host:port`` of a broker.
+    security
+        librdkafka's security properties, for these methods' own connections.
+    """
+
+    def __init__(self, bootstrap: str, security: Mapping[str, str] | None = None) -> None:
+        self.bootstrap = bootstrap
+        self.client_config: dict[str, str | int | float | bool] = {
+            "bootstrap.servers": bootstrap,
+            # Tests stop brokers; a client should see them back at once.
+            "reconnect.backoff.max.ms": 500,
+            # ... and need no line for each try meanwhile: what matters is raised.
+            "log_level": 2,
+            **(security or {}),
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return
+
+    @cached_property
+    def admin(self) -> AdminClient:
+        """An administration client."""
+        return AdminClient(self.client_config)
+
+    @cached_property
+    def _producer(self) -> Producer:
+        return Producer(
+            {
+                **self.client_config,
+                "message.max.bytes": _MAX_MESSAGE_BYTES,
+                "linger.ms": 0,
+                "delivery.timeout.ms": int(_REQUEST_TIMEOUT * 1000),
+            }
+        )
+
+    def answers(self) -> bool:
+        """Tell whether a broker is there and takes part in the cluster."""
+        try:
+            return bool(self.admin.list_topics(timeout=1).brokers)
+        except KafkaException:
+            return False
+
+    def create_topic(self, name: str, partitions: int = 1, **config: str | int) -> None:
+        """Create a topic and wait until every partition has a leader.
+
+        Keywords are topic settings with ``_`` for ``.``, as in ``cleanup_policy="compact"``.
+        """
+        settings = {key.replace("_", "."): str(value) for key, value in config.items()}
+        topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings)
+        self.admin.create_topics([topic])[name].result(_REQUEST_TIMEOUT)
+
+        def has_leaders() -> bool:
+            found = self.admin.list_topics(name, timeout=_REQUEST_TIMEOUT).topics[name]
+            return len(found.partitions) == partitions and all(
+                partition.leader >= 0 for partition in found.partitions.values()
+            )
+
+        wait_until(has_leaders, _REQUEST_TIMEOUT, f"a leader for each partition of {name}")
+
+    def topics(self) -> dict[str, int]:
+        """Return the topics' partition counts by name."""
+        found = self.admin.list_topics(timeout=_REQUEST_TIMEOUT).topics
+        return {name: len(topic.partitions) for name, topic in found.items()}
+
+    def produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        headers: Mapping[str, bytes] | None = None,
+        partition: int | None = None,
+    ) -> tuple[int, int]:
+        """Send one message, wait until the broker has it, and return its partition and offset.
+
+        Raises
+        ------
+        KafkaException
+            The broker refused it, or did not answer.
+        """
+        reports: list[tuple[KafkaError | None, ConfluentMessage]] = []
+        self._producer.produce(
+            topic,
+            value=value,
+            key=key,
+            headers=list((headers or {}).items()),
+            partition=-1 if partition is None else partition,
+            on_delivery=lambda error, message: reports.append((error, message)),
+        )
+        self._producer.flush(_REQUEST_TIMEOUT + 5)
+        if not reports:
+            raise TimeoutError(f"no delivery report for a message to {topic}")
+        error, message = reports[0]
+        if error is not None:
+            raise KafkaException(error)
+        return _int(message.partition()), _int(message.offset())
+
+    def consume(self, topic: str) -> list[Message]:
+        """Return all messages of a topic, from the first to the present last one.
+
+        Messages of one partition are in offset order; aborted transactions are left out.
+        """
+        consumer = Consumer(
+            {
+                **self.client_config,
+                "group.id": "butler-writer-tests",  # required; nothing is committed
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+            }
+        )
+        try:
+            partitions = self._partitions(topic)
+            consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
+            messages: list[Message] = []
+            while partitions:
+                message = consumer.poll(_REQUEST_TIMEOUT)
+                if message is None:
+                    raise TimeoutError(f"{topic}: partitions {partitions} did not come to an end")
+                error = message.error()
+                if error is None:
+                    messages.append(_to_message(message))
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    partitions.remove(_int(message.partition()))
+                else:
+                    raise KafkaException(error)
+            return messages
+        finally:
+            consumer.close()
+
+    def end_offsets(self, topic: str) -> dict[int, int]:
+        """Return, by partition, the offset that the next message will have."""
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        asked = {TopicPartition(topic, number): latest for number in self._partitions(topic)}
+        answers = self.admin.list_offsets(asked, request_timeout=_REQUEST_TIMEOUT)
+        return {
+            partition.partition: answer.result(_REQUEST_TIMEOUT).offset
+            for partition, answer in answers.items()
+        }
+
+    def committed(self, group: str, topic: str) -> dict[int, int]:
+        """Return a consumer group's committed offsets by partition; none committed, no entry."""
+        asked = ConsumerGroupTopicPartitions(
+            group, [TopicPartition(topic, number) for number in self._partitions(topic)]
+        )
+        answer = self.admin.list_consumer_group_offsets([asked])[group].result(_REQUEST_TIMEOUT)
+        return {
+            found.partition: found.offset
+            for found in answer.topic_partitions or ()
+            if found.offset >= 0
+        }
+
+    def _partitions(self, topic: str) -> set[int]:
+        found = self.admin.list_topics(topic, timeout=_REQUEST_TIMEOUT).topics[topic]
+        if found.error is not None:
+            raise KafkaException(found.error)
+        return set(found.partitions)
+
+
+def _to_message(message: ConfluentMessage) -> Message:
+    return Message(
+        partition=_int(message.partition()),
+        offset=_int(message.offset()),
+        key=message.key(),
+        value=message.value(),
+        headers=tuple(cast(list[tuple[str, bytes]], message.headers() or [])),
+        timestamp_ms=message.timestamp()[1],
+    )
+
+
+def _int(number: int | None) -> int:
+    """Narrow what confluent-kafka types as optional; a delivered message always has it."""
+    assert number is not None
+    return number

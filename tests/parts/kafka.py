@@ -1,0 +1,215 @@
+"""Apache Kafka itself: one node that is broker and controller (KRaft), run from its jars."""
+
+import secrets
+import shutil
+import signal
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from .cluster import Cluster
+from .kafka_jars import find_java, kafka_jars
+from .ports import free_port
+from .process import ChildProcess
+from .waiting import wait_until
+
+__all__ = ["ApacheKafka"]
+
+_START_TIMEOUT = 60.0
+_MECHANISM = "SCRAM-SHA-512"
+_SUPER_USER = "admin"
+
+
+class ApacheKafka(Cluster):
+    """A private Kafka node; its address and its data survive `restart` and `kill` + `start`.
+
+    Parameters
+    ----------
+    users
+        Names and passwords. If given, clients must log in (SASL_PLAINTEXT, SCRAM-SHA-512), and
+        may do only what `allow` granted them; this object's own methods act as a super user.
+
+    Raises
+    ------
+    PartUnavailableError
+        There is no Java, or Kafka's jars cannot be had.
+    """
+
+    def __init__(self, users: Mapping[str, str] | None = None) -> None:
+        self._java = find_java()
+        self._jars = kafka_jars()
+        self._users = dict(users or {})
+        if self._users:
+            self._users[_SUPER_USER] = secrets.token_hex(8)
+        super().__init__(
+            f"127.0.0.1:{free_port()}",
+            self.security(_SUPER_USER) if self._users else None,
+        )
+        self._folder = Path(tempfile.mkdtemp(prefix="butler-writer-kafka-"))
+        self._settings = self._folder / "server.properties"
+        self.log = self._folder / "kafka.log"
+        self._process: ChildProcess | None = None
+        try:
+            self._format()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def security(self, user: str) -> dict[str, str]:
+        """Return the librdkafka properties with which a user logs in."""
+        return {
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": _MECHANISM,
+            "sasl.username": user,
+            "sasl.password": self._users[user],
+        }
+
+    def start(self) -> None:
+        """Start the node and wait until it answers."""
+        process = self._process = self._run("kafka.Kafka", str(self._settings))
+
+        def answers() -> bool:
+            if process.returncode is not None:
+                raise ChildProcessError(f"Kafka ended as it started:\n{process.log_tail()}")
+            return self.answers()
+
+        wait_until(answers, _START_TIMEOUT, lambda: f"Kafka's answer:\n{process.log_tail()}")
+
+    def stop(self) -> None:
+        """Stop the node in good order; its data stays."""
+        if self._process is not None:
+            self._process.stop(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the node with SIGKILL; its data stays."""
+        if self._process is not None:
+            self._process.kill()
+
+    def restart(self) -> None:
+        """Stop the node and start it again at the same address with its data."""
+        self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """End the node and remove its data."""
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def allow(
+        self,
+        user: str,
+        operation: AclOperation,
+        kind: ResourceType,
+        name: str,
+        pattern: ResourcePatternType = ResourcePatternType.LITERAL,
+    ) -> None:
+        """Grant a user one operation on a resource, such as READ on a TOPIC or a GROUP."""
+        rule = AclBinding(
+            kind, name, pattern, f"User:{user}", "*", operation, AclPermissionType.ALLOW
+        )
+        self.admin.create_acls([rule])[rule].result(_START_TIMEOUT)
+
+    def _format(self) -> None:
+        """Write the settings and prepare the data folder."""
+        settings = self._node_settings() | (self._security_settings() if self._users else {})
+        self._settings.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        scram = [
+            f"--add-scram={_MECHANISM}=[name={name},password={password}]"
+            for name, password in self._users.items()
+        ]
+        tool = self._run(
+            "kafka.tools.StorageTool",
+            "format",
+            "--cluster-id=ButlerWriterTestCluster",
+            f"--config={self._settings}",
+            *scram,
+        )
+        if tool.wait(_START_TIMEOUT) != 0:
+            raise ChildProcessError(f"Kafka's data folder was not formatted:\n{tool.log_tail()}")
+
+    def _run(self, main_class: str, *arguments: str) -> ChildProcess:
+        return ChildProcess(
+            [
+                self._java,
+                "-Xmx512m",
+                "-XX:+UseSerialGC",  # the smallest footprint for a heap of this size
+                "-Dlog4j2.level=INFO",
+                "-cp",
+                f"{self._jars}/*",
+                main_class,
+                *arguments,
+            ],
+            log=self.log,
+        )
+
+    def _node_settings(self) -> dict[str, str | int]:
+        controller = free_port()
+        return {
+            "process.roles": "broker,controller",
+            "node.id": 1,
+            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+            "listeners": f"CLIENT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": f"CLIENT://{self.bootstrap}",
+            "listener.security.protocol.map": "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "controller.listener.names": "CONTROLLER",
+            "inter.broker.listener.name": "CLIENT",
+            "log.dirs": f"{self._folder}/data",
+            # A topic that nobody declared is an error to be seen, not to be papered over.
+            "auto.create.topics.enable": "false",
+            # One node cannot hold the three copies that internal topics have by default ...
+            "offsets.topic.replication.factor": 1,
+            "transaction.state.log.replication.factor": 1,
+            "transaction.state.log.min.isr": 1,
+            # ... and creating their 50 partitions would be most of a first group's waiting time.
+            "offsets.topic.num.partitions": 1,
+            "transaction.state.log.num.partitions": 1,
+            # A new group waits 3 s for more members by default.
+            "group.initial.rebalance.delay.ms": 0,
+            # Lets a test choose a session timeout short enough to wait for (default 6 s).
+            "group.min.session.timeout.ms": 1000,
+            # After a kill the node may not come back before its old session is over (default 9 s).
+            "broker.session.timeout.ms": 3000,
+            "broker.heartbeat.interval.ms": 500,
+            # An event of 10 MiB, and the dead letter that is larger than its event.
+            "message.max.bytes": 12 * 1024 * 1024,
+            "replica.fetch.max.bytes": 12 * 1024 * 1024,
+            # The cleaner reserves 128 MiB by default, a quarter of this heap.
+            "log.cleaner.dedupe.buffer.size": 8 * 1024 * 1024,
+        }
+
+    def _security_settings(self) -> dict[str, str | int]:
+        password = self._users[_SUPER_USER]
+        return {
+            "listener.security.protocol.map": "CLIENT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "sasl.enabled.mechanisms": _MECHANISM,
+            "sasl.mechanism.inter.broker.protocol": _MECHANISM,
+            # How the node logs in where it is its own client.
+            f"listener.name.client.{_MECHANISM.lower()}.sasl.jaas.config": (
+                "org.apache.kafka.common.security.scram.ScramLoginModule required"
+                f' username="{_SUPER_USER}" password="{password}";'
+            ),
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            # Only the node itself is anonymous: the controller's listener has no login, the
+            # clients' has nothing but.
+            "super.users": f"User:{_SUPER_USER};User:ANONYMOUS",
+        }
