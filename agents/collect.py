@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import structlog
-from faust.types import StreamT
+from faust.types import TP, StreamT
 
 from app import app, metrics, topics
 from app.held import HeldEvent, held_events
@@ -17,6 +17,9 @@ logger = structlog.get_logger("butler_writer")
 
 #: How often due windows are looked for, in seconds; small against any window.
 TICK = 0.05
+
+#: How often the end of the log is compared with what has arrived; longer than a fetch takes.
+TAIL_INTERVAL = 5.0
 
 
 @app.agent(topics.events)
@@ -33,6 +36,20 @@ async def collect(stream: StreamT[bytes]) -> None:
 async def close_due_windows() -> None:
     """Close the window whose boundary has passed, by the wall clock: an idle topic's, too."""
     await app.hand_over(app.intake.close_due(time.monotonic()))
+
+
+@app.timer(interval=TAIL_INTERVAL)
+async def look_for_lost_tail() -> None:
+    """Read again if the log's end stays ahead of what has arrived (rule 4)."""
+    if app.draining or app.rebalancing:
+        return
+    ends = {
+        (topic, partition): app.consumer.highwater(TP(topic, partition)) or 0
+        for topic, partition in app.intake.ledger.state()
+    }
+    if app.intake.misses_tail(ends):
+        logger.warning("the log's end is ahead of what has arrived; reading again", ends=ends)
+        await app.reread()
 
 
 def receive(event: HeldEvent, now: float) -> list[Window[Received]]:

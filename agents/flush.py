@@ -59,6 +59,7 @@ class Flush:
     window: Window[Received]
     written: list[tuple[Arrival[Received], Written]] = field(default_factory=list)
     dead: list[tuple[Arrival[Received], Rejection]] = field(default_factory=list)
+    letters_sent: int = 0
     report: WriteReport | None = None
 
     async def run(self) -> None:
@@ -99,8 +100,9 @@ class Flush:
 
     async def set_aside(self) -> None:
         """Send the events that can never be written to the dead letters."""
-        for arrival, rejection in self.dead:
+        for arrival, rejection in self.dead[self.letters_sent :]:
             await send_dead_letter(arrival, rejection)
+            self.letters_sent += 1
 
     async def announce(self) -> None:
         """Announce every valid dataset of the window, whether it was inserted now or before."""
@@ -197,14 +199,15 @@ async def send(topic: TopicT, **message: Any) -> None:
 
 async def send_dead_letter(arrival: Arrival[Received], rejection: Rejection) -> None:
     """Send one event to the dead letters, and wait until the broker has it."""
-    entry, received = arrival.entry, arrival.payload
+    entry = arrival.entry
+    value = arrival.payload.value or b""  # a message must have a value or a key
     letter = DeadLetter.of(entry.partition, entry.offset, rejection.error_class, rejection.reason)
     try:
         await send(
-            topics.dead_letters, key=received.key, value=received.value, headers=letter.headers()
+            topics.dead_letters, key=arrival.payload.key, value=value, headers=letter.headers()
         )
     except MessageSizeTooLargeError:
-        pointer = letter.pointer(received.value or b"")
+        pointer = letter.pointer(value)
         await send(topics.dead_letters, value=pointer, headers=letter.headers())
     metrics.DEAD_LETTERS.labels(letter.error_class).inc()
     logger.error(

@@ -18,7 +18,7 @@ from faust.types import TP
 from app import app
 from app.ledger import Partition
 
-__all__ = ["Watchdog", "watch"]
+__all__ = ["Watchdog"]
 
 logger = structlog.get_logger("butler_writer")
 
