@@ -19,6 +19,7 @@ from tests.parts.cluster import Cluster
 from tests.parts.embedded import EmbeddedBroker
 from tests.parts.kafka import ApacheKafka
 from tests.parts.postgresql import PostgreSQL
+from tests.parts.s3 import S3Server
 
 _CI = os.environ.get("CI") == "true"
 _LEFT_OUT: dict[str, str] = {}
@@ -97,6 +98,13 @@ def postgresql_url(postgresql: PostgreSQL) -> Iterator[str]:
     name = f"butler{next(_numbers)}"
     yield postgresql.create_database(name)
     postgresql.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """An S3 service, shared by the session's tests: use buckets of your own."""
+    with S3Server() as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,5 +1,14 @@
 """The parts themselves: each starts, serves, survives a restart and ends."""
 
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
 import psycopg
 import pytest
 from confluent_kafka import KafkaException
@@ -9,6 +18,9 @@ from tests.parts.cluster import Cluster
 from tests.parts.embedded import EmbeddedBroker
 from tests.parts.kafka import ApacheKafka
 from tests.parts.postgresql import PostgreSQL
+from tests.parts.s3 import S3Server
+from tests.parts.waiting import wait_until
+from tests.parts.worker import CHECKOUT, Worker
 
 
 def _serves_messages(cluster: Cluster, topic: str) -> None:
@@ -119,3 +131,116 @@ def test_postgresql_keeps_data_and_address_over_restart_and_kill() -> None:
         with psycopg.connect(url) as connection:
             assert connection.execute("SELECT name FROM run").fetchall() == [("first",)]
             assert connection.execute("SHOW autovacuum").fetchone() == ("off",)
+
+
+def test_an_s3_bucket_is_reached_with_nothing_but_the_environment(s3_server: S3Server) -> None:
+    address = s3_server.create_bucket("parts-reached")
+    write = "import sys; from lsst.resources import ResourcePath as R; R(sys.argv[1]).write(b'v')"
+
+    subprocess.run(
+        [sys.executable, "-c", write, f"{address}folder/file"],
+        env={"PATH": os.environ["PATH"], **s3_server.environment},
+        check=True,
+    )
+
+    stored = s3_server.client().get_object(Bucket="parts-reached", Key="folder/file")
+    assert stored["Body"].read() == b"v"
+
+
+def test_an_s3_server_starts_empty() -> None:
+    with S3Server() as first:
+        first.create_bucket("parts-forgotten")
+    with S3Server() as second:
+        assert second.client().list_buckets()["Buckets"] == []
+
+
+@pytest.fixture
+def worker(broker: Cluster, tmp_path: Path) -> Iterator[Worker]:
+    """A worker of an application that has the pages of ours and nothing else."""
+    (tmp_path / "app.py").write_text(
+        textwrap.dedent("""
+        import os
+        import faust
+
+        app = faust.App("parts", broker="kafka://" + os.environ["BROKER"], topic_disable_leader=True)
+
+        @app.page("/readyz")
+        async def ready(web, request):
+            return web.json({}, status=200 if app.rebalancing is False else 503)
+
+        @app.page("/state")
+        async def state(web, request):
+            return web.json({"environment": dict(os.environ), "folder": os.getcwd()})
+        """)
+    )
+    with Worker({"BROKER": broker.bootstrap}, checkout=tmp_path) as worker:
+        yield worker
+
+
+def test_a_worker_sees_its_checkout_and_its_environment_alone(
+    worker: Worker, tmp_path: Path
+) -> None:
+    worker.wait_ready()
+
+    state = worker.state()
+    assert state["folder"] == str(tmp_path)
+    assert {"BROKER", "PATH", "HOME"} <= set(state["environment"])
+    assert "PYTEST_CURRENT_TEST" not in state["environment"]
+    worker.term()
+    assert worker.wait() == 0
+
+
+def test_a_frozen_worker_does_not_answer_until_it_goes_on(worker: Worker) -> None:
+    worker.wait_ready()
+
+    worker.stop_process()
+    assert worker.status("/readyz") is None
+    worker.continue_process()
+    worker.wait_ready()
+
+
+def test_a_killed_worker_starts_again(worker: Worker) -> None:
+    worker.wait_ready()
+
+    worker.kill()
+    assert worker.wait() == -signal.SIGKILL
+    worker.start()
+    worker.wait_ready()
+
+
+def test_a_worker_that_ends_instead_says_why(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("import sys; sys.exit('no repository is set')")
+    with Worker({}, checkout=tmp_path) as worker:
+        worker.wait_for_log("no repository", timeout=30)
+        with pytest.raises(ChildProcessError, match="no repository is set"):
+            worker.wait_ready()
+
+
+def test_parts_die_with_the_process_that_started_them(tmp_path: Path) -> None:
+    start = """
+        import time
+        from concurrent.futures import ThreadPoolExecutor
+        import psutil
+        from tests.parts.embedded import EmbeddedBroker
+
+        broker = EmbeddedBroker()
+        with ThreadPoolExecutor() as pool:
+            pool.submit(broker.start).result()
+        # The thread that asked for the broker is gone; the broker is not.
+        assert broker.answers()
+        (child,) = psutil.Process().children()
+        print(child.pid, flush=True)
+        time.sleep(600)
+    """
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(start)],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
+    with parent:
+        assert parent.stdout is not None
+        broker = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+        parent.wait()
+        wait_until(lambda: not broker.is_running(), 10, "the broker's end")

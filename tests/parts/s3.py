@@ -1,0 +1,67 @@
+"""An S3 service on this machine: moto's server, over HTTP."""
+
+import urllib.request
+from typing import TYPE_CHECKING, Self
+
+import boto3
+from moto.server import ThreadedMotoServer
+
+from .ports import free_port
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+__all__ = ["S3Server"]
+
+
+class S3Server:
+    """A private S3 service in a thread; what it held is gone when it ends.
+
+    It sets nothing for this process: what is to use it is given `environment`.
+    """
+
+    def __init__(self) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        # Moto keeps its buckets in the process, not in the server.
+        reset = urllib.request.Request(f"{self.url}/moto-api/reset", method="POST")
+        urllib.request.urlopen(reset, timeout=10).close()
+        self._server.stop()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What lsst.resources and boto3 read to find the service; any credentials do."""
+        return {
+            "S3_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            # Without a file, boto3 looks for credentials in the user's home.
+            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+            "AWS_CONFIG_FILE": "/dev/null",
+            # A proxy for the outside world is none for this machine.
+            "NO_PROXY": "127.0.0.1",
+        }
+
+    def client(self) -> "S3Client":
+        """Return a client of the service."""
+        environment = self.environment
+        return boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            region_name=environment["AWS_DEFAULT_REGION"],
+            aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    def create_bucket(self, name: str) -> str:
+        """Create a bucket and return its address, ``s3://name/``."""
+        self.client().create_bucket(Bucket=name)
+        return f"s3://{name}/"
