@@ -15,13 +15,13 @@ from uuid import UUID
 
 import structlog
 from aiokafka.errors import MessageSizeTooLargeError
-from app.butler.failures import RetryableError
-from app.butler.writer import AbandonedError, Rejection, WriteReport, Written
 from faust.types import StreamT, TopicT
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from app import app, metrics, topics
 from app.announcement import batch_id_of, chain_updates_of, write_dataset_list
+from app.butler.failures import AbandonedError, RetryableError
+from app.butler.writer import Rejection, WriteReport, Written
 from app.received import Received
 from app.windows import Arrival, Window
 from models import DeadLetter, InvalidEventError, PromptOutput
@@ -95,8 +95,19 @@ class Flush:
     async def prepend_to_chains(self) -> None:
         """See to it that every run is in its chain, before it is announced as written."""
         pairs = sorted({pair for _, written in self.written for pair in written.chains})
-        if pairs:
-            await in_butler_thread(lambda: app.chain_keeper.ensure(pairs))
+        if not pairs:
+            return
+        refused = await in_butler_thread(lambda: app.chain_keeper.ensure(pairs))
+        for arrival, written in self.written:
+            if rejection := next(
+                (refused[pair] for pair in written.chains if pair in refused), None
+            ):
+                self.dead.append((arrival, rejection))
+        self.written = [
+            (arrival, written)
+            for arrival, written in self.written
+            if not any(pair in refused for pair in written.chains)
+        ]
 
     async def set_aside(self) -> None:
         """Send the events that can never be written to the dead letters."""

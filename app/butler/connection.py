@@ -1,0 +1,67 @@
+"""Open the repository."""
+
+from __future__ import annotations
+
+from lsst.daf.butler import Butler, ButlerConfig
+from sqlalchemy import URL, make_url
+
+from app.butler.failures import describe
+from app.butler.policy import WritePolicy
+from app.butler.records import bound_statements
+
+__all__ = ["RepositoryError", "open_butler"]
+
+#: libpq parameters (PostgreSQL manual, 34.1.2) by which a server that vanished without a word is
+#: noticed within about a minute instead of two hours.  They are the client's alone: a connection
+#: pooler in between sees nothing of them.
+_KEEPALIVES = {
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
+
+
+class RepositoryError(Exception):
+    """The Butler repository cannot be opened; the text is one line for the operator."""
+
+
+def open_butler(repository: str, policy: WritePolicy) -> Butler:
+    """Open a repository for writing.
+
+    Parameters
+    ----------
+    repository : `str`
+        Path, URI or alias of the repository.
+    policy : `WritePolicy`
+        How long a statement may run and wait.
+
+    Raises
+    ------
+    RepositoryError
+        If it cannot be opened.
+    """
+    try:
+        config = ButlerConfig(repository)
+        url = make_url(config["registry", "db"]) if ("registry", "db") in config else None
+        if url is not None and url.get_backend_name() == "postgresql":
+            config["registry", "db"] = _with_keepalives(url)
+        butler = Butler.from_config(config, writeable=True)
+        bound_statements(butler, policy.statement_timeout, policy.lock_timeout)
+    except ImportError as exc:
+        raise RepositoryError(
+            f"the configuration of the repository {repository!r} needs the package {exc.name!r}, "
+            f"which is not installed: {describe(exc)}.  This service runs without the LSST stack; "
+            "take what needs the stack out of the configuration that it is given"
+        ) from exc
+    except Exception as exc:
+        raise RepositoryError(
+            f"cannot open the repository {repository!r}: {type(exc).__name__}: {describe(exc)}"
+        ) from exc
+    return butler
+
+
+def _with_keepalives(url: URL) -> str:
+    missing = {name: value for name, value in _KEEPALIVES.items() if name not in url.query}
+    return url.update_query_dict(missing).render_as_string(hide_password=False)

@@ -1,0 +1,105 @@
+"""Dimension records: inserted where missing, compared where there already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import structlog
+from lsst.daf.butler import Butler, DataCoordinate, DimensionElement, DimensionRecord
+
+from app.butler.parsed import ParsedEvent, RawRecord, RecordKey
+
+__all__ = ["DimensionRecords"]
+
+logger = structlog.get_logger("butler_writer")
+
+#: How many records are remembered as stored: some 10 MB; a night of visits is about 20,000 without
+#: those of single detectors.
+_REMEMBERED = 50_000
+
+
+@dataclass
+class DimensionRecords:
+    """Writes dimension records, and remembers which are stored.
+
+    A record that is stored is never changed: the stored one wins over one that differs, and that
+    is logged and counted.
+
+    Attributes
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        Where they are written.
+    """
+
+    butler: Butler
+    _stored: dict[RecordKey, int] = field(default_factory=dict)
+    _pending: dict[RecordKey, int] = field(default_factory=dict)
+
+    def insert(self, events: Iterable[ParsedEvent]) -> int:
+        """Insert the records that are missing, inside the caller's transaction.
+
+        Elements go in the order of their dependencies, and the records of one in the order of
+        their keys, so that two writers cannot lock each other out.
+
+        Returns
+        -------
+        mismatched : `int`
+            How many records differ from the stored one, or from another event's.
+        """
+        self._pending = {}
+        given: dict[RecordKey, RawRecord] = {}
+        mismatched = 0
+        for event in events:
+            for key, raw in event.records.items():
+                if given.setdefault(key, raw) is not raw and given[key].record != raw.record:
+                    mismatched += 1
+                    _report_mismatch(key, given[key].record, raw.record)
+        unknown = {key: raw for key, raw in given.items() if self._stored.get(key) != raw.digest}
+        for element in self.butler.dimensions.sorted({name for name, _ in unknown}):
+            keys = sorted(key for key in unknown if key[0] == element.name)
+            mismatched += self._insert_element(element, {key: unknown[key] for key in keys})
+        return mismatched
+
+    def _insert_element(self, element: DimensionElement, given: dict[RecordKey, RawRecord]) -> int:
+        stored = self._fetch(element, [raw.record.dataId for raw in given.values()])
+        new = [raw.record for raw in given.values() if raw.record.dataId not in stored]
+        if new:
+            # Another writer may be inserting the same records at this moment.
+            self.butler.registry.insertDimensionData(element, *new, skip_existing=True)
+        mismatched = 0
+        for key, raw in given.items():
+            there = stored.get(raw.record.dataId, raw.record)
+            if there == raw.record:
+                self._pending[key] = raw.digest
+            else:
+                mismatched += 1
+                _report_mismatch(key, there, raw.record)
+        return mismatched
+
+    def _fetch(
+        self, element: DimensionElement, data_ids: list[DataCoordinate]
+    ) -> dict[DataCoordinate, DimensionRecord]:
+        with self.butler.query() as query:
+            records = query.join_data_coordinates(data_ids).dimension_records(element.name)
+            return {record.dataId: record for record in records}
+
+    def remember(self) -> None:
+        """Remember what the last `insert` found or made: its transaction is committed."""
+        if len(self._stored) + len(self._pending) > _REMEMBERED:
+            self._stored.clear()
+        self._stored.update(self._pending)
+
+    def forget(self) -> None:
+        """Forget what is stored: someone may have removed it."""
+        self._stored.clear()
+
+
+def _report_mismatch(key: RecordKey, kept: DimensionRecord, given: DimensionRecord) -> None:
+    there, here = kept.toDict(), given.toDict()
+    logger.warning(
+        "dimension record differs, the stored one is kept",
+        element=key[0],
+        data_id=list(key[1]),
+        fields=sorted(name for name in there if there[name] != here.get(name)),
+    )

@@ -1,0 +1,78 @@
+"""An event as the Butler write sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from lsst.daf.butler import DatasetId, DatasetRef, DimensionRecord
+
+__all__ = ["Artifact", "ParsedEvent", "RawRecord", "RecordKey", "refs_by_id"]
+
+RecordKey: TypeAlias = tuple[str, tuple[int | str, ...]]
+"""Identity of a dimension record: its element, and the values of its required dimensions."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """A dimension record of a window.
+
+    Attributes
+    ----------
+    digest : `int`
+        Fingerprint of the serialized record.
+    record : `lsst.daf.butler.DimensionRecord`
+        The record itself.
+    """
+
+    digest: int
+    record: DimensionRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One file of an event, and the datasets that it holds.
+
+    Attributes
+    ----------
+    path : `str`
+        As the event gives it.
+    formatter : `str`
+        Name of the formatter that reads it; never imported.
+    refs : `list` [`lsst.daf.butler.DatasetRef`]
+        Its datasets, not expanded.
+    """
+
+    path: str
+    formatter: str
+    refs: list[DatasetRef]
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedEvent:
+    """An event as the Butler write sees it.
+
+    Attributes
+    ----------
+    records : `dict` [`RecordKey`, `RawRecord`]
+        Its dimension records.
+    artifacts : `list` [`Artifact`]
+        Its files.
+    chains : `tuple` [`tuple` [`str`, `str`]]
+        The (chain, run) pairs that it belongs to.
+    """
+
+    records: Mapping[RecordKey, RawRecord]
+    artifacts: list[Artifact]
+    chains: tuple[tuple[str, str], ...]
+
+    @property
+    def refs(self) -> Iterator[DatasetRef]:
+        """Its datasets."""
+        return (ref for artifact in self.artifacts for ref in artifact.refs)
+
+
+def refs_by_id(events: Iterable[ParsedEvent]) -> dict[DatasetId, DatasetRef]:
+    """Return the datasets of some events; one that several events hold is one dataset."""
+    return {ref.id: ref for event in events for ref in event.refs}
