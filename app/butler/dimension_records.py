@@ -80,6 +80,10 @@ class DimensionRecords:
     def _fetch(
         self, element: DimensionElement, data_ids: list[DataCoordinate]
     ) -> dict[DataCoordinate, DimensionRecord]:
+        if len(element.RecordClass.fields.names) == len(element.required):
+            # A key alone, as a group is, cannot differ; and the query system gives it back as
+            # though it were stored, whether it is or not.
+            return {}
         with self.butler.query() as query:
             records = query.join_data_coordinates(data_ids).dimension_records(element.name)
             return {record.dataId: record for record in records}

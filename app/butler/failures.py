@@ -65,6 +65,16 @@ class AbandonedError(Exception):
 _SERVER_STATES = ("08", "28", "40", "53", "55P03", "57", "58", "25006", "42501")
 _UNIQUE_VIOLATION = "23505"
 
+#: What Butler raises over data that it cannot take.  `LookupError` itself is a missing dimension
+#: record.
+_POISON = (
+    InvalidEventError,
+    ButlerUserError,
+    RegistryError,
+    DatasetTypeNotSupportedError,
+    FileNotFoundError,
+)
+
 
 def classify(error: BaseException) -> Failure:
     """Tell what follows from a failure of the Butler write.
@@ -74,20 +84,12 @@ def classify(error: BaseException) -> Failure:
     error : `BaseException`
         What was raised; its causes are looked at too, since Butler wraps database errors.
     """
-    if isinstance(error, RetryableError):
-        return Failure.RETRY
     for cause in _causes(error):
         if isinstance(cause, DBAPIError):
             return _classify_database(cause)
-    if isinstance(
-        error, InvalidEventError | ButlerUserError | RegistryError | DatasetTypeNotSupportedError
-    ):
+    if isinstance(error, _POISON) or type(error) is LookupError:  # its subclasses may be our fault
         return Failure.POISON
-    if type(error) is LookupError:  # a missing dimension record; its subclasses may be our fault
-        return Failure.POISON
-    if isinstance(error, FileNotFoundError):
-        return Failure.POISON
-    if isinstance(error, OSError | PoolTimeoutError):
+    if isinstance(error, RetryableError | OSError | PoolTimeoutError):
         return Failure.RETRY
     return Failure.UNKNOWN
 

@@ -29,7 +29,7 @@ class WritePath(StrEnum):
     """Rows straight into registry and datastore records: twice as fast, by private names."""
 
     PUBLIC = "public"
-    """``Butler.ingest``: public names alone; taken also where `RECORDS` is not known to be right."""
+    """``Butler.ingest``: public names alone.  Taken also where `RECORDS` may be wrong."""
 
 
 @dataclass(frozen=True)

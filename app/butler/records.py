@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy
 from lsst.daf.butler import Butler, DatasetId, DatasetRef
 from lsst.daf.butler.datastore.record_data import DatastoreRecordData
-from lsst.daf.butler.datastore.stored_file_info import StoredFileInfo
+from lsst.daf.butler.datastore.stored_file_info import StoredDatastoreItemInfo, StoredFileInfo
 from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.resources import ResourcePath
 
@@ -198,7 +198,9 @@ class RecordsPath:
         missing = self._not_stored(batch)
         for datastore, datasets in missing.items():
             table = datastore._table.name
-            rows = {d.ref.id: {table: [_row(d, datastore.root)]} for d in datasets}
+            rows: dict[DatasetId, dict[str, list[StoredDatastoreItemInfo]]] = {
+                d.ref.id: {table: [_row(d, datastore.root)]} for d in datasets
+            }
             datastore.import_records({datastore.name: DatastoreRecordData(records=rows)})
             if (arrived := len(_stored(datastore, list(rows)))) != len(rows):
                 raise RuntimeError(f"{datastore.name}: {arrived} of {len(rows)} records arrived")

@@ -162,7 +162,8 @@ def worker(broker: Cluster, tmp_path: Path) -> Iterator[Worker]:
         import os
         import faust
 
-        app = faust.App("parts", broker="kafka://" + os.environ["BROKER"], topic_disable_leader=True)
+        broker = "kafka://" + os.environ["BROKER"]
+        app = faust.App("parts", broker=broker, topic_disable_leader=True)
 
         @app.page("/readyz")
         async def ready(web, request):
