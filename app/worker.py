@@ -14,7 +14,7 @@ import faust
 from faust.types import AppT
 
 from app.butler.chains import ChainKeeper
-from app.butler.connection import open_butler
+from app.butler.connection import RepositoryError, open_butler
 from app.butler.writer import ButlerWriter
 from app.settings import SettingsError
 from app.topic_check import TopicError, check_topics
@@ -40,7 +40,7 @@ class Worker(faust.Worker):
             service.settings.require_connections()
             _run(check_topics(service))
             open_repository(service)
-        except (SettingsError, TopicError) as exc:
+        except (SettingsError, TopicError, RepositoryError) as exc:
             sys.exit(f"butler-writer: {exc}")
         kwargs["loglevel"] = service.settings.service.log_level
         super().__init__(app, *services, **kwargs)
