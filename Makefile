@@ -1,0 +1,46 @@
+# `make` alone lists the targets. What they need is installed into .venv, from requirements-dev.lock.
+
+VENV = .venv
+BIN = $(VENV)/bin
+INSTALLED = $(VENV)/.installed
+ARGS =
+
+LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+
+.PHONY: help test unit lint lock schema clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+test: $(INSTALLED) ## install what the tests need (Apache Kafka, PostgreSQL), run them all; ARGS="-k ..." selects
+	@.ci/parts
+	$(BIN)/pytest $(ARGS)
+
+unit: $(INSTALLED) ## run the tests that need no server
+	$(BIN)/pytest tests/unit $(ARGS)
+
+lint: $(INSTALLED) ## check format, style and types
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+lock: | $(BIN)/uv ## bring both lock files in line with pyproject.toml, keeping the pins that still fit
+	$(LOCK) --output-file requirements.lock
+	$(LOCK) --group dev --output-file requirements-dev.lock
+
+schema: $(INSTALLED) ## write docs/pp-output.schema.json from models/prompt_output.py
+	@$(BIN)/python -c 'import json, pathlib, models.prompt_output as event; \
+		pathlib.Path("docs/pp-output.schema.json").write_text( \
+		json.dumps(event.json_schema(), indent=2) + "\n")'
+
+clean: ## remove everything that was made in this folder, .venv too
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): requirements-dev.lock pyproject.toml
+	@.ci/venv
+	@touch $@
+
+$(BIN)/uv:
+	@.ci/venv
