@@ -1,0 +1,95 @@
+"""Whether everything is there, exactly once: asked of the Butler, whatever the service says."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from lsst.daf.butler import Butler, CollectionType, MissingCollectionError
+
+from simulator.night import Night, Output
+
+__all__ = ["Verdict", "check"]
+
+#: How many datasets are read back.
+_SAMPLE = 50
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the Butler has of a night.
+
+    Attributes
+    ----------
+    missing, twice, unreadable : `int`
+        How many datasets are not there, are there more than once or unasked, and cannot be read
+        back as they were written.
+    lost_runs : `list` [`str`]
+        Runs that the night's chain does not hold.
+    """
+
+    missing: int
+    twice: int
+    unreadable: int
+    lost_runs: list[str]
+
+    @property
+    def complaints(self) -> list[str]:
+        """What is wrong, in words."""
+        said = {
+            f"{self.missing} datasets that were sent are missing": self.missing,
+            f"{self.twice} datasets are there twice, or were never sent": self.twice,
+            f"{self.unreadable} datasets cannot be read back": self.unreadable,
+            f"the chain lacks the runs {', '.join(self.lost_runs)}": len(self.lost_runs),
+        }
+        return [words for words, count in said.items() if count]
+
+
+def check(root: Path, night: Night, sent: Mapping[UUID, Output]) -> Verdict:
+    """Compare a repository with what was sent to it.
+
+    Parameters
+    ----------
+    root : `pathlib.Path`
+        The repository.
+    night : `Night`
+        Names the chain, and the dataset types to look for.
+    sent : `~collections.abc.Mapping` [`uuid.UUID`, `Output`]
+        Every dataset that was sent in a valid event.
+    """
+    butler = Butler.from_config(str(root))
+    try:
+        info = butler.collections.get_info(night.chain)
+        children = info.children if info.type is CollectionType.CHAINED else ()
+    except MissingCollectionError:
+        children = ()
+    existing = set(butler.collections.query("*"))
+    runs = {output.ref.run for output in sent.values()}
+    found = [
+        ref
+        for dataset_type in night.dataset_types
+        for ref in butler.query_datasets(
+            dataset_type, sorted(runs & existing), find_first=False, explain=False, limit=None
+        )
+    ]
+    places = Counter((ref.datasetType.name, ref.run, ref.dataId) for ref in found)
+    ids = {ref.id for ref in found}
+    readable = sorted(ids & sent.keys())
+    sample = random.Random(night.seed).sample(readable, min(_SAMPLE, len(readable)))
+    return Verdict(
+        missing=len(sent.keys() - ids),
+        twice=sum(places.values()) - len(places) + len(ids - sent.keys()),
+        unreadable=sum(not _reads_back(butler, sent[dataset_id]) for dataset_id in sample),
+        lost_runs=sorted(runs - set(children)),
+    )
+
+
+def _reads_back(butler: Butler, output: Output) -> bool:
+    try:
+        return bool(butler.get(output.ref) == output.content)
+    except Exception:  # noqa: BLE001 - whatever it is, it cannot be read
+        return False

@@ -1,0 +1,276 @@
+"""The demo: a night through real workers into a Butler, watched and then checked."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Self, TypeAlias
+from uuid import UUID
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from simulator.bad_events import spoil
+from simulator.check import Verdict, check
+from simulator.event import encode_event, event_of
+from simulator.night import Night, Output, Pod
+from simulator.observer import Observer
+from simulator.repository import make_repository, write_artifacts
+from simulator.transactions import CountsTransactions, PostgresTransactions, SqliteTransactions
+from tests.parts.cluster import Cluster
+from tests.parts.embedded import EmbeddedBroker
+from tests.parts.kafka import ApacheKafka
+from tests.parts.postgresql import PostgreSQL
+from tests.parts.worker import Worker
+
+__all__ = ["Demo", "DemoError", "Outcome"]
+
+Update: TypeAlias = Callable[[], None]
+
+_TOPIC = "pp-output"
+_ANNOUNCEMENTS = "batch-ingested"
+_DEAD_LETTERS = f"{_TOPIC}-dead-letters"
+_GROUP = "butler-writer"
+
+#: How many pods write their artifacts and send at the same time.
+_PODS_AT_ONCE = 4
+#: How long nothing may arrive before the demo gives up, in seconds.
+_PATIENCE = 60.0
+#: Seconds between two looks at how far things are.
+_INTERVAL = 0.2
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the text says why."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the demo went.
+
+    Attributes
+    ----------
+    events, spoiled : `int`
+        How many pods sent a valid event, and how many spoiled ones came along.
+    windows, dead_letters : `int`
+        How many windows were announced, and how many events set aside.
+    transactions : `int`
+        How many transactions wrote to the database, by its own count.
+    datasets : `int`
+        How many datasets the valid events hold.
+    verdict : `Verdict`
+        What the Butler has of them.
+    p50, p99 : `float`
+        Seconds from a send's return to the Butler's answer that a dataset of the event is there.
+    """
+
+    events: int
+    spoiled: int
+    windows: int
+    dead_letters: int
+    transactions: int
+    datasets: int
+    verdict: Verdict
+    p50: float
+    p99: float
+
+    @property
+    def complaints(self) -> list[str]:
+        """What is wrong, in words."""
+        said = self.verdict.complaints
+        if self.dead_letters != self.spoiled:
+            said.append(f"{self.dead_letters} dead letters for {self.spoiled} spoiled events")
+        return said
+
+    @property
+    def line(self) -> str:
+        """The closing line."""
+        return (
+            f"demo: events={self.events} windows={self.windows} datasets={self.datasets} "
+            f"missing={self.verdict.missing} twice={self.verdict.twice} "
+            f"transactions={self.transactions} p50_s={self.p50:.2f} p99_s={self.p99:.2f}"
+        )
+
+
+@dataclass
+class Demo:
+    """A night, and the parts that it runs through, from ``with`` to its end.
+
+    Attributes
+    ----------
+    night : `Night`
+        What happens.
+    workers : `int`
+        How many workers share the load.
+    apache_kafka, postgresql : `bool`
+        Real servers instead of the embedded broker and SQLite.
+    duplicates, spoiled : `float`
+        Fractions of events that are sent twice, and that a spoiled one comes along with.
+    console : `rich.console.Console`
+        Where progress is shown.
+    sent : `dict` [`uuid.UUID`, `Output`]
+        The datasets of the valid events that were sent.
+    running : `list` [`Worker`]
+        The workers.
+    """
+
+    night: Night
+    workers: int = 1
+    apache_kafka: bool = False
+    postgresql: bool = False
+    duplicates: float = 0.0
+    spoiled: float = 0.0
+    console: Console = field(default_factory=Console)
+    sent: dict[UUID, Output] = field(default_factory=dict)
+    running: list[Worker] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        self._events = self._spoiled_events = self._messages = 0
+        self._lock = Lock()
+        with ExitStack() as stack, self.console.status("starting broker, repository and workers"):
+            folder = tempfile.TemporaryDirectory(prefix="butler-writer-demo-")
+            self.folder = Path(stack.enter_context(folder))
+            self.root = self.folder / "repository"
+            cluster = ApacheKafka() if self.apache_kafka else EmbeddedBroker()
+            self._cluster: Cluster = stack.enter_context(cluster)
+            self._transactions = self._make_repository(stack)
+            self._start_workers(stack)
+            self._observer = stack.enter_context(Observer(self.root))
+            self._parts = stack.pop_all()
+        self._transactions.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._parts.close()
+
+    def _make_repository(self, stack: ExitStack) -> CountsTransactions:
+        if not self.postgresql:
+            make_repository(self.root)
+            return SqliteTransactions(self.root)
+        server = stack.enter_context(PostgreSQL({"autovacuum": "off"}))
+        make_repository(self.root, server.create_database("butler"))
+        return PostgresTransactions(server)
+
+    def _start_workers(self, stack: ExitStack) -> None:
+        self._cluster.create_topic(_TOPIC, self.workers, max_message_bytes=11 * 2**20)
+        self._cluster.create_topic(_ANNOUNCEMENTS)
+        lists = self.folder / "lists"
+        lists.mkdir()
+        environment = {
+            "BUTLER_REPOSITORY": str(self.root),
+            "KAFKA_CLUSTER": self._cluster.bootstrap,
+            "KAFKA_TOPIC": _TOPIC,
+            "KAFKA_OUTPUT_TOPIC": _ANNOUNCEMENTS,
+            "OUTPUT_DATASET_LIST_DIRECTORY": str(lists),
+            # The embedded broker lets the first member of a group wait for half of it.
+            "BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8",
+        }
+        self.running = [stack.enter_context(Worker(environment)) for _ in range(self.workers)]
+        for worker in self.running:
+            worker.wait_ready()
+
+    def run(self) -> None:
+        """Let the night happen, and wait until the workers have finished with it.
+
+        Raises
+        ------
+        DemoError
+            If a worker has ended, or nothing arrives any more.
+        """
+        with self._progress() as update, ThreadPoolExecutor(_PODS_AT_ONCE) as pods:
+            sending = self._send_all(pods, update)
+            for done in sending:
+                done.result()
+            self._wait(update)
+
+    def _send_all(self, pods: ThreadPoolExecutor, update: Update) -> list[Future[None]]:
+        begin: float | None = None
+        sending = []
+        for seconds, pod in self.night.pods():
+            begin = time.monotonic() - seconds if begin is None else begin
+            while (wait := begin + seconds - time.monotonic()) > 0:
+                time.sleep(min(wait, _INTERVAL))
+                update()
+            self._check_workers()
+            sending.append(pods.submit(self._process, pod))
+        return sending
+
+    def _process(self, pod: Pod) -> None:
+        """Do what a pod does at its end: write the artifacts, and send the event."""
+        write_artifacts(pod, self.root)
+        event = event_of(pod)
+        rng = random.Random(f"{self.night.seed}/mishaps/{pod.visit.id}/{pod.detector.id}")
+        copies = 2 if rng.random() < self.duplicates else 1
+        messages = [encode_event(event)] * copies
+        spoiled = rng.random() < self.spoiled
+        if spoiled:
+            messages.insert(0, spoil(event, rng))
+        for message in messages:
+            self._cluster.produce(_TOPIC, message, partition=pod.detector.id % self.workers)
+        self._observer.expect(pod.outputs[0].ref.id)
+        with self._lock:
+            self.sent.update((output.ref.id, output) for output in pod.outputs)
+            self._events += 1
+            self._spoiled_events += spoiled
+            self._messages += len(messages)
+
+    def _wait(self, update: Update) -> None:
+        finished, since = -1, time.monotonic()
+        while finished < self._messages or self._observer.pending:
+            time.sleep(_INTERVAL)
+            update()
+            self._check_workers()
+            committed = sum(self._cluster.committed(_GROUP, _TOPIC).values())
+            if committed > finished:
+                finished, since = committed, time.monotonic()
+            elif time.monotonic() - since > _PATIENCE:
+                raise DemoError(
+                    f"{finished} of {self._messages} events are finished, "
+                    f"{self._observer.pending} are not in the Butler, and nothing moves:\n"
+                    f"{self.running[0].process.log_tail()}"
+                )
+
+    def _check_workers(self) -> None:
+        for worker in self.running:
+            if (code := worker.process.returncode) is not None:
+                raise DemoError(
+                    f"a worker is not running (exit code {code}):\n{worker.process.log_tail()}"
+                )
+
+    @contextmanager
+    def _progress(self) -> Iterator[Update]:
+        columns = (TextColumn("{task.description:>22}"), BarColumn(), MofNCompleteColumn())
+        total = self.night.visits * self.night.detectors
+        with Progress(*columns, TimeElapsedColumn(), console=self.console) as progress:
+            sent = progress.add_task("pods have sent", total=total)
+            found = progress.add_task("found in the Butler", total=total)
+
+            def update() -> None:
+                progress.update(sent, completed=self._events)
+                progress.update(found, completed=len(self._observer.latencies))
+
+            yield update
+            update()
+
+    def finish(self) -> Outcome:
+        """Ask the Butler what it has, and Kafka what was announced."""
+        with self.console.status("asking the Butler for every dataset"):
+            transactions = self._transactions.count()
+            return Outcome(
+                events=self._events,
+                spoiled=self._spoiled_events,
+                windows=len(self._cluster.consume(_ANNOUNCEMENTS)),
+                dead_letters=len(self._cluster.consume(_DEAD_LETTERS)),
+                transactions=transactions,
+                datasets=len(self.sent),
+                verdict=check(self.root, self.night, self.sent),
+                p50=self._observer.latency(0.5),
+                p99=self._observer.latency(0.99),
+            )

@@ -1,0 +1,54 @@
+"""What a pod produces: dataset types, runs, and the paths of artifacts.
+
+The names are those of an alert production pipeline.  Every artifact is a small JSON file
+(``StructuredDataDict``), so that a bare daf_butler can read it back.
+"""
+
+from __future__ import annotations
+
+from lsst.daf.butler import DatasetType, DimensionUniverse
+
+__all__ = ["FORMATTER", "dataset_types", "pipeline_of"]
+
+FORMATTER = "lsst.daf.butler.formatters.json.JsonFormatter"
+_STORAGE_CLASS = "StructuredDataDict"
+
+_TASKS: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = {
+    ("instrument", "group", "detector"): {
+        "loadDiaCatalogs": ("log", "metadata"),
+        "getRegionTimeFromVisit": ("log", "metadata"),
+    },
+    ("instrument", "exposure", "detector"): {
+        "isr": ("log", "metadata", "statistics"),
+        "overscanRaw": ("log", "metadata"),
+    },
+    ("instrument", "visit", "detector"): {
+        "calibrateImage": ("log", "metadata", "summary", "background"),
+        "standardizeSource": ("log", "metadata"),
+        "rewarpTemplate": ("log", "metadata", "coverage"),
+        "subtractImages": ("log", "metadata", "kernel"),
+        "detectAndMeasureDiaSource": ("log", "metadata", "schema", "metrics"),
+        "filterDiaSource": ("log", "metadata", "rejected"),
+        "transformDiaSource": ("log", "metadata"),
+        "associateApdb": ("log", "metadata", "summary"),
+        "mpSkyEphemeris": ("log", "metadata"),
+        "analyzeLoadedSolarSystemObjects": ("log", "metadata", "metrics"),
+        "sampleSpatialMetrics": ("log", "metadata", "metrics"),
+        "alertPackets": ("log", "metadata", "summary"),
+    },
+}
+
+
+def dataset_types(universe: DimensionUniverse) -> list[DatasetType]:
+    """Return the dataset types of all outputs, in the order in which a pod makes them."""
+    return [
+        DatasetType(f"{task}_{kind}", dimensions, _STORAGE_CLASS, universe=universe)
+        for dimensions, tasks in _TASKS.items()
+        for task, kinds in tasks.items()
+        for kind in kinds
+    ]
+
+
+def pipeline_of(dataset_type: DatasetType) -> str:
+    """Return the pipeline that makes a dataset type: what is known before the exposure is apart."""
+    return "Preprocessing" if "group" in dataset_type.dimensions else "ApPipe"

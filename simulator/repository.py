@@ -1,0 +1,70 @@
+"""A repository that takes the night's outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+from lsst.daf.butler import Butler, Config, DimensionRecord, DimensionUniverse
+
+from simulator.camera import DETECTORS, INSTRUMENT
+from simulator.night import FILTERS, Pod
+from simulator.outputs import dataset_types
+
+__all__ = ["make_repository", "write_artifacts"]
+
+
+def make_repository(root: Path, database: str | None = None) -> None:
+    """Make a repository, and register the instrument and the dataset types.
+
+    Parameters
+    ----------
+    root : `pathlib.Path`
+        Where it will be.
+    database : `str`, optional
+        URL of a PostgreSQL database; absent: SQLite.
+    """
+    config = Config()
+    if database:
+        config["registry", "db"] = database
+    Butler.makeRepo(str(root), config=config)
+    butler = Butler.from_config(str(root), writeable=True)
+    for element, records in _instrument_records(butler.dimensions).items():
+        butler.registry.insertDimensionData(element, *records)
+    for dataset_type in dataset_types(butler.dimensions):
+        butler.registry.registerDatasetType(dataset_type)
+
+
+def write_artifacts(pod: Pod, root: Path) -> None:
+    """Write a pod's artifacts to their final place."""
+    for output in pod.outputs:
+        file = root / output.path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(orjson.dumps(output.content))
+
+
+def _instrument_records(universe: DimensionUniverse) -> dict[str, list[DimensionRecord]]:
+    instrument = universe["instrument"].RecordClass(
+        name=INSTRUMENT,
+        visit_max=10**13,
+        exposure_max=10**13,
+        detector_max=1000,
+        visit_system=0,
+        class_name="lsst.obs.lsst.LsstCam",
+    )
+    filters = [
+        universe["physical_filter"].RecordClass(instrument=INSTRUMENT, name=name, band=band)
+        for name, band in FILTERS.items()
+    ]
+    detectors = [
+        universe["detector"].RecordClass(
+            instrument=INSTRUMENT,
+            id=detector.id,
+            full_name=detector.name,
+            raft=detector.raft,
+            name_in_raft=detector.sensor,
+            purpose="SCIENCE",
+        )
+        for detector in DETECTORS
+    ]
+    return {"instrument": [instrument], "physical_filter": filters, "detector": detectors}
