@@ -8,10 +8,20 @@ ARGS =
 LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
-.PHONY: help test unit lint lock schema clean
+# Left empty, each is as the demo has it by default.
+KAFKA =
+DB =
+WORKERS =
+
+.PHONY: help demo test unit lint lock schema clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(INSTALLED) ## a simulated night into a Butler; KAFKA=apache, DB=postgresql, WORKERS=2, ARGS="--visits 5"
+	@$(if $(KAFKA)$(DB),.ci/parts)
+	$(BIN)/python -m simulator demo $(KAFKA:%=--kafka=%) $(DB:%=--db=%) \
+		$(WORKERS:%=--workers=%) $(ARGS)
 
 test: $(INSTALLED) ## install what the tests need (Apache Kafka, PostgreSQL), run them all; ARGS="-k ..." selects
 	@.ci/parts
