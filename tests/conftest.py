@@ -93,6 +93,13 @@ def postgresql() -> Iterator[PostgreSQL]:
 
 
 @pytest.fixture
+def private_postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server for one test, which may stop and kill it; autovacuum is off."""
+    with _part("PostgreSQL", lambda: PostgreSQL({"autovacuum": "off"})) as server:
+        yield server
+
+
+@pytest.fixture
 def postgresql_url(postgresql: PostgreSQL) -> Iterator[str]:
     """Address of a fresh database that is ready for a Butler repository."""
     name = f"butler{next(_numbers)}"

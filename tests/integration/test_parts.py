@@ -115,22 +115,23 @@ def test_a_fresh_database_has_what_butler_needs(postgresql_url: str) -> None:
 
 
 @pytest.mark.postgresql
-def test_postgresql_keeps_data_and_address_over_restart_and_kill() -> None:
-    with PostgreSQL({"autovacuum": "off"}) as server:
-        url = server.create_database("repository", ["btree_gist", "pg_walinspect"])
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("CREATE TABLE run (name text)")
-            connection.execute("INSERT INTO run VALUES ('first')")
+def test_postgresql_keeps_data_and_address_over_restart_and_kill(
+    private_postgresql: PostgreSQL,
+) -> None:
+    url = private_postgresql.create_database("repository", ["btree_gist", "pg_walinspect"])
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE run (name text)")
+        connection.execute("INSERT INTO run VALUES ('first')")
 
-        server.restart()
-        server.kill()
-        with pytest.raises(psycopg.OperationalError):
-            psycopg.connect(url)
-        server.start()
+    private_postgresql.restart()
+    private_postgresql.kill()
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(url)
+    private_postgresql.start()
 
-        with psycopg.connect(url) as connection:
-            assert connection.execute("SELECT name FROM run").fetchall() == [("first",)]
-            assert connection.execute("SHOW autovacuum").fetchone() == ("off",)
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT name FROM run").fetchall() == [("first",)]
+        assert connection.execute("SHOW autovacuum").fetchone() == ("off",)
 
 
 def test_an_s3_bucket_is_reached_with_nothing_but_the_environment(s3_server: S3Server) -> None:
@@ -164,6 +165,11 @@ def worker(broker: Cluster, tmp_path: Path) -> Iterator[Worker]:
 
         broker = "kafka://" + os.environ["BROKER"]
         app = faust.App("parts", broker=broker, topic_disable_leader=True)
+
+        @app.agent(app.topic("parts", value_serializer="raw"))  # Faust needs one to consume
+        async def nothing(stream):
+            async for _ in stream:
+                pass
 
         @app.page("/readyz")
         async def ready(web, request):
