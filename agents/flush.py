@@ -21,7 +21,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_ran
 from app import app, metrics, topics
 from app.announcement import batch_id_of, chain_updates_of, write_dataset_list
 from app.butler.failures import AbandonedError, RetryableError
-from app.butler.writer import Rejection, WriteReport, Written
+from app.butler.outcome import Rejection, WriteReport, Written
 from app.received import Received
 from app.windows import Arrival, Window
 from models import DeadLetter, InvalidEventError, PromptOutput

@@ -15,7 +15,7 @@ from app.ledger import Entry
 from models import BatchIngested, ChainUpdate, dataset_list, dataset_list_name
 
 if TYPE_CHECKING:
-    from app.butler.writer import Written
+    from app.butler.outcome import Written
 
 __all__ = ["batch_id_of", "chain_updates_of", "write_dataset_list"]
 

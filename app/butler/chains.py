@@ -9,7 +9,7 @@ from lsst.daf.butler import Butler, CollectionType, MissingCollectionError
 from lsst.daf.butler.registry import CollectionTypeError
 
 from app.butler.failures import Failure, classify, describe
-from app.butler.writer import Rejection
+from app.butler.outcome import Rejection
 
 __all__ = ["ChainKeeper"]
 
