@@ -1,0 +1,149 @@
+"""Attempts: again while that may help, in halves where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
+from typing import TypeVar
+
+import structlog
+
+from app.butler.failures import AbandonedError, Failure, RetryableError, classify, describe
+from app.butler.outcome import Outcome, Rejection, Written
+from app.butler.parsed import ParsedEvent
+
+__all__ = ["Counts", "DividedWrite", "Failed", "attempt"]
+
+T = TypeVar("T")
+
+logger = structlog.get_logger("butler_writer")
+
+#: How often something is tried while another writer was faster each time.
+_LOOKS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What an event, or some events together, came to grief over."""
+
+    rejection: Rejection
+    failure: Failure
+
+
+@dataclass
+class Counts:
+    """What transactions brought."""
+
+    inserted: int = 0
+    already_there: int = 0
+    mismatched_records: int = 0
+
+
+def attempt(call: Callable[[], T], wanted: Callable[[], bool]) -> T | Failed:
+    """Make a call; what trying again cannot mend is returned, the rest is raised.
+
+    Raises
+    ------
+    AbandonedError
+        If the window is no longer wanted.
+    RetryableError
+        If trying again may mend it.
+    """
+    for look in range(_LOOKS):
+        if not wanted():
+            raise AbandonedError
+        try:
+            return call()
+        except AbandonedError:
+            raise
+        except Exception as exc:
+            failure = classify(exc)
+            if failure is Failure.RETRY:
+                raise RetryableError(f"{type(exc).__name__}: {describe(exc)}") from exc
+            if failure is Failure.LOOK_AGAIN and look < _LOOKS - 1:
+                continue
+            if failure is Failure.UNKNOWN:
+                logger.exception("unknown failure of the Butler write")
+            return Failed(Rejection.of(exc), failure)
+    raise AssertionError("unreachable")
+
+
+class DividedWrite:
+    """The write of a window's events: together, or in halves to find those that cannot be.
+
+    Of n events, one bad one costs some 2 log2(n) transactions (the service that this one replaces
+    goes one by one: 50 events took 18 s instead of 2 s, our measurement).
+    """
+
+    def __init__(
+        self,
+        write_batch: Callable[[Sequence[ParsedEvent]], Counts],
+        events: Sequence[ParsedEvent | Failed],
+        wanted: Callable[[], bool],
+    ) -> None:
+        self._write_batch = write_batch
+        self._events = {
+            i: event for i, event in enumerate(events) if isinstance(event, ParsedEvent)
+        }
+        self._wanted = wanted
+        self._total = len(events)
+        self.failed = {i: event for i, event in enumerate(events) if isinstance(event, Failed)}
+        self.counts = Counts()
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """What became of each event, in their order."""
+        written = {index: Written.of(event) for index, event in self._events.items()}
+        rejected = {index: failed.rejection for index, failed in self.failed.items()}
+        return [outcome for _, outcome in sorted((written | rejected).items(), key=itemgetter(0))]
+
+    def run(self) -> None:
+        """Write all that can be written.
+
+        Raises
+        ------
+        AbandonedError
+            If the window is no longer wanted.
+        RetryableError
+            If trying again may mend it, or the fault must be ours or the database's.
+        """
+        self._write(sorted(self._events))
+        refused = sorted(self._events.keys() & self.failed.keys())
+        if 0 < len(refused) < len(self._events):
+            # What was missing may have come with an event that was written later.
+            for index in refused:
+                del self.failed[index]
+                self._write([index])
+        self._blame_nobody_for_all()
+
+    def _write(self, indices: list[int]) -> None:
+        if not indices:
+            return
+        events = [self._events[index] for index in indices]
+        result = attempt(partial(self._write_batch, events), self._wanted)
+        if isinstance(result, Counts):
+            self.counts.inserted += result.inserted
+            self.counts.already_there += result.already_there
+            self.counts.mismatched_records += result.mismatched_records
+        elif len(indices) == 1:
+            self.failed[indices[0]] = result
+        else:
+            logger.warning(
+                "write refused, the window is divided",
+                events=len(indices),
+                error=f"{result.rejection.error_class}: {result.rejection.reason}",
+            )
+            middle = len(indices) // 2
+            self._write(indices[:middle])
+            self._write(indices[middle:])
+
+    def _blame_nobody_for_all(self) -> None:
+        """Refuse to set events aside when each of several failed, and nobody knows why."""
+        unknown = [f for f in self.failed.values() if f.failure is Failure.UNKNOWN]
+        if 1 < self._total == len(unknown):
+            rejection = unknown[0].rejection
+            raise RetryableError(
+                f"every event failed: {rejection.error_class}: {rejection.reason}", alarm=True
+            )
