@@ -23,7 +23,7 @@ from faust.types import TP
 from app.held import HeldEvent
 from app.intake import Intake
 from app.log import logging_config
-from app.settings import MIB, Settings
+from app.settings import MIB, KafkaSettings, Settings, SettingsError
 from app.status import Status
 from app.worker import Worker
 
@@ -166,7 +166,7 @@ class ButlerWriterApp(faust.App):
 def _configuration(settings: Settings) -> dict[str, Any]:
     kafka = settings.kafka
     security: dict[str, Any] = {}
-    context = ssl.create_default_context(cafile=kafka.ca_file) if kafka.tls else None
+    context = _tls_context(kafka) if kafka.tls else None
     if kafka.username is not None and kafka.password is not None:
         security["broker_credentials"] = faust.SASLCredentials(
             username=kafka.username,
@@ -210,6 +210,13 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "stream_processing_timeout": ENDLESS_POLL_INTERVAL,
         "broker_commit_livelock_soft_timeout": ENDLESS_POLL_INTERVAL,
     }
+
+
+def _tls_context(kafka: KafkaSettings) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=kafka.ca_file)
+    except OSError as exc:
+        raise SettingsError(f"BUTLER_WRITER_KAFKA_CA_FILE='{kafka.ca_file}': {exc}") from exc
 
 
 def _refuse_foreign(package: str) -> None:

@@ -13,6 +13,7 @@ import re
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -85,6 +86,16 @@ class KafkaSettings(_Section):
         1.0, validation_alias="BUTLER_WRITER_KAFKA_COMMIT_INTERVAL"
     )
     """Seconds between two commits of acked offsets."""
+
+    @field_validator("cluster")
+    @classmethod
+    def _names_servers(cls, value: str | None) -> str | None:
+        for part in (value or "").split(","):
+            try:
+                urlsplit(f"//{part.strip()}").port  # noqa: B018 - the access raises
+            except ValueError as exc:
+                raise ValueError(f"not host:port[,host:port...]: {exc}") from exc
+        return value
 
     @property
     def dead_letter_topic(self) -> str:

@@ -7,6 +7,7 @@ partitions is anybody's choice, and says how many workers can share the load.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,12 @@ from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
-    retry_if_exception_type,
+    retry_if_exception,
     stop_after_delay,
     wait_exponential,
 )
 
+from app.access_check import Operation, connect, may_pass, missing_permissions
 from app.settings import MIB
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class _Wanted:
     """A topic as the worker needs it."""
 
     name: str
+    needs: tuple[Operation, ...]
     partitions: int | None = None
     largest_message: int | None = None
     config: Mapping[str, str] = field(default_factory=dict)
@@ -59,12 +62,13 @@ async def check_topics(service: ButlerWriterApp) -> None:
     Raises
     ------
     TopicError
-        If the brokers cannot be reached or a topic is not as it must be.
+        If the brokers cannot be reached, do not let the user in or to the topics, or a topic is
+        not as it must be.
     """
     kafka = service.settings.kafka
     try:
         async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type((KafkaError, OSError)),
+            retry=retry_if_exception(may_pass),
             wait=wait_exponential(max=5),
             stop=stop_after_delay(PATIENCE),
             before_sleep=_note,
@@ -73,7 +77,7 @@ async def check_topics(service: ButlerWriterApp) -> None:
             with attempt:
                 await _check_once(service)
     except (KafkaError, OSError) as exc:
-        raise TopicError(f"Kafka at {kafka.cluster}: {type(exc).__name__}: {exc}") from exc
+        raise TopicError(f"Kafka at {kafka.cluster}: {exc or repr(exc)}") from exc
 
 
 def _note(state: RetryCallState) -> None:
@@ -83,14 +87,19 @@ def _note(state: RetryCallState) -> None:
 
 async def _check_once(service: ButlerWriterApp) -> None:
     kafka = service.settings.kafka
+    wanted = _wanted(service)
+    security = credentials_to_aiokafka_auth(service.conf.broker_credentials, None)
+    with closing(await connect(kafka.brokers, security)) as connection:
+        needs = {topic.name: topic.needs for topic in wanted}
+        if denied := await missing_permissions(connection, needs, kafka.group):
+            raise TopicError(
+                f"Kafka user {kafka.username or 'ANONYMOUS'} lacks {', '.join(denied)}"
+            )
     admin = AIOKafkaAdminClient(
-        bootstrap_servers=kafka.brokers,
-        request_timeout_ms=10_000,
-        **credentials_to_aiokafka_auth(service.conf.broker_credentials, None),
+        bootstrap_servers=kafka.brokers, request_timeout_ms=10_000, **security
     )
     await admin.start()
     try:
-        wanted = _wanted(service)
         missing = [topic for topic in wanted if topic.name not in await admin.list_topics()]
         if missing and not kafka.declare_topics:
             raise TopicError(f"missing topics: {', '.join(topic.name for topic in missing)}")
@@ -107,16 +116,22 @@ def _wanted(service: ButlerWriterApp) -> list[_Wanted]:
     # A dead letter is its event and headers.
     letter = kafka.max_message_bytes + MIB
     return [
-        _Wanted(kafka.topic),
-        _Wanted(kafka.output_topic),
+        _Wanted(kafka.topic, (Operation.READ,)),
+        _Wanted(kafka.output_topic, (Operation.WRITE,)),
         _Wanted(
             kafka.dead_letter_topic,
+            (Operation.WRITE,),
             largest_message=letter,
             config={"max.message.bytes": str(letter), "retention.ms": str(14 * 24 * 3600 * 1000)},
         ),
-        _Wanted(kafka.chain_update_topic, partitions=CHAIN_PARTITIONS),
+        _Wanted(
+            kafka.chain_update_topic,
+            (Operation.READ, Operation.WRITE),
+            partitions=CHAIN_PARTITIONS,
+        ),
         _Wanted(
             f"{kafka.group}-chains-changelog",
+            (Operation.READ, Operation.WRITE),
             partitions=CHAIN_PARTITIONS,
             config={"cleanup.policy": "compact"},
         ),
@@ -143,11 +158,13 @@ async def _create(
 
 async def _check_partitions(admin: AIOKafkaAdminClient, wanted: list[_Wanted]) -> None:
     found: dict[str, Any] = {
-        topic["topic"]: topic["partitions"]
+        topic["topic"]: topic
         for topic in await admin.describe_topics([topic.name for topic in wanted])
     }
     for topic in wanted:
-        partitions = len(found[topic.name])
+        if code := found[topic.name]["error_code"]:  # just created, and not known to every broker
+            raise for_code(code)(topic.name)
+        partitions = len(found[topic.name]["partitions"])
         if topic.partitions is not None and partitions != topic.partitions:
             raise TopicError(
                 f"topic {topic.name} has {partitions} partitions, not {topic.partitions}"

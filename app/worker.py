@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from logging.config import dictConfig
+from signal import SIGTERM, signal
 from typing import TYPE_CHECKING, Any, cast
 
 import faust
@@ -36,6 +38,9 @@ class Worker(faust.Worker):
 
     def __init__(self, app: AppT, *services: Any, **kwargs: Any) -> None:
         service = cast("ButlerWriterApp", app)
+        # Faust sets both up later than our checks, which may wait for the brokers.
+        dictConfig(dict(service.conf.logging_config or {}))
+        signal(SIGTERM, lambda *_: sys.exit(0))
         try:
             service.settings.require_connections()
             _run(check_topics(service))

@@ -1,0 +1,178 @@
+"""What the Kafka user may do, asked before work starts.
+
+Brokers tell what a user may do with a topic (KIP-430, Apache Kafka 2.3 and later), and refuse the
+heartbeat of a group that it may not join.  The admin client has no call for either.
+"""
+
+# aiokafka is untyped, and its requests are subclasses.
+# mypy: disallow-subclassing-any=False
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from ssl import SSLError
+from typing import Any
+
+from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    IncompatibleBrokerVersion,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.group import HeartbeatRequest
+from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
+
+__all__ = ["Operation", "connect", "may_pass", "missing_permissions"]
+
+#: What a broker says of a topic's operations when it does not tell.
+_NOT_TOLD = -(2**31)
+
+
+class Operation(IntEnum):
+    """What a user may do with a topic or a group, with Kafka's number for it."""
+
+    READ = 3
+    WRITE = 4
+
+
+def may_pass(error: BaseException) -> bool:
+    """Tell whether an error of Kafka's may pass if one waits; a wrong password does not."""
+    if isinstance(error, KafkaError):
+        return bool(error.retriable)
+    return isinstance(error, OSError) and not isinstance(error, SSLError)
+
+
+async def connect(brokers: Sequence[str], security: Mapping[str, Any]) -> AIOKafkaConnection:
+    """Connect to the first broker that answers.
+
+    The admin client also does this, but keeps to itself what the brokers said.
+
+    Parameters
+    ----------
+    brokers : `~collections.abc.Sequence` [`str`]
+        Bootstrap servers, each ``host:port``.
+    security : `~collections.abc.Mapping`
+        The client's security options.
+
+    Raises
+    ------
+    aiokafka.errors.KafkaError
+        If the login is refused, for instance.
+    OSError
+        If there is no answer.
+    """
+    errors: list[Exception] = []
+    for host, port, _ in collect_hosts(brokers):
+        try:
+            return await create_conn(host, port, request_timeout_ms=10_000, **security)
+        except (KafkaError, OSError) as exc:
+            errors.append(exc)
+    raise min(errors, key=may_pass)
+
+
+async def missing_permissions(
+    connection: AIOKafkaConnection, topics: Mapping[str, Sequence[Operation]], group: str
+) -> list[str]:
+    """Say what a user needs and may not do.
+
+    Parameters
+    ----------
+    connection : `aiokafka.conn.AIOKafkaConnection`
+        The user's, to any broker.
+    topics : `~collections.abc.Mapping`
+        What is needed of each topic, by name.
+    group : `str`
+        The consumer group to join.
+
+    Returns
+    -------
+    missing : `list` [`str`]
+        Such as ``WRITE on topic batch-ingested``; also empty if the brokers do not tell.
+    """
+    try:
+        answer = await connection.send(_Topics(list(topics)))
+    except (IncompatibleBrokerVersion, NotImplementedError):
+        return []
+    allowed = {
+        name: 0 if for_code(error) is TopicAuthorizationFailedError else operations
+        for error, name, _, _, operations in answer.topics
+    }
+    missing = [
+        f"{operation.name} on topic {name}"
+        for name, operations in topics.items()
+        for operation in operations
+        if allowed[name] != _NOT_TOLD and not allowed[name] & 1 << operation
+    ]
+    beat = await connection.send(HeartbeatRequest(group, -1, ""))
+    if for_code(beat.error_code) is GroupAuthorizationFailedError:
+        missing.append(f"{Operation.READ.name} on group {group}")
+    return missing
+
+
+class _TopicsResponse(Response):
+    API_KEY = 3
+    API_VERSION = 8
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            Array(
+                ("node_id", Int32),
+                ("host", String("utf-8")),
+                ("port", Int32),
+                ("rack", String("utf-8")),
+            ),
+        ),
+        ("cluster_id", String("utf-8")),
+        ("controller_id", Int32),
+        (
+            "topics",
+            Array(
+                ("error_code", Int16),
+                ("name", String("utf-8")),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    Array(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", Array(Int32)),
+                        ("isr", Array(Int32)),
+                        ("offline_replicas", Array(Int32)),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+            ),
+        ),
+        ("cluster_authorized_operations", Int32),
+    )
+
+
+class _TopicsRequest(RequestStruct):
+    API_KEY = 3
+    API_VERSION = 8
+    RESPONSE_TYPE = _TopicsResponse
+    SCHEMA = Schema(
+        ("topics", Array(String("utf-8"))),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_authorized_operations", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+    )
+
+
+class _Topics(Request[_TopicsRequest]):
+    """Kafka's Metadata request, in the first version that tells the authorized operations."""
+
+    API_KEY = 3
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+
+    def build(self, request_struct_class: type[_TopicsRequest]) -> _TopicsRequest:
+        return request_struct_class(self._names, False, False, True)
