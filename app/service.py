@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import faust
 import structlog
+from aiokafka.errors import IllegalStateError
 from faust.transport.consumer import Consumer
 from faust.types import TP
 
@@ -88,15 +89,11 @@ class ButlerWriterApp(faust.App):
 
     async def reread(self) -> None:
         """Read the input again from its committed offsets, after a jump of offsets (rule 4)."""
-        epoch = self.intake.epoch
-        self.consumer.stop_flow()
-        await asyncio.sleep(FETCH_DRAIN_SECONDS)
-        if self.intake.epoch != epoch or self.rebalancing:
-            return  # a rebalance reads again by itself
-        starts = await self._starting_offsets()
-        await self.consumer.perform_seek()
-        self.intake.place(starts)
-        self.consumer.resume_flow()
+        try:
+            if await self._start_reading() and not self.rebalancing:
+                self.consumer.resume_flow()
+        except IllegalStateError:
+            logger.info("partitions revoked while reading again")  # a rebalance does it by itself
 
     async def on_stop(self) -> None:
         """Flush what is open before Faust lets go of the partitions (rule 8)."""
@@ -140,27 +137,46 @@ class ButlerWriterApp(faust.App):
         logger.info("partitions revoked", partitions=len(revoked), epoch=self.intake.epoch)
 
     async def _place(self, *_: Any, **__: Any) -> None:
-        """Rule 4: let the fetch under way end, and note where the reading starts."""
-        self.consumer.stop_flow()
-        await asyncio.sleep(FETCH_DRAIN_SECONDS)
-        starts = await self._starting_offsets()
-        self.intake.place(starts)
-        self.status.assigned()
-        logger.info("partitions assigned", starts={str(p): o for (_, p), o in starts.items()})
+        """Rule 4: note where the reading starts."""
+        if await self._start_reading():
+            self.status.assigned()
+            starts = {str(p): log["start"] for (_, p), log in self.intake.ledger.state().items()}
+            logger.info("partitions assigned", starts=starts)
 
-    async def _starting_offsets(self) -> dict[tuple[str, int], int]:
-        partitions = [
-            tp for tp in self.consumer.assignment() if tp.topic == self.settings.kafka.topic
-        ]
+    async def _start_reading(self) -> bool:
+        """Let the fetch under way end, and go to the committed offsets; the flow stays stopped.
+
+        Returns
+        -------
+        started : `bool`
+            Whether the partitions are still ours.
+        """
+        epoch = self.intake.epoch
+        consumer = cast("Consumer", self.consumer)
+        consumer.stop_flow()
+        await asyncio.sleep(FETCH_DRAIN_SECONDS)
+        if self.intake.epoch != epoch:
+            return False
+        starts = await self._starting_offsets()
+        # Faust's own seek leaves a partition without a committed offset wherever it is.
+        await consumer.seek_wait(starts)
+        if self.intake.epoch != epoch:
+            return False
+        for tp in starts:
+            # What Faust took for a gap is read now: left here, it would be committed unread.
+            consumer._gap.pop(tp, None)
+        self.intake.place({(tp.topic, tp.partition): offset for tp, offset in starts.items()})
+        return True
+
+    async def _starting_offsets(self) -> dict[TP, int]:
+        consumer = cast("Consumer", self.consumer)
+        partitions = [tp for tp in consumer.assignment() if tp.topic == self.settings.kafka.topic]
         if not partitions:
             return {}
-        committed = await cast("Consumer", self.consumer).seek_to_committed()
+        committed = await consumer.seek_to_committed()
         fresh = [tp for tp in partitions if (committed.get(tp) or -1) < 0]
-        earliest = await self.consumer.earliest_offsets(*fresh) if fresh else {}
-        return {
-            (tp.topic, tp.partition): earliest[tp] if tp in earliest else committed[tp]
-            for tp in partitions
-        }
+        earliest = await consumer.earliest_offsets(*fresh) if fresh else {}
+        return {tp: earliest[tp] if tp in earliest else committed[tp] for tp in partitions}
 
 
 def _configuration(settings: Settings) -> dict[str, Any]:
@@ -179,7 +195,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
     return security | {
         "version": 1,  # a higher one would change every internal topic's name
         "broker": [f"kafka://{broker}" for broker in kafka.brokers] or "kafka://",
-        "autodiscover": ["agents", "app.tables", "app.watchdog", "app.web"],
+        "autodiscover": ["agents", "app.commands", "app.tables", "app.watchdog", "app.web"],
         "origin": "app",
         "store": "memory://",
         "datadir": settings.service.data_directory,
