@@ -1,0 +1,55 @@
+"""Faults of the libraries that a worker runs on, put in when its Python starts.
+
+Python imports a module of this name by itself; a worker has this folder on its ``PYTHONPATH``.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+from faust.transport.consumer import Consumer
+
+_TOPIC = os.environ["KAFKA_TOPIC"]
+
+
+def _offsets(variable: str) -> set[int]:
+    return {int(offset) for offset in os.environ.get(variable, "").split(",") if offset}
+
+
+def lose_fetched_events(offsets: set[int]) -> None:
+    """Lose events between fetch and Faust: their offsets are passed over, once each."""
+    getmany = Consumer.getmany
+
+    async def losing(self: Any, timeout: float) -> AsyncIterator[Any]:  # noqa: ASYNC109
+        async for tp, message in getmany(self, timeout):
+            if message.topic == _TOPIC and message.offset in offsets:
+                offsets.remove(message.offset)
+            else:
+                yield tp, message
+
+    Consumer.getmany = losing  # type: ignore[method-assign]
+
+
+def lose_queued_events(offsets: set[int]) -> None:
+    """Lose events in Faust's queues, as recovery does: Faust has seen them, no agent will."""
+    start = Consumer.on_init_dependencies
+
+    def losing(self: Any) -> Any:
+        deliver = self.callback
+
+        async def callback(message: Any) -> None:
+            if message.topic == _TOPIC and message.offset in offsets:
+                offsets.remove(message.offset)
+            else:
+                await deliver(message)
+
+        self.callback = callback
+        return start(self)
+
+    Consumer.on_init_dependencies = losing  # type: ignore[method-assign]
+
+
+if fetched := _offsets("LOSE_FETCHED"):
+    lose_fetched_events(fetched)
+if queued := _offsets("LOSE_QUEUED"):
+    lose_queued_events(queued)
