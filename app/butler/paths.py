@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from lsst.daf.butler import Location
 from lsst.resources import ResourcePath
 
 from models import InvalidEventError
@@ -13,6 +14,9 @@ __all__ = ["path_in_datastore"]
 #: A relative path that is stored as it is given: nothing to unquote, and no part that leads
 #: elsewhere.  For speed alone: `_resolved` gives the same.
 _PLAIN = re.compile(r"(?!\.{1,2}(?:/|$))[\w.+=,@-]+(?:/(?!\.{1,2}(?:/|$))[\w.+=,@-]+)*", re.ASCII)
+
+#: lsst.resources would cut off a fragment, and fill in the reader's environment variables.
+_UNFIT = frozenset("#$\0")
 
 
 def path_in_datastore(path: str, root: ResourcePath) -> str:
@@ -36,16 +40,17 @@ def path_in_datastore(path: str, root: ResourcePath) -> str:
 
 
 def _resolved(path: str, root: ResourcePath) -> str:
-    # A fragment would silently be cut off by lsst.resources, and another file be recorded.
-    if not path or "#" in path or "\0" in path:
+    if not path or not _UNFIT.isdisjoint(path):
         raise InvalidEventError(f"path {path!r} does not name a file")
     try:
         given = ResourcePath(path, forceAbsolute=False, forceDirectory=False)
         inside = (given if given.isabs() else root.join(path)).relative_to(root)
-    except (ValueError, NotImplementedError) as exc:
+        # The record is unquoted once more when it is read: it must lead to the same file then.
+        read = inside and Location(root, inside, trusted_path=True).uri.relative_to(root)
+    except (ValueError, RuntimeError) as exc:
         raise InvalidEventError(f"path {path!r}: {exc}") from exc
-    if inside is None:
+    if inside is None or read is None:
         raise InvalidEventError(f"path {path!r} is outside the datastore root {root}")
-    if inside == ".":
+    if inside == "." or read != inside or not _UNFIT.isdisjoint(inside):
         raise InvalidEventError(f"path {path!r} does not name a file")
     return inside

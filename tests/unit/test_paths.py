@@ -1,0 +1,132 @@
+"""Where an artifact is inside a datastore: what is recorded, and what is refused."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import assume, given
+from lsst.daf.butler import Location
+from lsst.resources import ResourcePath
+
+from app.butler.paths import _PLAIN, _resolved, path_in_datastore
+from models import InvalidEventError
+
+FILE = ResourcePath("file:///repo/main/", forceDirectory=True)
+S3 = ResourcePath("s3://bucket/main/", forceDirectory=True)
+SPACE = ResourcePath("/repo/my main/", forceDirectory=True)
+ROOTS = pytest.mark.parametrize("root", [FILE, S3, SPACE], ids=str)
+
+#: What paths that lead astray are made of.
+PIECES = ["/", "..", ".", "a", "b.fits", " ", "%", "%2e", "%2E%2e", "%2F", "%25", "%20", "%00"]
+PIECES += ["#", "%23", "?", "$HOME", "%24HOME", "~", "~root", "$A_DIR/", ":", "file:", "s3://"]
+PIECES += ["/repo/main/", "/repo/my main/", "s3://bucket/main/", "\\", "\0", "\n", "é"]
+
+
+@ROOTS
+@given(st.from_regex(_PLAIN, fullmatch=True))
+def test_what_the_fast_expression_takes_resolves_to_itself(root: ResourcePath, path: str) -> None:
+    assert _resolved(path, root) == path
+
+
+@ROOTS
+@given(st.lists(st.sampled_from(PIECES), max_size=6).map("".join))
+def test_what_is_recorded_is_read_as_the_file_that_was_checked(
+    root: ResourcePath, path: str
+) -> None:
+    try:
+        recorded = path_in_datastore(path, root)
+    except InvalidEventError:
+        assume(False)
+    read = Location(root, recorded).uri  # raises outside the root
+    assert read == root.join(recorded, forceDirectory=False)
+    assert read.relative_to(root) == recorded
+    assert "\0" not in recorded
+
+
+@ROOTS
+@pytest.mark.parametrize(
+    ("path", "recorded"),
+    [
+        ("u/run/a.fits", "u/run/a.fits"),
+        ("u/run/a b.fits", "u/run/a b.fits"),
+        ("u/run/a%20b.fits", "u/run/a b.fits"),
+        ("u/run/100%.fits", "u/run/100%.fits"),
+        ("u/run/a:b?c;d.fits", "u/run/a:b?c;d.fits"),
+        ("u/run/é.fits", "u/run/é.fits"),
+        ("u/run/../a.fits", "u/a.fits"),
+        ("./a.fits", "a.fits"),
+    ],
+)
+def test_a_relative_path_is_recorded_unquoted(root: ResourcePath, path: str, recorded: str) -> None:
+    assert path_in_datastore(path, root) == recorded
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "recorded"),
+    [
+        (FILE, "/repo/main/u/a.fits", "u/a.fits"),
+        (FILE, "file:///repo/main/u/a.fits", "u/a.fits"),
+        (FILE, "file:///repo/main/u/a%20b.fits", "u/a b.fits"),
+        (FILE, "/repo/main/u/../a.fits", "a.fits"),
+        (SPACE, "/repo/my main/a.fits", "a.fits"),
+        (SPACE, "file:///repo/my%20main/a.fits", "a.fits"),
+        (S3, "s3://bucket/main/u/a.fits", "u/a.fits"),
+        (S3, "s3://bucket/main/u/a%20b.fits", "u/a b.fits"),
+    ],
+)
+def test_an_absolute_path_inside_the_root_is_recorded_relative(
+    root: ResourcePath, path: str, recorded: str
+) -> None:
+    assert path_in_datastore(path, root) == recorded
+
+
+@ROOTS
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../a.fits",
+        "u/../../a.fits",
+        "/etc/passwd",
+        "/repo/main2/a.fits",
+        "/repo/main/../a.fits",
+        "file:///etc/passwd",
+        "s3://bucket/main2/a.fits",
+        "s3://other/main/a.fits",
+        "https://bucket/main/a.fits",
+        "resource://app/a.fits",
+        "~root/a.fits",
+        "%2e%2e/a.fits",
+        "u/%2E%2E/..%2F../a.fits",
+        "%252e%252e/a.fits",
+        "%2Fetc/passwd",
+    ],
+)
+def test_a_path_that_leads_out_of_the_root_is_refused(root: ResourcePath, path: str) -> None:
+    with pytest.raises(InvalidEventError, match="outside the datastore root") as error:
+        path_in_datastore(path, root)
+    assert repr(path) in str(error.value)
+
+
+@ROOTS
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        ".",
+        "u/..",
+        "u/run/",
+        "/",
+        "a.fits#hdu1",
+        "a%23hdu1",
+        "a\0.fits",
+        "a%00.fits",
+        "$HOME/a.fits",
+        "%24NEVER_SET/a.fits",
+        "a%2520b.fits",
+        "gopher://bucket/main/a.fits",
+    ],
+)
+def test_a_path_that_names_no_file_is_refused(root: ResourcePath, path: str) -> None:
+    with pytest.raises(InvalidEventError, match="path") as error:
+        path_in_datastore(path, root)
+    assert repr(path) in str(error.value)
