@@ -15,6 +15,7 @@ from uuid import UUID
 
 import structlog
 from aiokafka.errors import MessageSizeTooLargeError
+from faust.exceptions import ProducerSendError
 from faust.types import StreamT, TopicT
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
@@ -205,7 +206,10 @@ async def in_butler_thread(call: Callable[[], T]) -> T:
 
 async def send(topic: TopicT, **message: Any) -> None:
     """Send a message, and wait until every in-sync replica has it (rule 11)."""
-    await (await topic.send(**message))
+    try:
+        await (await topic.send(**message))
+    except ProducerSendError as exc:  # Faust's, around the one that says why
+        raise exc.__cause__ or exc from None
 
 
 async def send_dead_letter(arrival: Arrival[Received], rejection: Rejection) -> None:
