@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
+from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from models import DeadLetter
 from tests.deployment import Deployment
-from tests.events import Night
+from tests.events import Night, encode
 from tests.flow import check_all_written
 from tests.parts.cluster import Cluster
 from tests.parts.waiting import wait_until
@@ -63,3 +67,61 @@ def test_rule_4_events_lost_on_their_way_through_faust_are_read_again(
         deployment.wait_done()
         assert worker.state()["accepted_gaps"] == 0
     check_all_written(deployment, events)
+
+
+def test_rule_5_whatever_a_message_holds_it_is_set_aside_and_the_rest_is_written(
+    deployment: Deployment,
+) -> None:
+    night = Night(deployment.root)
+    good = [night.event(1, detector) for detector in range(6)]
+    absent = night.event(2, 0)
+    (deployment.root / absent["datasets"][3]["path"]).unlink()
+    bound = 100_000
+    too_large = b" " * (bound + 2 * 2**20)  # the dead letters take the bound and 1 MiB
+    bad: dict[bytes | None, tuple[str, str]] = {
+        b"{not JSON": ("InvalidEventError", "not JSON"),
+        b"\xff\x00": ("InvalidEventError", "not JSON"),
+        b"[1, 2]": ("InvalidEventError", "not a JSON object but list"),
+        b'{"type": "pp-output"}': ("InvalidEventError", "dimension_records"),
+        b'{"type": "alert"}': ("InvalidEventError", "type is 'alert'"),
+        None: ("InvalidEventError", "no value"),
+        b" " * (bound + 1): ("InvalidEventError", f"over the bound of {bound}"),
+        too_large: ("InvalidEventError", f"over the bound of {bound}"),
+        encode(absent): ("FileNotFoundError", absent["datasets"][3]["path"]),
+    }
+    places = {}
+    for n, value in enumerate(bad):
+        deployment.send(good[n % len(good)])
+        key = b"\xffkey" if n % 2 or value is None else None
+        places[deployment.cluster.produce(deployment.topic, value, key=key)[1]] = (key, value)
+    deployment.send(*good)
+    settings = {"BUTLER_WRITER_KAFKA_MAX_MESSAGE_BYTES": str(bound)}
+    with deployment.worker(**settings) as worker:
+        worker.wait_ready()
+        deployment.wait_done()
+        log = [json.loads(line) for line in worker.log_text().splitlines() if line[:1] == "{"]
+    letters = deployment.dead_letters()
+    assert len(letters) == len(bad)
+    for letter in letters:
+        said = DeadLetter.from_headers(dict(letter.headers))
+        key, value = places.pop(said.offset)
+        error_class, reason = bad[value]
+        assert (said.topic, said.partition) == (deployment.topic, 0)
+        assert said.error_class == error_class
+        assert reason in said.reason
+        assert datetime.fromisoformat(said.time).tzinfo is not None
+        (line,) = [x for x in log if x["event"] == "event set aside" and x["offset"] == said.offset]
+        assert (line["topic"], line["partition"]) == (said.topic, said.partition)
+        assert line["reason"] == said.reason
+        if value == too_large:
+            assert json.loads(letter.value or b"") == {
+                "type": "dead-letter-pointer",
+                "topic": deployment.topic,
+                "partition": 0,
+                "offset": said.offset,
+                "bytes": len(too_large),
+                "sha256": sha256(too_large).hexdigest(),
+            }
+        else:
+            assert (letter.key, letter.value) == (key, value or b"")
+    check_all_written(deployment, good, dead_letters=len(bad))
