@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import structlog
 from faust.types import TP, StreamT
@@ -69,10 +70,21 @@ def receive(event: HeldEvent, now: float) -> list[Window[Received]]:
         app.add_future(app.reread())
     if entry is None:
         return []
-    received = Received.read(message.key, message.value, app.settings.kafka.max_message_bytes)
+    received = Received.read(
+        message.key,
+        message.value,
+        app.settings.kafka.max_message_bytes,
+        replays=replays_of(message.headers),
+    )
     windows = app.intake.add(entry, received, now)
     metrics.BYTES_HELD.set(app.intake.ledger.bytes_held)
     return windows
+
+
+def replays_of(headers: Any) -> int:
+    """Return how often an event came back from the dead letters; pods send no headers."""
+    said = dict(headers or ()).get("replays", b"")
+    return int(said) if said.isdigit() else 0
 
 
 async def wait_for_room() -> None:

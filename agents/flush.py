@@ -216,7 +216,13 @@ async def send_dead_letter(arrival: Arrival[Received], rejection: Rejection) -> 
     """Send one event to the dead letters, and wait until the broker has it."""
     entry = arrival.entry
     value = arrival.payload.value or b""  # a message must have a value or a key
-    letter = DeadLetter.of(entry.partition, entry.offset, rejection.error_class, rejection.reason)
+    letter = DeadLetter.of(
+        entry.partition,
+        entry.offset,
+        rejection.error_class,
+        rejection.reason,
+        arrival.payload.replays,
+    )
     try:
         await send(
             topics.dead_letters, key=arrival.payload.key, value=value, headers=letter.headers()

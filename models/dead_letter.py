@@ -27,6 +27,8 @@ class DeadLetter(faust.Record, serializer="json", include_metadata=False):
         One line that names what is wrong.
     time : `str`
         When it was set aside, ISO 8601, UTC.
+    replays : `int`
+        How often the event had been replayed before.
     """
 
     topic: str
@@ -35,10 +37,16 @@ class DeadLetter(faust.Record, serializer="json", include_metadata=False):
     error_class: str
     reason: str
     time: str
+    replays: int = 0
 
     @classmethod
     def of(
-        cls, partition: tuple[str, int], offset: int, error_class: str, reason: str
+        cls,
+        partition: tuple[str, int],
+        offset: int,
+        error_class: str,
+        reason: str,
+        replays: int = 0,
     ) -> DeadLetter:
         """Return the letter of an event that is being set aside now."""
         return cls(
@@ -48,6 +56,7 @@ class DeadLetter(faust.Record, serializer="json", include_metadata=False):
             error_class=error_class,
             reason=" ".join(reason.split())[:MAX_REASON],
             time=datetime.now(UTC).isoformat(),
+            replays=replays,
         )
 
     def headers(self) -> dict[str, bytes]:
@@ -65,6 +74,7 @@ class DeadLetter(faust.Record, serializer="json", include_metadata=False):
             error_class=text["error_class"],
             reason=text["reason"],
             time=text["time"],
+            replays=int(text.get("replays", "0")),
         )
 
     def pointer(self, value: bytes) -> bytes:

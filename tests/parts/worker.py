@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import urllib.error
@@ -16,11 +17,33 @@ from .ports import free_port
 from .process import ChildProcess
 from .waiting import wait_until
 
-__all__ = ["CHECKOUT", "Worker"]
+__all__ = ["CHECKOUT", "Worker", "faust_command"]
 
 CHECKOUT = Path(__file__).parents[2]
 
 _REQUEST_TIMEOUT = 5.0
+_PROGRAMS = Path(sys.executable).parent
+
+
+def _surroundings(home: Path) -> dict[str, str]:
+    """Return what a process sees of this one's environment: where programs are."""
+    return {"PATH": f"{_PROGRAMS}:/usr/local/bin:/usr/bin:/bin", "HOME": str(home)}
+
+
+def faust_command(
+    environment: Mapping[str, str], *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``faust -A app`` with arguments to its end, in a worker's surroundings."""
+    with tempfile.TemporaryDirectory() as home:
+        return subprocess.run(
+            [_PROGRAMS / "faust", "-A", "app", *arguments],
+            env={**_surroundings(Path(home)), "FAUST_DATADIR": home, **environment},
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
 
 
 class Worker:
@@ -51,11 +74,8 @@ class Worker:
         self.log = self._folder / "worker.log"
         self._checkout = checkout
         self._arguments = arguments
-        programs = Path(sys.executable).parent
-        self._faust = programs / "faust"
         self._environment = {
-            "PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin",
-            "HOME": str(self._folder),
+            **_surroundings(self._folder),
             "PYTHONUNBUFFERED": "1",  # the log is read while the worker runs
             "FAUST_DATADIR": str(self._folder / "tables"),
             **environment,
@@ -76,7 +96,14 @@ class Worker:
     def start(self) -> None:
         """Start the process, or start it again; the data folder and the port stay the same."""
         self._process = ChildProcess(
-            [self._faust, "-A", "app", "worker", f"--web-port={self.port}", *self._arguments],
+            [
+                _PROGRAMS / "faust",
+                "-A",
+                "app",
+                "worker",
+                f"--web-port={self.port}",
+                *self._arguments,
+            ],
             log=self.log,
             env=self._environment,
             cwd=self._checkout,
