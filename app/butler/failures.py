@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum, auto
 
+from botocore.exceptions import BotoCoreError, ClientError
 from lsst.daf.butler import ButlerUserError, DatasetTypeNotSupportedError
 from lsst.daf.butler.registry import RegistryError
 from sqlalchemy.exc import (
@@ -89,8 +90,11 @@ def classify(error: BaseException) -> Failure:
             return _classify_database(cause)
     if isinstance(error, _POISON) or type(error) is LookupError:  # its subclasses may be our fault
         return Failure.POISON
-    if isinstance(error, RetryableError | OSError | PoolTimeoutError):
+    if isinstance(error, RetryableError | OSError | PoolTimeoutError | BotoCoreError):
         return Failure.RETRY
+    if isinstance(error, ClientError):  # S3 answers, but may not be well
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return Failure.RETRY if status >= 500 else Failure.UNKNOWN
     return Failure.UNKNOWN
 
 

@@ -1,0 +1,199 @@
+"""Which failures are retried, which set an event aside, and how they are described."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import psycopg
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+from lsst.daf.butler import (
+    DatasetTypeNotSupportedError,
+    DimensionNameError,
+    MissingCollectionError,
+    MissingDatasetTypeError,
+)
+from lsst.daf.butler.registry import CollectionTypeError, ConflictingDefinitionError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from app.butler.failures import Failure, RetryableError, classify, describe
+from models import InvalidEventError
+
+STATEMENT = "INSERT INTO dataset (id, run) VALUES (%(id)s, %(run)s)"
+PARAMETERS = {"id": 17, "run": "the-parameter"}
+
+
+def wrapped(orig: Exception, *, invalidated: bool = False) -> DBAPIError:
+    """Wrap a driver's error as SQLAlchemy does."""
+    base = sqlite3.Error if isinstance(orig, sqlite3.Error) else psycopg.Error
+    error = DBAPIError.instance(
+        STATEMENT, PARAMETERS, orig, base, connection_invalidated=invalidated
+    )
+    assert isinstance(error, DBAPIError)
+    return error
+
+
+def postgresql_error(state: str, *, invalidated: bool = False) -> DBAPIError:
+    """Return what PostgreSQL's answer with an SQLSTATE becomes."""
+    orig = psycopg.errors.lookup(state)("the server says no")
+    assert orig.sqlstate == state
+    return wrapped(orig, invalidated=invalidated)
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    """Return an error as ``raise error from cause`` leaves it."""
+    error.__cause__ = cause
+    return error
+
+
+def in_the_course_of(error: Exception, context: Exception) -> Exception:
+    """Return an error as ``raise error from None``, in a handler, leaves it."""
+    error.__context__ = context
+    error.__suppress_context__ = True
+    return error
+
+
+def s3_error(status: int) -> ClientError:
+    return ClientError({"ResponseMetadata": {"HTTPStatusCode": status}}, "HeadObject")  # type: ignore[typeddict-item]
+
+
+@pytest.mark.parametrize(
+    ("state", "failure"),
+    [
+        ("08000", Failure.RETRY),
+        ("08006", Failure.RETRY),
+        ("28000", Failure.RETRY),
+        ("28P01", Failure.RETRY),
+        ("40001", Failure.RETRY),
+        ("40P01", Failure.RETRY),
+        ("53100", Failure.RETRY),
+        ("53300", Failure.RETRY),
+        ("55P03", Failure.RETRY),
+        ("57014", Failure.RETRY),
+        ("57P01", Failure.RETRY),
+        ("57P03", Failure.RETRY),
+        ("58030", Failure.RETRY),
+        ("25006", Failure.RETRY),
+        ("42501", Failure.RETRY),
+        ("23505", Failure.LOOK_AGAIN),
+        ("23502", Failure.POISON),
+        ("23503", Failure.POISON),
+        ("23514", Failure.POISON),
+        ("23P01", Failure.POISON),
+        ("22001", Failure.POISON),
+        ("22003", Failure.POISON),
+        ("42P01", Failure.UNKNOWN),
+        ("42601", Failure.UNKNOWN),
+        ("55006", Failure.UNKNOWN),
+        ("XX000", Failure.UNKNOWN),
+    ],
+)
+def test_what_postgresql_says_decides(state: str, failure: Failure) -> None:
+    assert classify(postgresql_error(state)) is failure
+
+
+@pytest.mark.parametrize("state", ["23505", "22001", "42P01"])
+def test_a_lost_connection_is_retried_whatever_was_said_last(state: str) -> None:
+    assert classify(postgresql_error(state, invalidated=True)) is Failure.RETRY
+
+
+@pytest.mark.parametrize(
+    ("orig", "failure"),
+    [
+        (psycopg.OperationalError("connection refused"), Failure.RETRY),
+        (psycopg.InterfaceError("the connection is closed"), Failure.RETRY),
+        (psycopg.DataError("text fields cannot contain NUL (0x00) bytes"), Failure.POISON),
+        (psycopg.ProgrammingError("the query has 1 placeholder"), Failure.UNKNOWN),
+        (sqlite3.OperationalError("database is locked"), Failure.RETRY),
+        (sqlite3.IntegrityError("UNIQUE constraint failed"), Failure.LOOK_AGAIN),
+        (sqlite3.ProgrammingError("wrong thread"), Failure.UNKNOWN),
+    ],
+    ids=repr,
+)
+def test_a_driver_that_says_no_code_is_told_by_its_class(orig: Exception, failure: Failure) -> None:
+    assert classify(wrapped(orig)) is failure
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (InvalidEventError("no such field"), Failure.POISON),
+        (ConflictingDefinitionError("two definitions"), Failure.POISON),
+        (MissingDatasetTypeError("calexp"), Failure.POISON),
+        (MissingCollectionError("u/run"), Failure.POISON),
+        (CollectionTypeError("not a chain"), Failure.POISON),
+        (DimensionNameError("visits"), Failure.POISON),
+        (DatasetTypeNotSupportedError("no formatter"), Failure.POISON),
+        (FileNotFoundError("u/run/a.fits"), Failure.POISON),
+        (LookupError("no visit 5"), Failure.POISON),
+        (KeyError("visit"), Failure.UNKNOWN),
+        (IndexError("list index out of range"), Failure.UNKNOWN),
+        (TypeError("'NoneType' is not iterable"), Failure.UNKNOWN),
+        (ValueError("badly formed"), Failure.UNKNOWN),
+        (RuntimeError("2 of 3 records arrived"), Failure.UNKNOWN),
+        (AssertionError(), Failure.UNKNOWN),
+        (OSError("no space left on device"), Failure.RETRY),
+        (PermissionError("forbidden"), Failure.RETRY),
+        (ConnectionResetError("reset by peer"), Failure.RETRY),
+        (TimeoutError(), Failure.RETRY),
+        (PoolTimeoutError("QueuePool limit"), Failure.RETRY),
+        (RetryableError("not now"), Failure.RETRY),
+        (EndpointConnectionError(endpoint_url="http://s3"), Failure.RETRY),
+        (s3_error(503), Failure.RETRY),
+        (s3_error(400), Failure.UNKNOWN),
+    ],
+    ids=repr,
+)
+def test_what_is_no_database_error_is_told_by_its_class(error: Exception, failure: Failure) -> None:
+    assert classify(error) is failure
+
+
+@pytest.mark.parametrize(
+    ("cause", "failure"),
+    [
+        (postgresql_error("23505"), Failure.LOOK_AGAIN),
+        (postgresql_error("40P01"), Failure.RETRY),
+        (postgresql_error("23503"), Failure.POISON),
+        (wrapped(psycopg.OperationalError("server closed")), Failure.RETRY),
+        (KeyError("visit"), Failure.POISON),
+    ],
+    ids=repr,
+)
+def test_a_database_error_shows_through_what_butler_makes_of_it(
+    cause: Exception, failure: Failure
+) -> None:
+    assert classify(caused(ConflictingDefinitionError("two"), cause)) is failure
+    assert classify(in_the_course_of(ConflictingDefinitionError("two"), cause)) is failure
+    deep = caused(RuntimeError("outer"), caused(ConflictingDefinitionError("two"), cause))
+    if isinstance(cause, DBAPIError):
+        assert classify(deep) is failure
+
+
+def test_a_description_has_no_sql_parameters() -> None:
+    error = postgresql_error("23505")
+    assert "the-parameter" in str(error)
+    for described in (
+        describe(error),
+        describe(caused(ConflictingDefinitionError("two definitions"), error)),
+    ):
+        assert "the server says no" in described
+        assert "the-parameter" not in described
+        assert "INSERT" not in described
+    assert describe(caused(ConflictingDefinitionError("two definitions"), error)) == (
+        "two definitions (the server says no)"
+    )
+
+
+def test_a_description_is_one_line() -> None:
+    orig = psycopg.errors.UniqueViolation("duplicate key\n  DETAIL:  Key (id)\n\tis there\r\n")
+    assert describe(wrapped(orig)) == "duplicate key DETAIL: Key (id) is there"
+    assert describe(LookupError("\n a\n\nb ")) == "a b"
+
+
+@pytest.mark.parametrize("make", [InvalidEventError, psycopg.DataError])
+def test_a_description_is_bounded(make: type[Exception]) -> None:
+    error = make("x" * 10_000)
+    described = describe(wrapped(error) if isinstance(error, psycopg.Error) else error)
+    assert len(described) == 500
+    assert described.endswith("x...")
