@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 import ssl
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +43,10 @@ logger = structlog.get_logger("butler_writer")
 #: Longer than one fetch of Faust's consumer (its getmany waits 1.0 s): a fetch that was under way
 #: when the flow stopped has ended after this, and can no longer move the read position.
 FETCH_DRAIN_SECONDS = 1.2
+
+#: What Faust's own stop may take after the last flush, in seconds: it waits for brokers, and the
+#: interpreter's end for the Butler's thread, for as long as those take.
+STOP_SECONDS = 5.0
 
 #: An idle or stalled worker that misses Kafka's poll interval leaves the group for good.
 ENDLESS_POLL_INTERVAL = 7 * 24 * 3600.0
@@ -97,8 +103,10 @@ class ButlerWriterApp(faust.App):
 
     async def on_stop(self) -> None:
         """Flush what is open before Faust lets go of the partitions (rule 8)."""
+        timeout = self.settings.windows.shutdown_timeout
+        _end_process_after(timeout + STOP_SECONDS)
         try:
-            await asyncio.wait_for(self._drain(), self.settings.windows.shutdown_timeout)
+            await asyncio.wait_for(self._drain(), timeout)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the worker must still stop
             logger.warning("stopped before all was written; it is delivered again", error=repr(exc))
         await super().on_stop()
@@ -233,6 +241,16 @@ def _tls_context(kafka: KafkaSettings) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=kafka.ca_file)
     except OSError as exc:
         raise SettingsError(f"BUTLER_WRITER_KAFKA_CA_FILE='{kafka.ca_file}': {exc}") from exc
+
+
+def _end_process_after(seconds: float) -> None:
+    def end() -> None:
+        logger.critical("the stop takes too long, ending the worker")
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
 
 
 def _refuse_foreign(package: str) -> None:
