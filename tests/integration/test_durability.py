@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from models import DeadLetter
 from tests.deployment import Deployment
 from tests.events import Night, encode
-from tests.flow import check_all_written
+from tests.flow import check_all_written, partitions_of
 from tests.parts.cluster import Cluster
 from tests.parts.waiting import wait_until
+from tests.parts.worker import Worker
 
 FAULTS = str(Path(__file__).parents[1] / "faults")
 
@@ -23,6 +27,32 @@ FAULTS = str(Path(__file__).parents[1] / "faults")
 @pytest.fixture
 def deployment(kafka: Cluster, topic_name: str, tmp_path: Path) -> Deployment:
     return Deployment(kafka, topic_name, tmp_path)
+
+
+@pytest.fixture
+def on_postgresql(
+    kafka: Cluster, postgresql_url: str, topic_name: str, tmp_path: Path
+) -> Deployment:
+    return Deployment(kafka, topic_name, tmp_path, database=postgresql_url, partitions=2)
+
+
+@contextmanager
+def locked(deployment: Deployment) -> Iterator[None]:
+    """Let no write of the Butler come to its end, by a lock."""
+    assert deployment.database is not None
+    with psycopg.connect(deployment.database) as connection, connection.transaction():
+        connection.execute("LOCK TABLE dataset IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+def held(worker: Worker) -> int:
+    """Return how many events a worker has received and not written."""
+    return sum(partition["held"] for partition in worker.state()["partitions"].values())
+
+
+def flushing(worker: Worker) -> bool:
+    """Tell whether a window is on its way into the Butler."""
+    return int(worker.state()["windows_in_flight"]) > 0
 
 
 def test_rule_3_nothing_is_committed_past_an_event_that_is_not_written(
@@ -125,3 +155,69 @@ def test_rule_5_whatever_a_message_holds_it_is_set_aside_and_the_rest_is_written
         else:
             assert (letter.key, letter.value) == (key, value or b"")
     check_all_written(deployment, good, dead_letters=len(bad))
+
+
+def test_rule_6_a_rebalance_does_not_wait_for_a_flush(on_postgresql: Deployment) -> None:
+    """The flush is abandoned; what it was to write is written by whoever has the partition."""
+    deployment = on_postgresql
+    events = [Night(deployment.root).event(1, detector) for detector in range(8)]
+    with deployment.worker() as one, ExitStack() as later:
+        one.wait_ready()
+        with locked(deployment):
+            deployment.send(*events)
+            wait_until(lambda: flushing(one), 60, "a flush is under way")
+            two = later.enter_context(deployment.worker())
+            two.wait_ready()
+            wait_until(lambda: partitions_of(two), 60, "the second worker has a partition")
+            assert deployment.committed() == 0
+        one.wait_for_log("window abandoned")
+        deployment.wait_done()
+    check_all_written(deployment, events)
+
+
+def test_rule_7_what_is_held_in_memory_is_bounded_while_nothing_can_be_written(
+    on_postgresql: Deployment,
+) -> None:
+    deployment = on_postgresql
+    night = Night(deployment.root)
+    events = [night.event(visit, detector) for visit in range(1, 26) for detector in range(12)]
+    bound = 200_000
+    with deployment.worker(BUTLER_WRITER_MAX_BYTES_HELD=str(bound)) as worker:
+        worker.wait_ready()
+        with locked(deployment):
+            deployment.send(*events)
+            wait_until(lambda: worker.state()["bytes_held"] >= bound, 60, "the bound is reached")
+            assert worker.state()["bytes_held"] < bound + len(encode(events[0])) * 1.1
+        deployment.wait_done()
+    check_all_written(deployment, events)
+
+
+def test_rule_8_on_sigterm_open_windows_are_written_and_committed(deployment: Deployment) -> None:
+    events = [Night(deployment.root).event(1, detector) for detector in range(8)]
+    with deployment.worker(BUTLER_WRITER_WINDOW_SECONDS="3600") as worker:
+        worker.wait_ready()
+        deployment.send(*events)
+        wait_until(lambda: held(worker) == len(events), 60, "all have arrived")
+        worker.term()
+        assert worker.wait(30) == 0
+    assert deployment.committed() == len(events)
+    check_all_written(deployment, events)
+
+
+def test_rule_8_sigterm_ends_a_worker_in_time_although_nothing_can_be_written(
+    on_postgresql: Deployment,
+) -> None:
+    deployment = on_postgresql
+    events = [Night(deployment.root).event(1, detector) for detector in range(8)]
+    settings = {"BUTLER_WRITER_SHUTDOWN_TIMEOUT": "2", "BUTLER_WRITER_LOCK_TIMEOUT": "300"}
+    with deployment.worker(**settings) as worker:
+        worker.wait_ready()
+        with locked(deployment):
+            deployment.send(*events)
+            wait_until(lambda: flushing(worker), 60, "a flush is under way")
+            worker.term()
+            assert worker.wait(15) == 1
+            assert deployment.committed() == 0
+    with deployment.worker() as worker:
+        deployment.wait_done()
+    check_all_written(deployment, events)
