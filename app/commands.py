@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Any
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
 
 import click
 import orjson
 from aiokafka.errors import KafkaError
 from faust.cli import argument, option
+from lsst.daf.butler import Butler
 
 from app import app
+from app.audit import Audited, AuditRange, Finding, audit_events
 from app.dead_letters import LostEventError, StoredLetter, original, read_letters, replay
 from app.settings import SettingsError
 
-__all__ = ["dead_letters"]
+__all__ = ["audit", "dead_letters"]
 
 #: Longest reason in a list, in characters.
 _REASON = 100
+
+#: Events between two signs of progress.
+_PROGRESS = 5000
 
 
 @app.command(
@@ -58,6 +65,61 @@ async def dead_letters(
             click.echo(f"replayed {await replay(app, chosen)} events")
     except (SettingsError, KafkaError, LostEventError) as exc:
         raise SystemExit(f"{type(exc).__name__}: {exc}") from exc
+
+
+@app.command(
+    option("--since", type=click.DateTime(), help="From the first event sent at this time, UTC."),
+    option("--until", type=click.DateTime(), help="Up to the events sent at this time, UTC."),
+    option("--first", type=int, help="From this offset on, on every partition."),
+    option("--last", type=int, help="Up to this offset, on every partition."),
+    option("--json", "report", type=click.File("wb"), help="Where to write all that was found."),
+)
+async def audit(
+    _self: Any,
+    since: datetime | None,
+    until: datetime | None,
+    first: int | None,
+    last: int | None,
+    report: BinaryIO | None,
+) -> None:
+    """Tell of each event of the input topic what became of it.
+
+    Written, expired (written, but artifacts were removed since), in the dead letters, pending, or
+    missing; the exit code is 1 if any is missing.  Nothing is changed.
+    """
+    wanted = AuditRange(_utc(since), _utc(until), first, last)
+    try:
+        app.settings.require_connections()
+        butler = Butler.from_config(app.settings.write.repository, writeable=False)
+        findings: Counter[Finding] = Counter()
+        events = []
+        async for audited in audit_events(app, butler, wanted):
+            findings[audited.finding] += 1
+            if report is not None:
+                events.append(asdict(audited))
+            if audited.finding in (Finding.MISSING, Finding.EXPIRED, Finding.DEAD_LETTER):
+                click.echo(_line(audited))
+            if findings.total() % _PROGRESS == 0:
+                click.echo(f"{findings.total()} events looked at", err=True)
+    except (SettingsError, KafkaError) as exc:
+        raise SystemExit(f"{type(exc).__name__}: {exc}") from exc
+    summary = {finding.value: findings[finding] for finding in Finding}
+    if report is not None:
+        report.write(orjson.dumps({"summary": summary, "events": events}))
+    click.echo("audit: " + " ".join(f"{name}={count}" for name, count in summary.items()))
+    if findings[Finding.MISSING]:
+        raise SystemExit(1)
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    return time.replace(tzinfo=UTC) if time else None
+
+
+def _line(audited: Audited) -> str:
+    missing = len(audited.missing)
+    what = audited.reason or (f"{missing} of {audited.datasets} datasets" if missing else "")
+    event = f"{app.settings.kafka.topic}-{audited.partition}@{audited.offset}"
+    return "  ".join(part for part in (f"{audited.finding:<11}", event, what) if part)
 
 
 def _list(letters: list[StoredLetter]) -> None:

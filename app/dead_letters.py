@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
+from aiokafka import AIOKafkaProducer, TopicPartition
 
+from app.log_reader import connection_options, log_reader, read_until
 from app.settings import MIB
 from models import DeadLetter
 
@@ -56,20 +55,13 @@ class StoredLetter:
 
 async def read_letters(service: ButlerWriterApp) -> AsyncIterator[StoredLetter]:
     """Read the dead letters that there are now; those of one partition come in order."""
-    async with _consumer(service, service.settings.kafka.dead_letter_topic) as consumer:
+    async with log_reader(service, service.settings.kafka.dead_letter_topic) as consumer:
         ends = await consumer.end_offsets(consumer.assignment())
-        while any([await consumer.position(tp) < end for tp, end in ends.items()]):
-            fetched = await consumer.getmany(timeout_ms=1000)
-            for tp, messages in fetched.items():
-                for message in messages:
-                    if message.offset < ends[tp]:
-                        yield StoredLetter(
-                            message.partition,
-                            message.offset,
-                            DeadLetter.from_headers(dict(message.headers)),
-                            message.key,
-                            message.value,
-                        )
+        async for message in read_until(consumer, ends):
+            letter = DeadLetter.from_headers(dict(message.headers))
+            yield StoredLetter(
+                message.partition, message.offset, letter, message.key, message.value
+            )
 
 
 async def original(service: ButlerWriterApp, stored: StoredLetter) -> bytes | None:
@@ -84,7 +76,7 @@ async def original(service: ButlerWriterApp, stored: StoredLetter) -> bytes | No
     if pointer is None:
         return stored.value
     place = TopicPartition(stored.letter.topic, stored.letter.partition)
-    async with _consumer(service) as consumer:
+    async with log_reader(service) as consumer:
         consumer.assign([place])
         consumer.seek(place, stored.letter.offset)
         messages = (await consumer.getmany(place, timeout_ms=_PATIENCE_MS)).get(place, [])
@@ -120,10 +112,9 @@ async def replay(service: ButlerWriterApp, letters: Iterable[StoredLetter]) -> i
     """
     kafka = service.settings.kafka
     producer = AIOKafkaProducer(
-        bootstrap_servers=kafka.brokers,
         acks="all",
         max_request_size=kafka.max_message_bytes + MIB,
-        **_security(service),
+        **connection_options(service),
     )
     replayed = 0
     async with producer:
@@ -136,26 +127,3 @@ async def replay(service: ButlerWriterApp, letters: Iterable[StoredLetter]) -> i
             )
             replayed += 1
     return replayed
-
-
-@asynccontextmanager
-async def _consumer(service: ButlerWriterApp, *topics: str) -> AsyncIterator[AIOKafkaConsumer]:
-    """Run a consumer that belongs to no group, and so has all partitions of its topics."""
-    kafka = service.settings.kafka
-    consumer = AIOKafkaConsumer(
-        *topics,
-        bootstrap_servers=kafka.brokers,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=kafka.max_message_bytes + 2 * MIB,
-        **_security(service),
-    )
-    async with consumer:
-        yield consumer
-
-
-def _security(service: ButlerWriterApp) -> Mapping[str, Any]:
-    security: Mapping[str, Any] = credentials_to_aiokafka_auth(
-        service.conf.broker_credentials, None
-    )
-    return security

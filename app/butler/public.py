@@ -29,8 +29,10 @@ class PublicPath:
         lsst.daf.butler.registry.ConflictingDefinitionError
             If a dataset's data ID is there already as another dataset.
         """
-        stored = self._butler.stored_many(dataset.ref for dataset in batch.datasets.values())
-        missing = {ref.id for ref, there in stored.items() if not there}
+        registered = [batch.datasets[dataset_id].ref for dataset_id in batch.registered]
+        # Asks the datastore's records; Butler.stored_many would look for every artifact.
+        stored = {ref.id for ref in self._butler.get_many_uris(registered, allow_missing=True)}
+        missing = batch.datasets.keys() - stored
         artifacts = {id(dataset.artifact): dataset.artifact for dataset in batch.datasets.values()}
         files = [
             FileDataset(artifact.path, refs, formatter=self._stand_in(artifact.formatter))
