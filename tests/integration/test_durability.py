@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
+from uuid import UUID
 
 import psycopg
 import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
 from models import DeadLetter
 from tests.deployment import Deployment
-from tests.events import Night, encode
+from tests.events import Night, dataset_ids, encode
 from tests.flow import check_all_written, partitions_of
 from tests.parts.cluster import Cluster
+from tests.parts.postgresql import PostgreSQL
 from tests.parts.waiting import wait_until
 from tests.parts.worker import Worker
 
@@ -43,6 +47,13 @@ def locked(deployment: Deployment) -> Iterator[None]:
     with psycopg.connect(deployment.database) as connection, connection.transaction():
         connection.execute("LOCK TABLE dataset IN ACCESS EXCLUSIVE MODE")
         yield
+
+
+def rewind(deployment: Deployment) -> None:
+    """Set the group back to the beginning of the input."""
+    start = [TopicPartition(deployment.topic, n, 0) for n in range(deployment.partitions)]
+    asked = ConsumerGroupTopicPartitions(deployment.group, start)
+    deployment.cluster.admin.alter_consumer_group_offsets([asked])[deployment.group].result(20)
 
 
 def held(worker: Worker) -> int:
@@ -220,4 +231,47 @@ def test_rule_8_sigterm_ends_a_worker_in_time_although_nothing_can_be_written(
             assert deployment.committed() == 0
     with deployment.worker() as worker:
         deployment.wait_done()
+    check_all_written(deployment, events)
+
+
+def test_rule_9_while_the_database_is_away_the_worker_waits_says_so_and_loses_nothing(
+    kafka: Cluster, topic_name: str, tmp_path: Path
+) -> None:
+    with PostgreSQL() as server:
+        database = server.create_database("butler")
+        deployment = Deployment(kafka, topic_name, tmp_path, database=database)
+        events = [Night(deployment.root).event(1, detector) for detector in range(12)]
+        with deployment.worker(BUTLER_WRITER_RETRY_WAIT_MAX="1") as worker:
+            worker.wait_ready()
+            deployment.send(*events[:6])
+            deployment.wait_done()
+            server.kill()
+            deployment.send(*events[6:])
+            wait_until(lambda: worker.status("/readyz") == 503, 60, "not ready")
+            assert re.search("write is failing: .*connection", worker.state()["not_ready"])
+            assert deployment.committed() == 6
+            server.start()
+            deployment.wait_done()
+            worker.wait_ready()
+        check_all_written(deployment, events)
+
+
+def test_rule_10_what_is_delivered_again_is_announced_again_and_written_once(
+    on_postgresql: Deployment,
+) -> None:
+    deployment = on_postgresql
+    night = Night(deployment.root)
+    events = [night.event(visit, detector) for visit in (1, 2) for detector in range(6)]
+    deployment.send(*events)
+    with deployment.worker() as worker:
+        deployment.wait_done()
+        worker.term()
+        assert worker.wait() == 0
+    already = len(deployment.announced_ids())
+    rewind(deployment)
+    assert deployment.committed() == 0
+    with deployment.worker() as worker:
+        deployment.wait_done()
+    again = deployment.announced_ids()[already:]
+    assert set(map(UUID, again)) == dataset_ids(*events)
     check_all_written(deployment, events)
