@@ -120,9 +120,11 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def describe(error: BaseException) -> str:
     """Put an error into one line of bounded length, without SQL parameters."""
     database = next((cause for cause in _causes(error) if isinstance(cause, DBAPIError)), None)
-    text = str(error) if database is not error else ""
+    text = str(error)
     if database is not None:
-        text = f"{text} ({database.orig})" if text else str(database.orig)
+        text = text.replace(str(database), answer := str(database.orig))
+        if answer not in text:
+            text = f"{text} ({answer})"
     line = " ".join(text.split())
     return line if len(line) <= _LINE else line[: _LINE - 3] + "..."
 

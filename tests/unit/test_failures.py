@@ -176,6 +176,7 @@ def test_a_description_has_no_sql_parameters() -> None:
     for described in (
         describe(error),
         describe(caused(ConflictingDefinitionError("two definitions"), error)),
+        describe(caused(ConflictingDefinitionError(f"there already: {error}"), error)),
     ):
         assert "the server says no" in described
         assert "the-parameter" not in described
