@@ -12,6 +12,7 @@ LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version
 KAFKA =
 DB =
 WORKERS =
+DEMO = $(strip $(KAFKA:%=--kafka=%) $(DB:%=--db=%) $(WORKERS:%=--workers=%) $(ARGS))
 
 .PHONY: help demo test unit lint lock schema clean
 
@@ -20,8 +21,7 @@ help: ## list the targets
 
 demo: $(INSTALLED) ## a simulated night into a Butler; KAFKA=apache, DB=postgresql, WORKERS=2, ARGS="--visits 5"
 	@$(if $(KAFKA)$(DB),.ci/parts)
-	$(BIN)/python -m simulator demo $(KAFKA:%=--kafka=%) $(DB:%=--db=%) \
-		$(WORKERS:%=--workers=%) $(ARGS)
+	$(BIN)/python -m simulator demo $(DEMO)
 
 test: $(INSTALLED) ## install what the tests need (Apache Kafka, PostgreSQL), run them all; ARGS="-k ..." selects
 	@.ci/parts
