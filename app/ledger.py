@@ -84,7 +84,7 @@ class Ledger:
         self.bytes_held = 0
         self.accepted_gaps = 0
         self._logs: dict[Partition, _Log] = {}
-        self._refused: set[tuple[Partition, int]] = set()
+        self._refused: dict[tuple[Partition, int], bool] = {}  # and whether accepted since
         self._tails: dict[Partition, tuple[int, int]] = {}
 
     def revoke(self) -> None:
@@ -112,7 +112,9 @@ class Ledger:
         """
         for partition, offset in starts.items():
             self._logs[partition] = _Log(offset, offset)
-        self._refused = {(p, o) for p, o in self._refused if o >= starts.get(p, 0)}
+        self._refused = {
+            (p, o): accepted for (p, o), accepted in self._refused.items() if o >= starts.get(p, 0)
+        }
 
     def receive(
         self, partition: Partition, offset: int, size: int, ack: Callable[[], object]
@@ -138,10 +140,11 @@ class Ledger:
         if offset > log.expected:
             jump = (partition, log.expected)
             if jump not in self._refused:
-                self._refused.add(jump)
+                self._refused[jump] = False
                 self._start_epoch()
                 return Receipt.JUMPED, None
-            self.accepted_gaps += 1
+            self.accepted_gaps += not self._refused[jump]
+            self._refused[jump] = True
         entry = Entry(partition, offset, size, self.epoch, ack)
         log.held.append(entry)
         log.expected = offset + 1

@@ -100,6 +100,15 @@ def test_rule_4_a_jump_that_stays_is_accepted_and_counted() -> None:
     assert acks == [(P, 3)]
 
 
+def test_rule_4_a_gap_that_is_read_again_is_counted_once() -> None:
+    ledger, acks = placed(), Acks()
+    ledger.receive(P, 3, 10, list)
+    for _ in range(2):
+        ledger.place({P: 0})
+        acks.receive(ledger, 3)
+    assert ledger.accepted_gaps == 1
+
+
 def test_rule_4_every_jump_is_refused_once_also_a_later_one() -> None:
     ledger, acks = placed(), Acks()
     ledger.receive(P, 3, 10, list)
