@@ -10,11 +10,12 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 
 from models import DeadLetter
 from tests.deployment import Deployment
@@ -49,9 +50,9 @@ def locked(deployment: Deployment) -> Iterator[None]:
         yield
 
 
-def rewind(deployment: Deployment) -> None:
-    """Set the group back to the beginning of the input."""
-    start = [TopicPartition(deployment.topic, n, 0) for n in range(deployment.partitions)]
+def set_group(deployment: Deployment, offset: int) -> None:
+    """Set the group, which nobody is in, to an offset of the input."""
+    start = [TopicPartition(deployment.topic, n, offset) for n in range(deployment.partitions)]
     asked = ConsumerGroupTopicPartitions(deployment.group, start)
     deployment.cluster.admin.alter_consumer_group_offsets([asked])[deployment.group].result(20)
 
@@ -108,6 +109,42 @@ def test_rule_4_events_lost_on_their_way_through_faust_are_read_again(
         deployment.wait_done()
         assert worker.state()["accepted_gaps"] == 0
     check_all_written(deployment, events)
+
+
+def test_rule_4_gaps_that_are_real_are_passed_over(deployment: Deployment) -> None:
+    """What retention has removed, and transaction markers, at the end of the log too."""
+    cluster, topic = deployment.cluster, deployment.topic
+    night = Night(deployment.root)
+    removed, *events, aborted = [night.event(1, detector) for detector in range(9)]
+    deployment.send(removed, removed, events[0])
+    set_group(deployment, 1)
+    cluster.admin.delete_records([TopicPartition(topic, 0, 2)])[TopicPartition(topic, 0)].result(20)
+    pod = Producer({**cluster.client_config, "transactional.id": topic})
+    pod.init_transactions(20)
+
+    def in_transaction(*several: dict[str, Any], commit: bool = True) -> None:
+        pod.begin_transaction()
+        for event in several:
+            pod.produce(topic, encode(event))
+        pod.flush(20)
+        if commit:
+            pod.commit_transaction(20)
+        else:
+            pod.abort_transaction(20)
+
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        in_transaction(events[1], events[2])
+        in_transaction(aborted, commit=False)
+        in_transaction(events[3])
+        deployment.send(events[4])
+        deployment.wait_done()
+        in_transaction(events[5])
+        worker.wait_for_log("the log's end is ahead")
+        deployment.send(events[6])
+        deployment.wait_done()
+        assert worker.state()["accepted_gaps"] == 5
+    check_all_written(deployment, [*events, aborted])
 
 
 def test_rule_5_whatever_a_message_holds_it_is_set_aside_and_the_rest_is_written(
@@ -268,7 +305,7 @@ def test_rule_10_what_is_delivered_again_is_announced_again_and_written_once(
         worker.term()
         assert worker.wait() == 0
     already = len(deployment.announced_ids())
-    rewind(deployment)
+    set_group(deployment, 0)
     assert deployment.committed() == 0
     with deployment.worker() as worker:
         deployment.wait_done()
