@@ -1,0 +1,178 @@
+"""Datastore and dataset lists on S3, spoken to over HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lsst.daf.butler import Config
+from moto.server import ThreadedMotoServer
+
+from tests.deployment import Deployment
+from tests.events import INSTRUMENT, RUN, Night, dataset_ids, stored_ids
+from tests.parts.cluster import Cluster
+from tests.parts.ports import free_port
+from tests.parts.s3 import S3Server
+
+SETTINGS = {
+    # One window for the events of a test.
+    "BUTLER_WRITER_WINDOW_SECONDS": "600",
+    "BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8",
+    "BUTLER_WRITER_MISSING_FILE_WAIT": "0.1",
+    "BUTLER_WRITER_FILE_CHECK_TIMEOUT": "3",
+    "BUTLER_WRITER_RETRY_WAIT_MAX": "0.5",
+}
+
+
+@dataclass
+class Bucket:
+    """A bucket that holds a deployment's artifacts and dataset lists."""
+
+    server: S3Server
+    name: str
+
+    @property
+    def root(self) -> str:
+        """Where the datastore is."""
+        return f"s3://{self.name}/butler/"
+
+    @property
+    def lists(self) -> str:
+        """Where the dataset lists go."""
+        return f"s3://{self.name}/lists/"
+
+    def put(self, key: str, content: bytes) -> None:
+        self.server.client().put_object(Bucket=self.name, Key=key, Body=content)
+
+    def read(self, key: str) -> bytes:
+        return self.server.client().get_object(Bucket=self.name, Key=key)["Body"].read()
+
+    def keys(self, prefix: str) -> list[str]:
+        found = self.server.client().list_objects_v2(Bucket=self.name, Prefix=prefix)
+        return [item["Key"] for item in found.get("Contents", ())]
+
+    def upload(self, event: dict[str, Any], *, but: int | None = None) -> None:
+        """Put an event's artifacts at their places, with one exception perhaps."""
+        for n, dataset in enumerate(event["datasets"]):
+            if n != but:
+                (ref,) = dataset["refs"].values()
+                self.put(f"butler/{dataset['path']}", json.dumps(ref["data_id"]).encode())
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server, topic_name: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """A bucket; this process finds it too."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    s3_server.create_bucket(topic_name)
+    return Bucket(s3_server, topic_name)
+
+
+@pytest.fixture
+def deployment(broker: Cluster, bucket: Bucket, topic_name: str, tmp_path: Path) -> Deployment:
+    settings = {
+        **SETTINGS,
+        **bucket.server.environment,
+        "OUTPUT_DATASET_LIST_DIRECTORY": bucket.lists,
+    }
+    deployment = Deployment(broker, topic_name, tmp_path, settings=settings)
+    file = deployment.root / "butler.yaml"
+    config = Config(str(file))
+    config["datastore", "root"] = bucket.root
+    config.dumpToUri(f"file://{file}")
+    return deployment
+
+
+def announced(deployment: Deployment, bucket: Bucket) -> list[str]:
+    """Return the ids of every announced list, read from the bucket."""
+    files = [
+        json.loads(message.value or b"")["batch_file"] for message in deployment.announcements()
+    ]
+    assert sorted(bucket.keys("lists/")) == sorted(f"lists/{name}" for name in files)
+    return [i for name in files for i in json.loads(bucket.read(f"lists/{name}"))["datasets"]]
+
+
+def test_artifacts_on_s3_become_datasets_that_can_be_read(
+    deployment: Deployment, bucket: Bucket
+) -> None:
+    events = [Night().event(1, detector) for detector in range(3)]
+    for event in events:
+        bucket.upload(event)
+    for dataset in events[1]["datasets"]:  # a pod may also say where in the world a file is
+        dataset["path"] = bucket.root + dataset["path"]
+    deployment.settings["BUTLER_WRITER_WINDOW_EVENTS"] = "3"
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(*events)
+        deployment.wait_done()
+    butler = deployment.fresh_butler([RUN])
+    assert set(stored_ids(butler)) == dataset_ids(*events)
+    for detector in range(3):
+        data_id = {"instrument": INSTRUMENT, "exposure": 1, "detector": detector}
+        ref = butler.find_dataset("isr_log", data_id)
+        assert ref is not None
+        assert str(butler.getURI(ref)).startswith(bucket.root + RUN)
+        assert butler.get(ref) == data_id
+    assert sorted(announced(deployment, bucket)) == sorted(map(str, dataset_ids(*events)))
+    assert deployment.dead_letters() == []
+
+
+def test_an_event_with_a_missing_artifact_is_set_aside_alone(
+    deployment: Deployment, bucket: Bucket
+) -> None:
+    events = [Night().event(1, detector) for detector in range(4)]
+    for n, event in enumerate(events):
+        bucket.upload(event, but=5 if n == 2 else None)
+    missing = events.pop(2)
+    deployment.settings["BUTLER_WRITER_WINDOW_EVENTS"] = "4"
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(*events[:2], missing, *events[2:])
+        deployment.wait_done()
+        assert worker.log_text().count('"event": "window flushed"') == 1
+    assert set(stored_ids(deployment.fresh_butler())) == dataset_ids(*events)
+    assert set(announced(deployment, bucket)) == {str(i) for i in dataset_ids(*events)}
+    (letter,) = deployment.dead_letters()
+    assert json.loads(letter.value or b"") == missing
+    said = b" ".join(value for _, value in letter.headers).decode()
+    assert "FileNotFoundError" in said
+    assert bucket.root + missing["datasets"][5]["path"] in said
+
+
+@contextmanager
+def serving(port: int) -> Iterator[None]:
+    """Serve the same buckets at another port."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop()
+
+
+def test_while_s3_is_away_nothing_is_set_aside(deployment: Deployment, bucket: Bucket) -> None:
+    port = free_port()
+    deployment.settings["S3_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
+    deployment.settings["BUTLER_WRITER_WINDOW_EVENTS"] = "1"
+    events = [Night().event(1, detector) for detector in range(2)]
+    for event in events:
+        bucket.upload(event)
+    with ExitStack() as s3:
+        s3.enter_context(serving(port))
+        with deployment.worker() as worker:
+            worker.wait_ready()
+            s3.close()
+            deployment.send(*events)
+            worker.wait_for_log("step failed, will be tried again")
+            assert worker.status("/readyz") == 503
+            s3.enter_context(serving(port))
+            deployment.wait_done()
+            assert worker.status("/readyz") == 200
+    assert set(stored_ids(deployment.fresh_butler())) == dataset_ids(*events)
+    assert set(announced(deployment, bucket)) == {str(i) for i in dataset_ids(*events)}
+    assert deployment.dead_letters() == []
