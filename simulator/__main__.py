@@ -5,24 +5,47 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from functools import wraps
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
+from confluent_kafka import KafkaException
+from psycopg import OperationalError
 from rich.console import Console
 
 from simulator.camera import DETECTORS
 from simulator.demo import Demo, DemoError
 from simulator.event import encode_event, event_of
 from simulator.night import Night
+from simulator.progress import pod_bars
+from simulator.repository import make_repository
+from simulator.sending import NoTopicError, Sender
+from simulator.topics import make_topics
+from tests.parts.cluster import Cluster
 
 _FRACTION = click.FloatRange(0.0, 1.0)
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _options(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Make one decorator of several options, in the order in which help shows them."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
 def _night_options(visits: int, cadence: float) -> Callable[[Callable[..., Any]], Any]:
     """Add the options that make a night; the command gets it as ``night``."""
-    options = [
+    add = _options(
         click.option("--visits", default=visits, type=click.IntRange(1), help="How many visits."),
         click.option("--cadence", default=cadence, help="Seconds between two visits."),
         click.option(
@@ -33,9 +56,15 @@ def _night_options(visits: int, cadence: float) -> Callable[[Callable[..., Any]]
         ),
         click.option("--stragglers", default=0.0, type=_FRACTION, help="Fraction of late pods."),
         click.option("--seed", default=1, help="Decides what is left to chance."),
-    ]
+        click.option(
+            "--day-obs",
+            default="2026-11-23",
+            type=click.DateTime(["%Y-%m-%d"]),
+            help="The day on which the night begins.",
+        ),
+    )
 
-    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+    def make_night(command: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(command)
         def with_night(
             *,
@@ -44,10 +73,12 @@ def _night_options(visits: int, cadence: float) -> Callable[[Callable[..., Any]]
             detectors: int,
             stragglers: float,
             seed: int,
+            day_obs: datetime,
             **others: Any,
         ) -> Any:
             night = Night(
                 seed=seed,
+                day_obs=f"{day_obs:%Y-%m-%d}",
                 visits=visits,
                 cadence=cadence,
                 detectors=detectors,
@@ -55,12 +86,54 @@ def _night_options(visits: int, cadence: float) -> Callable[[Callable[..., Any]]
             )
             return command(night=night, **others)
 
-        decorated: Callable[..., Any] = with_night
-        for option in reversed(options):
-            decorated = option(decorated)
-        return decorated
+        return add(with_night)
 
-    return add
+    return make_night
+
+
+_mishap_options = _options(
+    click.option(
+        "--duplicates", default=0.0, type=_FRACTION, help="Fraction of events sent twice."
+    ),
+    click.option("--bad", default=0.0, type=_FRACTION, help="Fraction that a spoiled event joins."),
+)
+
+_cluster_options = _options(
+    click.option(
+        "--bootstrap", envvar="KAFKA_CLUSTER", show_envvar=True, required=True, help="Brokers."
+    ),
+    click.option(
+        "--topic",
+        default="pp-output",
+        envvar="KAFKA_TOPIC",
+        show_envvar=True,
+        help="Topic of the events.",
+    ),
+)
+
+
+def _root_option(*, exists: bool) -> Callable[[Command], Command]:
+    return click.option(
+        "--root",
+        envvar="BUTLER_REPOSITORY",
+        show_envvar=True,
+        required=True,
+        type=click.Path(exists=exists, file_okay=False, path_type=Path),
+        help="Butler repository.",
+    )
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Say in one line what is wrong with the servers or the disk."""
+    try:
+        yield
+    except KafkaException as exc:
+        raise click.ClickException(f"Kafka: {exc.args[0].str()}") from exc
+    except OperationalError as exc:
+        raise click.ClickException(f"PostgreSQL: {' '.join(str(exc).split())}") from exc
+    except (NoTopicError, OSError) as exc:
+        raise click.ClickException(str(exc)) from exc
 
 
 @click.group(context_settings={"show_default": True})
@@ -73,8 +146,7 @@ def main() -> None:
 @click.option("--workers", default=1, type=click.IntRange(1), help="Workers that share the load.")
 @click.option("--kafka", default="embedded", type=click.Choice(["embedded", "apache"]))
 @click.option("--db", default="sqlite", type=click.Choice(["sqlite", "postgresql"]))
-@click.option("--duplicates", default=0.0, type=_FRACTION, help="Fraction of events sent twice.")
-@click.option("--bad", default=0.0, type=_FRACTION, help="Fraction that a spoiled event joins.")
+@_mishap_options
 @click.option("--keep", is_flag=True, help="Leave it running until Ctrl-C.")
 def demo(
     *, night: Night, workers: int, kafka: str, db: str, duplicates: float, bad: float, keep: bool
@@ -113,6 +185,58 @@ def demo(
         console.print("stopped")
         sys.exit(0 if keep else 130)
     sys.exit(1 if outcome.complaints else 0)
+
+
+@main.command()
+@_cluster_options
+@click.option(
+    "--output-topic",
+    default="batch-ingested",
+    envvar="KAFKA_OUTPUT_TOPIC",
+    show_envvar=True,
+    help="Topic of the announcements.",
+)
+@click.option(
+    "--partitions", default=1, type=click.IntRange(1), help="Of the topic of the events, if made."
+)
+@_root_option(exists=False)
+@click.option("--database", help="URL of a PostgreSQL database; without it SQLite.")
+def prepare(
+    *,
+    bootstrap: str,
+    topic: str,
+    output_topic: str,
+    partitions: int,
+    root: Path,
+    database: str | None,
+) -> None:
+    """Make the repository and the topics of a night, as far as they are missing."""
+    with _in_one_line():
+        for name in make_topics(
+            Cluster(bootstrap), events=topic, announcements=output_topic, partitions=partitions
+        ):
+            click.echo(f"made topic {name}")
+        if make_repository(root, database):
+            click.echo(f"made repository {root}")
+
+
+@main.command()
+@_night_options(visits=3, cadence=6.0)
+@_mishap_options
+@_cluster_options
+@_root_option(exists=True)
+def send(
+    *, night: Night, duplicates: float, bad: float, bootstrap: str, topic: str, root: Path
+) -> None:
+    """Let the pods of a night write their artifacts and send their events to a cluster."""
+    sender = Sender(night, Cluster(bootstrap), topic, root, duplicates=duplicates, spoiled=bad)
+    with _in_one_line(), pod_bars(Console()) as progress:
+        sent = progress.add_task("pods have sent", total=night.visits * night.detectors)
+        sender.run(lambda: progress.update(sent, completed=sender.events))
+        progress.update(sent, completed=sender.events)
+    click.echo(
+        f"night: events={sender.events} spoiled={sender.spoiled_events} messages={sender.messages}"
+    )
 
 
 @main.command()

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
 from typing import Self, TypeAlias
 from uuid import UUID
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from simulator.bad_events import spoil
 from simulator.check import Verdict, check
-from simulator.event import encode_event, event_of
 from simulator.night import Night, Output, Pod
 from simulator.observer import Observer
-from simulator.repository import make_repository, write_artifacts
+from simulator.progress import pod_bars
+from simulator.repository import make_repository
+from simulator.sending import Sender
+from simulator.topics import make_topics
 from simulator.transactions import CountsTransactions, PostgresTransactions, SqliteTransactions
 from tests.parts.cluster import Cluster
 from tests.parts.embedded import EmbeddedBroker
@@ -39,8 +36,6 @@ _ANNOUNCEMENTS = "batch-ingested"
 _DEAD_LETTERS = f"{_TOPIC}-dead-letters"
 _GROUP = "butler-writer"
 
-#: How many pods write their artifacts and send at the same time.
-_PODS_AT_ONCE = 4
 #: How long nothing may arrive before the demo gives up, in seconds.
 _PATIENCE = 60.0
 #: Seconds between two looks at how far things are.
@@ -132,8 +127,6 @@ class Demo:
     running: list[Worker] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        self._events = self._spoiled_events = self._messages = 0
-        self._lock = Lock()
         with ExitStack() as stack, self.console.status("starting broker, repository and workers"):
             folder = tempfile.TemporaryDirectory(prefix="butler-writer-demo-")
             self.folder = Path(stack.enter_context(folder))
@@ -143,6 +136,15 @@ class Demo:
             self._transactions = self._make_repository(stack)
             self._start_workers(stack)
             self._observer = stack.enter_context(Observer(self.root))
+            self._sender = Sender(
+                self.night,
+                self._cluster,
+                _TOPIC,
+                self.root,
+                duplicates=self.duplicates,
+                spoiled=self.spoiled,
+                on_sent=self._note,
+            )
             self._parts = stack.pop_all()
         self._transactions.start()
         return self
@@ -159,8 +161,9 @@ class Demo:
         return PostgresTransactions(server)
 
     def _start_workers(self, stack: ExitStack) -> None:
-        self._cluster.create_topic(_TOPIC, self.workers, max_message_bytes=11 * 2**20)
-        self._cluster.create_topic(_ANNOUNCEMENTS)
+        make_topics(
+            self._cluster, events=_TOPIC, announcements=_ANNOUNCEMENTS, partitions=self.workers
+        )
         lists = self.folder / "lists"
         lists.mkdir()
         environment = {
@@ -184,55 +187,26 @@ class Demo:
         DemoError
             If a worker has ended, or nothing arrives any more.
         """
-        with self._progress() as update, ThreadPoolExecutor(_PODS_AT_ONCE) as pods:
-            sending = self._send_all(pods, update)
-            for done in sending:
-                done.result()
+        with self._progress() as update:
+            self._sender.run(update)
             self._wait(update)
 
-    def _send_all(self, pods: ThreadPoolExecutor, update: Update) -> list[Future[None]]:
-        begin: float | None = None
-        sending = []
-        for seconds, pod in self.night.pods():
-            begin = time.monotonic() - seconds if begin is None else begin
-            while (wait := begin + seconds - time.monotonic()) > 0:
-                time.sleep(min(wait, _INTERVAL))
-                update()
-            self._check_workers()
-            sending.append(pods.submit(self._process, pod))
-        return sending
-
-    def _process(self, pod: Pod) -> None:
-        """Do what a pod does at its end: write the artifacts, and send the event."""
-        write_artifacts(pod, self.root)
-        event = event_of(pod)
-        rng = random.Random(f"{self.night.seed}/mishaps/{pod.visit.id}/{pod.detector.id}")
-        copies = 2 if rng.random() < self.duplicates else 1
-        messages = [encode_event(event)] * copies
-        spoiled = rng.random() < self.spoiled
-        if spoiled:
-            messages.insert(0, spoil(event, rng))
-        for message in messages:
-            self._cluster.produce(_TOPIC, message, partition=pod.detector.id % self.workers)
+    def _note(self, pod: Pod) -> None:
+        """Wait for what a pod has just sent."""
         self._observer.expect(pod.outputs[0].ref.id)
-        with self._lock:
-            self.sent.update((output.ref.id, output) for output in pod.outputs)
-            self._events += 1
-            self._spoiled_events += spoiled
-            self._messages += len(messages)
+        self.sent.update((output.ref.id, output) for output in pod.outputs)
 
     def _wait(self, update: Update) -> None:
         finished, since = -1, time.monotonic()
-        while finished < self._messages or self._observer.pending:
+        while finished < self._sender.messages or self._observer.pending:
             time.sleep(_INTERVAL)
             update()
-            self._check_workers()
             committed = sum(self._cluster.committed(_GROUP, _TOPIC).values())
             if committed > finished:
                 finished, since = committed, time.monotonic()
             elif time.monotonic() - since > _PATIENCE:
                 raise DemoError(
-                    f"{finished} of {self._messages} events are finished, "
+                    f"{finished} of {self._sender.messages} events are finished, "
                     f"{self._observer.pending} are not in the Butler, and nothing moves:\n"
                     f"{self.running[0].process.log_tail()}"
                 )
@@ -246,15 +220,16 @@ class Demo:
 
     @contextmanager
     def _progress(self) -> Iterator[Update]:
-        columns = (TextColumn("{task.description:>22}"), BarColumn(), MofNCompleteColumn())
+        """Show how far things are; each update also looks whether the workers are running."""
         total = self.night.visits * self.night.detectors
-        with Progress(*columns, TimeElapsedColumn(), console=self.console) as progress:
+        with pod_bars(self.console) as progress:
             sent = progress.add_task("pods have sent", total=total)
             found = progress.add_task("found in the Butler", total=total)
 
             def update() -> None:
-                progress.update(sent, completed=self._events)
+                progress.update(sent, completed=self._sender.events)
                 progress.update(found, completed=len(self._observer.latencies))
+                self._check_workers()
 
             yield update
             update()
@@ -264,8 +239,8 @@ class Demo:
         with self.console.status("asking the Butler for every dataset"):
             transactions = self._transactions.count()
             return Outcome(
-                events=self._events,
-                spoiled=self._spoiled_events,
+                events=self._sender.events,
+                spoiled=self._sender.spoiled_events,
                 windows=len(self._cluster.consume(_ANNOUNCEMENTS)),
                 dead_letters=len(self._cluster.consume(_DEAD_LETTERS)),
                 transactions=transactions,

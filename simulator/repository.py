@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import orjson
+import psycopg
 from lsst.daf.butler import Butler, Config, DimensionRecord, DimensionUniverse
 
 from simulator.camera import DETECTORS, INSTRUMENT
@@ -14,8 +15,8 @@ from simulator.outputs import dataset_types
 __all__ = ["make_repository", "write_artifacts"]
 
 
-def make_repository(root: Path, database: str | None = None) -> None:
-    """Make a repository, and register the instrument and the dataset types.
+def make_repository(root: Path, database: str | None = None) -> bool:
+    """Make a repository if there is none, and register the instrument and the dataset types.
 
     Parameters
     ----------
@@ -23,16 +24,25 @@ def make_repository(root: Path, database: str | None = None) -> None:
         Where it will be.
     database : `str`, optional
         URL of a PostgreSQL database; absent: SQLite.
+
+    Returns
+    -------
+    made : `bool`
+        Whether there was none.
     """
-    config = Config()
-    if database:
-        config["registry", "db"] = database
-    Butler.makeRepo(str(root), config=config)
+    missing = not (root / "butler.yaml").exists()
+    if missing:
+        config = Config()
+        if database:
+            _install_extension(database)
+            config["registry", "db"] = database
+        Butler.makeRepo(str(root), config=config)
     butler = Butler.from_config(str(root), writeable=True)
     for element, records in _instrument_records(butler.dimensions).items():
-        butler.registry.insertDimensionData(element, *records)
+        butler.registry.insertDimensionData(element, *records, skip_existing=True)
     for dataset_type in dataset_types(butler.dimensions):
         butler.registry.registerDatasetType(dataset_type)
+    return missing
 
 
 def write_artifacts(pod: Pod, root: Path) -> None:
@@ -41,6 +51,12 @@ def write_artifacts(pod: Pod, root: Path) -> None:
         file = root / output.path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(orjson.dumps(output.content))
+
+
+def _install_extension(database: str) -> None:
+    """Install what Butler needs in a PostgreSQL database; its owner may."""
+    with psycopg.connect(database) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS btree_gist")
 
 
 def _instrument_records(universe: DimensionUniverse) -> dict[str, list[DimensionRecord]]:

@@ -1,0 +1,129 @@
+"""Pods at their end: each writes its artifacts and sends its event, at its time of the night."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from simulator.bad_events import spoil
+from simulator.event import encode_event, event_of
+from simulator.night import Night, Pod
+from simulator.repository import write_artifacts
+from tests.parts.cluster import Cluster
+
+__all__ = ["NoTopicError", "Sender"]
+
+#: How many pods write their artifacts and send at the same time.
+_PODS_AT_ONCE = 4
+#: How many may wait for that, which bounds the memory where pods end faster than they can send.
+_PODS_WAITING = 1000
+#: Seconds between two ticks.
+_INTERVAL = 0.2
+
+
+class NoTopicError(Exception):
+    """There is no topic of that name; the text says so."""
+
+
+@dataclass
+class Sender:
+    """Lets a night happen.
+
+    Attributes
+    ----------
+    night : `Night`
+        What happens.
+    cluster : `Cluster`
+        The brokers.
+    topic : `str`
+        Where the events go: a detector's always into the same partition.
+    root : `pathlib.Path`
+        Repository that the artifacts are written to.
+    duplicates, spoiled : `float`
+        Fractions of events that are sent twice, and that a spoiled one comes along with.
+    on_sent : `~collections.abc.Callable`
+        Called with each pod whose event the brokers have; never twice at the same time.
+    events, spoiled_events, messages : `int`
+        How many pods have sent, how many spoiled events came along, and how many messages that is.
+    """
+
+    night: Night
+    cluster: Cluster
+    topic: str
+    root: Path
+    duplicates: float = 0.0
+    spoiled: float = 0.0
+    on_sent: Callable[[Pod], None] = lambda _: None
+    events: int = 0
+    spoiled_events: int = 0
+    messages: int = 0
+
+    def __post_init__(self) -> None:
+        self._lock = Lock()
+
+    def run(self, tick: Callable[[], None]) -> None:
+        """Let all pods send, and return when the brokers have their events.
+
+        Parameters
+        ----------
+        tick : `~collections.abc.Callable`
+            Called several times a second; what it raises ends the night.
+
+        Raises
+        ------
+        NoTopicError
+            If the topic is not there.
+        OSError
+            If an artifact cannot be written.
+        confluent_kafka.KafkaException
+            If the brokers are not there, or refuse an event.
+        """
+        topics = self.cluster.topics()
+        if self.topic not in topics:
+            raise NoTopicError(f"there is no topic {self.topic}")
+        under_way: deque[Future[None]] = deque()
+        with ThreadPoolExecutor(_PODS_AT_ONCE) as pods:
+            try:
+                for pod in self._as_they_end(tick):
+                    under_way.append(pods.submit(self._finish, pod, topics[self.topic]))
+                    while under_way and (under_way[0].done() or len(under_way) > _PODS_WAITING):
+                        under_way.popleft().result()
+                for last in under_way:
+                    last.result()
+            except BaseException:
+                pods.shutdown(cancel_futures=True)
+                raise
+
+    def _as_they_end(self, tick: Callable[[], None]) -> Iterator[Pod]:
+        """Go through the night in its own time; it begins when its first pod ends."""
+        begin: float | None = None
+        for seconds, pod in self.night.pods():
+            begin = time.monotonic() - seconds if begin is None else begin
+            while (wait := begin + seconds - time.monotonic()) > 0:
+                time.sleep(min(wait, _INTERVAL))
+                tick()
+            tick()
+            yield pod
+
+    def _finish(self, pod: Pod, partitions: int) -> None:
+        write_artifacts(pod, self.root)
+        event = event_of(pod)
+        rng = random.Random(f"{self.night.seed}/mishaps/{pod.visit.id}/{pod.detector.id}")
+        copies = 2 if rng.random() < self.duplicates else 1
+        messages = [encode_event(event)] * copies
+        spoiled = rng.random() < self.spoiled
+        if spoiled:
+            messages.insert(0, spoil(event, rng))
+        for message in messages:
+            self.cluster.produce(self.topic, message, partition=pod.detector.id % partitions)
+        with self._lock:
+            self.on_sent(pod)
+            self.events += 1
+            self.spoiled_events += spoiled
+            self.messages += len(messages)
