@@ -86,6 +86,8 @@ class ApacheKafka(Cluster):
 
     def start(self) -> None:
         """Start the node and wait until it answers."""
+        # librdkafka's administration client does not find a group's coordinator a second time.
+        self.__dict__.pop("admin", None)
         process = self._process = self._run("kafka.Kafka", str(self._settings))
 
         def answers() -> bool:
