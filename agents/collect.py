@@ -76,9 +76,7 @@ def receive(event: HeldEvent, now: float) -> list[Window[Received]]:
         app.settings.kafka.max_message_bytes,
         replays=replays_of(message.headers),
     )
-    windows = app.intake.add(entry, received, now)
-    metrics.BYTES_HELD.set(app.intake.ledger.bytes_held)
-    return windows
+    return app.intake.add(entry, received, now)
 
 
 def replays_of(headers: Any) -> int:

@@ -42,6 +42,7 @@ async def flush(windows: StreamT[Window[Received]]) -> None:
         try:
             await Flush(window).run()
         except AbandonedError:
+            app.status.retrying = None
             logger.info("window abandoned, its events are delivered again", epoch=window.epoch)
 
 
@@ -153,7 +154,6 @@ class Flush:
         metrics.DATASETS.labels("inserted").inc(report.inserted)
         metrics.DATASETS.labels("already_there").inc(report.already_there)
         metrics.MISMATCHED_RECORDS.inc(report.mismatched_records)
-        metrics.BYTES_HELD.set(app.intake.ledger.bytes_held)
 
 
 async def until_done(window: Window[Received], step: Callable[[], Awaitable[None]]) -> None:

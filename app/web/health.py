@@ -7,7 +7,7 @@ from typing import Any
 from faust.web import Request, Response, View
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from app import app
+from app import app, metrics
 
 __all__ = ["LivePage", "MetricsPage", "ReadyPage", "StatePage"]
 
@@ -37,6 +37,7 @@ class MetricsPage(View):
 
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer with the metrics in Prometheus' text format."""
+        metrics.BYTES_HELD.set(app.intake.ledger.bytes_held)
         return self.bytes(generate_latest(), content_type=CONTENT_TYPE_LATEST.split(";")[0])
 
 
