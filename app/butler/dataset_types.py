@@ -50,6 +50,8 @@ class DatasetTypes:
         lsst.daf.butler.registry.ConflictingDefinitionError
             If the repository defines one of them otherwise.
         """
+        if not isinstance(given, list):
+            raise InvalidEventError(f"dataset_types {given!r} is not a list")
         for fields in given:
             dataset_type = self._read(fields)
             known = self._known.get(dataset_type.name)
@@ -67,6 +69,7 @@ class DatasetTypes:
             dataset_type = DatasetType.from_simple(
                 SerializedDatasetType.model_validate(fields), universe=self._butler.dimensions
             )
+            dataset_type.storageClass  # noqa: B018  it is looked up only now
         except Exception as exc:  # whatever its fields raise, it is not one of ours
             raise InvalidEventError(f"not a dataset type of this repository: {exc}") from exc
         if dataset_type.isComponent():

@@ -74,6 +74,7 @@ _POISON = (
     RegistryError,
     DatasetTypeNotSupportedError,
     FileNotFoundError,
+    OverflowError,  # SQLite's word for a number that no column takes
 )
 
 

@@ -136,7 +136,10 @@ class WindowParser:
         if not element.has_own_table:
             return None  # such as band: kept in another element's records
         serialized = given["record"]
-        values = tuple([serialized[field] for field in fields])
+        try:
+            values = tuple([serialized[field] for field in fields])
+        except KeyError as exc:
+            raise InvalidEventError(f"{element.name} record lacks {exc}") from exc
         if tuple(map(type, values)) != types:
             raise InvalidEventError(f"{element.name} record {values}: must be {_names(types)}")
         key = (element.name, values)
@@ -182,8 +185,12 @@ class WindowParser:
         if not isinstance(run, str) or not run:
             raise InvalidEventError(f"run {run!r} of dataset {dataset_id} is not a name")
         data_id = self._data_id(dataset_type.dimensions, given["data_id"], dataset_id)
+        try:
+            uuid = UUID(dataset_id)
+        except ValueError as exc:
+            raise InvalidEventError(f"dataset id {dataset_id!r} is not a UUID") from exc
         # The dataset type and the data ID agree by construction: nothing left to conform.
-        return DatasetRef(dataset_type, data_id, run, id=UUID(dataset_id), conform=False)
+        return DatasetRef(dataset_type, data_id, run, id=uuid, conform=False)
 
     def _data_id(
         self, dimensions: DimensionGroup, given: dict[str, Any], dataset_id: str
@@ -207,6 +214,8 @@ class WindowParser:
     def _chains(
         self, output: PromptOutput, artifacts: list[Artifact]
     ) -> tuple[tuple[str, str], ...]:
+        if not isinstance(output.chains, list | None):
+            raise InvalidEventError(f"chains {output.chains!r} is not a list")
         runs = dict.fromkeys(artifact.refs[0].run for artifact in artifacts)
         pairs = [(chain, run) for run in runs for chain in self._chains_of(output.chains, run)]
         for chain, run in pairs:

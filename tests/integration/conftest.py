@@ -1,0 +1,62 @@
+"""Fixtures of Butler repositories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.events import make_repository
+from tests.parts.postgresql import PostgreSQL
+from tests.repositories import Repository
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def prepared_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    root = tmp_path_factory.mktemp("prepared") / "repository"
+    make_repository(root).close()
+    return Repository(root)
+
+
+@pytest.fixture(scope="session")
+def prepared_postgresql(
+    tmp_path_factory: pytest.TempPathFactory, postgresql: PostgreSQL
+) -> Repository:
+    root = tmp_path_factory.mktemp("prepared") / "repository"
+    make_repository(root, database=postgresql.create_database("prepared")).close()
+    return Repository(root)
+
+
+@pytest.fixture
+def sqlite_repository(prepared_sqlite: Repository, tmp_path: Path) -> Iterator[Repository]:
+    """A repository on SQLite, the test's own."""
+    repository = prepared_sqlite.copy(tmp_path / "repository")
+    yield repository
+    repository.close()
+
+
+@pytest.fixture
+def postgresql_repository(
+    postgresql: PostgreSQL, prepared_postgresql: Repository, tmp_path: Path
+) -> Iterator[Repository]:
+    """A repository on PostgreSQL, the test's own."""
+    name = f"repository{next(_numbers)}"
+    with postgresql.connect() as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE prepared STRATEGY FILE_COPY")
+    repository = prepared_postgresql.copy(
+        tmp_path / "repository", (postgresql.url("prepared"), postgresql.url(name))
+    )
+    yield repository
+    repository.close()
+    postgresql.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def repository(request: pytest.FixtureRequest) -> Repository:
+    """A repository on each kind of database, the test's own."""
+    own: Repository = request.getfixturevalue(f"{request.param}_repository")
+    return own
