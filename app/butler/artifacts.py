@@ -51,7 +51,7 @@ class FileChecker:
         Raises
         ------
         RetryableError
-            If the store does not answer in time.
+            If the store does not answer in time, or its root is not mounted.
         OSError
             If the store cannot be asked.
         """
@@ -61,6 +61,8 @@ class FileChecker:
             if attempt and absent and wanted():
                 time.sleep(self._policy.missing_file_wait)
             absent = self._absent(absent)
+        if absent:
+            self._datastores.check_mounted()
         return [[uri for uri in uris if uri in absent] for uris in expected]
 
     def _expected(self, event: ParsedEvent) -> list[ResourcePath]:

@@ -20,6 +20,7 @@ from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.resources import ResourcePath
 
 from app.butler.batch import Batch, Dataset
+from app.butler.failures import RetryableError
 from app.butler.parsed import Artifact
 from app.butler.paths import path_in_datastore
 from models import InvalidEventError
@@ -156,6 +157,19 @@ class Datastores:
         """
         for datastore in self.accepting(ref):
             path_in_datastore(path, datastore.root)
+
+    def check_mounted(self) -> None:
+        """Check that the roots on file systems are there: without them, no file is.
+
+        Raises
+        ------
+        RetryableError
+            If one is not.
+        """
+        for leaf in self._leaves:
+            root = leaf.datastore.root
+            if root.isLocal and not root.exists():
+                raise RetryableError(f"the datastore root {root} is not there", alarm=True)
 
     def uris(self, artifact: Artifact) -> list[ResourcePath]:
         """Return where an artifact must be."""

@@ -1,0 +1,5 @@
+"""Scenarios: the service under load, and something goes wrong."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.acceptance.laboratory")

@@ -1,0 +1,77 @@
+"""A laboratory for each scenario, and the books of all of them at the end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.laboratory import Laboratory, Tally
+from tests.deployment import Deployment
+from tests.parts.cluster import Cluster
+
+_books: dict[str, dict[str, Any]] = {}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--books", type=Path, help="file to write the scenarios' figures to")
+
+
+@pytest.fixture
+def make_laboratory(
+    request: pytest.FixtureRequest, topic_name: str, tmp_path: Path
+) -> Iterator[Callable[..., Laboratory]]:
+    """Make the scenario's laboratory: on the shared servers, or on those that are given."""
+    started = time.monotonic()
+    made: list[Laboratory] = []
+    with ExitStack() as stack:
+
+        def make(
+            *, kafka: Cluster | None = None, database: str | None = None, **more: Any
+        ) -> Laboratory:
+            deployment = Deployment(
+                kafka or request.getfixturevalue("kafka"),
+                topic_name,
+                tmp_path,
+                database=database or request.getfixturevalue("postgresql_url"),
+                **{"partitions": 2, **more},
+            )
+            made.append(stack.enter_context(Laboratory(deployment)))
+            return made[-1]
+
+        yield make
+    for laboratory in made:
+        if laboratory.tally is not None:
+            name = request.node.name.removeprefix("test_").replace("_", " ")
+            seconds = round(time.monotonic() - started, 1)
+            _books[name] = {**asdict(laboratory.tally), "seconds": seconds}
+
+
+@pytest.fixture
+def laboratory(make_laboratory: Callable[..., Laboratory]) -> Laboratory:
+    """A laboratory on the shared servers."""
+    return make_laboratory()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Close with the books of all scenarios, in one line."""
+    if not _books:
+        return
+    totals = {
+        name: sum(int(row[name]) for row in _books.values())
+        for name in Tally.__dataclass_fields__
+        if name in ("sent", "written", "dead", "lost", "twice")
+    }
+    figures = " ".join(f"{name}={total}" for name, total in totals.items())
+    terminalreporter.write_line(f"scenarios={len(_books)} {figures}")
+    if path := config.getoption("--books"):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(json.dumps(_books, indent=2) + "\n")

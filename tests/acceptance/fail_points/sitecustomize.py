@@ -1,0 +1,88 @@
+"""Fail-points of a worker, put in when its Python starts.
+
+Python imports a module of this name by itself; a worker has this folder on its ``PYTHONPATH``.
+``FAIL_POINT`` names one, ``FAIL_POINT_MARK`` a file: it is there once the process has died, so that
+it dies once and not at every start.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from faust.transport.consumer import Consumer
+from lsst.daf.butler.direct_butler import DirectButler
+from lsst.resources import ResourcePath
+
+#: How often the place is passed before it is the place to die.
+_PASSES = 3
+_MARK = Path(os.environ.get("FAIL_POINT_MARK", "/nonexistent"))
+_passed = 0
+
+
+def _die_here() -> None:
+    global _passed  # noqa: PLW0603
+    _passed += 1
+    if _passed > _PASSES and not _MARK.exists():
+        _MARK.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_after_the_database_commit() -> None:
+    """Die once a window's transaction is committed, and nothing else has been done."""
+    transaction = DirectButler.transaction
+
+    @contextmanager
+    def dying(self: Any) -> Iterator[None]:
+        with transaction(self):
+            yield
+        _die_here()
+
+    DirectButler.transaction = dying  # type: ignore[method-assign]
+
+
+def die_before_the_announcement() -> None:
+    """Die when the dataset list is about to be written."""
+    _before(ResourcePath, "write")
+
+
+def die_before_the_offset_commit() -> None:
+    """Die when offsets are about to be committed: all is done, and Kafka does not know."""
+    _before(Consumer, "commit")
+
+
+def write_slowly() -> None:
+    """Let every transaction of the Butler take some seconds."""
+    transaction = DirectButler.transaction
+
+    @contextmanager
+    def slow(self: Any) -> Iterator[None]:
+        with transaction(self):
+            yield
+            time.sleep(float(os.environ["SLOW_SECONDS"]))
+
+    DirectButler.transaction = slow  # type: ignore[method-assign]
+
+
+def _before(owner: type, name: str) -> None:
+    original: Callable[..., Any] = getattr(owner, name)
+
+    def dying(self: Any, *args: Any, **kwargs: Any) -> Any:
+        _die_here()
+        return original(self, *args, **kwargs)
+
+    setattr(owner, name, dying)
+
+
+match os.environ.get("FAIL_POINT"):
+    case "database-commit":
+        die_after_the_database_commit()
+    case "announcement":
+        die_before_the_announcement()
+    case "offset-commit":
+        die_before_the_offset_commit()
+    case "slow-database":
+        write_slowly()

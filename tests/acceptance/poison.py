@@ -1,0 +1,104 @@
+"""Every kind of event that can never be written."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from tests.events import encode
+
+__all__ = ["KINDS", "spoil"]
+
+Event: TypeAlias = dict[str, Any]
+
+
+def spoil(event: Event, rng: random.Random) -> bytes:
+    """Return a spoiled copy of an event, with datasets of its own."""
+    return rng.choice(KINDS)(_renewed(event, rng))
+
+
+def _renewed(event: Event, rng: random.Random) -> Event:
+    renewed = deepcopy(event)
+    for dataset in renewed["datasets"]:
+        dataset["refs"] = {
+            str(UUID(int=rng.getrandbits(128), version=4)): {**ref, "run": "spoiled/run"}
+            for ref in dataset["refs"].values()
+        }
+    return renewed
+
+
+def _first_ref(event: Event) -> dict[str, Any]:
+    ref: dict[str, Any] = next(iter(event["datasets"][0]["refs"].values()))
+    return ref
+
+
+def not_json(event: Event) -> bytes:
+    """Cut off in the middle."""
+    return encode(event)[: len(encode(event)) // 2]
+
+
+def other_shape(event: Event) -> bytes:
+    """Its datasets are a string."""
+    return encode({**event, "datasets": "none"})
+
+
+def other_type(event: Event) -> bytes:
+    """It is for somebody else."""
+    return encode({**event, "type": "next-visit"})
+
+
+def unknown_dataset_type(event: Event) -> bytes:
+    """A dataset type that nobody has registered."""
+    _first_ref(event)["dataset_type_name"] = "never_registered"
+    return encode(event)
+
+
+def different_dataset_type(event: Event) -> bytes:
+    """A dataset type that the repository defines otherwise."""
+    differing = {
+        "name": "isr_log",
+        "storageClass": "Config",
+        "dimensions": [],
+        "isCalibration": False,
+    }
+    return encode({**event, "dataset_types": [differing]})
+
+
+def missing_dimension_record(event: Event) -> bytes:
+    """A detector that the instrument does not have."""
+    _first_ref(event)["data_id"]["detector"] = 999
+    return encode(event)
+
+
+def path_outside(event: Event) -> bytes:
+    """An artifact outside of the datastore."""
+    event["datasets"][0]["path"] = "../../outside.json"
+    return encode(event)
+
+
+def formatter_not_allowed(event: Event) -> bytes:
+    """Code of somebody's own."""
+    event["datasets"][0]["formatter"] = "os.system"
+    return encode(event)
+
+
+def missing_file(event: Event) -> bytes:
+    """An artifact that was never written."""
+    event["datasets"][0]["path"] += ".missing"
+    return encode(event)
+
+
+KINDS: list[Callable[[Event], bytes]] = [
+    not_json,
+    other_shape,
+    other_type,
+    unknown_dataset_type,
+    different_dataset_type,
+    missing_dimension_record,
+    path_outside,
+    formatter_not_allowed,
+    missing_file,
+]
