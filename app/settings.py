@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from lsst.resources import ResourcePath
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -162,6 +163,15 @@ class WriteSettings(_Section):
     """Seconds that one SQL statement may wait for a lock (PostgreSQL)."""
     retry_wait_max: PositiveFloat = 30.0
     """Longest wait in seconds between two tries while a dependency is away."""
+
+    @field_validator("dataset_list_directory")
+    @classmethod
+    def _is_a_uri(cls, value: str | None) -> str | None:
+        try:
+            ResourcePath(value or "", forceDirectory=True)
+        except NotImplementedError as exc:
+            raise ValueError(str(exc)) from exc
+        return value
 
     @field_validator("allowed_formatters", "chain_pattern")
     @classmethod

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import subprocess
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 from pydantic_settings import BaseSettings
@@ -23,7 +25,12 @@ COMPLETE = {
 }
 
 #: Not ours: lsst.resources, boto3 and daf_butler read them.
-OTHERS = {"S3_ENDPOINT_URL", "AWS_SHARED_CREDENTIALS_FILE", "LSST_DB_AUTH"}
+OTHERS = {
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "DAF_BUTLER_REPOSITORY_INDEX",
+    "LSST_DB_AUTH",
+    "S3_ENDPOINT_URL",
+}
 
 
 @pytest.fixture
@@ -43,12 +50,18 @@ def variables(settings: Settings) -> Iterator[tuple[str, object]]:
             yield str(variable), getattr(section, name)
 
 
-def example() -> dict[str, str]:
-    """Return the variables of ``.env.example``, those that are commented out too."""
+def example(tmp_path: Path) -> dict[str, str]:
+    """Return what a shell reads from ``.env.example``, with nothing commented out."""
     text = (CHECKOUT / ".env.example").read_text()
-    found = re.findall(r"^#?([A-Z][A-Z0-9_]+)=(.*)$", text, re.MULTILINE)
-    assert len(found) == len(dict(found))
-    return dict(found)
+    variable = re.compile("^#?([A-Z][A-Z0-9_]+)=", re.MULTILINE)
+    names = variable.findall(text)
+    assert len(names) == len(set(names))
+    file = tmp_path / "env"
+    file.write_text(variable.sub(r"\1=", text))
+    read = f"set -a; . {file}; env -0"
+    said = subprocess.run(["sh", "-ec", read], env={}, capture_output=True, text=True, check=True)
+    found = dict(line.split("=", 1) for line in said.stdout.split("\0")[:-1])
+    return {name: found[name] for name in names}
 
 
 @pytest.mark.parametrize(
@@ -64,6 +77,7 @@ def example() -> dict[str, str]:
         ("BUTLER_WRITER_CHAIN_PATTERN", "(?P<chain>.+", "not a regular expression"),
         ("BUTLER_WRITER_CHAIN_PATTERN", "^(.+)/.+$", r"a group \(\?P<chain>\.\.\.\)"),
         ("KAFKA_DEBUG", "yes", "'0' or '1'"),
+        ("OUTPUT_DATASET_LIST_DIRECTORY", "ftp://host/lists/", "scheme: 'ftp'"),
         ("KAFKA_CLUSTER", "broker-1:9092,broker-2:kafka", "not host:port"),
     ],
 )
@@ -125,15 +139,17 @@ def test_an_unknown_log_level_means_info(
     assert load_settings().service.log_level == expected
 
 
-def test_the_example_has_every_setting_and_no_other(environment: dict[str, str]) -> None:
+def test_the_example_has_every_setting_and_no_other(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     ours = [name for name, _ in variables(load_settings())]
 
-    assert sorted(example()) == sorted([*ours, *OTHERS])
+    assert sorted(example(tmp_path)) == sorted([*ours, *OTHERS])
 
 
-def test_the_example_has_the_defaults(environment: dict[str, str]) -> None:
+def test_the_example_has_the_defaults(environment: dict[str, str], tmp_path: Path) -> None:
     defaults = dict(variables(load_settings()))
-    environment.update(example())
+    environment.update(example(tmp_path))
 
     as_the_example_says = dict(variables(load_settings()))
 
