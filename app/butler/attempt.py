@@ -56,7 +56,7 @@ def attempt(call: Callable[[], T], wanted: Callable[[], bool]) -> T | Failed:
             raise AbandonedError
         try:
             return call()
-        except AbandonedError:
+        except (AbandonedError, RetryableError):
             raise
         except Exception as exc:
             failure = classify(exc)
@@ -110,13 +110,19 @@ class DividedWrite:
             If trying again may mend it, or the fault must be ours or the database's.
         """
         self._write(sorted(self._events))
-        refused = sorted(self._events.keys() & self.failed.keys())
-        if 0 < len(refused) < len(self._events):
+        refused = self._refused()
+        while 0 < len(refused) < len(self._events):
             # What was missing may have come with an event that was written later.
             for index in refused:
                 del self.failed[index]
                 self._write([index])
+            if (still := self._refused()) == refused:
+                break
+            refused = still
         self._blame_nobody_for_all()
+
+    def _refused(self) -> list[int]:
+        return sorted(self._events.keys() & self.failed.keys())
 
     def _write(self, indices: list[int]) -> None:
         if not indices:
@@ -140,10 +146,10 @@ class DividedWrite:
             self._write(indices[middle:])
 
     def _blame_nobody_for_all(self) -> None:
-        """Refuse to set events aside when each of several failed, and nobody knows why."""
+        """Refuse to set several events aside over what nobody knows, when none was written."""
         unknown = [f for f in self.failed.values() if f.failure is Failure.UNKNOWN]
-        if 1 < self._total == len(unknown):
+        if len(unknown) > 1 and len(self.failed) == self._total:
             rejection = unknown[0].rejection
             raise RetryableError(
-                f"every event failed: {rejection.error_class}: {rejection.reason}", alarm=True
+                f"no event can be written: {rejection.error_class}: {rejection.reason}", alarm=True
             )

@@ -1,0 +1,228 @@
+"""Attempts: what is tried again, and how a window is divided."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import hypothesis.strategies as st
+import psycopg
+import pytest
+from hypothesis import example, given
+from sqlalchemy.exc import DBAPIError
+
+from app.butler.attempt import Counts, DividedWrite, Failed, attempt
+from app.butler.failures import AbandonedError, Failure, RetryableError
+from app.butler.outcome import Rejection, Written
+from app.butler.parsed import ParsedEvent
+from models import InvalidEventError
+
+
+def always() -> bool:
+    return True
+
+
+def failing(*errors: BaseException) -> Callable[[], str]:
+    """Return a call that raises one error after another, then returns."""
+    left = list(errors)
+
+    def call() -> str:
+        if left:
+            raise left.pop(0)
+        return "done"
+
+    return call
+
+
+def postgresql_error(state: str) -> BaseException:
+    orig = psycopg.errors.lookup(state)("the server says no")
+    return DBAPIError.instance("SELECT", {}, orig, psycopg.Error)
+
+
+def test_another_writers_row_is_looked_at_again() -> None:
+    assert attempt(failing(postgresql_error("23505"), postgresql_error("23505")), always) == "done"
+
+
+def test_a_row_that_is_in_the_way_every_time_is_the_events_fault() -> None:
+    failed = attempt(failing(*[postgresql_error("23505")] * 3), always)
+    assert isinstance(failed, Failed)
+    assert failed.rejection == Rejection("IntegrityError", "the server says no")
+
+
+def test_what_waiting_may_mend_is_raised_with_its_cause() -> None:
+    with pytest.raises(RetryableError, match="OperationalError: the server says no") as raised:
+        attempt(failing(postgresql_error("40P01")), always)
+    assert not raised.value.alarm
+    assert isinstance(raised.value.__cause__, DBAPIError)
+
+
+def test_an_alarm_stays_one() -> None:
+    with pytest.raises(RetryableError) as raised:
+        attempt(failing(RetryableError("look at it", alarm=True)), always)
+    assert raised.value.alarm
+
+
+def test_what_no_try_can_mend_is_returned() -> None:
+    failed = attempt(failing(InvalidEventError("no path")), always)
+    assert failed == Failed(Rejection("InvalidEventError", "no path"), Failure.POISON)
+
+
+def test_what_nobody_knows_is_returned_as_that() -> None:
+    failed = attempt(failing(ZeroDivisionError("division by zero")), always)
+    assert failed == Failed(Rejection("ZeroDivisionError", "division by zero"), Failure.UNKNOWN)
+
+
+def test_what_is_not_wanted_is_not_tried() -> None:
+    with pytest.raises(AbandonedError):
+        attempt(pytest.fail, lambda: False)
+
+
+def test_what_is_no_longer_wanted_is_not_tried_again() -> None:
+    wanted = iter([True, False])
+    with pytest.raises(AbandonedError):
+        attempt(failing(postgresql_error("23505")), lambda: next(wanted))
+
+
+def test_an_interrupt_is_nobodys_failure() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        attempt(failing(KeyboardInterrupt()), always)
+
+
+class Store:
+    """What a Butler does with events: all of a batch or nothing.
+
+    Event n is refused while one of ``needs[n]`` is neither stored nor in the same batch; an event
+    that needs itself never can be stored.
+    """
+
+    def __init__(self, needs: Sequence[frozenset[int]]) -> None:
+        self.needs = needs
+        self.events = [event(n) for n in range(len(needs))]
+        self.stored: set[int] = set()
+        self.transactions = 0
+
+    def write(self, batch: Sequence[ParsedEvent]) -> Counts:
+        self.transactions += 1
+        numbers = {number(e) for e in batch}
+        assert not numbers & self.stored, "written twice"
+        for n in sorted(numbers):
+            if n in self.needs[n] or not self.needs[n] <= self.stored | numbers:
+                raise LookupError(f"{n} lacks something")
+        self.stored |= numbers
+        return Counts(inserted=len(numbers))
+
+    @property
+    def possible(self) -> set[int]:
+        """Which events can be stored, in one order or another."""
+        possible: set[int] = set()
+        while more := {n for n, needs in enumerate(self.needs) if needs <= possible} - possible:
+            possible |= more
+        return possible
+
+
+def event(n: int) -> ParsedEvent:
+    return ParsedEvent({}, [], ((str(n), "run"),))
+
+
+def number(e: ParsedEvent) -> int:
+    return int(e.chains[0][0])
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> list[frozenset[int]]:
+    """Draw what each event of a window needs: mostly nothing, else other events, seldom itself."""
+    order = draw(st.permutations(range(draw(st.integers(0, 12)))))
+    needs: dict[int, frozenset[int]] = {}
+    for place, n in enumerate(order):
+        others = st.frozensets(st.sampled_from(order[: place + 1]), max_size=2)
+        needs[n] = draw(st.just(frozenset[int]()) | others)
+    return [needs[n] for n in range(len(order))]
+
+
+@given(windows())
+@example([frozenset({1}), frozenset({2}), frozenset(), frozenset({3})])
+def test_exactly_the_events_that_can_be_are_written_whatever_their_order(
+    window: list[frozenset[int]],
+) -> None:
+    store = Store(window)
+    write = DividedWrite(store.write, store.events, always)
+    write.run()
+    assert store.stored == store.possible
+    assert write.counts.inserted == len(store.stored)
+    outcomes = write.outcomes
+    assert len(outcomes) == len(window)
+    for n, outcome in enumerate(outcomes):
+        if n in store.stored:
+            assert outcome == Written.of(store.events[n])
+        else:
+            assert outcome == Rejection("LookupError", f"{n} lacks something")
+
+
+@pytest.mark.parametrize("size", [2, 3, 64, 189, 500])
+def test_one_bad_event_costs_a_logarithm_of_transactions(size: int) -> None:
+    for bad in {0, 1, size // 2, size - 1}:
+        window = [frozenset({n} if n == bad else ()) for n in range(size)]
+        store = Store(window)
+        DividedWrite(store.write, store.events, always).run()
+        assert len(store.stored) == size - 1
+        assert store.transactions <= 2 * math.ceil(math.log2(size)) + 2
+
+
+def test_a_window_without_bad_events_is_one_transaction() -> None:
+    store = Store([frozenset()] * 100)
+    DividedWrite(store.write, store.events, always).run()
+    assert store.transactions == 1
+
+
+def test_a_window_without_events_is_no_transaction() -> None:
+    store = Store([])
+    write = DividedWrite(store.write, [], always)
+    write.run()
+    assert (store.transactions, write.outcomes) == (0, [])
+
+
+KNOWN = Failed(Rejection("InvalidEventError", "no path"), Failure.POISON)
+UNKNOWN = Failed(Rejection("ZeroDivisionError", "division by zero"), Failure.UNKNOWN)
+
+
+def divide_by_zero(batch: Sequence[ParsedEvent]) -> Counts:
+    raise ZeroDivisionError("division by zero")
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        [event(0), event(1)],
+        [event(0), event(1), event(2), event(3)],
+        [event(0), KNOWN, event(1)],
+        [UNKNOWN, UNKNOWN],
+        [event(0), UNKNOWN],
+    ],
+)
+def test_nobody_is_blamed_when_none_of_several_can_be_written_and_nobody_knows_why(
+    window: list[ParsedEvent | Failed],
+) -> None:
+    with pytest.raises(RetryableError, match="ZeroDivisionError: division by zero") as raised:
+        DividedWrite(divide_by_zero, window, always).run()
+    assert raised.value.alarm
+
+
+@pytest.mark.parametrize("window", [[event(0)], [UNKNOWN], [event(0), KNOWN], [KNOWN, UNKNOWN]])
+def test_a_single_event_is_rejected_though_nobody_knows_why(
+    window: list[ParsedEvent | Failed],
+) -> None:
+    write = DividedWrite(divide_by_zero, window, always)
+    write.run()
+    assert UNKNOWN.rejection in write.outcomes
+    assert all(isinstance(outcome, Rejection) for outcome in write.outcomes)
+
+
+def test_events_are_rejected_for_unknown_causes_when_others_can_be_written() -> None:
+    def write(batch: Sequence[ParsedEvent]) -> Counts:
+        if any(number(e) in (0, 2) for e in batch):
+            raise ZeroDivisionError("division by zero")
+        return Counts(len(batch))
+
+    divided = DividedWrite(write, [event(n) for n in range(4)], always)
+    divided.run()
+    assert [type(outcome) for outcome in divided.outcomes] == [Rejection, Written] * 2
