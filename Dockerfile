@@ -1,0 +1,84 @@
+# Two images: `worker`, which is built by default, and `simulator` for Docker Compose.
+#
+# Packages are in /opt/venv. Nothing is in /app, where deployments mount credentials, and nothing
+# needs to be written outside /tmp: the root file system may be read-only.
+
+FROM python:3.11-slim-bookworm AS base
+
+# The base image comes without the standard library's bytecode, and user 1000 cannot add it.
+RUN python -m compileall -q -j 0 /usr/local/lib/python3.11 \
+    && groupadd --gid 1000 butler \
+    && useradd --uid 1000 --gid butler --home-dir /tmp --no-create-home butler \
+    # A new volume takes its owner from the folder it is mounted on.
+    && install --directory --owner butler --group butler /repo
+
+ENV PATH=/opt/venv/bin:$PATH \
+    HOME=/tmp \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+
+# Empty, since Python and Faust look for packages in the working folder first.
+WORKDIR /srv
+
+
+# pip stays outside of the virtual environment that it fills.
+FROM base AS build
+
+RUN python -m venv --without-pip /opt/venv
+
+WORKDIR /build
+
+COPY requirements.lock ./
+RUN pip --python /opt/venv install --no-cache-dir --require-hashes --requirement requirements.lock
+
+
+FROM build AS build-worker
+
+# The build system, as it is locked.
+COPY requirements-dev.lock ./
+RUN awk '/^setuptools==/, !/\\$/' requirements-dev.lock > build.lock \
+    && pip install --no-cache-dir --require-hashes --requirement build.lock
+
+COPY pyproject.toml README.md LICENSE ./
+COPY models models
+COPY app app
+COPY agents agents
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir dist . \
+    && pip --python /opt/venv install --no-cache-dir --no-deps --no-index dist/*.whl
+
+
+FROM build AS build-simulator
+
+COPY requirements-dev.lock ./
+RUN pip --python /opt/venv install --no-cache-dir --require-hashes \
+    --requirement requirements-dev.lock
+
+# For the demo, which starts workers of its own.
+COPY --from=build-worker /build/dist dist
+RUN pip --python /opt/venv install --no-cache-dir --no-deps --no-index dist/*.whl
+
+
+FROM base AS simulator
+
+COPY --from=build-simulator /opt/venv /opt/venv
+COPY simulator simulator
+COPY tests tests
+
+USER 1000:1000
+ENTRYPOINT ["python", "-m", "simulator"]
+CMD ["--help"]
+
+
+FROM base AS worker
+
+LABEL org.opencontainers.image.title="Butler Writer" \
+      org.opencontainers.image.licenses="BSD-3-Clause"
+
+COPY --from=build-worker /opt/venv /opt/venv
+
+USER 1000:1000
+EXPOSE 6066
+HEALTHCHECK --interval=30s --timeout=5s --start-period=90s \
+    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:6066/livez')"]
+ENTRYPOINT ["faust", "-A", "app"]
+CMD ["worker"]
