@@ -14,7 +14,11 @@ DB =
 WORKERS =
 DEMO = $(strip $(KAFKA:%=--kafka=%) $(DB:%=--db=%) $(WORKERS:%=--workers=%) $(ARGS))
 
-.PHONY: help demo test unit lint lock schema clean
+# Of the soak: how long, and which faults; without a seed it takes one, and prints it.
+MINUTES = 15
+SEED =
+
+.PHONY: help demo test unit acceptance soak lint lock schema clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +33,15 @@ test: $(INSTALLED) ## install what the tests need (Apache Kafka, PostgreSQL), ru
 
 unit: $(INSTALLED) ## run the tests that need no server
 	$(BIN)/pytest tests/unit $(ARGS)
+
+acceptance: $(INSTALLED) ## run every fault scenario, and write their figures to docs/reliability.md
+	@.ci/parts
+	$(BIN)/pytest tests/acceptance -m "not soak" --books build/acceptance.json $(ARGS)
+	$(BIN)/python -m tests.acceptance.table build/acceptance.json docs/reliability.md
+
+soak: $(INSTALLED) ## random faults for MINUTES=15 from SEED=...
+	@.ci/parts
+	$(BIN)/pytest tests/acceptance -m soak -s --minutes $(MINUTES) $(SEED:%=--seed %) $(ARGS)
 
 lint: $(INSTALLED) ## check format, style and types
 	$(BIN)/ruff format --check

@@ -21,6 +21,8 @@ _books: dict[str, dict[str, Any]] = {}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--books", type=Path, help="file to write the scenarios' figures to")
+    parser.addoption("--minutes", type=float, default=15.0, help="how long to soak")
+    parser.addoption("--seed", type=int, help="of the soak's faults")
 
 
 @pytest.fixture
@@ -72,6 +74,6 @@ def pytest_terminal_summary(
     }
     figures = " ".join(f"{name}={total}" for name, total in totals.items())
     terminalreporter.write_line(f"scenarios={len(_books)} {figures}")
-    if path := config.getoption("--books"):
+    if path := config.getoption("--books", default=None):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(json.dumps(_books, indent=2) + "\n")

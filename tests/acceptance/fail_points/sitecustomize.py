@@ -15,7 +15,7 @@ from typing import Any
 
 from faust.transport.consumer import Consumer
 from lsst.daf.butler.direct_butler import DirectButler
-from lsst.resources import ResourcePath
+from lsst.resources.file import FileResourcePath
 
 #: How often the place is passed before it is the place to die.
 _PASSES = 3
@@ -46,12 +46,12 @@ def die_after_the_database_commit() -> None:
 
 def die_before_the_announcement() -> None:
     """Die when the dataset list is about to be written."""
-    _before(ResourcePath, "write")
+    _before(FileResourcePath, "write")
 
 
 def die_before_the_offset_commit() -> None:
     """Die when offsets are about to be committed: all is done, and Kafka does not know."""
-    _before(Consumer, "commit")
+    _before(Consumer, "_commit_offsets")
 
 
 def write_slowly() -> None:

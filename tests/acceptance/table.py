@@ -1,0 +1,42 @@
+"""Put the scenarios' figures into a document, between its two markers.
+
+``python -m tests.acceptance.table <books> <document>``
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+BEGIN = "<!-- scenarios: begin -->"
+END = "<!-- scenarios: end -->"
+
+COLUMNS = ("sent", "written", "dead", "redelivered", "kills", "lost", "twice", "seconds")
+
+
+def table_of(books: dict[str, dict[str, Any]]) -> str:
+    """Return the figures as a table in Markdown."""
+    lines = [
+        f"| scenario | {' | '.join(COLUMNS)} |",
+        f"|---|{'---:|' * len(COLUMNS)}",
+        *(
+            f"| {name} | {' | '.join(str(row[column]) for column in COLUMNS)} |"
+            for name, row in sorted(books.items())
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def insert(document: str, table: str) -> str:
+    """Return a document with a table between its markers."""
+    before, _, rest = document.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    books, document = map(Path, sys.argv[1:])
+    table = table_of(json.loads(books.read_text()))
+    document.write_text(insert(document.read_text(), table))

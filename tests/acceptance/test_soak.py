@@ -1,0 +1,131 @@
+"""Random faults from a seed, for as long as one likes: ``make soak MINUTES=15 SEED=7``."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from statistics import median
+
+import psutil
+import pytest
+
+from tests.acceptance.laboratory import Laboratory
+from tests.parts.kafka import ApacheKafka
+from tests.parts.postgresql import PostgreSQL
+from tests.parts.worker import Worker
+
+MIB = 2**20
+
+
+class Saboteur:
+    """Does, one after another, what can go wrong."""
+
+    def __init__(
+        self, laboratory: Laboratory, kafka: ApacheKafka, database: PostgreSQL, seed: int
+    ) -> None:
+        self._laboratory = laboratory
+        self._kafka = kafka
+        self._database = database
+        self._rng = random.Random(seed)
+        self._faults: list[Callable[[], None]] = [
+            self.kill_worker,
+            self.kill_worker,
+            self.term_worker,
+            self.freeze_worker,
+            self.restart_database,
+            self.kill_database,
+            self.break_transactions,
+            self.kill_broker,
+        ]
+
+    def strike(self) -> str:
+        """Do one of them; returns which."""
+        time.sleep(self._rng.uniform(1, 8))
+        fault = self._rng.choice(self._faults)
+        fault()
+        return fault.__name__
+
+    def _victim(self) -> Worker:
+        return self._rng.choice(self._laboratory.workers)
+
+    def kill_worker(self) -> None:
+        """End a worker at once, and start it again."""
+        victim = self._victim()
+        self._laboratory.kill(victim)
+        victim.start()
+
+    def term_worker(self) -> None:
+        """Let a worker end in good order, and start it again."""
+        victim = self._victim()
+        victim.term()
+        assert victim.wait(60) == 0
+        victim.start()
+
+    def freeze_worker(self) -> None:
+        """Freeze a worker, shorter or longer than its session."""
+        victim = self._victim()
+        victim.stop_process()
+        time.sleep(self._rng.uniform(1, 12))
+        victim.continue_process()
+
+    def restart_database(self) -> None:
+        """Restart the database in good order."""
+        self._database.restart()
+
+    def kill_database(self) -> None:
+        """End the database at once, and start it some time later."""
+        self._database.kill()
+        time.sleep(self._rng.uniform(0, 10))
+        self._database.start()
+
+    def break_transactions(self) -> None:
+        """End every session of the database."""
+        with self._database.connect() as administrator:
+            administrator.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'butler'"
+            )
+
+    def kill_broker(self) -> None:
+        """End the broker at once, and start it some time later."""
+        self._kafka.kill()
+        time.sleep(self._rng.uniform(0, 10))
+        self._kafka.start()
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+def test_soak(
+    request: pytest.FixtureRequest,
+    make_laboratory: Callable[..., Laboratory],
+    private_kafka: ApacheKafka,
+    private_postgresql: PostgreSQL,
+) -> None:
+    minutes = request.config.getoption("--minutes")
+    seed = request.config.getoption("--seed") or random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}, {minutes} minutes")
+    laboratory = make_laboratory(
+        kafka=private_kafka, database=private_postgresql.create_database("butler"), partitions=3
+    )
+    laboratory.start(3)
+    saboteur = Saboteur(laboratory, private_kafka, private_postgresql, seed)
+    memory: list[int] = []
+    end = time.monotonic() + 60 * minutes
+    while time.monotonic() < end:
+        laboratory.send(50, poison=0.05)
+        print(saboteur.strike())
+        for worker in laboratory.workers:
+            worker.wait_ready(180)
+        laboratory.send(50, poison=0.05)
+        memory.append(max(rss(worker) for worker in laboratory.workers))
+    laboratory.make_books(300)
+    third = len(memory) // 3
+    if third:
+        first, last = median(memory[:third]), median(memory[-third:])
+        print(f"RSS, median of the first and of the last third: {first:.0f}, {last:.0f} MiB")
+        assert last < 1.3 * first, "memory grows"
+
+
+def rss(worker: Worker) -> int:
+    """Return a worker's resident memory in MiB."""
+    return int(psutil.Process(worker.process.pid).memory_info().rss) // MIB
