@@ -19,18 +19,22 @@ from typing import TYPE_CHECKING, Any, cast
 
 import faust
 import structlog
-from aiokafka.errors import IllegalStateError
-from faust.transport.consumer import Consumer
+from aiokafka.errors import IllegalStateError, KafkaError
+from faust.transport.consumer import Consumer, ThreadDelegateConsumer
 from faust.types import TP
+from mode import Service
 
 from app.held import HeldEvent
 from app.intake import Intake
 from app.log import logging_config
 from app.settings import MIB, KafkaSettings, Settings, SettingsError
 from app.status import Status
+from app.watchdog import LOOK_INTERVAL, Watchdog, watch
 from app.worker import Worker
 
 if TYPE_CHECKING:
+    from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+
     from app.butler.chains import ChainKeeper
     from app.butler.writer import ButlerWriter
     from app.received import Received
@@ -77,6 +81,7 @@ class ButlerWriterApp(faust.App):
         )
         self.status = Status()
         self.draining = False
+        self._watchdog = Watchdog.of(settings.kafka)
         self.database = ThreadPoolExecutor(1, thread_name_prefix="butler")
         super().__init__(settings.kafka.group, **_configuration(settings))
         self.on_partitions_revoked.connect(self._forget)  # type: ignore[arg-type]
@@ -100,6 +105,27 @@ class ButlerWriterApp(faust.App):
                 self.consumer.resume_flow()
         except IllegalStateError:
             logger.info("partitions revoked while reading again")  # a rebalance does it by itself
+
+    # Faust's own timers start after the first assignment, which may be what a worker waits for.
+    @Service.timer(LOOK_INTERVAL)
+    async def _watch(self) -> None:
+        await watch(self, self._watchdog)
+
+    async def group_error(self) -> str | None:
+        """Return what has stopped the worker's membership in its group, and let it try again.
+
+        aiokafka waits with such an error until its user asks for it; Faust never does.
+        """
+        thread = cast(
+            "AIOKafkaConsumerThread", cast("ThreadDelegateConsumer", self.consumer)._thread
+        )
+        if thread._consumer is None:
+            return None
+        try:
+            await thread.call_thread(thread._consumer._coordinator.check_errors)
+        except KafkaError as exc:
+            return f"{type(exc).__name__}: {exc}"
+        return None
 
     async def on_stop(self) -> None:
         """Flush what is open before Faust lets go of the partitions (rule 8)."""
@@ -203,7 +229,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
     return security | {
         "version": 1,  # a higher one would change every internal topic's name
         "broker": [f"kafka://{broker}" for broker in kafka.brokers] or "kafka://",
-        "autodiscover": ["agents", "app.commands", "app.tables", "app.watchdog", "app.web"],
+        "autodiscover": ["agents", "app.commands", "app.tables", "app.web"],
         "origin": "app",
         "store": "memory://",
         "datadir": settings.service.data_directory,

@@ -1,8 +1,9 @@
 """Ends a worker whose consumer is stuck, so that it is started again (rule 12).
 
-Two ways of getting stuck are known: the consumer is revoked and never assigned again, and commits
-stall although events are acked (faust-streaming issue 596).  Neither raises anything.  Nothing is
-lost by ending the process: what was not committed is delivered again.
+Three ways of getting stuck are known: the consumer is revoked and never assigned again, its
+membership in the group ends by an error, and commits stall although events are acked
+(faust-streaming issue 596).  None raises anything.  Nothing is lost by ending the process: what was
+not committed is delivered again.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import structlog
 from faust.types import TP
 
-from app import app
 from app.ledger import Partition
 
-__all__ = ["Watchdog"]
+if TYPE_CHECKING:
+    from app.service import ButlerWriterApp
+    from app.settings import KafkaSettings
+
+__all__ = ["LOOK_INTERVAL", "Watchdog", "watch"]
 
 logger = structlog.get_logger("butler_writer")
 
@@ -51,6 +56,7 @@ class Watchdog:
         unassigned_since: float | None,
         acked: Mapping[Partition, int],
         committed: Mapping[Partition, int],
+        group_error: str | None = None,
     ) -> str | None:
         """Say why the worker must end, or `None`.
 
@@ -60,7 +66,11 @@ class Watchdog:
             In seconds of the monotonic clock.
         acked, committed : `~collections.abc.Mapping`
             For each partition, the offset below which all is acked, or committed.
+        group_error : `str`, optional
+            What has stopped the membership in the group; while joining, that is tried again.
         """
+        if unassigned_since is None and group_error is not None:
+            return f"no longer in the group: {group_error}"
         if unassigned_since is not None and now - unassigned_since > self.unassigned_limit:
             return f"no assignment for {now - unassigned_since:.0f} s"
         for partition in self._uncommitted_since.keys() - acked.keys():
@@ -77,26 +87,27 @@ class Watchdog:
                 return f"commits of {partition[0]}-{partition[1]} stalled at offset {stalled_at}"
         return None
 
+    @classmethod
+    def of(cls, kafka: KafkaSettings) -> Watchdog:
+        """Return the watchdog that goes with some settings."""
+        return cls(2 * kafka.rebalance_timeout, STALLED_COMMITS * kafka.commit_interval)
 
-_watchdog = Watchdog(
-    unassigned_limit=2 * app.settings.kafka.rebalance_timeout,
-    commit_limit=STALLED_COMMITS * app.settings.kafka.commit_interval,
-)
 
-
-@app.timer(interval=LOOK_INTERVAL)
-async def watch() -> None:
+async def watch(service: ButlerWriterApp, watchdog: Watchdog) -> None:
     """Look at the consumer; end the process if it is stuck."""
-    if not app.settings.service.watchdog or app.draining:
+    if service.draining:
         return
-    partitions = app.intake.ledger.state()
-    committed = app.monitor.tp_committed_offsets
-    complaint = _watchdog.complaint(
+    partitions = service.intake.ledger.state()
+    committed = service.monitor.tp_committed_offsets
+    if group_error := await service.group_error():
+        logger.warning("not in the consumer group, will ask again", error=group_error)
+    complaint = watchdog.complaint(
         time.monotonic(),
-        app.status.unassigned_since,
+        service.status.unassigned_since,
         {partition: state["acked_to"] for partition, state in partitions.items()},
         {p: max(state["start"], committed.get(TP(*p), 0)) for p, state in partitions.items()},
+        group_error,
     )
-    if complaint is not None:
+    if complaint is not None and service.settings.service.watchdog:
         logger.critical("consumer is stuck, ending the worker", reason=complaint)
         os._exit(1)  # a stuck consumer can hang an orderly stop for ever
