@@ -37,7 +37,7 @@ def faust_command(
     with tempfile.TemporaryDirectory() as home:
         return subprocess.run(
             [_PROGRAMS / "faust", "-A", "app", *arguments],
-            env={**_surroundings(Path(home)), "FAUST_DATADIR": home, **environment},
+            env={**_surroundings(Path(home)), "BUTLER_WRITER_DATA_DIRECTORY": home, **environment},
             cwd=CHECKOUT,
             capture_output=True,
             text=True,
@@ -77,7 +77,7 @@ class Worker:
         self._environment = {
             **_surroundings(self._folder),
             "PYTHONUNBUFFERED": "1",  # the log is read while the worker runs
-            "FAUST_DATADIR": str(self._folder / "tables"),
+            "BUTLER_WRITER_DATA_DIRECTORY": str(self._folder / "tables"),
             **environment,
         }
         self._process: ChildProcess | None = None
