@@ -30,13 +30,19 @@ def make_repository(root: Path, database: str | None = None) -> bool:
     made : `bool`
         Whether there was none.
     """
-    missing = not (root / "butler.yaml").exists()
+    file = root / "butler.yaml"
+    missing = not file.exists()
     if missing:
         config = Config()
         if database:
             _install_extension(database)
             config["registry", "db"] = database
-        Butler.makeRepo(str(root), config=config)
+        try:
+            Butler.makeRepo(str(root), config=config)
+        except BaseException:
+            # It comes first, and would pass for a repository.
+            file.unlink(missing_ok=True)
+            raise
     butler = Butler.from_config(str(root), writeable=True)
     for element, records in _instrument_records(butler.dimensions).items():
         butler.registry.insertDimensionData(element, *records, skip_existing=True)

@@ -90,6 +90,18 @@ def test_prepare_goes_on_where_it_was_interrupted(run: Run, root: Path) -> None:
     assert {kind.name for kind in registered} >= {kind.name for kind in night.dataset_types}
 
 
+def test_prepare_leaves_no_half_of_a_repository(
+    run: Run, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_off(*_: object, **__: object) -> None:
+        raise RuntimeError("no more")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Butler, "_make_repo_registry", break_off)
+        assert run("prepare").exit_code == 1
+    assert run("prepare").output == f"made repository {root}\n"
+
+
 def test_prepare_installs_what_butler_needs_in_postgresql(
     run: Run, root: Path, postgresql: PostgreSQL
 ) -> None:
