@@ -21,7 +21,7 @@ import faust
 import structlog
 from aiokafka.errors import IllegalStateError, KafkaError
 from faust.transport.consumer import Consumer, ThreadDelegateConsumer
-from faust.types import TP
+from faust.types import TP, AgentT
 from mode import Service
 
 from app.held import HeldEvent
@@ -126,6 +126,16 @@ class ButlerWriterApp(faust.App):
         except KafkaError as exc:
             return f"{type(exc).__name__}: {exc}"
         return None
+
+    async def _on_agent_error(self, agent: AgentT[Any], exc: BaseException) -> None:
+        """End the process: what an agent held when an exception left it would never be acked.
+
+        No exception may leave an agent (rule 5); should one, Faust would start the agent again.
+        """
+        logger.critical(
+            "an exception left an agent, ending the worker", agent=agent.name, exc_info=exc
+        )
+        os._exit(1)
 
     async def on_stop(self) -> None:
         """Flush what is open before Faust lets go of the partitions (rule 8)."""
