@@ -169,6 +169,11 @@ def test_rule_5_whatever_a_message_holds_it_is_set_aside_and_the_rest_is_written
         encode(absent): ("FileNotFoundError", absent["datasets"][3]["path"]),
     }
     places = {}
+    odd_headers: list[tuple[str, Any]] = [("replays", None), ("replays", b"9" * 5000)]
+    pod = Producer(deployment.cluster.client_config)
+    for header in odd_headers:
+        pod.produce(deployment.topic, encode(good[0]), headers=[header])
+    pod.flush(20)
     for n, value in enumerate(bad):
         deployment.send(good[n % len(good)])
         key = b"\xffkey" if n % 2 or value is None else None

@@ -27,6 +27,18 @@ def test_rule_5_faust_decodes_nothing() -> None:
         assert (topic.key_type, topic.value_type) == (bytes, bytes)
 
 
+async def test_rule_5_an_exception_that_leaves_an_agent_all_the_same_ends_the_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Faust would start the agent again, and what it held would never be acked."""
+    exit_codes: list[int] = []
+    monkeypatch.setattr("os._exit", exit_codes.append)
+    agent = cast("faust.Agent", flush.flush)
+    assert agent._on_error is not None
+    await agent._on_error(agent, ZeroDivisionError())
+    assert exit_codes == [1]
+
+
 def test_rule_6_a_rebalance_waits_for_no_event() -> None:
     assert not app.conf.stream_wait_empty
 
