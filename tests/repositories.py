@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import sqlalchemy
 from lsst.daf.butler import Butler
 
 from app.butler.connection import open_butler
@@ -77,6 +78,15 @@ class Repository:
         if not self.reader.collections.query(run):
             return Counter()
         return Counter(stored_ids(self.reader, run))
+
+    def sql(self, statement: sqlalchemy.Executable | str) -> list[Any]:
+        """Have a statement done past the Butler; returns the first column of what it yields."""
+        if isinstance(statement, str):
+            statement = sqlalchemy.text(statement)
+        engine = self.reader._registry._db._engine  # type: ignore[attr-defined]
+        with engine.begin() as connection:
+            result = connection.execute(statement)
+            return list(result.scalars()) if result.returns_rows else []
 
     def close(self) -> None:
         """Close what was opened of it."""

@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 from uuid import uuid4
 
 import pytest
-import sqlalchemy
 from lsst.daf.butler import CollectionType, DatasetType, DimensionUniverse
 
 from app.butler.outcome import Rejection
@@ -275,7 +274,8 @@ def test_an_event_in_conflict_is_rejected_for_its_cause_and_all_others_are_writt
     prepare(repository)
     writer = repository.writer(write_path=write_path)
     check_bad_event(repository, writer, RUN, spoil, reason)
-    assert file_records(repository) == 4 * len(DATASET_TYPES)
+    (files,) = repository.sql("SELECT count(*) FROM file_datastore_records")
+    assert files == 4 * len(DATASET_TYPES)
 
 
 def check_bad_event(
@@ -299,11 +299,3 @@ def check_bad_event(
     assert report.inserted == 0
 
     assert repository.stored(run) == Counter(dataset_ids(*good))
-
-
-def file_records(repository: Repository) -> int:
-    """Return how many records the datastore has."""
-    engine = repository.reader._datastore._table._db._engine  # type: ignore[attr-defined]
-    with engine.connect() as connection:
-        found = connection.execute(sqlalchemy.text("SELECT count(*) FROM file_datastore_records"))
-        return int(found.scalar_one())
