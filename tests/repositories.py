@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy
-from lsst.daf.butler import Butler
+from lsst.daf.butler import Butler, MissingCollectionError
 
 from app.butler.connection import open_butler
 from app.butler.outcome import Rejection, WriteReport, Written
@@ -74,10 +74,10 @@ class Repository:
 
     def stored(self, run: str = RUN) -> Counter[UUID]:
         """Return how often each dataset is in a run, by a Butler's own queries."""
-        self.reader.registry.refresh()
-        if not self.reader.collections.query(run):
+        try:
+            return Counter(stored_ids(self.reader, run))
+        except MissingCollectionError:
             return Counter()
-        return Counter(stored_ids(self.reader, run))
 
     def sql(self, statement: sqlalchemy.Executable | str) -> list[Any]:
         """Have a statement done past the Butler; returns the first column of what it yields."""

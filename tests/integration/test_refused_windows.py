@@ -1,0 +1,128 @@
+"""Windows that are refused as a whole: divided, tried again later, or abandoned."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from uuid import uuid4
+
+import pytest
+from lsst.daf.butler import Butler
+
+from app.butler.batch import Batch
+from app.butler.failures import AbandonedError, RetryableError
+from app.butler.parsed import ParsedEvent
+from app.butler.policy import WritePath
+from tests.events import DETECTORS, Night, dataset_ids
+from tests.repositories import Repository, decoded, rejection, written
+
+RECORDS = "file_datastore_records"
+
+
+@contextmanager
+def table_away(repository: Repository, name: str) -> Iterator[None]:
+    """Take a table away, as a migration that went wrong might."""
+    repository.sql(f"ALTER TABLE {name} RENAME TO away")
+    try:
+        yield
+    finally:
+        repository.sql(f"ALTER TABLE away RENAME TO {name}")
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("write_path", list(WritePath))
+def test_nobody_is_blamed_for_what_befalls_every_event_and_nobody_knows(
+    postgresql_repository: Repository, write_path: WritePath
+) -> None:
+    repository = postgresql_repository
+    night = Night(repository.root)
+    events = [night.event(detector=detector) for detector in range(3)]
+    bad = night.event(detector=4, staging="s3://staging/")
+    window = decoded(*events, bad)
+    writer = repository.writer(write_path=write_path)
+    with table_away(repository, RECORDS), pytest.raises(RetryableError, match=RECORDS) as raised:
+        writer.write(window)
+    assert raised.value.alarm
+    assert repository.stored() == Counter()
+
+    report = writer.write(window)
+    assert repository.stored() == Counter(dataset_ids(*events))
+    assert "staged" in rejection(report, 3).reason
+
+
+@pytest.mark.postgresql
+def test_a_single_event_is_rejected_over_what_nobody_knows(
+    postgresql_repository: Repository,
+) -> None:
+    repository = postgresql_repository
+    writer = repository.writer()
+    window = decoded(Night(repository.root).event())
+    with table_away(repository, RECORDS):
+        assert RECORDS in rejection(writer.write(window)).reason
+    written(writer.write(window))
+
+
+def wanted_times(times: int) -> Callable[[], bool]:
+    """Return an answer that is yes so many times."""
+    answers = count(1)
+    return lambda: next(answers) <= times
+
+
+def test_a_window_that_is_not_wanted_is_not_written(repository: Repository) -> None:
+    window = decoded(Night(repository.root).event())
+    with pytest.raises(AbandonedError):
+        repository.writer().write(window, wanted=lambda: False)
+    assert repository.stored() == Counter()
+
+
+def test_a_window_may_be_abandoned_between_any_two_tries(sqlite_repository: Repository) -> None:
+    repository = sqlite_repository
+    night = Night(repository.root)
+    good = [night.event(visit=visit) for visit in range(1, 5)]
+    bad = night.event(detector=1)
+    (dataset_id,) = bad["datasets"][0]["refs"]
+    bad["datasets"][0]["refs"][dataset_id]["data_id"]["detector"] = 999
+    window = decoded(good[0], bad, *good[1:])
+    writer = repository.writer()
+    for times in count():
+        try:
+            report = writer.write(window, wanted=wanted_times(times))
+        except AbandonedError:
+            stored = repository.stored()
+            assert all(stored.keys() & dataset_ids(e) in (set(), dataset_ids(e)) for e in good)
+        else:
+            break
+    assert times > 2 * len(window)  # each event is parsed, and the window is divided
+    rejection(report, 1)
+    assert repository.stored() == Counter(dataset_ids(*good))
+
+
+@pytest.mark.parametrize("bad", [0, 31, 63])
+def test_one_bad_event_among_many_costs_a_logarithm_of_transactions(
+    sqlite_repository: Repository, monkeypatch: pytest.MonkeyPatch, bad: int
+) -> None:
+    repository = sqlite_repository
+    night = Night(repository.root)
+    events = [night.event(1 + n // DETECTORS, n % DETECTORS) for n in range(64)]
+    twin = night.event(1 + bad // DETECTORS, bad % DETECTORS)
+    for dataset in twin["datasets"]:
+        dataset["refs"] = {str(uuid4()): ref for ref in dataset["refs"].values()}
+    writer = repository.writer()
+    written(writer.write(decoded(twin)))
+
+    sizes = []
+
+    def counted(batch: Sequence[ParsedEvent], butler: Butler) -> Batch:
+        sizes.append(len(batch))
+        return make(batch, butler)
+
+    make = Batch.of
+    monkeypatch.setattr(Batch, "of", counted)
+    report = writer.write(decoded(*events))
+    rejection(report, bad)
+    others = [event for n, event in enumerate(events) if n != bad]
+    assert repository.stored() == Counter(dataset_ids(twin, *others))
+    # Halves of what holds the bad one, down to it, and it once more when the rest is written.
+    assert sorted(sizes) == [1, 1, 1, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32, 64]
