@@ -184,7 +184,7 @@ def test_health_checks_ask_where_faust_answers(
 ) -> None:
     port = faust.App("any").conf.web_port
     assert f"127.0.0.1:{port}/livez" in _last(stages["worker"], "HEALTHCHECK")
-    assert f"127.0.0.1:{port}/readyz" in services["worker"]["healthcheck"]["test"][-1]
+    assert f"127.0.0.1:{port}/readyz" in services["worker"]["healthcheck"]["test"]
     assert _last(stages["worker"], "EXPOSE") == str(port)
 
 
