@@ -256,6 +256,8 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         # Faust's own queues are part of the memory bound (rule 7).
         "stream_buffer_maxsize": 64,
         "broker_max_poll_records": 64,
+        # Partitions that are added to the input are read that much later, at most.
+        "consumer_metadata_max_age_ms": 30_000,
         "consumer_max_fetch_size": kafka.max_message_bytes + MIB,
         "producer_max_request_size": kafka.max_message_bytes + MIB,
         "producer_acks": -1,
