@@ -4,6 +4,8 @@ VENV = .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 ARGS =
+# Tests at once: most of them wait for something, so more than there are processors.
+JOBS = 4
 
 LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header
@@ -29,14 +31,14 @@ demo: $(INSTALLED) ## a simulated night into a Butler; KAFKA=apache, DB=postgres
 
 test: $(INSTALLED) ## install what the tests need (Apache Kafka, PostgreSQL), run them all; ARGS="-k ..." selects
 	@.ci/parts
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 unit: $(INSTALLED) ## run the tests that need no server
 	$(BIN)/pytest tests/unit $(ARGS)
 
 acceptance: $(INSTALLED) ## run every fault scenario, and write their figures to docs/reliability.md
 	@.ci/parts
-	$(BIN)/pytest tests/acceptance -m "not soak" --books build/acceptance.json $(ARGS)
+	$(BIN)/pytest tests/acceptance -m "not soak" -n $(JOBS) --dist worksteal --books build/acceptance.json $(ARGS)
 	$(BIN)/python -m tests.acceptance.table build/acceptance.json docs/reliability.md
 
 soak: $(INSTALLED) ## random faults for MINUTES=15 from SEED=...

@@ -22,7 +22,7 @@ from tests.parts.postgresql import PostgreSQL
 from tests.parts.s3 import S3Server
 
 _CI = os.environ.get("CI") == "true"
-_LEFT_OUT: dict[str, str] = {}
+_NEEDS = "every test that needs "
 _numbers = count(1)
 
 Part = TypeVar("Part")
@@ -30,10 +30,9 @@ Part = TypeVar("Part")
 
 def _leave_out(name: str, reason: str) -> NoReturn:
     """Skip what asked for a part that cannot run here; in CI, fail it."""
-    _LEFT_OUT[name] = reason
     if _CI:
         pytest.fail(f"{name} is required in CI: {reason}")
-    pytest.skip(f"{name}: {reason}")
+    pytest.skip(f"{_NEEDS}{name} ({reason})")
 
 
 @contextmanager
@@ -131,7 +130,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say plainly what was left out, and why."""
-    for name, reason in _LEFT_OUT.items():
-        terminalreporter.write_line(f"LEFT OUT: every test that needs {name} ({reason})")
-    if _CI and terminalreporter.stats.get("skipped"):
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = {report.longrepr[2].removeprefix("Skipped: ") for report in skipped}
+    for reason in sorted(reasons):
+        if reason.startswith(_NEEDS):
+            terminalreporter.write_line(f"LEFT OUT: {reason}")
+    if _CI and skipped:
         terminalreporter.write_line("FAILED: in CI no test may be skipped")

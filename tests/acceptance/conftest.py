@@ -16,7 +16,7 @@ from tests.acceptance.laboratory import Laboratory, Tally
 from tests.deployment import Deployment
 from tests.parts.cluster import Cluster
 
-_books: dict[str, dict[str, Any]] = {}
+_BOOKS = "books"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,7 +52,9 @@ def make_laboratory(
         if laboratory.tally is not None:
             name = request.node.name.removeprefix("test_").replace("_", " ")
             seconds = round(time.monotonic() - started, 1)
-            _books[name] = {**asdict(laboratory.tally), "seconds": seconds}
+            # On the report, where a run in several processes finds it too.
+            row = {**asdict(laboratory.tally), "seconds": seconds}
+            request.node.user_properties.append((_BOOKS, {name: row}))
 
 
 @pytest.fixture
@@ -65,15 +67,20 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     """Close with the books of all scenarios, in one line."""
-    if not _books:
+    reports = [r for several in terminalreporter.stats.values() for r in several]
+    books: dict[str, dict[str, Any]] = {}
+    for report in reports:
+        for name, rows in getattr(report, "user_properties", []):
+            books |= rows if name == _BOOKS else {}
+    if not books:
         return
     totals = {
-        name: sum(int(row[name]) for row in _books.values())
+        name: sum(int(row[name]) for row in books.values())
         for name in Tally.__dataclass_fields__
         if name in ("sent", "written", "dead", "lost", "twice")
     }
     figures = " ".join(f"{name}={total}" for name, total in totals.items())
-    terminalreporter.write_line(f"scenarios={len(_books)} {figures}")
+    terminalreporter.write_line(f"scenarios={len(books)} {figures}")
     if path := config.getoption("--books", default=None):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(json.dumps(_books, indent=2) + "\n")
+        Path(path).write_text(json.dumps(books, indent=2) + "\n")
