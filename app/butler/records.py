@@ -93,12 +93,12 @@ class _Leaf:
 
 def _leaves(datastore: Any, constraints: tuple[Any, ...] = ()) -> Iterator[_Leaf]:
     """Find the datastores that keep files; those in memory never take a file that is there."""
-    own = (datastore.constraints,) if datastore.constraints.getLookupKeys() else ()
+    constraints += (datastore.constraints,)
     if children := getattr(datastore, "datastores", None):
         for child, limits in zip(children, datastore.datastoreConstraints, strict=True):
-            yield from _leaves(child, constraints + own + ((limits,) if limits else ()))
+            yield from _leaves(child, constraints + ((limits,) if limits else ()))
     elif not datastore.isEphemeral:
-        yield _Leaf(datastore, constraints + own)
+        yield _Leaf(datastore, constraints)
 
 
 class Datastores:

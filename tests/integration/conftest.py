@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -40,19 +40,32 @@ def sqlite_repository(prepared_sqlite: Repository, tmp_path: Path) -> Iterator[R
 
 
 @pytest.fixture
+def copy_postgresql(
+    postgresql: PostgreSQL, prepared_postgresql: Repository
+) -> Iterator[Callable[[Path], Repository]]:
+    """Makes repositories on PostgreSQL, the test's own."""
+    copies: dict[str, Repository] = {}
+
+    def copy(root: Path) -> Repository:
+        name = f"repository{next(_numbers)}"
+        with postgresql.connect() as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE prepared STRATEGY FILE_COPY")
+        urls = (postgresql.url("prepared"), postgresql.url(name))
+        copies[name] = prepared_postgresql.copy(root, urls)
+        return copies[name]
+
+    yield copy
+    for name, repository in copies.items():
+        repository.close()
+        postgresql.drop_database(name)
+
+
+@pytest.fixture
 def postgresql_repository(
-    postgresql: PostgreSQL, prepared_postgresql: Repository, tmp_path: Path
-) -> Iterator[Repository]:
+    copy_postgresql: Callable[[Path], Repository], tmp_path: Path
+) -> Repository:
     """A repository on PostgreSQL, the test's own."""
-    name = f"repository{next(_numbers)}"
-    with postgresql.connect() as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE prepared STRATEGY FILE_COPY")
-    repository = prepared_postgresql.copy(
-        tmp_path / "repository", (postgresql.url("prepared"), postgresql.url(name))
-    )
-    yield repository
-    repository.close()
-    postgresql.drop_database(name)
+    return copy_postgresql(tmp_path / "repository")
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])

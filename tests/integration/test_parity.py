@@ -1,0 +1,377 @@
+"""Parity: the tables that the fast path leaves are those that Butler's public interface leaves."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+from uuid import UUID, uuid5
+
+import pytest
+import sqlalchemy
+from lsst.daf.butler import (
+    Butler,
+    DataCoordinate,
+    DatasetRef,
+    DatasetType,
+    DimensionRecord,
+    FileDataset,
+    SerializedDatasetType,
+    SerializedDimensionRecord,
+)
+from lsst.daf.butler.datastores.fileDatastore import FileDatastore
+from lsst.daf.butler.formatters.json import JsonFormatter
+from structlog.testing import capture_logs
+
+from app.butler.outcome import Written
+from app.butler.policy import WritePath
+from app.butler.records import uncovered_parts
+from tests.events import RUN, UNIVERSE_7, Night, make_repository
+from tests.repositories import Repository, decoded
+
+Event: TypeAlias = dict[str, Any]
+Tables: TypeAlias = dict[str, list[str]]
+
+_PACKAGE = "lsst.daf.butler"
+_FILES = f"{_PACKAGE}.datastores.fileDatastore.FileDatastore"
+_DATASETS = f"{_PACKAGE}.registry.datasets.byDimensions.ByDimensionsDatasetRecordStorageManagerUUID"
+
+#: Two datastores of files that take different datasets, by limits of their own and of the chain.
+CHAINED = {
+    "datastore": {
+        "cls": f"{_PACKAGE}.datastores.chainedDatastore.ChainedDatastore",
+        "datastores": [
+            {
+                "datastore": {
+                    "cls": _FILES,
+                    "records": {"table": "records_0"},
+                    "constraints": {"reject": ["preload_log"]},
+                }
+            },
+            {"datastore": {"cls": f"{_PACKAGE}.datastores.inMemoryDatastore.InMemoryDatastore"}},
+            {
+                "datastore": {
+                    "cls": _FILES,
+                    "records": {"table": "records_2"},
+                    "constraints": {"accept": ["all"], "reject": ["preload_metadata"]},
+                }
+            },
+        ],
+        "datastore_constraints": [
+            {"constraints": {"reject": ["isr_metadata"]}},
+            {},
+            {"constraints": {"reject": ["calibrate_log"]}},
+        ],
+    }
+}
+
+OBSCORE = {
+    "registry": {
+        "managers": {
+            "obscore": {
+                "cls": f"{_PACKAGE}.registry.obscore.ObsCoreLiveTableManager",
+                "config": {
+                    "version": 0,
+                    "facility_name": "Rubin",
+                    "obs_collection": "prompt",
+                    "collection_type": "RUN",
+                    "dataset_types": {
+                        "isr_log": {"dataproduct_type": "image", "calib_level": 1},
+                        "single_visit_summary": {"dataproduct_type": "other", "calib_level": 2},
+                    },
+                },
+            }
+        }
+    }
+}
+
+
+def datasets_manager(version: str) -> dict[str, Any]:
+    return {"registry": {"managers": {"datasets": {"cls": _DATASETS, "schema_version": version}}}}
+
+
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "files": {},
+    "chained": {"config": CHAINED},
+    "universe 7": {"universe": UNIVERSE_7},
+    "datasets 1.0.0": {"config": datasets_manager("1.0.0")},
+    "datasets 2.0.0": {"config": datasets_manager("2.0.0")},
+}
+
+OTHER_LAYOUTS: dict[str, dict[str, Any]] = {"obscore": {"config": OBSCORE}}
+
+#: Where a layout's datastores have their files.
+ROOTS = {"chained": ["FileDatastore_0", "FileDatastore_2"]}
+
+Make: TypeAlias = Callable[[str], Repository]
+Write: TypeAlias = Callable[[Repository, list[list[Event]]], None]
+
+
+@pytest.fixture(params=list(LAYOUTS))
+def layout(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def make(layout: str, tmp_path: Path) -> Iterator[Make]:
+    """Copies of a repository on SQLite."""
+    original = tmp_path / "original"
+    make_repository(original, **(LAYOUTS | OTHER_LAYOUTS)[layout]).close()
+    copies: list[Repository] = []
+
+    def copy(name: str) -> Repository:
+        copies.append(Repository(original).copy(tmp_path / name))
+        return copies[-1]
+
+    yield copy
+    for repository in copies:
+        repository.close()
+
+
+@pytest.fixture
+def copies_on_postgresql(copy_postgresql: Callable[[Path], Repository], tmp_path: Path) -> Make:
+    """Copies of a repository on PostgreSQL."""
+    return lambda name: copy_postgresql(tmp_path / name)
+
+
+def rename(event: Event, roots: list[Path]) -> None:
+    """Give some files of an event other paths, and say them in other ways."""
+    first = roots[0].resolve()
+    ways = {  # what the file is called, and what the event says; an absolute path has one root
+        "isr_log": ("a file/with space.json", "a file/with space.json"),
+        "preload_log": ("plain/../a+b=c,d.json", "plain/../a+b=c,d.json"),
+        "preload_metadata": ("absolute.json", f"{first}/absolute.json"),
+        "calibrate_log": ("another file/50%.json", f"{first.as_uri()}/another%20file/50%25.json"),
+    }
+    for dataset in event["datasets"]:
+        (ref,) = dataset["refs"].values()
+        if (way := ways.get(ref["dataset_type_name"])) is not None:
+            called, said = way
+            for root in roots:
+                there = root / called
+                there.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(root / dataset["path"], there)
+            dataset["path"] = said
+
+
+def events(repository: Repository, layout: str) -> list[list[Event]]:
+    """Make windows of events whose files are in every datastore, the same for each copy."""
+    roots = [repository.root / name for name in ROOTS.get(layout, ["."])]
+    night = Night(roots[0], universe=repository.reader.dimensions)
+    other = Night(roots[0], run=f"{RUN}-other", universe=night.universe)
+
+    first = [night.event(visit, detector) for visit in (1, 2) for detector in range(3)]
+    for dataset in first[1]["datasets"]:
+        dataset["formatter"] = None
+    new = DatasetType(
+        "new_log", ["instrument", "visit", "detector"], "Packages", universe=night.universe
+    )
+    brings = night.event(3, 0, dataset_types=[new.to_simple().model_dump()])
+    for ref in brings["datasets"][3]["refs"].values():
+        ref["dataset_type_name"] = "new_log"
+    several = night.event(3, 1)
+    for dataset in several["datasets"]:  # a file for two detectors
+        for ref in list(dataset["refs"].values()):
+            twin = {**ref, "data_id": {**ref["data_id"], "detector": 2}}
+            dataset["refs"][str(uuid5(UUID(int=0), str(twin)))] = twin
+    several["dimension_records"] += night.event(3, 2)["dimension_records"]
+    paths = night.event(3, 3)
+    second = [first[0], brings, other.event(1, 4), several, paths, first[5]]
+
+    for place in roots[1:]:
+        shutil.copytree(roots[0], place, dirs_exist_ok=True)
+    rename(paths, roots)
+    return [first, second, [second[3]]]
+
+
+def write(path: WritePath) -> Write:
+    """Return what writes windows by one of the service's paths."""
+
+    def write(repository: Repository, windows: list[list[Event]]) -> None:
+        writer = repository.writer(write_path=path)
+        for window in windows:
+            outcomes = writer.write(decoded(*window)).outcomes
+            assert all(isinstance(outcome, Written) for outcome in outcomes), outcomes
+
+    return write
+
+
+def write_plainly(repository: Repository, windows: list[list[Event]]) -> None:
+    """Write events with Butler's public interface alone, as its documentation says."""
+    butler = repository.butler()
+    for window in windows:
+        for event in window:
+            for fields in event.get("dataset_types", []):
+                butler.registry.registerDatasetType(
+                    DatasetType.from_simple(
+                        SerializedDatasetType.model_validate(fields), universe=butler.dimensions
+                    )
+                )
+        records: dict[str, dict[Any, DimensionRecord]] = defaultdict(dict)
+        files: dict[str, FileDataset] = {}
+        for event in window:
+            for fields in event["dimension_records"]:
+                record = DimensionRecord.from_simple(
+                    SerializedDimensionRecord.model_validate(fields), universe=butler.dimensions
+                )
+                records[fields["definition"]][record.dataId] = record
+            for file in event["datasets"]:
+                refs = [
+                    _ref(butler, dataset_id, fields) for dataset_id, fields in file["refs"].items()
+                ]
+                formatter = JsonFormatter if file["formatter"] else None
+                files[file["path"]] = FileDataset(file["path"], refs, formatter=formatter)
+        for element in butler.dimensions.sorted(records):
+            butler.registry.insertDimensionData(
+                element, *records[element.name].values(), skip_existing=True
+            )
+        for run in sorted({ref.run for file in files.values() for ref in file.refs}):
+            butler.collections.register(run)
+        butler.ingest(
+            *files.values(), transfer=None, skip_existing=True, record_validation_info=False
+        )
+
+
+def _ref(butler: Butler, dataset_id: str, fields: Event) -> DatasetRef:
+    kind = butler.get_dataset_type(fields["dataset_type_name"])
+    data_id = DataCoordinate.standardize(fields["data_id"], dimensions=kind.dimensions)
+    return DatasetRef(kind, data_id, fields["run"], id=UUID(dataset_id))
+
+
+#: When it was written: never the same twice.
+_TIMES = {"ingest_date"}
+
+#: Keys that the database makes, and the tables that say what they stand for.
+_SURROGATES = {
+    "collection_id": "collection",
+    "run_id": "collection",
+    "dataset_type_id": "dataset_type",
+}
+
+
+def tables(repository: Repository) -> Tables:
+    """Return the rows of all tables, sorted; what a surrogate key stands for in its place."""
+    engine = repository.reader._registry._db._engine  # type: ignore[attr-defined]
+    inspector = sqlalchemy.inspect(engine)
+    with engine.connect() as connection:
+        rows = {
+            name: [
+                row._asdict()
+                for row in connection.execute(sqlalchemy.text(f'SELECT * FROM "{name}"'))
+            ]
+            for name in inspector.get_table_names()
+        }
+    meaning = {
+        "collection": {row["collection_id"]: row["name"] for row in rows["collection"]},
+        "dataset_type": {row["id"]: row["name"] for row in rows["dataset_type"]},
+    }
+
+    def readable(table: str, column: str, value: Any) -> Any:
+        if table == "dataset_type" and column == "id":
+            return None
+        if (keys := _SURROGATES.get(column)) is not None and value is not None:
+            return meaning[keys][value]
+        return value
+
+    return {
+        table: sorted(
+            repr({c: readable(table, c, v) for c, v in row.items() if c not in _TIMES})
+            for row in found
+        )
+        for table, found in rows.items()
+    }
+
+
+def check_same(make: Make, layout: str, *paths: WritePath) -> Tables:
+    """Check that paths leave the tables that the public interface leaves; returns those."""
+    plain = make("plain")
+    write_plainly(plain, events(plain, layout))
+    expected = tables(plain)
+    for path in paths:
+        repository = make(path.value)
+        write(path)(repository, events(repository, layout))
+        found = tables(repository)
+        assert found.keys() == expected.keys()
+        for table, rows in expected.items():
+            assert found[table] == rows, f"table {table} differs"
+    return expected
+
+
+def test_both_paths_leave_the_tables_that_the_public_interface_leaves(
+    make: Make, layout: str
+) -> None:
+    expected = check_same(make, layout, *WritePath)
+    assert len(expected["dataset"]) == 10 * 11  # it has been compared, and with something in it
+
+
+@pytest.mark.parametrize("layout", ["chained"])
+def test_a_chained_datastore_has_each_dataset_where_its_limits_let_it(
+    make: Make, layout: str
+) -> None:
+    expected = check_same(make, layout, WritePath.RECORDS)
+    every = len(expected["dataset"])
+    assert 0 < len(expected["records_0"]) < every
+    assert 0 < len(expected["records_2"]) < every
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("layout", ["files"])
+def test_the_tables_are_the_same_on_postgresql(copies_on_postgresql: Make, layout: str) -> None:
+    check_same(copies_on_postgresql, layout, *WritePath)
+
+
+@pytest.mark.parametrize("layout", ["files", "chained"])
+@pytest.mark.parametrize("path", list(WritePath))
+def test_what_the_public_interface_has_written_is_left_as_it_is(
+    make: Make, layout: str, path: WritePath
+) -> None:
+    repository = make("plain")
+    windows = events(repository, layout)
+    write_plainly(repository, windows)
+    before = tables(repository)
+    write(path)(repository, windows)
+    assert tables(repository) == before
+
+
+@pytest.mark.parametrize("layout", ["obscore"])
+def test_a_repository_with_obscore_is_written_by_the_public_path_loudly(
+    make: Make, layout: str
+) -> None:
+    repository = make("repository")
+    with capture_logs() as logs:
+        writer = repository.writer(write_path=WritePath.RECORDS)
+    (line,) = logs
+    assert line["log_level"] == "warning"
+    assert line["parts"] == ["obscore manager ObsCoreLiveTableManager"]
+    windows = events(repository, layout)
+    for window in windows:
+        writer.write(decoded(*window))
+    plain = make("plain")
+    write_plainly(plain, events(plain, layout))
+    found = tables(repository)
+    assert found == tables(plain)
+    assert len(found["obscore"]) == 2 * 11
+
+
+def test_a_repository_that_the_tests_cover_is_written_without_a_warning(
+    make: Make, layout: str
+) -> None:
+    repository = make("repository")
+    with capture_logs() as logs:
+        repository.writer(write_path=WritePath.RECORDS)
+    assert logs == []
+
+
+class OtherDatastore(FileDatastore):
+    """A datastore that nobody has compared."""
+
+
+@pytest.mark.parametrize("layout", ["files"])
+def test_a_datastore_of_another_kind_is_not_covered(make: Make, layout: str) -> None:
+    repository = make("repository")
+    butler = repository.butler()
+    assert uncovered_parts(butler) == []
+    butler._datastore.__class__ = OtherDatastore
+    assert uncovered_parts(butler) == ["datastore OtherDatastore"]
