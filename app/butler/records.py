@@ -98,7 +98,8 @@ def _leaves(datastore: Any, constraints: tuple[Any, ...] = ()) -> Iterator[_Leaf
         for child, limits in zip(children, datastore.datastoreConstraints, strict=True):
             yield from _leaves(child, constraints + ((limits,) if limits else ()))
     elif not datastore.isEphemeral:
-        yield _Leaf(datastore, constraints)
+        # To ask those that let all pass would take a dataset's storage class, known here or not.
+        yield _Leaf(datastore, tuple(c for c in constraints if c._accept or c._reject))
 
 
 class Datastores:

@@ -26,6 +26,11 @@ ALLOWED_MODULES = {
     "lsst.utils.iteration",
 }
 
+
+def is_set(value: object) -> bool:
+    return isinstance(value, set)
+
+
 Probe: TypeAlias = Callable[[Any, Any, Any], object]
 
 #: Each name that records.py uses and that Butler has promised to nobody: how it is come by (of a
@@ -50,6 +55,8 @@ NAMES: dict[str, tuple[Probe, Callable[[Any], bool]]] = {
         lambda b, d, r: d.constraints.isAcceptable(r),
         lambda value: value is True,
     ),
+    "Datastore.constraints._accept": (lambda b, d, r: d.constraints._accept, is_set),
+    "Datastore.constraints._reject": (lambda b, d, r: d.constraints._reject, is_set),
     "FileDatastore.root": (lambda b, d, r: d.root.isLocal, bool),
     "FileDatastore.name": (lambda b, d, r: d.name, lambda name: name.startswith("FileDatastore")),
     "FileDatastore._table.name": (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations
@@ -11,7 +13,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy
-from lsst.daf.butler import Butler, CollectionType, DatasetType
+from lsst.daf.butler import Butler, CollectionType, DatasetType, DimensionUniverse
 from structlog.testing import capture_logs
 
 from app.butler.outcome import WriteReport, Written
@@ -313,3 +315,35 @@ def test_writers_of_the_same_events_at_once_end_with_one_of_each(
     }
     assert repository.stored() == Counter(expected)
     assert repository.sql("SELECT count(*) FROM file_datastore_records") == [len(expected)]
+
+
+_WITHOUT_THE_STORAGE_CLASS = """
+import sys
+from pathlib import Path
+from tests.events import Night, dataset_ids
+from tests.repositories import Repository, decoded, written
+
+repository = Repository(Path(sys.argv[1]))
+event = Night(repository.root).event()
+for dataset in event["datasets"]:
+    for ref in dataset["refs"].values():
+        ref["dataset_type_name"] = ref["dataset_type_name"].replace("isr_log", "odd_log")
+report = repository.writer().write(decoded(event))
+assert set(written(report).dataset_ids) == dataset_ids(event)
+"""
+
+
+def test_a_storage_class_need_not_be_known_here(sqlite_repository: Repository) -> None:
+    repository = sqlite_repository
+    config = repository.root / "butler.yaml"
+    without = config.read_text()
+    config.write_text(f"{without}\nstorageClasses:\n  Odd:\n    pytype: dict\n")
+    kind = DatasetType(
+        "odd_log", ["instrument", "exposure", "detector"], "Odd", universe=DimensionUniverse()
+    )
+    repository.butler().registry.registerDatasetType(kind)
+    config.write_text(without)
+    # Storage classes are known to a process, not to a Butler.
+    command = [sys.executable, "-c", _WITHOUT_THE_STORAGE_CLASS, str(repository.root)]
+    subprocess.run(command, check=True)
+    assert len(read(repository.reader, "odd_log")) == 1
