@@ -25,6 +25,13 @@ __all__ = ["Cluster", "Message"]
 _REQUEST_TIMEOUT = 20.0
 _MAX_MESSAGE_BYTES = 12 * 1024 * 1024
 
+# What a broker answers that has just started.
+_COORDINATOR_STARTS = {
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+}
+
 
 @dataclass(frozen=True)
 class Message:
@@ -191,7 +198,19 @@ class Cluster:
         asked = ConsumerGroupTopicPartitions(
             group, [TopicPartition(topic, number) for number in self._partitions(topic)]
         )
-        answer = self.admin.list_consumer_group_offsets([asked])[group].result(_REQUEST_TIMEOUT)
+
+        def ask() -> ConsumerGroupTopicPartitions | None:
+            future = self.admin.list_consumer_group_offsets([asked])[group]
+            try:
+                found: ConsumerGroupTopicPartitions = future.result(_REQUEST_TIMEOUT)
+            except KafkaException as error:
+                if error.args[0].code() in _COORDINATOR_STARTS:
+                    return None
+                raise
+            return found
+
+        answer = wait_until(ask, _REQUEST_TIMEOUT, f"the coordinator of the group {group}")
+        assert answer is not None
         return {
             found.partition: found.offset
             for found in answer.topic_partitions or ()
