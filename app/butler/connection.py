@@ -5,7 +5,7 @@ from __future__ import annotations
 from lsst.daf.butler import Butler, ButlerConfig
 from sqlalchemy import URL, make_url
 
-from app.butler.failures import describe
+from app.butler.failures import causes, describe
 from app.butler.policy import WritePolicy
 from app.butler.records import bound_statements
 
@@ -49,13 +49,14 @@ def open_butler(repository: str, policy: WritePolicy) -> Butler:
             config["registry", "db"] = _with_keepalives(url)
         butler = Butler.from_config(config, writeable=True)
         bound_statements(butler, policy.statement_timeout, policy.lock_timeout)
-    except ImportError as exc:
-        raise RepositoryError(
-            f"the configuration of the repository {repository!r} needs the package {exc.name!r}, "
-            f"which is not installed: {describe(exc)}.  This service runs without the LSST stack; "
-            "take what needs the stack out of the configuration that it is given"
-        ) from exc
     except Exception as exc:
+        missing = next((cause for cause in causes(exc) if isinstance(cause, ImportError)), None)
+        if missing is not None:
+            raise RepositoryError(
+                f"the configuration of the repository {repository!r} needs what is not installed: "
+                f"{describe(missing)}.  This service runs without the LSST stack; "
+                "take what needs the stack out of the configuration that it is given"
+            ) from exc
         raise RepositoryError(
             f"cannot open the repository {repository!r}: {type(exc).__name__}: {describe(exc)}"
         ) from exc

@@ -22,7 +22,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from models import InvalidEventError
 
-__all__ = ["AbandonedError", "Failure", "RetryableError", "classify", "describe"]
+__all__ = ["AbandonedError", "Failure", "RetryableError", "causes", "classify", "describe"]
 
 
 class Failure(Enum):
@@ -86,7 +86,7 @@ def classify(error: BaseException) -> Failure:
     error : `BaseException`
         What was raised; its causes are looked at too, since Butler wraps database errors.
     """
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, DBAPIError):
             return _classify_database(cause)
     if isinstance(error, _POISON) or type(error) is LookupError:  # its subclasses may be our fault
@@ -112,7 +112,8 @@ def _classify_database(error: DBAPIError) -> Failure:
     return Failure.UNKNOWN
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, what it was raised from, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -120,7 +121,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def describe(error: BaseException) -> str:
     """Put an error into one line of bounded length, without SQL parameters."""
-    database = next((cause for cause in _causes(error) if isinstance(cause, DBAPIError)), None)
+    database = next((cause for cause in causes(error) if isinstance(cause, DBAPIError)), None)
     text = str(error)
     if database is not None:
         text = text.replace(str(database), answer := str(database.orig))
