@@ -98,6 +98,10 @@ class ButlerWriterApp(faust.App):
         _refuse_foreign("models")
         super().discover(*extra_modules, **kwargs)
 
+    def _on_autodiscovery_error(self, name: str) -> None:
+        """Do not start without an agent: Faust would only warn, and run what is left."""
+        raise ImportError(f"{name} cannot be imported") from sys.exception()
+
     async def reread(self) -> None:
         """Read the input again from its committed offsets, after a jump of offsets (rule 4)."""
         try:

@@ -27,6 +27,7 @@ def laboratory(make_laboratory: MakeLaboratory, private_postgresql: PostgreSQL) 
     return make_laboratory(database=private_postgresql.create_database("butler"))
 
 
+@pytest.mark.slow
 def test_postgresql_is_restarted(laboratory: Laboratory, private_postgresql: PostgreSQL) -> None:
     laboratory.start(2)
     with laboratory.load():
@@ -72,6 +73,7 @@ def test_a_backend_is_ended_in_mid_transaction(
     laboratory.make_books()
 
 
+@pytest.mark.slow
 def test_somebody_else_writes_the_same_visits(laboratory: Laboratory) -> None:
     """In another order, in long transactions: deadlocks and lost races are forced."""
     laboratory.start(2)
@@ -144,6 +146,7 @@ def test_a_slow_database_does_not_fill_the_memory(make_laboratory: MakeLaborator
     laboratory.make_books()
 
 
+@pytest.mark.slow
 def test_connections_are_refused_for_a_while(
     laboratory: Laboratory, private_postgresql: PostgreSQL
 ) -> None:

@@ -21,10 +21,9 @@ def laboratory(
     return make_laboratory(kafka=private_kafka)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(
-    "seconds", [0, pytest.param(30, marks=pytest.mark.slow)], ids=["restarted", "away for 30 s"]
-)
+@pytest.mark.parametrize("seconds", [0, 30], ids=["restarted", "away for 30 s"])
 def test_the_broker_is(laboratory: Laboratory, private_kafka: ApacheKafka, seconds: float) -> None:
     laboratory.start(2)
     laboratory.send(100)

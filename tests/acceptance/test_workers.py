@@ -12,6 +12,7 @@ from tests.acceptance.laboratory import FAIL_POINTS, Laboratory
 from tests.parts.waiting import wait_until
 
 
+@pytest.mark.slow
 def test_one_of_two_workers_is_killed_again_and_again(laboratory: Laboratory) -> None:
     rng = random.Random(laboratory.seed)
     workers = laboratory.start(2)
@@ -25,7 +26,14 @@ def test_one_of_two_workers_is_killed_again_and_again(laboratory: Laboratory) ->
     laboratory.make_books()
 
 
-@pytest.mark.parametrize("place", ["database-commit", "announcement", "offset-commit"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "database-commit",
+        pytest.param("announcement", marks=pytest.mark.slow),
+        pytest.param("offset-commit", marks=pytest.mark.slow),
+    ],
+)
 def test_a_worker_dies_at_the_worst_moment(
     laboratory: Laboratory, tmp_path: Path, place: str
 ) -> None:
@@ -57,6 +65,7 @@ def test_sigterm_under_load_ends_in_good_order(laboratory: Laboratory) -> None:
     assert laboratory.make_books().redelivered == 0
 
 
+@pytest.mark.slow
 def test_a_frozen_worker_comes_back_after_its_session(laboratory: Laboratory) -> None:
     workers = laboratory.start(2)
     with laboratory.load():
@@ -72,6 +81,7 @@ def test_a_frozen_worker_comes_back_after_its_session(laboratory: Laboratory) ->
     laboratory.make_books()
 
 
+@pytest.mark.slow
 def test_a_worker_joins_and_leaves_under_load(laboratory: Laboratory) -> None:
     laboratory.start()
     with laboratory.load():
@@ -83,6 +93,7 @@ def test_a_worker_joins_and_leaves_under_load(laboratory: Laboratory) -> None:
     laboratory.make_books()
 
 
+@pytest.mark.slow
 def test_a_spare_worker_takes_over(laboratory: Laboratory) -> None:
     workers = laboratory.start(3)
     wait_until(lambda: len(laboratory.busy(workers)) == 2, 60, "two workers are busy")

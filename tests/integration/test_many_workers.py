@@ -34,7 +34,7 @@ def wait_shared(deployment: Deployment, *workers: Worker) -> None:
     everyone = sorted(f"{deployment.topic}-{n}" for n in range(deployment.partitions))
     wait_until(
         lambda: sorted(p for worker in workers for p in partitions_of(worker)) == everyone,
-        60,
+        120,
         lambda: f"each partition read by one worker: {[*map(partitions_of, workers)]}",
     )
 

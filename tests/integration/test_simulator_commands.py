@@ -105,14 +105,14 @@ def test_prepare_leaves_no_half_of_a_repository(
 def test_prepare_installs_what_butler_needs_in_postgresql(
     run: Run, root: Path, postgresql: PostgreSQL
 ) -> None:
-    url = postgresql.create_database("prepared", extensions=())
+    url = postgresql.create_database("made_by_prepare", extensions=())
     try:
         for _ in range(2):
             done = run("prepare", "--database", url)
             assert done.exit_code == 0, done.output
         assert url in (root / "butler.yaml").read_text()
     finally:
-        postgresql.drop_database("prepared")
+        postgresql.drop_database("made_by_prepare")
 
 
 def test_send_brings_every_event_and_its_artifacts(
