@@ -12,6 +12,7 @@ from itertools import count
 from typing import NoReturn, TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.parts.availability import PartUnavailableError
 from tests.parts.brokers import choose, why_not_apache_kafka
@@ -20,6 +21,10 @@ from tests.parts.embedded import EmbeddedBroker
 from tests.parts.kafka import ApacheKafka
 from tests.parts.postgresql import PostgreSQL
 from tests.parts.s3 import S3Server
+
+# Timings never decide a test: a machine that is busy is no defect.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 _CI = os.environ.get("CI") == "true"
 _NEEDS = "every test that needs "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from lsst.daf.butler import Location
 from lsst.resources import ResourcePath
 
@@ -36,7 +36,7 @@ def test_what_is_recorded_is_read_as_the_file_that_was_checked(
     try:
         recorded = path_in_datastore(path, root)
     except InvalidEventError:
-        assume(False)
+        return
     read = Location(root, recorded).uri  # raises outside the root
     assert read == root.join(recorded, forceDirectory=False)
     assert read.relative_to(root) == recorded
