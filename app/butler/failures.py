@@ -62,8 +62,8 @@ class AbandonedError(Exception):
 #: SQLSTATEs, or classes of them, that speak of the server and never of the data (PostgreSQL
 #: manual, appendix A): connection, authorization, serialization and deadlock, resources, lock not
 #: available, operator intervention (which holds statement timeouts), system, read-only server,
-#: insufficient privilege.
-_SERVER_STATES = ("08", "28", "40", "53", "55P03", "57", "58", "25006", "42501")
+#: idle for too long in a transaction (a frozen worker), insufficient privilege.
+_SERVER_STATES = ("08", "28", "40", "53", "55P03", "57", "58", "25006", "25P03", "42501")
 _UNIQUE_VIOLATION = "23505"
 
 #: What Butler raises over data that it cannot take.  `LookupError` itself is a missing dimension

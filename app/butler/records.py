@@ -52,6 +52,9 @@ def uncovered_parts(butler: Butler) -> list[str]:
 def bound_statements(butler: Butler, statement_timeout: float, lock_timeout: float) -> None:
     """Bound how long the statements of every PostgreSQL transaction run, and wait for a lock.
 
+    A transaction that does nothing for as long as another would wait for its locks is ended: its
+    worker may be frozen, and the others need the rows.
+
     For each transaction, not for the connection: behind a connection pooler the next transaction
     may be somebody else's.
 
@@ -65,10 +68,13 @@ def bound_statements(butler: Butler, statement_timeout: float, lock_timeout: flo
     engine = butler._registry._db._engine  # type: ignore[attr-defined]
     if engine.dialect.name != "postgresql":
         return
-    bounds = sqlalchemy.text(
-        f"SELECT set_config('statement_timeout', '{round(statement_timeout * 1000)}', true), "
-        f"set_config('lock_timeout', '{round(lock_timeout * 1000)}', true)"
-    )
+    milliseconds = {
+        "statement_timeout": round(statement_timeout * 1000),
+        "lock_timeout": round(lock_timeout * 1000),
+        "idle_in_transaction_session_timeout": round(lock_timeout * 1000),
+    }
+    settings = (f"set_config('{name}', '{value}', true)" for name, value in milliseconds.items())
+    bounds = sqlalchemy.text(f"SELECT {', '.join(settings)}")
 
     @sqlalchemy.event.listens_for(engine, "begin")
     def _bound(connection: sqlalchemy.Connection) -> None:
