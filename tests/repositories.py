@@ -18,7 +18,7 @@ from app.butler.outcome import Rejection, WriteReport, Written
 from app.butler.policy import WritePolicy
 from app.butler.writer import ButlerWriter
 from models import PromptOutput
-from tests.events import RUN, Night, encode, stored_ids
+from tests.events import RUN, Night, encode
 
 __all__ = ["Repository", "decoded", "rejection", "written"]
 
@@ -75,9 +75,10 @@ class Repository:
     def stored(self, run: str = RUN) -> Counter[UUID]:
         """Return how often each dataset is in a run, by a Butler's own queries."""
         try:
-            return Counter(stored_ids(self.reader, run))
+            found = self.reader.query_all_datasets(run, find_first=False, limit=None)
         except MissingCollectionError:
             return Counter()
+        return Counter(ref.id for ref in found)
 
     def sql(self, statement: sqlalchemy.Executable | str) -> list[Any]:
         """Have a statement done past the Butler; returns the first column of what it yields."""

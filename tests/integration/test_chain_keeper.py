@@ -27,9 +27,10 @@ def butler(repository: Repository) -> Butler:
 
 
 def children(repository: Repository, chain: str = CHAIN) -> list[str]:
-    """Return the numbers of the runs in a chain, by a Butler that has cached nothing."""
-    butler = repository.butler()
-    return [child.removeprefix(RUN) for child in butler.collections.get_info(chain).children]
+    """Return the numbers of the runs in a chain, by another Butler."""
+    repository.reader.registry.refresh()
+    info = repository.reader.collections.get_info(chain)
+    return [child.removeprefix(RUN) for child in info.children]
 
 
 @contextmanager

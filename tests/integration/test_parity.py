@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID, uuid5
@@ -88,6 +89,9 @@ OBSCORE = {
 }
 
 
+both_paths = pytest.mark.parametrize("path", list(WritePath))
+
+
 def datasets_manager(version: str) -> dict[str, Any]:
     return {"registry": {"managers": {"datasets": {"cls": _DATASETS, "schema_version": version}}}}
 
@@ -98,31 +102,30 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "universe 7": {"universe": UNIVERSE_7},
     "datasets 1.0.0": {"config": datasets_manager("1.0.0")},
     "datasets 2.0.0": {"config": datasets_manager("2.0.0")},
+    "obscore": {"config": OBSCORE},
 }
-
-OTHER_LAYOUTS: dict[str, dict[str, Any]] = {"obscore": {"config": OBSCORE}}
 
 #: Where a layout's datastores have their files.
 ROOTS = {"chained": ["FileDatastore_0", "FileDatastore_2"]}
 
 Make: TypeAlias = Callable[[str], Repository]
-Write: TypeAlias = Callable[[Repository, list[list[Event]]], None]
 
 
-@pytest.fixture(params=list(LAYOUTS))
+@pytest.fixture(scope="module", params=list(LAYOUTS))
 def layout(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def make(layout: str, tmp_path: Path) -> Iterator[Make]:
+@pytest.fixture(scope="module")
+def make(layout: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
     """Copies of a repository on SQLite."""
-    original = tmp_path / "original"
-    make_repository(original, **(LAYOUTS | OTHER_LAYOUTS)[layout]).close()
+    folder = tmp_path_factory.mktemp("parity")
+    original = Repository(folder / "original")
+    make_repository(original.root, **LAYOUTS[layout]).close()
     copies: list[Repository] = []
 
     def copy(name: str) -> Repository:
-        copies.append(Repository(original).copy(tmp_path / name))
+        copies.append(original.copy(folder / name))
         return copies[-1]
 
     yield copy
@@ -130,10 +133,21 @@ def make(layout: str, tmp_path: Path) -> Iterator[Make]:
         repository.close()
 
 
-@pytest.fixture
-def copies_on_postgresql(copy_postgresql: Callable[[Path], Repository], tmp_path: Path) -> Make:
-    """Copies of a repository on PostgreSQL."""
-    return lambda name: copy_postgresql(tmp_path / name)
+@dataclass
+class Plain:
+    """What Butler's public interface makes of events."""
+
+    repository: Repository
+    windows: list[list[Event]]
+    tables: Tables
+
+
+@pytest.fixture(scope="module")
+def plain(make: Make, layout: str) -> Plain:
+    repository = make("plain")
+    windows = events(repository, layout)
+    write_plainly(repository, windows)
+    return Plain(repository, windows, tables(repository))
 
 
 def rename(event: Event, roots: list[Path]) -> None:
@@ -186,16 +200,12 @@ def events(repository: Repository, layout: str) -> list[list[Event]]:
     return [first, second, [second[3]]]
 
 
-def write(path: WritePath) -> Write:
-    """Return what writes windows by one of the service's paths."""
-
-    def write(repository: Repository, windows: list[list[Event]]) -> None:
-        writer = repository.writer(write_path=path)
-        for window in windows:
-            outcomes = writer.write(decoded(*window)).outcomes
-            assert all(isinstance(outcome, Written) for outcome in outcomes), outcomes
-
-    return write
+def write(repository: Repository, path: WritePath, windows: list[list[Event]]) -> None:
+    """Write windows by one of the service's paths."""
+    writer = repository.writer(write_path=path)
+    for window in windows:
+        outcomes = writer.write(decoded(*window)).outcomes
+        assert all(isinstance(outcome, Written) for outcome in outcomes), outcomes
 
 
 def write_plainly(repository: Repository, windows: list[list[Event]]) -> None:
@@ -284,94 +294,72 @@ def tables(repository: Repository) -> Tables:
     }
 
 
-def check_same(make: Make, layout: str, *paths: WritePath) -> Tables:
-    """Check that paths leave the tables that the public interface leaves; returns those."""
-    plain = make("plain")
-    write_plainly(plain, events(plain, layout))
-    expected = tables(plain)
-    for path in paths:
-        repository = make(path.value)
-        write(path)(repository, events(repository, layout))
-        found = tables(repository)
-        assert found.keys() == expected.keys()
-        for table, rows in expected.items():
-            assert found[table] == rows, f"table {table} differs"
-    return expected
+def check_same(found: Tables, expected: Tables) -> None:
+    assert found.keys() == expected.keys()
+    for table, rows in expected.items():
+        assert found[table] == rows, f"table {table} differs"
 
 
-def test_both_paths_leave_the_tables_that_the_public_interface_leaves(
-    make: Make, layout: str
+def test_there_is_something_to_compare(plain: Plain) -> None:
+    assert len(plain.tables["dataset"]) == 10 * 11
+    assert len(plain.tables["visit"]) == 3
+
+
+@both_paths
+def test_a_path_leaves_the_tables_that_the_public_interface_leaves(
+    make: Make, layout: str, plain: Plain, path: WritePath
 ) -> None:
-    expected = check_same(make, layout, *WritePath)
-    assert len(expected["dataset"]) == 10 * 11  # it has been compared, and with something in it
+    repository = make(path.value)
+    write(repository, path, events(repository, layout))
+    check_same(tables(repository), plain.tables)
 
 
-@pytest.mark.parametrize("layout", ["chained"])
-def test_a_chained_datastore_has_each_dataset_where_its_limits_let_it(
-    make: Make, layout: str
+@both_paths
+def test_what_the_public_interface_has_written_is_left_as_it_is(
+    plain: Plain, path: WritePath
 ) -> None:
-    expected = check_same(make, layout, WritePath.RECORDS)
-    every = len(expected["dataset"])
-    assert 0 < len(expected["records_0"]) < every
-    assert 0 < len(expected["records_2"]) < every
+    write(plain.repository, path, plain.windows)
+    check_same(tables(plain.repository), plain.tables)
 
 
 @pytest.mark.postgresql
-@pytest.mark.parametrize("layout", ["files"])
-def test_the_tables_are_the_same_on_postgresql(copies_on_postgresql: Make, layout: str) -> None:
-    check_same(copies_on_postgresql, layout, *WritePath)
-
-
-@pytest.mark.parametrize("layout", ["files", "chained"])
-@pytest.mark.parametrize("path", list(WritePath))
-def test_what_the_public_interface_has_written_is_left_as_it_is(
-    make: Make, layout: str, path: WritePath
+@both_paths
+def test_the_tables_are_the_same_on_postgresql(
+    copy_postgresql: Callable[[Path], Repository], tmp_path: Path, path: WritePath
 ) -> None:
-    repository = make("plain")
-    windows = events(repository, layout)
-    write_plainly(repository, windows)
-    before = tables(repository)
-    write(path)(repository, windows)
-    assert tables(repository) == before
+    plain, repository = (copy_postgresql(tmp_path / name) for name in ("plain", "repository"))
+    write_plainly(plain, events(plain, "files"))
+    write(repository, path, events(repository, "files"))
+    check_same(tables(repository), tables(plain))
 
 
-@pytest.mark.parametrize("layout", ["obscore"])
-def test_a_repository_with_obscore_is_written_by_the_public_path_loudly(
-    make: Make, layout: str
+@pytest.mark.parametrize("layout", ["chained"], indirect=True)
+def test_a_chained_datastore_has_each_dataset_where_its_limits_let_it(plain: Plain) -> None:
+    every = len(plain.tables["dataset"])
+    for name in ("records_0", "records_2"):
+        assert 0 < len(plain.tables[name]) < every
+
+
+def test_the_public_path_is_taken_loudly_where_there_is_obscore_and_only_there(
+    layout: str, plain: Plain
 ) -> None:
-    repository = make("repository")
     with capture_logs() as logs:
-        writer = repository.writer(write_path=WritePath.RECORDS)
-    (line,) = logs
-    assert line["log_level"] == "warning"
-    assert line["parts"] == ["obscore manager ObsCoreLiveTableManager"]
-    windows = events(repository, layout)
-    for window in windows:
-        writer.write(decoded(*window))
-    plain = make("plain")
-    write_plainly(plain, events(plain, layout))
-    found = tables(repository)
-    assert found == tables(plain)
-    assert len(found["obscore"]) == 2 * 11
-
-
-def test_a_repository_that_the_tests_cover_is_written_without_a_warning(
-    make: Make, layout: str
-) -> None:
-    repository = make("repository")
-    with capture_logs() as logs:
-        repository.writer(write_path=WritePath.RECORDS)
-    assert logs == []
+        plain.repository.writer(write_path=WritePath.RECORDS)
+    if layout == "obscore":
+        (line,) = logs
+        assert line["log_level"] == "warning"
+        assert line["parts"] == ["obscore manager ObsCoreLiveTableManager"]
+        assert len(plain.tables["obscore"]) == 2 * 11
+    else:
+        assert logs == []
 
 
 class OtherDatastore(FileDatastore):
     """A datastore that nobody has compared."""
 
 
-@pytest.mark.parametrize("layout", ["files"])
-def test_a_datastore_of_another_kind_is_not_covered(make: Make, layout: str) -> None:
-    repository = make("repository")
-    butler = repository.butler()
+def test_a_datastore_of_another_kind_is_not_covered(sqlite_repository: Repository) -> None:
+    butler = sqlite_repository.butler()
     assert uncovered_parts(butler) == []
     butler._datastore.__class__ = OtherDatastore
     assert uncovered_parts(butler) == ["datastore OtherDatastore"]
