@@ -287,7 +287,7 @@ def on_each(
 def test_a_mistaken_event_is_rejected_for_its_cause_and_all_others_are_written(
     on_sqlite: Shared, mistake: str
 ) -> None:
-    check_bad_event(on_sqlite, f"{RUN}/{mistake}", *MISTAKES[mistake])
+    check_bad_event(on_sqlite, mistake, *MISTAKES[mistake])
 
 
 @pytest.mark.parametrize("write_path", list(WritePath), scope="module")
@@ -295,12 +295,13 @@ def test_a_mistaken_event_is_rejected_for_its_cause_and_all_others_are_written(
 def test_an_event_in_conflict_is_rejected_for_its_cause_and_all_others_are_written(
     on_each: Shared, conflict: str
 ) -> None:
-    check_bad_event(on_each, f"{RUN}/{conflict}", *CONFLICTS[conflict])
+    check_bad_event(on_each, conflict, *CONFLICTS[conflict])
 
 
-def check_bad_event(shared: Shared, run: str, spoil: Spoil, reason: str) -> None:
+def check_bad_event(shared: Shared, name: str, spoil: Spoil, reason: str) -> None:
     """Check what becomes of an event gone wrong among others, and of two alone."""
     repository, writer = shared.repository, shared.writer
+    run = f"{RUN}/{name.replace(' ', '-')}"
     night = Night(repository.root, run)
     visit = next(shared.visits)
     good = [night.event(visit, detector) for detector in range(2)]
