@@ -126,7 +126,7 @@ def describe(error: BaseException) -> str:
     if database is not None:
         text = text.replace(str(database), answer := str(database.orig))
         if answer not in text:
-            text = f"{text} ({answer})"
+            text = f"{answer} ({text})"  # it names the row: not to be cut off
     line = " ".join(text.split())
     return line if len(line) <= _LINE else line[: _LINE - 3] + "..."
 

@@ -182,7 +182,7 @@ def test_a_description_has_no_sql_parameters() -> None:
         assert "the-parameter" not in described
         assert "INSERT" not in described
     assert describe(caused(ConflictingDefinitionError("two definitions"), error)) == (
-        "two definitions (the server says no)"
+        "the server says no (two definitions)"
     )
 
 
