@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 import sqlalchemy
 from lsst.daf.butler import Butler
+from lsst.daf.butler.datastores.fileDatastore import FileDatastore
 
 from app.butler.batch import Batch
 from app.butler.failures import AbandonedError, RetryableError
@@ -63,6 +64,23 @@ def test_a_single_event_is_rejected_over_what_nobody_knows(
     with table_away(repository, RECORDS):
         assert RECORDS in rejection(writer.write(window)).reason
     written(writer.write(window))
+
+
+def test_records_that_a_datastore_does_not_take_in_are_missed(
+    sqlite_repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = sqlite_repository
+    events = [Night(repository.root).event(detector=detector) for detector in range(2)]
+    writer = repository.writer()
+    with monkeypatch.context() as patch:
+        # A datastore passes over what is not meant for it without a word.
+        patch.setattr(FileDatastore, "import_records", lambda datastore, data: None)
+        with pytest.raises(RetryableError, match="0 of 10 records arrived") as raised:
+            writer.write(decoded(*events))
+    assert raised.value.alarm
+    assert repository.stored() == Counter()
+    writer.write(decoded(*events))
+    assert repository.stored() == Counter(dataset_ids(*events))
 
 
 def wanted_times(times: int) -> Callable[[], bool]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
@@ -339,6 +340,32 @@ def test_writers_of_the_same_events_at_once_end_with_one_of_each(
     }
     assert repository.stored() == Counter(expected)
     assert repository.sql("SELECT count(*) FROM file_datastore_records") == [len(expected)]
+
+
+@pytest.mark.postgresql
+def test_writers_that_bring_the_same_new_dataset_types_at_once_are_all_served(
+    postgresql_repository: Repository,
+) -> None:
+    repository = postgresql_repository
+    night = Night(repository.root)
+    new = [
+        DatasetType(f"new{number}", dimensions, "Packages", universe=night.universe)
+        for number, dimensions in enumerate((["visit"], ["exposure"], ["group"], ["instrument"]))
+    ]  # a new table each
+    types = [kind.to_simple().model_dump() for kind in new]
+    events = [night.event(detector=detector, dataset_types=types) for detector in range(3)]
+    writers = [repository.writer() for _ in events]
+    together = Barrier(len(events))
+
+    def write(writer: ButlerWriter, event: Event) -> WriteReport:
+        together.wait(timeout=30)
+        return writer.write(decoded(event))
+
+    with ThreadPoolExecutor(len(events)) as pool:
+        for report in pool.map(write, writers, events):
+            written(report)
+    assert repository.stored() == Counter(dataset_ids(*events))
+    assert [repository.butler().get_dataset_type(kind.name) for kind in new] == new
 
 
 _WITHOUT_THE_STORAGE_CLASS = """
