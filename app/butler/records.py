@@ -38,6 +38,9 @@ _COVERED = {
     "obscore": "NoneType",
 }
 
+#: Longest time that a sound worker does nothing in a transaction, in seconds: it builds rows.
+_LONGEST_PAUSE = 10.0
+
 
 def uncovered_parts(butler: Butler) -> list[str]:
     """Return the parts of a repository that `RecordsPath` is not known to be right for."""
@@ -71,7 +74,7 @@ def bound_statements(butler: Butler, statement_timeout: float, lock_timeout: flo
     milliseconds = {
         "statement_timeout": round(statement_timeout * 1000),
         "lock_timeout": round(lock_timeout * 1000),
-        "idle_in_transaction_session_timeout": round(lock_timeout * 1000),
+        "idle_in_transaction_session_timeout": round(max(lock_timeout, _LONGEST_PAUSE) * 1000),
     }
     settings = (f"set_config('{name}', '{value}', true)" for name, value in milliseconds.items())
     bounds = sqlalchemy.text(f"SELECT {', '.join(settings)}")
