@@ -174,7 +174,7 @@ class WindowParser:
             raise InvalidEventError(f"{path!r} holds datasets of several runs: {sorted(runs)}")
         if formatter is None:
             formatter = self._parser.datastores.default_formatter(parsed[0])
-        elif not self._parser.policy.allowed_formatters.search(formatter):
+        elif not self._parser.policy.allowed_formatters.fullmatch(formatter):
             raise InvalidEventError(f"formatter {formatter!r} is not allowed")
         self._parser.datastores.check_path(path, parsed[0])
         return Artifact(path, formatter, parsed)

@@ -141,6 +141,7 @@ MISTAKES: dict[str, tuple[Spoil, str]] = {
     "path of null": (file_with(path=None), "path None"),
     "missing file": (file_with(path=f"{RUN}/never/written.json"), "never/written.json.*not there"),
     "formatter that is not allowed": (file_with(formatter="os.system"), "'os.system'"),
+    "formatter with a line's end": (file_with(formatter="lsst.a.B\n"), "'lsst.a.B\\\\n'"),
     "formatter that is no string": (file_with(formatter=5), "formatter"),
     "data ID with a string for a number": (data_id_with(detector="4"), "'4'.*must be"),
     "data ID with a fraction": (data_id_with(detector=4.0), r"4\.0.*must be"),
