@@ -53,7 +53,8 @@ def complaint(environment: Mapping[str, str]) -> str:
     result = run(*FAUST, "worker", environment=environment)
     assert result.returncode == 1, result.stderr
     *more, line = result.stderr.splitlines()
-    assert [json.loads(other)["level"] for other in more] == ["info"] * len(more)
+    # A broker that is busy may have to be asked again, which is a warning.
+    assert {json.loads(other)["level"] for other in more} <= {"info", "warning"}
     assert line.startswith("butler-writer: ")
     assert result.stdout == ""
     return line.removeprefix("butler-writer: ")
