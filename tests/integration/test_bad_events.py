@@ -63,6 +63,15 @@ def same_data_id(event: Event) -> None:
     event["datasets"].append({**event["datasets"][0], "refs": {str(uuid4()): first_ref(event)}})
 
 
+def same_dataset_id_for_two(event: Event) -> None:
+    """Add a second data ID to an event's first file, under the id that the first one has."""
+    first = event["datasets"][0]
+    (dataset_id,) = first["refs"]
+    data_id = {**first_ref(event)["data_id"], "detector": 0}
+    ref = {**first_ref(event), "data_id": data_id}
+    event["datasets"].append({**first, "refs": {dataset_id: ref}})
+
+
 def same_dataset_id(event: Event) -> None:
     """Give an event's first dataset the id of its second one."""
     (second,) = event["datasets"][1]["refs"]
@@ -237,6 +246,7 @@ CONFLICTS: dict[str, tuple[Spoil, str]] = {
     "data ID beyond 64 bits": (data_id_with(detector=2**63), "too large|out of range"),
     "dataset with the data ID of another": (same_data_id, "data ID|dataset"),
     "dataset with the id of another": (same_dataset_id, "dataset .* is "),
+    "dataset with two data IDs": (same_dataset_id_for_two, "dataset .* is .*but given as"),
     "run that is a chain": (ref_with(run="a/chain"), "a/chain"),
 }
 

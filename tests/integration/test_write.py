@@ -132,6 +132,42 @@ def test_a_dataset_that_only_the_registry_knows_gets_its_record(
     repository.reader.get(ref)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"run": f"{RUN}-other"},
+        {"dataset_type_name": "isr_metadata"},
+        {"data_id": {"instrument": INSTRUMENT, "exposure": 1, "detector": 1}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_dataset_that_is_given_as_another_later_is_in_conflict(
+    repository: Repository, writer: ButlerWriter, night: Night, change: Event
+) -> None:
+    event, other = night.event(), night.event(detector=1)
+    writer.write(decoded(event))
+    differs = night.event()
+    (dataset_id,) = differs["datasets"][0]["refs"]
+    differs["datasets"][0]["refs"][dataset_id].update(change)
+    report = writer.write(decoded(differs, other))
+    assert dataset_id in rejection(report, 0).reason
+    assert repository.stored() == Counter(dataset_ids(event, other))
+
+
+def test_dimension_records_that_somebody_removed_are_written_again(
+    repository: Repository, writer: ButlerWriter, night: Night
+) -> None:
+    events = [only(night.event(detector=detector), "preload_log") for detector in (0, 1)]
+    for event in events:
+        event["dimension_records"] = [
+            r for r in event["dimension_records"] if r["definition"] == "group"
+        ]
+    writer.write(decoded({**events[0], "datasets": []}))
+    repository.sql('DELETE FROM "group"')
+    writer.write(decoded(*events))
+    assert repository.stored() == Counter(dataset_ids(*events))
+
+
 def test_a_dataset_that_moved_is_in_conflict(
     sqlite_repository: Repository,
 ) -> None:
