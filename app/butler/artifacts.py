@@ -6,16 +6,19 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import TypeAlias
 
-from lsst.resources import ResourcePath
 from lsst.utils.iteration import chunk_iterable
 
 from app.butler.failures import RetryableError
 from app.butler.parsed import ParsedEvent
 from app.butler.policy import FileCheck, WritePolicy
-from app.butler.records import Datastores
+from app.butler.private import Datastores, FileStore
 
 __all__ = ["FileChecker"]
+
+_Place: TypeAlias = tuple[FileStore, str]
+"""A datastore, and a path in it."""
 
 #: How many looks go on at once: boto3 keeps so many connections.
 _LOOKERS = 10
@@ -36,9 +39,7 @@ class FileChecker:
         self._datastores = datastores
         self._policy = policy
 
-    def missing(
-        self, events: Sequence[ParsedEvent], wanted: Callable[[], bool]
-    ) -> list[list[ResourcePath]]:
+    def missing(self, events: Sequence[ParsedEvent], wanted: Callable[[], bool]) -> list[list[str]]:
         """Return the artifacts of each event that are not there, after a few short waits.
 
         Parameters
@@ -56,33 +57,38 @@ class FileChecker:
             If the store cannot be asked.
         """
         expected = [self._expected(event) for event in events]
-        absent = {uri for uris in expected for uri in uris}
+        absent = {place for places in expected for place in places}
         for attempt in range(self._policy.missing_file_tries):
             if attempt and absent and wanted():
                 time.sleep(self._policy.missing_file_wait)
             absent = self._absent(absent)
         if absent:
             self._datastores.check_mounted()
-        return [[uri for uri in uris if uri in absent] for uris in expected]
+        return [
+            [str(store.place(path)) for store, path in places if (store, path) in absent]
+            for places in expected
+        ]
 
-    def _expected(self, event: ParsedEvent) -> list[ResourcePath]:
+    def _expected(self, event: ParsedEvent) -> list[_Place]:
         if self._policy.file_check is FileCheck.NONE:
             return []
         sample = 1 if self._policy.file_check is FileCheck.SAMPLE else None
         return [
-            uri for artifact in event.artifacts[:sample] for uri in self._datastores.uris(artifact)
+            (store, store.path(artifact))
+            for artifact in event.artifacts[:sample]
+            for store in self._datastores.accepting(artifact.refs[0])
         ]
 
-    def _absent(self, uris: set[ResourcePath]) -> set[ResourcePath]:
+    def _absent(self, places: set[_Place]) -> set[_Place]:
         pool = ThreadPoolExecutor(_LOOKERS, thread_name_prefix="file-check")
         try:
             absent = pool.map(
-                _absent_of, chunk_iterable(uris, _CHUNK), timeout=self._policy.file_check_timeout
+                _absent_of, chunk_iterable(places, _CHUNK), timeout=self._policy.file_check_timeout
             )
             return set().union(*absent)
         except FutureTimeoutError as exc:
             raise RetryableError(
-                f"{len(uris)} artifacts were not found or missed within "
+                f"{len(places)} artifacts were not found or missed within "
                 f"{self._policy.file_check_timeout:g} s"
             ) from exc
         finally:
@@ -90,6 +96,6 @@ class FileChecker:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _absent_of(uris: Iterable[ResourcePath]) -> list[ResourcePath]:
+def _absent_of(places: Iterable[_Place]) -> list[_Place]:
     # Not ``mexists``: to it, what cannot be asked for is absent, and a store that is down is empty.
-    return [uri for uri in uris if not uri.exists()]
+    return [(store, path) for store, path in places if not store.has(path)]

@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lsst.daf.butler import Butler, DatasetId, DatasetRef
-from lsst.daf.butler.registry import ConflictingDefinitionError
+from lsst.daf.butler import DatasetId, DatasetRef
 
+from app.butler.outcome import Rejection
 from app.butler.parsed import Artifact, ParsedEvent
 
-__all__ = ["Batch", "Dataset"]
+__all__ = ["Batch", "Dataset", "RefusedEventsError", "is_same"]
+
+_CONFLICT = "ConflictingDefinitionError"
+
+
+class RefusedEventsError(Exception):
+    """Some events of a batch can never be written; of the others, nothing is said.
+
+    Attributes
+    ----------
+    rejections : `~collections.abc.Mapping` [`int`, `Rejection`]
+        Why, by the event's position in the batch; not empty.
+    """
+
+    def __init__(self, rejections: Mapping[int, Rejection]) -> None:
+        super().__init__(f"{len(rejections)} events: {next(iter(rejections.values())).reason}")
+        self.rejections = rejections
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A dataset, and the artifact that holds it."""
+    """A dataset, and the artifact that holds it.
 
+    Attributes
+    ----------
+    id : `lsst.daf.butler.DatasetId`
+        The dataset's id; a ref makes a new object of it whenever it is asked.
+    ref : `lsst.daf.butler.DatasetRef`
+        The dataset.
+    artifact : `Artifact`
+        The file.
+    """
+
+    id: DatasetId
     ref: DatasetRef
     artifact: Artifact
 
@@ -30,47 +57,81 @@ class Batch:
     events : `~collections.abc.Sequence` [`ParsedEvent`]
         The events that it is made of.
     datasets : `dict` [`lsst.daf.butler.DatasetId`, `Dataset`]
-        Each dataset once, sorted by its id: two writers of the same rows then take their locks in
-        the same order (unsorted, 4 of 30 runs ended in a deadlock; sorted, none).
-    registered : `set` [`lsst.daf.butler.DatasetId`]
-        Those that the registry holds already, as a redelivery has them.
+        Each dataset once, in the order of their arrival.
     """
 
     events: Sequence[ParsedEvent]
     datasets: dict[DatasetId, Dataset]
-    registered: set[DatasetId]
 
     @classmethod
-    def of(cls, events: Sequence[ParsedEvent], butler: Butler) -> Batch:
-        """Put events together, and look up what of them is there already.
+    def of(cls, events: Sequence[ParsedEvent]) -> Batch:
+        """Put events together.
 
         Raises
         ------
-        lsst.daf.butler.registry.ConflictingDefinitionError
-            If one dataset id stands for two datasets.
+        RefusedEventsError
+            If a dataset is given as another than by an earlier event.
         """
         datasets: dict[DatasetId, Dataset] = {}
-        for event in events:
+        refused: dict[int, Rejection] = {}
+        for position, event in enumerate(events):
             for artifact in event.artifacts:
                 for ref in artifact.refs:
-                    first = datasets.setdefault(ref.id, Dataset(ref, artifact))
-                    _check_same(first.ref, ref)
-                    if first.artifact.path != artifact.path:
-                        raise ConflictingDefinitionError(
-                            f"dataset {ref.id} is in {first.artifact.path!r}, "
-                            f"but in {artifact.path!r} in another event"
-                        )
-        registered = butler.get_many_datasets(datasets)
-        for ref in registered:
-            _check_same(ref, datasets[ref.id].ref)
-        in_order = {dataset_id: datasets[dataset_id] for dataset_id in sorted(datasets)}
-        return cls(events, in_order, {ref.id for ref in registered})
+                    dataset_id = ref.id
+                    first = datasets.setdefault(dataset_id, Dataset(dataset_id, ref, artifact))
+                    if first.ref is not ref and (reason := _difference(first, ref, artifact)):
+                        refused.setdefault(position, Rejection(_CONFLICT, reason))
+        if refused:
+            raise RefusedEventsError(refused)
+        return cls(events, datasets)
+
+    @property
+    def sorted_datasets(self) -> list[Dataset]:
+        """The datasets, sorted by their ids.
+
+        Two writers of the same rows then take their locks in the same order (unsorted, 4 of 30 runs
+        ended in a deadlock; sorted, none).
+        """
+        return sorted(self.datasets.values(), key=lambda dataset: dataset.id.int)
+
+    def refuse(self, conflicts: Mapping[DatasetId, str]) -> None:
+        """Refuse the events that hold some datasets, if any.
+
+        Parameters
+        ----------
+        conflicts : `~collections.abc.Mapping` [`lsst.daf.butler.DatasetId`, `str`]
+            Why each of these datasets cannot be written.
+
+        Raises
+        ------
+        RefusedEventsError
+            If there is one.
+        """
+        if not conflicts:
+            return
+        refused: dict[int, Rejection] = {}
+        for position, event in enumerate(self.events):
+            for ref in event.refs:
+                if ref.id in conflicts:
+                    refused.setdefault(position, Rejection(_CONFLICT, conflicts[ref.id]))
+        raise RefusedEventsError(refused)
 
 
-def _check_same(there: DatasetRef, given: DatasetRef) -> None:
-    if there is not given and (
-        there.run != given.run
-        or there.datasetType.name != given.datasetType.name
-        or there.dataId.required_values != given.dataId.required_values
-    ):
-        raise ConflictingDefinitionError(f"dataset {given.id} is {there}, but given as {given}")
+def is_same(one: DatasetRef, other: DatasetRef) -> bool:
+    """Tell whether two datasets of one id are the same."""
+    return (
+        one.run == other.run
+        and one.datasetType.name == other.datasetType.name
+        and one.dataId.required_values == other.dataId.required_values
+    )
+
+
+def _difference(first: Dataset, ref: DatasetRef, artifact: Artifact) -> str | None:
+    if not is_same(first.ref, ref):
+        return f"dataset {ref.id} is {first.ref} in another event, but given as {ref}"
+    if first.artifact.path != artifact.path:
+        return (
+            f"dataset {ref.id} is in {first.artifact.path!r} in another event, "
+            f"but in {artifact.path!r} here"
+        )
+    return None

@@ -7,7 +7,7 @@ from sqlalchemy import URL, make_url
 
 from app.butler.failures import causes, describe
 from app.butler.policy import WritePolicy
-from app.butler.records import bound_statements
+from app.butler.private import bound_statements
 
 __all__ = ["RepositoryError", "open_butler"]
 

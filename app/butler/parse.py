@@ -19,7 +19,7 @@ from lsst.daf.butler import (
 from app.butler.dataset_types import DatasetTypes
 from app.butler.parsed import Artifact, ParsedEvent, RawRecord, RecordKey
 from app.butler.policy import WritePolicy
-from app.butler.records import Datastores
+from app.butler.private import Datastores
 from models import InvalidEventError, PromptOutput
 from models.prompt_output import (
     DatasetRefFields,

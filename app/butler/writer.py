@@ -8,20 +8,21 @@ from typing import Protocol
 
 import structlog
 from lsst.daf.butler import Butler
-from lsst.resources import ResourcePath
+from sqlalchemy.exc import IntegrityError
 
 from app.butler.artifacts import FileChecker
 from app.butler.attempt import Counts, DividedWrite, Failed, attempt
 from app.butler.batch import Batch
 from app.butler.dataset_types import DatasetTypes
 from app.butler.dimension_records import DimensionRecords
-from app.butler.failures import Failure
+from app.butler.failures import Failure, causes
 from app.butler.outcome import Rejection, WriteReport
 from app.butler.parse import EventParser, WindowParser
 from app.butler.parsed import ParsedEvent
 from app.butler.policy import WritePath, WritePolicy
+from app.butler.private import Datastores, uncovered_parts
 from app.butler.public import PublicPath
-from app.butler.records import Datastores, RecordsPath, uncovered_parts
+from app.butler.records import RecordsPath
 from models import PromptOutput
 
 __all__ = ["ButlerWriter"]
@@ -31,6 +32,8 @@ logger = structlog.get_logger("butler_writer")
 
 class _Path(Protocol):
     def insert(self, batch: Batch) -> int: ...
+    def blame(self, batch: Batch) -> None: ...
+    def forget(self) -> None: ...
 
 
 class ButlerWriter:
@@ -118,21 +121,22 @@ class ButlerWriter:
 
     def _write_batch(self, events: Sequence[ParsedEvent]) -> Counts:
         """Write some events in one transaction."""
-        batch = Batch.of(events, self._butler)
+        batch = Batch.of(events)
         try:
             with self._butler.transaction():
                 mismatched = self._dimension_records.insert(events)
                 inserted = self._path.insert(batch)
-        except BaseException:
+        except BaseException as exc:
             self._dimension_records.forget()
+            self._path.forget()
+            if any(isinstance(cause, IntegrityError) for cause in causes(exc)):
+                self._path.blame(batch)
             raise
         self._dimension_records.remember()
         return Counts(inserted, len(batch.datasets) - inserted, mismatched)
 
 
-def _verdict(
-    event: ParsedEvent, missing: list[list[ResourcePath]] | Failed
-) -> ParsedEvent | Failed:
+def _verdict(event: ParsedEvent, missing: list[list[str]] | Failed) -> ParsedEvent | Failed:
     if isinstance(missing, Failed):
         return missing
     if not (uris := missing[0]):

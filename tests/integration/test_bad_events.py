@@ -235,14 +235,17 @@ CONFLICTS: dict[str, tuple[Spoil, str]] = {
     ),
     "missing visit record": (
         lambda e: without(e, "visit"),
-        "not present in table .visit|FOREIGN KEY",
+        "there is no visit with|not present in table .visit|FOREIGN KEY",
     ),
     "missing group record": (
         lambda e: without(e, "group"),
-        "not present in table .group|FOREIGN KEY",
+        "there is no group with|not present in table .group|FOREIGN KEY",
     ),
     "unknown instrument": (data_id_with(instrument="NoCam"), "NoCam|FOREIGN KEY|Implied value"),
-    "unknown detector": (data_id_with(detector=999), "999.*not present|FOREIGN KEY"),
+    "unknown detector": (
+        data_id_with(detector=999),
+        "there is no detector with .*999|999.*not present|FOREIGN KEY",
+    ),
     "data ID beyond 64 bits": (data_id_with(detector=2**63), "too large|out of range"),
     "dataset with the data ID of another": (same_data_id, "data ID|dataset"),
     "dataset with the id of another": (same_dataset_id, "dataset .* is "),

@@ -28,7 +28,7 @@ from structlog.testing import capture_logs
 
 from app.butler.outcome import Written
 from app.butler.policy import WritePath
-from app.butler.records import uncovered_parts
+from app.butler.private import uncovered_parts
 from tests.events import RUN, UNIVERSE_7, Night, make_repository
 from tests.repositories import Repository, decoded
 

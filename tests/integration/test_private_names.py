@@ -14,7 +14,7 @@ from lsst.daf.butler import Butler, DatasetRef
 from lsst.daf.butler import version as butler_version
 
 import app.butler
-from app.butler import records
+from app.butler import private
 from tests.events import Night
 from tests.repositories import Repository, decoded
 
@@ -31,23 +31,76 @@ def is_set(value: object) -> bool:
     return isinstance(value, set)
 
 
+def is_number(value: object) -> bool:
+    return isinstance(value, int)
+
+
+def has_columns(*names: str) -> Callable[[Any], bool]:
+    """Return a check for a table that has these columns."""
+    return lambda table: set(names) <= set(table.columns.keys())
+
+
 Probe: TypeAlias = Callable[[Any, Any, Any], object]
 
-#: Each name that records.py uses and that Butler has promised to nobody: how it is come by (of a
+#: Each name that private.py uses and that Butler has promised to nobody: how it is come by (of a
 #: Butler, its datastore of files, and a dataset's ref), and what it must be.
 NAMES: dict[str, tuple[Probe, Callable[[Any], bool]]] = {
     "Butler._registry": (lambda b, d, r: b._registry, bool),
     "Butler._registry._managers": (
         lambda b, d, r: b._registry._managers,
-        lambda managers: all(hasattr(managers, name) for name in records._COVERED),
+        lambda managers: all(hasattr(managers, name) for name in private._COVERED),
     ),
     "Butler._registry._db._engine": (
         lambda b, d, r: b._registry._db._engine,
         lambda engine: engine.dialect.name == "sqlite",
     ),
-    "Butler._registry._importDatasets": (
-        lambda b, d, r: b._registry._importDatasets,
-        lambda method: {"datasets", "expand"} <= set(inspect.signature(method).parameters),
+    "Butler._registry._db._session": (
+        lambda b, d, r: b._registry._db._session(),
+        lambda session: hasattr(session, "__enter__"),
+    ),
+    "Butler._registry._managers.collections.find": (
+        lambda b, d, r: b._registry._managers.collections.find(r.run).key,
+        is_number,
+    ),
+    "Butler._registry._managers.collections.getCollectionForeignKeyName": (
+        lambda b, d, r: b._registry._managers.collections.getCollectionForeignKeyName(),
+        lambda name: name == "collection_id",
+    ),
+    "Butler._registry._managers.datasets._static.dataset": (
+        lambda b, d, r: b._registry._managers.datasets._static.dataset,
+        has_columns("id", "dataset_type_id", "run_id", "ingest_date"),
+    ),
+    "Butler._registry._managers.datasets._run_key_column": (
+        lambda b, d, r: b._registry._managers.datasets._run_key_column,
+        lambda name: name == "run_id",
+    ),
+    "Butler._registry._managers.datasets._use_astropy_ingest_date": (
+        lambda b, d, r: b._registry._managers.datasets._use_astropy_ingest_date,
+        lambda value: isinstance(value, bool),
+    ),
+    "Butler._registry._managers.datasets._find_storage": (
+        lambda b, d, r: b._registry._managers.datasets._find_storage("isr_log").dataset_type_id,
+        is_number,
+    ),
+    "Butler._registry._managers.datasets._get_tags_table": (
+        lambda b, d, r: b._registry._managers.datasets._get_tags_table(
+            b._registry._managers.datasets._find_storage("isr_log").dynamic_tables
+        ),
+        has_columns(
+            "dataset_type_id", "dataset_id", "collection_id", "instrument", "exposure", "detector"
+        ),
+    ),
+    "Butler._registry._managers.datasets._summaries.update": (
+        lambda b, d, r: inspect.signature(b._registry._managers.datasets._summaries.update),
+        lambda call: list(call.parameters) == ["collection", "dataset_type_ids", "summary"],
+    ),
+    "Butler._registry._managers.dimensions._tables": (
+        lambda b, d, r: b._registry._managers.dimensions._tables["visit"],
+        has_columns("instrument", "id"),
+    ),
+    "lsst.daf.butler.registry.CollectionSummary.add_datasets": (
+        lambda b, d, r: import_module("lsst.daf.butler.registry").CollectionSummary.add_datasets,
+        bool,
     ),
     "Butler._datastore": (lambda b, d, r: b._datastore, bool),
     "Datastore.isEphemeral": (lambda b, d, r: d.isEphemeral, lambda value: value is False),
@@ -58,18 +111,19 @@ NAMES: dict[str, tuple[Probe, Callable[[Any], bool]]] = {
     "Datastore.constraints._accept": (lambda b, d, r: d.constraints._accept, is_set),
     "Datastore.constraints._reject": (lambda b, d, r: d.constraints._reject, is_set),
     "FileDatastore.root": (lambda b, d, r: d.root.isLocal, bool),
-    "FileDatastore.name": (lambda b, d, r: d.name, lambda name: name.startswith("FileDatastore")),
-    "FileDatastore._table.name": (
-        lambda b, d, r: d._table.name,
-        lambda name: name == "file_datastore_records",
+    "FileDatastore._bridge.datastoreName": (
+        lambda b, d, r: d._bridge.datastoreName,
+        lambda name: name.startswith("FileDatastore"),
     ),
-    "FileDatastore._table.fetch": (
-        lambda b, d, r: [row["path"] for row in d._table.fetch(dataset_id=[r.id])],
-        lambda paths: len(paths) == 1,
+    "FileDatastore._bridge._tables.dataset_location": (
+        lambda b, d, r: d._bridge._tables.dataset_location,
+        has_columns("dataset_id", "datastore_name"),
     ),
-    "FileDatastore.import_records": (
-        lambda b, d, r: d.import_records,
-        lambda method: next(iter(inspect.signature(method).parameters)) == "data",
+    "FileDatastore._table._table": (
+        lambda b, d, r: d._table._table,
+        has_columns(
+            "dataset_id", "path", "formatter", "storage_class", "component", "checksum", "file_size"
+        ),
     ),
     "FileDatastore.formatterFactory._mappingFactory._registry": (
         lambda b, d, r: d.formatterFactory._mappingFactory._registry,
@@ -84,21 +138,19 @@ NAMES: dict[str, tuple[Probe, Callable[[Any], bool]]] = {
         any,
     ),
     "DatasetRef._lookupNames": (lambda b, d, r: r._lookupNames(), bool),
-    "lsst.daf.butler.datastore.record_data.DatastoreRecordData": (
-        lambda b, d, r: import_module("lsst.daf.butler.datastore.record_data").DatastoreRecordData,
-        lambda cls: "records" in inspect.signature(cls).parameters,
-    ),
     "lsst.daf.butler.datastore.stored_file_info.StoredFileInfo": (
         lambda b, d, r: import_module("lsst.daf.butler.datastore.stored_file_info").StoredFileInfo,
         lambda cls: (
             list(inspect.signature(cls).parameters)[:3] == ["formatter", "path", "storageClass"]
         ),
     ),
-    "lsst.daf.butler.datastore.stored_file_info.StoredDatastoreItemInfo": (
+    "lsst.daf.butler.datastore.stored_file_info.StoredFileInfo.to_record": (
         lambda b, d, r: (
-            import_module("lsst.daf.butler.datastore.stored_file_info").StoredDatastoreItemInfo
+            import_module("lsst.daf.butler.datastore.stored_file_info")
+            .StoredFileInfo("", "", None, None, None, -1, storage_class_name="")
+            .to_record()
         ),
-        inspect.isclass,
+        lambda record: {"path", "formatter", "storage_class", "component"} < set(record),
     ),
     "lsst.daf.butler.datastores.chainedDatastore.ChainedDatastore": (
         lambda b, d, r: (
@@ -127,7 +179,7 @@ def test_a_private_name_is_where_the_fast_path_expects_it(
 ) -> None:
     probe, expected = NAMES[name]
     butler, ref = written
-    moved = f"{name} has moved in lsst.daf.butler {butler_version.__version__}: see records.py"
+    moved = f"{name} has moved in lsst.daf.butler {butler_version.__version__}: see private.py"
     try:
         found = probe(butler, butler._datastore, ref)
     except (AttributeError, ImportError, KeyError, TypeError) as error:
@@ -165,11 +217,11 @@ def imported(module: Path) -> set[str]:
 
 def test_every_private_name_of_the_fast_path_is_known_to_this_test() -> None:
     known = {part for name in NAMES for part in name.split(".") if part.startswith("_")}
-    assert foreign_private_names(Path(records.__file__)) == known
+    assert foreign_private_names(Path(private.__file__)) == known
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
 def test_no_other_module_uses_private_names(module: Path) -> None:
-    if module != Path(records.__file__):
+    if module != Path(private.__file__):
         assert foreign_private_names(module) == set()
         assert imported(module) <= ALLOWED_MODULES

@@ -10,8 +10,6 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy
-from lsst.daf.butler import Butler
-from lsst.daf.butler.datastores.fileDatastore import FileDatastore
 
 from app.butler.batch import Batch
 from app.butler.failures import AbandonedError, RetryableError
@@ -66,23 +64,6 @@ def test_a_single_event_is_rejected_over_what_nobody_knows(
     written(writer.write(window))
 
 
-def test_records_that_a_datastore_does_not_take_in_are_missed(
-    sqlite_repository: Repository, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    repository = sqlite_repository
-    events = [Night(repository.root).event(detector=detector) for detector in range(2)]
-    writer = repository.writer()
-    with monkeypatch.context() as patch:
-        # A datastore passes over what is not meant for it without a word.
-        patch.setattr(FileDatastore, "import_records", lambda datastore, data: None)
-        with pytest.raises(RetryableError, match="0 of 10 records arrived") as raised:
-            writer.write(decoded(*events))
-    assert raised.value.alarm
-    assert repository.stored() == Counter()
-    writer.write(decoded(*events))
-    assert repository.stored() == Counter(dataset_ids(*events))
-
-
 def wanted_times(times: int) -> Callable[[], bool]:
     """Return an answer that is yes so many times."""
     answers = count(1)
@@ -119,8 +100,21 @@ def test_a_window_may_be_abandoned_between_any_two_tries(sqlite_repository: Repo
 
 
 @pytest.mark.parametrize("bad", [0, 31, 63])
-def test_one_bad_event_among_many_costs_a_logarithm_of_transactions(
-    sqlite_repository: Repository, monkeypatch: pytest.MonkeyPatch, bad: int
+@pytest.mark.parametrize(
+    ("write_path", "transactions"),
+    [
+        # The bad one is known, the others are written.
+        (WritePath.RECORDS, [63, 64]),
+        # Halves of what holds the bad one, down to it, and it once more when the rest is written.
+        (WritePath.PUBLIC, [1, 1, 1, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32, 64]),
+    ],
+)
+def test_one_bad_event_among_many_costs_a_transaction_or_a_logarithm_of_them(
+    sqlite_repository: Repository,
+    monkeypatch: pytest.MonkeyPatch,
+    write_path: WritePath,
+    transactions: list[int],
+    bad: int,
 ) -> None:
     repository = sqlite_repository
     night = Night(repository.root)
@@ -128,14 +122,14 @@ def test_one_bad_event_among_many_costs_a_logarithm_of_transactions(
     twin = night.event(1 + bad // DETECTORS, bad % DETECTORS)
     for dataset in twin["datasets"]:
         dataset["refs"] = {str(uuid4()): ref for ref in dataset["refs"].values()}
-    writer = repository.writer()
+    writer = repository.writer(write_path=write_path)
     written(writer.write(decoded(twin)))
 
     sizes = []
 
-    def counted(batch: Sequence[ParsedEvent], butler: Butler) -> Batch:
+    def counted(batch: Sequence[ParsedEvent]) -> Batch:
         sizes.append(len(batch))
-        return make(batch, butler)
+        return make(batch)
 
     make = Batch.of
     monkeypatch.setattr(Batch, "of", counted)
@@ -143,5 +137,4 @@ def test_one_bad_event_among_many_costs_a_logarithm_of_transactions(
     rejection(report, bad)
     others = [event for n, event in enumerate(events) if n != bad]
     assert repository.stored() == Counter(dataset_ids(twin, *others))
-    # Halves of what holds the bad one, down to it, and it once more when the rest is written.
-    assert sorted(sizes) == [1, 1, 1, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32, 64]
+    assert sorted(sizes) == transactions
