@@ -47,7 +47,9 @@ class RecordsPath:
         Raises
         ------
         RefusedEventsError
-            If a dataset is there already with another data ID or path, or its data ID as another.
+            If a dataset is there already with another data ID or path.
+        sqlalchemy.exc.IntegrityError
+            If the database refuses one; `blame` finds out which.
         """
         tags = self._tags(batch)
         with self._tables.connection() as connection:
@@ -64,15 +66,21 @@ class RecordsPath:
         self._tables.forget()
 
     def blame(self, batch: Batch) -> None:
-        """Refuse the events that need a dimension record that is not there, and that none brings.
+        """Refuse the events that a write was refused over, as far as that can be told.
 
-        After a write that the database refused, outside of its transaction.
+        To be called outside of its transaction.
 
         Raises
         ------
         RefusedEventsError
             If there is one.
         """
+        with self._tables.connection() as connection:
+            self._refuse_held(connection, batch)
+            self._refuse_dangling(connection, batch)
+
+    def _refuse_dangling(self, connection: sqlalchemy.Connection, batch: Batch) -> None:
+        """Refuse the events that need a dimension record that is not there and that none brings."""
         references = References()
         for position, event in enumerate(batch.events):
             for (element, _), raw in event.records.items():
@@ -87,9 +95,8 @@ class RecordsPath:
             for record in [raw.record.toDict()]
             for columns in references.columns(element)
         }
-        with self._tables.connection() as connection:
-            if dangling := references.dangling(connection, brought):
-                raise RefusedEventsError(dangling)
+        if dangling := references.dangling(connection, brought):
+            raise RefusedEventsError(dangling)
 
     def _tags(self, batch: Batch) -> dict[sqlalchemy.Table, _Tags]:
         """Make the rows that say which dataset each data ID has."""
@@ -110,31 +117,43 @@ class RecordsPath:
         batch: Batch,
         tables: Mapping[sqlalchemy.Table, _Tags],
     ) -> set[DatasetId]:
-        """Find the datasets that the registry has, as a redelivery has them."""
+        """Find the datasets that the registry has, as a redelivery has them; they must agree."""
         registered: set[DatasetId] = set()
         conflicts: dict[DatasetId, str] = {}
-        twins: dict[DatasetId, str] = {}
         for table, tags in tables.items():
-            keys = dict.fromkeys(row[:-1] for row in tags.rows.values())
-            found = matching(connection, table, tags.columns[:-1], list(keys), tags.columns)
-            stored = {row[:-1]: row[-1] for row in found}
-            first: dict[Row, DatasetId] = {}
+            ids = [(dataset_id,) for dataset_id in tags.rows]
+            for row in matching(connection, table, ["dataset_id"], ids, tags.columns):
+                if row == tags.rows[row[-1]]:
+                    registered.add(row[-1])
+                else:  # if not in another collection only, into which somebody has put it
+                    conflicts[row[-1]] = _otherwise(batch.datasets[row[-1]])
+        batch.refuse({key: reason for key, reason in conflicts.items() if key not in registered})
+        return registered
+
+    def _refuse_held(self, connection: sqlalchemy.Connection, batch: Batch) -> None:
+        """Refuse the events with a data ID that another dataset has, or an id that is another's."""
+        conflicts: dict[DatasetId, str] = {}
+        twins: dict[DatasetId, str] = {}
+        new: list[DatasetId] = []
+        for table, tags in self._tags(batch).items():
+            keys = list(dict.fromkeys(row[:-1] for row in tags.rows.values()))
+            found = matching(connection, table, tags.columns[:-1], keys, tags.columns)
+            holders = {row[:-1]: row[-1] for row in found}
+            firsts: dict[Row, DatasetId] = {}
             for dataset_id, row in tags.rows.items():
-                if (holder := stored.get(row[:-1])) == dataset_id:
-                    registered.add(dataset_id)
-                elif holder is not None:
+                holder = holders.get(row[:-1])
+                first = firsts.setdefault(row[:-1], dataset_id)
+                if holder not in (None, dataset_id):
                     conflicts[dataset_id] = _held(batch.datasets[dataset_id], holder)
-                elif (earlier := first.setdefault(row[:-1], dataset_id)) != dataset_id:
-                    twins[dataset_id] = _held(batch.datasets[dataset_id], earlier)
-        new = [(dataset_id,) for dataset_id in batch.datasets if dataset_id not in registered]
-        for (dataset_id,) in matching(connection, self._tables.dataset, ["id"], new, ["id"]):
-            ref = batch.datasets[dataset_id].ref
-            conflicts.setdefault(
-                dataset_id, f"dataset {dataset_id} is there already, but not as {ref}"
-            )
+                elif first != dataset_id:
+                    twins[dataset_id] = _held(batch.datasets[dataset_id], first)
+                if holder is None:
+                    new.append(dataset_id)
+        ids = [(dataset_id,) for dataset_id in new]
+        for (dataset_id,) in matching(connection, self._tables.dataset, ["id"], ids, ["id"]):
+            conflicts[dataset_id] = _otherwise(batch.datasets[dataset_id])
         batch.refuse(conflicts)
         batch.refuse(twins)  # not before it is known that the earlier one has a right to be there
-        return registered
 
     def _not_stored(
         self, connection: sqlalchemy.Connection, batch: Batch, registered: Collection[DatasetId]
@@ -202,6 +221,10 @@ def _record(connection: sqlalchemy.Connection, store: FileStore, datasets: list[
     ]
     columns = ["dataset_id", "path", "formatter", "storage_class"]
     append(connection, store.records, columns, rows, store.unknown)
+
+
+def _otherwise(dataset: Dataset) -> str:
+    return f"dataset {dataset.id} is there already, but not as {dataset.ref}"
 
 
 def _held(dataset: Dataset, holder: DatasetId) -> str:

@@ -111,7 +111,11 @@ def matching(
     keys: Sequence[Row],
     returned: Sequence[str],
 ) -> Iterator[Row]:
-    """Look for the rows of a table that have one of some keys: at most one row for each.
+    """Look for the rows of a table that have one of some keys.
+
+    By a column that alone tells rows apart this is quick in any state of the table.  By several, it
+    is as good as the planner's statistics, which know nothing of tonight's visits (our measurement:
+    35 keys took 139 ms, 6,000 took 3 s).
 
     Parameters
     ----------
@@ -141,12 +145,8 @@ def matching(
             for column, values in zip(given, zip(*keys, strict=True), strict=True)
         )
         wanted = sqlalchemy.func.unnest(*arrays).table_valued(*columns).render_derived()
-        # One key after the other, by the index: left to itself, the planner may read the whole
-        # table for a few keys (our measurement: 139 ms instead of 1 ms for 35).
-        one = selected.where(*(column == wanted.columns[column.name] for column in given)).limit(1)
-        found = one.lateral()
-        every = sqlalchemy.select(*found.columns).select_from(wanted.join(found, sqlalchemy.true()))
-        yield from map(tuple, connection.execute(every))
+        join = sqlalchemy.and_(*(column == wanted.columns[column.name] for column in given))
+        yield from map(tuple, connection.execute(selected.join_from(table, wanted, join)))
         return
     for chunk in chunk_iterable(keys, _PARAMETERS // len(columns)):
         among = sqlalchemy.tuple_(*given).in_(chunk)
