@@ -301,10 +301,16 @@ class RegistryTables:
 
     def summarize(self, run: str, refs: Iterable[DatasetRef]) -> None:
         """Note in a run's summary of which types and instruments it holds datasets."""
-        summary = CollectionSummary()
-        summary.add_datasets(refs)
-        types = [self.dataset_type(found.name)[0] for found in summary.dataset_types]
-        self._datasets._summaries.update(self._runs[run], types, summary)
+        new = CollectionSummary()
+        new.add_datasets(refs)
+        there = self._datasets.getCollectionSummary(self._runs[run])
+        if new.dataset_types <= there.dataset_types and all(
+            values <= there.governors.get(dimension, set())
+            for dimension, values in new.governors.items()
+        ):
+            return  # as mostly: Butler would insert each again, by a statement of its own
+        types = [self.dataset_type(found.name)[0] for found in new.dataset_types]
+        self._datasets._summaries.update(self._runs[run], types, new)
 
     def forget(self) -> None:
         """Forget the keys: a run may not have been committed, or somebody may have removed it."""
