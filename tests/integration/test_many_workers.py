@@ -36,7 +36,12 @@ def wait_shared(deployment: Deployment, *workers: Worker) -> None:
     wait_until(
         lambda: sorted(p for worker in workers for p in partitions_of(worker)) == everyone,
         120,
-        lambda: f"each partition read by one worker: {[*map(partitions_of, workers)]}",
+        lambda: "\n".join(
+            [
+                f"each partition read by one worker: {[*map(partitions_of, workers)]}",
+                *(worker.process.log_tail() for worker in workers),
+            ]
+        ),
     )
 
 
