@@ -7,6 +7,7 @@ and takes partitions from workers that can.
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from logging.config import dictConfig
 from signal import SIGTERM, signal
@@ -24,7 +25,12 @@ from app.topic_check import TopicError, check_topics
 if TYPE_CHECKING:
     from app.service import ButlerWriterApp
 
-__all__ = ["Worker"]
+__all__ = ["COLLECTOR_THRESHOLDS", "Worker"]
+
+#: How many objects there may be more before Python looks for cyclic garbage.  A window is half a
+#: million objects that are in no cycle: with Python's own 700, looking took a third of our time
+#: (our measurement, 189 events of 100 datasets: 1.4 s instead of 0.9 s of CPU).
+COLLECTOR_THRESHOLDS = (50_000, 10, 10)
 
 
 class Worker(faust.Worker):
@@ -38,6 +44,7 @@ class Worker(faust.Worker):
 
     def __init__(self, app: AppT, *services: Any, **kwargs: Any) -> None:
         service = cast("ButlerWriterApp", app)
+        gc.set_threshold(*COLLECTOR_THRESHOLDS)
         # Faust sets both up later than our checks, which may wait for the brokers.
         dictConfig(dict(service.conf.logging_config or {}))
         signal(SIGTERM, lambda *_: sys.exit(0))

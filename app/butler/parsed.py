@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from lsst.daf.butler import DatasetId, DatasetRef, DimensionRecord
+from lsst.daf.butler import DatasetRef, DimensionRecord
 
-__all__ = ["Artifact", "ParsedEvent", "RawRecord", "RecordKey", "refs_by_id"]
+__all__ = ["Artifact", "ParsedEvent", "RawRecord", "RecordKey"]
 
 RecordKey: TypeAlias = tuple[str, tuple[int | str, ...]]
 """Identity of a dimension record: its element, and the values of its required dimensions."""
@@ -71,8 +71,3 @@ class ParsedEvent:
     def refs(self) -> Iterator[DatasetRef]:
         """Its datasets."""
         return (ref for artifact in self.artifacts for ref in artifact.refs)
-
-
-def refs_by_id(events: Iterable[ParsedEvent]) -> dict[DatasetId, DatasetRef]:
-    """Return the datasets of some events; one that several events hold is one dataset."""
-    return {ref.id: ref for event in events for ref in event.refs}

@@ -7,11 +7,12 @@ each table.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import sqlalchemy
-from lsst.daf.butler import Butler, DatasetId, DatasetRef
+from lsst.daf.butler import Butler, DatasetId, DatasetRef, DatasetType
 
 from app.butler.batch import Batch, Dataset, RefusedEventsError
 from app.butler.private import Datastores, FileStore, RegistryTables
@@ -23,10 +24,35 @@ __all__ = ["RecordsPath"]
 
 @dataclass(slots=True)
 class _Tags:
-    """The rows of one tags table: each has a type's key, a run's key, the data ID, and the id."""
+    """The rows of one tags table: each has a type's key, a run's key, the data ID, and the id.
+
+    Attributes
+    ----------
+    columns : `list` [`str`]
+        Their names.
+    kind : `~collections.abc.Callable`
+        Returns what tells kinds of datasets apart: type, run and the data ID's governors, by which
+        summaries are made and datastores choose.
+    rows : `dict` [`lsst.daf.butler.DatasetId`, `Row`]
+        The rows, in the order of the ids.
+    """
 
     columns: list[str]
+    kind: Callable[[Row], Row]
     rows: dict[DatasetId, Row] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, dataset_type: DatasetType, collection_column: str) -> _Tags:
+        """Return the table of a dataset type, and of all others of its dimensions, without rows."""
+        dimensions = dataset_type.dimensions
+        columns = ["dataset_type_id", collection_column, *dimensions.required, "dataset_id"]
+        return cls(columns, itemgetter(0, 1, *map(columns.index, dimensions.governors)))
+
+    def without(self, ids: Collection[DatasetId]) -> list[Row]:
+        """Return the rows but those of some datasets."""
+        if not ids:
+            return list(self.rows.values())
+        return [row for dataset_id, row in self.rows.items() if dataset_id not in ids]
 
 
 class RecordsPath:
@@ -51,12 +77,11 @@ class RecordsPath:
         sqlalchemy.exc.IntegrityError
             If the database refuses one; `blame` finds out which.
         """
-        tags = self._tags(batch)
+        tables = self._tags(batch)
         with self._tables.connection() as connection:
-            registered = self._registered(connection, batch, tags)
-            new = [d for d in batch.sorted_datasets if d.id not in registered]
-            missing = self._not_stored(connection, batch, registered)
-            self._register(connection, new, tags)
+            registered = self._registered(connection, batch, tables)
+            missing = self._not_stored(connection, batch, tables, registered)
+            self._register(connection, batch, tables, registered)
             for store, datasets in missing.items():
                 _record(connection, store, datasets)
         return len({d.id for datasets in missing.values() for d in datasets})
@@ -101,14 +126,13 @@ class RecordsPath:
     def _tags(self, batch: Batch) -> dict[sqlalchemy.Table, _Tags]:
         """Make the rows that say which dataset each data ID has."""
         tables: dict[sqlalchemy.Table, _Tags] = {}
-        for dataset_id, dataset in batch.datasets.items():
+        for dataset in batch.sorted_datasets:
             ref = dataset.ref
-            _, table = self._tables.dataset_type(ref.datasetType.name)
+            key, table = self._tables.dataset_type(ref.datasetType.name)
             if (tags := tables.get(table)) is None:
-                dimensions = ref.datasetType.dimensions.required
-                columns = ["dataset_type_id", self._tables.collection_column, *dimensions]
-                tags = tables[table] = _Tags([*columns, "dataset_id"])
-            tags.rows[dataset_id] = (*self._keys(ref), *ref.dataId.required_values, dataset_id)
+                tags = tables[table] = _Tags.of(ref.datasetType, self._tables.collection_column)
+            row = (key, self._tables.run(ref.run), *ref.dataId.required_values, dataset.id)
+            tags.rows[dataset.id] = row
         return dict(sorted(tables.items(), key=lambda item: item[0].name))
 
     def _registered(
@@ -140,7 +164,9 @@ class RecordsPath:
             found = matching(connection, table, tags.columns[:-1], keys, tags.columns)
             holders = {row[:-1]: row[-1] for row in found}
             firsts: dict[Row, DatasetId] = {}
-            for dataset_id, row in tags.rows.items():
+            in_order_of_arrival = (key for key in batch.datasets if key in tags.rows)
+            for dataset_id in in_order_of_arrival:
+                row = tags.rows[dataset_id]
                 holder = holders.get(row[:-1])
                 first = firsts.setdefault(row[:-1], dataset_id)
                 if holder not in (None, dataset_id):
@@ -156,17 +182,26 @@ class RecordsPath:
         batch.refuse(twins)  # not before it is known that the earlier one has a right to be there
 
     def _not_stored(
-        self, connection: sqlalchemy.Connection, batch: Batch, registered: Collection[DatasetId]
+        self,
+        connection: sqlalchemy.Connection,
+        batch: Batch,
+        tables: Mapping[sqlalchemy.Table, _Tags],
+        registered: Collection[DatasetId],
     ) -> dict[FileStore, list[Dataset]]:
         """Find the datasets that a datastore lacks; those that it has must agree."""
         wanted: dict[FileStore, list[Dataset]] = defaultdict(list)
-        for dataset in batch.sorted_datasets:
-            for store in self._datastores.accepting(dataset.ref):
-                wanted[store].append(dataset)
+        for tags in tables.values():
+            stores: dict[Row, tuple[FileStore, ...]] = {}
+            for dataset_id, row in tags.rows.items():
+                dataset = batch.datasets[dataset_id]
+                if (kind := tags.kind(row)) not in stores:
+                    stores[kind] = self._datastores.accepting(dataset.ref)
+                for store in stores[kind]:
+                    wanted[store].append(dataset)
         conflicts: dict[DatasetId, str] = {}
         missing: dict[FileStore, list[Dataset]] = {}
         for store, datasets in wanted.items():
-            known = [(d.id,) for d in datasets if d.id in registered]
+            known = [(d.id,) for d in datasets if d.id in registered] if registered else []
             columns = ["dataset_id", "path"]
             found = matching(connection, store.records, ["dataset_id"], known, columns)
             stored = {row[0]: row[1] for row in found}
@@ -175,35 +210,38 @@ class RecordsPath:
                     conflicts[dataset_id] = (
                         f"dataset {dataset_id} is in {there!r}, but given in {path!r}"
                     )
-            missing[store] = [d for d in datasets if d.id not in stored]
+            absent = [d for d in datasets if d.id not in stored] if stored else datasets
+            missing[store] = sorted(absent, key=lambda dataset: dataset.id.int)
         batch.refuse(conflicts)
         return missing
 
     def _register(
         self,
         connection: sqlalchemy.Connection,
-        datasets: list[Dataset],
+        batch: Batch,
         tables: Mapping[sqlalchemy.Table, _Tags],
+        registered: Collection[DatasetId],
     ) -> None:
+        new = {table: tags.without(registered) for table, tags in tables.items()}
         append(
             connection,
             self._tables.dataset,
             ["dataset_type_id", self._tables.run_column, "id"],
-            [(*self._keys(dataset.ref), dataset.id) for dataset in datasets],
+            sorted(
+                ((row[0], row[1], row[-1]) for rows in new.values() for row in rows),
+                key=lambda row: row[-1].int,
+            ),
             {"ingest_date": self._tables.now()},
         )
-        by_run: dict[str, dict[Row, DatasetRef]] = defaultdict(dict)
-        for ref in (dataset.ref for dataset in datasets):
-            by_run[ref.run][ref.datasetType.name, ref.dataId.get("instrument")] = ref
-        for run, refs in sorted(by_run.items()):
-            self._tables.summarize(run, refs.values())
-        for table, tags in tables.items():
-            rows = (tags.rows.get(dataset.id) for dataset in datasets)
-            append(connection, table, tags.columns, [row for row in rows if row])
-
-    def _keys(self, ref: DatasetRef) -> tuple[int, int]:
-        """Return the keys of a dataset's type and run."""
-        return self._tables.dataset_type(ref.datasetType.name)[0], self._tables.run(ref.run)
+        kinds: dict[str, list[DatasetRef]] = defaultdict(list)
+        for table, rows in new.items():
+            for row in dict(zip(map(tables[table].kind, rows), rows, strict=True)).values():
+                ref = batch.datasets[row[-1]].ref
+                kinds[ref.run].append(ref)
+        for run, refs in sorted(kinds.items()):
+            self._tables.summarize(run, refs)
+        for table, rows in new.items():
+            append(connection, table, tables[table].columns, rows)
 
 
 def _record(connection: sqlalchemy.Connection, store: FileStore, datasets: list[Dataset]) -> None:
