@@ -37,8 +37,13 @@ FIRST_WAIT = 0.2
 
 @app.agent(app.closed_windows)
 async def flush(windows: StreamT[Window[Received]]) -> None:
-    """Write each closed window into the Butler, announce it, and ack its events."""
-    async for window in windows:
+    """Write each closed window into the Butler, announce it, and ack its events.
+
+    What the channel brings says that a window waits; it may have been joined to an earlier one.
+    """
+    async for _ in windows:
+        if (window := app.intake.take()) is None:
+            continue
         try:
             await Flush(window).run()
         except AbandonedError:

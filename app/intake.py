@@ -8,6 +8,7 @@ Pure: no I/O, no clock.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
@@ -35,6 +36,7 @@ class Intake(Generic[T]):
         self.windows: Windows[T] = Windows(bounds)
         self.max_bytes_held = max_bytes_held
         self.in_flight: set[Window[T]] = set()
+        self._waiting: deque[Window[T]] = deque()
 
     @property
     def epoch(self) -> int:
@@ -94,6 +96,27 @@ class Intake(Generic[T]):
         """Return the windows to flush when no more is to come."""
         return self._launch(self.windows.close())
 
+    def take(self) -> Window[T] | None:
+        """Take the oldest window that waits for the sink, and join to it those that fit.
+
+        More than one waits when the sink is behind; a write has a fixed cost, and a commit.
+
+        Returns
+        -------
+        window : `Window` or `None`
+            `None` if there is none: it was joined to an earlier one, or is void.
+        """
+        if not self._waiting:
+            return None
+        first = window = self._waiting.popleft()
+        while self._waiting and (more := window.joined(self._waiting[0])).fits(self.windows.bounds):
+            self.in_flight.discard(self._waiting.popleft())
+            window = more
+        if window is not first:
+            self.in_flight.discard(first)
+            self.in_flight.add(window)
+        return window
+
     def is_current(self, window: Window[T]) -> bool:
         """Whether a window's events are still ours to write and ack."""
         return window.epoch == self.epoch
@@ -108,7 +131,9 @@ class Intake(Generic[T]):
     def _forget(self) -> None:
         self.windows.close()
         self.in_flight.clear()
+        self._waiting.clear()
 
     def _launch(self, closed: list[Window[T]]) -> list[Window[T]]:
         self.in_flight.update(closed)
+        self._waiting.extend(closed)
         return closed

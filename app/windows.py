@@ -70,6 +70,20 @@ class Window(Generic[T]):
     arrivals: list[Arrival[T]] = field(default_factory=list)
     bytes: int = 0
 
+    def joined(self, later: Window[T]) -> Window[T]:
+        """Return this window and one that follows it as one."""
+        return Window(
+            self.opened_at,
+            later.closes_at,
+            self.epoch,
+            self.arrivals + later.arrivals,
+            self.bytes + later.bytes,
+        )
+
+    def fits(self, bounds: WindowBounds) -> bool:
+        """Tell whether it is within the bounds on a window's size."""
+        return len(self.arrivals) <= bounds.events and self.bytes <= bounds.bytes
+
 
 class Windows(Generic[T]):
     """The one open window; windows follow one another, so they close in order of arrival."""
