@@ -55,6 +55,8 @@ class Night:
         Seconds between two visits.
     stragglers : `float`
         Fraction of pods that come late.
+    datasets : `int`, optional
+        How many datasets a pod makes; absent: what its tasks make.
     universe : `lsst.daf.butler.DimensionUniverse`
         Dimension universe of the pods.
     """
@@ -65,6 +67,7 @@ class Night:
     detectors: int = len(DETECTORS)
     cadence: float = 34.0
     stragglers: float = 0.0
+    datasets: int | None = None
     universe: DimensionUniverse = field(default_factory=DimensionUniverse)
 
     @property
@@ -89,7 +92,7 @@ class Night:
     @cached_property
     def dataset_types(self) -> list[DatasetType]:
         """What a pod can produce."""
-        return dataset_types(self.universe)
+        return dataset_types(self.universe, self.datasets)
 
     def pods(self) -> Iterator[tuple[float, Pod]]:
         """Go through the night.

@@ -6,6 +6,8 @@ The names are those of an alert production pipeline.  Every artifact is a small 
 
 from __future__ import annotations
 
+from itertools import count, islice
+
 from lsst.daf.butler import DatasetType, DimensionUniverse
 
 __all__ = ["FORMATTER", "dataset_types", "pipeline_of"]
@@ -39,13 +41,27 @@ _TASKS: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = {
 }
 
 
-def dataset_types(universe: DimensionUniverse) -> list[DatasetType]:
-    """Return the dataset types of all outputs, in the order in which a pod makes them."""
-    return [
-        DatasetType(f"{task}_{kind}", dimensions, _STORAGE_CLASS, universe=universe)
+def dataset_types(universe: DimensionUniverse, number: int | None = None) -> list[DatasetType]:
+    """Return the dataset types of all outputs, in the order in which a pod makes them.
+
+    Parameters
+    ----------
+    universe : `lsst.daf.butler.DimensionUniverse`
+        Dimension universe.
+    number : `int`, optional
+        So many: the first of them, or more, as if every task ran again under another name.
+    """
+    names = [
+        (f"{task}_{kind}", dimensions)
         for dimensions, tasks in _TASKS.items()
         for task, kinds in tasks.items()
         for kind in kinds
+    ]
+    again = ((f"{name}{n}", dimensions) for n in count(2) for name, dimensions in names)
+    chosen = names[:number] + list(islice(again, max(0, (number or 0) - len(names))))
+    return [
+        DatasetType(name, dimensions, _STORAGE_CLASS, universe=universe)
+        for name, dimensions in chosen
     ]
 
 

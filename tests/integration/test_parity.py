@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 from uuid import UUID, uuid5
 
 import pytest
-import sqlalchemy
 from lsst.daf.butler import (
     Butler,
     DataCoordinate,
@@ -31,9 +30,9 @@ from app.butler.policy import WritePath
 from app.butler.private import uncovered_parts
 from tests.events import RUN, UNIVERSE_7, Night, make_repository
 from tests.repositories import Repository, decoded
+from tests.tables import Tables, check_same, tables_of
 
 Event: TypeAlias = dict[str, Any]
-Tables: TypeAlias = dict[str, list[str]]
 
 _PACKAGE = "lsst.daf.butler"
 _FILES = f"{_PACKAGE}.datastores.fileDatastore.FileDatastore"
@@ -250,54 +249,8 @@ def _ref(butler: Butler, dataset_id: str, fields: Event) -> DatasetRef:
     return DatasetRef(kind, data_id, fields["run"], id=UUID(dataset_id))
 
 
-#: When it was written: never the same twice.
-_TIMES = {"ingest_date"}
-
-#: Keys that the database makes, and the tables that say what they stand for.
-_SURROGATES = {
-    "collection_id": "collection",
-    "run_id": "collection",
-    "dataset_type_id": "dataset_type",
-}
-
-
 def tables(repository: Repository) -> Tables:
-    """Return the rows of all tables, sorted; what a surrogate key stands for in its place."""
-    engine = repository.reader._registry._db._engine  # type: ignore[attr-defined]
-    inspector = sqlalchemy.inspect(engine)
-    with engine.connect() as connection:
-        rows = {
-            name: [
-                row._asdict()
-                for row in connection.execute(sqlalchemy.text(f'SELECT * FROM "{name}"'))
-            ]
-            for name in inspector.get_table_names()
-        }
-    meaning = {
-        "collection": {row["collection_id"]: row["name"] for row in rows["collection"]},
-        "dataset_type": {row["id"]: row["name"] for row in rows["dataset_type"]},
-    }
-
-    def readable(table: str, column: str, value: Any) -> Any:
-        if table == "dataset_type" and column == "id":
-            return None
-        if (keys := _SURROGATES.get(column)) is not None and value is not None:
-            return meaning[keys][value]
-        return value
-
-    return {
-        table: sorted(
-            repr({c: readable(table, c, v) for c, v in row.items() if c not in _TIMES})
-            for row in found
-        )
-        for table, found in rows.items()
-    }
-
-
-def check_same(found: Tables, expected: Tables) -> None:
-    assert found.keys() == expected.keys()
-    for table, rows in expected.items():
-        assert found[table] == rows, f"table {table} differs"
+    return tables_of(repository.reader._registry._db._engine)  # type: ignore[attr-defined]
 
 
 def test_there_is_something_to_compare(plain: Plain) -> None:

@@ -1,0 +1,38 @@
+"""Command line of the benchmarks: ``python -m bench``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import click
+
+from bench import windows, write_path
+from bench.result import Result
+
+COMPARISONS: dict[str, Callable[..., Result]] = {
+    "write_path": write_path.run,
+    "windows": windows.run,
+}
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(COMPARISONS)))
+@click.option("--quick", is_flag=True, help="Minutes instead of the better part of an hour.")
+def main(*, names: tuple[str, ...], quick: bool) -> None:
+    """Run comparisons, all if none is named, and close with their figures."""
+    figures: dict[str, float] = {}
+    for name in names or COMPARISONS:
+        started = time.monotonic()
+        result = COMPARISONS[name](quick=quick)
+        file = result.save()
+        for table in result.tables:
+            click.echo(table.markdown)
+        click.echo(f"{file} ({time.monotonic() - started:.0f} s)\n")
+        figures |= result.figures
+    for name, value in figures.items():
+        click.echo(f"{name}={value:.3g}")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m bench")

@@ -1,0 +1,56 @@
+"""The limit: rows that are ready, by COPY into the tables, in one transaction and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psycopg
+import sqlalchemy
+from psycopg import sql
+
+from bench.repositories import Repository
+
+__all__ = ["Rows", "copy_in", "copy_out"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a table as COPY takes them."""
+
+    table: str
+    data: bytes
+
+
+def copy_out(repository: Repository, begin: int, end: int) -> list[Rows]:
+    """Return what was written by transactions of some ids (the last one excluded), by table.
+
+    Tables that others refer to come first.
+    """
+    engine = sqlalchemy.create_engine(repository.url)
+    names = [name for name, _ in sqlalchemy.inspect(engine).get_sorted_table_and_fkc_names()]
+    engine.dispose()
+    with repository.connect() as connection:
+        found = [
+            Rows(name, _read(connection, name, begin, end)) for name in names if name is not None
+        ]
+    return [rows for rows in found if rows.data]
+
+
+def _read(
+    connection: psycopg.Connection[tuple[object, ...]], table: str, begin: int, end: int
+) -> bytes:
+    statement = sql.SQL(
+        "COPY (SELECT * FROM {} WHERE xmin::text::bigint >= {} AND xmin::text::bigint < {}) "
+        "TO STDOUT"
+    ).format(sql.Identifier(table), begin, end)
+    with connection.cursor().copy(statement) as copy:
+        return b"".join(bytes(block) for block in copy)
+
+
+def copy_in(connection: psycopg.Connection[tuple[object, ...]], tables: list[Rows]) -> None:
+    """Write rows in one transaction."""
+    with connection.transaction(), connection.cursor() as cursor:
+        for rows in tables:
+            statement = sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(rows.table))
+            with cursor.copy(statement) as copy:
+                copy.write(rows.data)

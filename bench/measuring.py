@@ -1,0 +1,92 @@
+"""Alternated runs, and what is told of them."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+__all__ = ["Stopwatch", "alternate", "median_ratio", "quantile", "spread", "stopwatch"]
+
+
+@dataclass
+class Stopwatch:
+    """What a block took.
+
+    Attributes
+    ----------
+    seconds : `float`
+        From its start to its end.
+    cpu : `float`
+        Seconds of processor time that this process used meanwhile.
+    """
+
+    seconds: float = 0.0
+    cpu: float = 0.0
+
+
+@contextmanager
+def stopwatch() -> Iterator[Stopwatch]:
+    """Time a block; what earlier ones left to the garbage collector is not its burden."""
+    gc.collect()
+    watch = Stopwatch()
+    started, cpu = time.perf_counter(), time.process_time()
+    yield watch
+    watch.seconds, watch.cpu = time.perf_counter() - started, time.process_time() - cpu
+
+
+def alternate(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Run contenders in turn, so that what the machine does meanwhile falls on all alike.
+
+    Parameters
+    ----------
+    contenders : `~collections.abc.Mapping` [`str`, `~collections.abc.Callable`]
+        Each does its work once and returns what it measured.
+    rounds : `int`
+        How often each of them runs; every second round goes backwards.
+
+    Returns
+    -------
+    measured : `dict` [`str`, `list` [`float`]]
+        By contender, in the order of the rounds.
+    """
+    measured: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(rounds):
+        for name in list(contenders)[:: -1 if number % 2 else 1]:
+            measured[name].append(contenders[name]())
+    return measured
+
+
+def quantile(values: Sequence[float], fraction: float) -> float:
+    """Return the value that a fraction of the values does not exceed.
+
+    Raises
+    ------
+    ValueError
+        If there are no values.
+    """
+    if not values:
+        raise ValueError("no values")
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(fraction * len(ordered)))]
+
+
+def median_ratio(over: Sequence[float], under: Sequence[float]) -> float:
+    """Return the ratio of two medians."""
+    return statistics.median(over) / statistics.median(under)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return a median, and the least and the greatest value, as text."""
+    middle = statistics.median(values)
+    if len(values) == 1:
+        return _short(middle)
+    return f"{_short(middle)} ({_short(min(values))} - {_short(max(values))})"
+
+
+def _short(value: float) -> str:
+    """Return a number with three digits, or all of those before the point."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

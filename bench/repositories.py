@@ -1,0 +1,141 @@
+"""Repositories on PostgreSQL: one is prepared, and every run gets a copy of its database."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Self
+
+import psycopg
+import sqlalchemy
+from lsst.daf.butler import Butler
+from psycopg import sql
+
+from app.butler.connection import open_butler
+from app.butler.policy import WritePolicy
+from app.settings import WriteSettings
+from bench.workload import Workload
+from simulator.repository import make_repository
+from tests.parts.postgresql import PostgreSQL
+from tests.tables import Tables, tables_of
+
+__all__ = ["POLICY", "SERVER_SETTINGS", "Repositories", "Repository"]
+
+#: As a server is run, not as a test's: what is committed is on the disk.
+SERVER_SETTINGS: dict[str, str | int] = {
+    "fsync": "on",
+    "shared_buffers": "1GB",
+    "max_wal_size": "4GB",
+    "max_connections": 200,
+    "shared_preload_libraries": "pg_stat_statements",
+    "track_io_timing": "on",
+}
+
+#: As a worker has it by default.
+POLICY: WritePolicy = WriteSettings().policy
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository whose database is its own; the artifacts are all copies'.
+
+    Attributes
+    ----------
+    config : `pathlib.Path`
+        Its configuration, which says where the database is.
+    url : `str`
+        The database.
+    begin : `int`
+        The transaction id from which on something was written to the copy.
+    """
+
+    config: Path
+    url: str
+    begin: int
+
+    def butler(self) -> Butler:
+        """Open it as a worker does."""
+        return open_butler(str(self.config), POLICY)
+
+    def connect(self) -> psycopg.Connection[tuple[object, ...]]:
+        """Open a connection to its database, each statement a transaction of its own."""
+        return psycopg.connect(self.url, autocommit=True)
+
+    def now(self) -> int:
+        """Return the next transaction's id."""
+        with self.connect() as connection:
+            return _now(connection)
+
+    def tables(self) -> Tables:
+        """Return what was written to all tables since it was copied."""
+        engine = sqlalchemy.create_engine(self.url)
+        try:
+            return tables_of(engine, self.begin)
+        finally:
+            engine.dispose()
+
+
+class Repositories:
+    """A server, a folder of artifacts, and a prepared repository to be copied."""
+
+    def __init__(self, datasets: int) -> None:
+        self.datasets = datasets
+        self._numbers = count(1)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            folder = tempfile.TemporaryDirectory(prefix="butler-writer-bench-")
+            self.root = Path(stack.enter_context(folder)) / "repository"
+            self.server = stack.enter_context(PostgreSQL(SERVER_SETTINGS))
+            self.workload = Workload(self.root, self.datasets)
+            self._prepare()
+            self._parts = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._parts.close()
+
+    def _prepare(self) -> None:
+        self.template_url = self.server.create_database(
+            "template", ("btree_gist", "pg_stat_statements")
+        )
+        make_repository(self.root, self.template_url)
+        with Butler.from_config(str(self.root), writeable=True) as butler:
+            for dataset_type in self.workload.night.dataset_types:
+                butler.registry.registerDatasetType(dataset_type)
+        with self.server.connect("template") as connection:
+            connection.execute("VACUUM ANALYZE")
+        with self.server.connect() as connection:  # a database in use cannot be copied
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                "WHERE datname = 'template'"
+            )
+
+    @contextmanager
+    def copy(self) -> Iterator[Repository]:
+        """Make a copy, to be used and thrown away."""
+        name = f"copy{next(self._numbers)}"
+        with self.server.connect() as connection:
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE template").format(sql.Identifier(name))
+            )
+            begin = _now(connection)
+        url = self.server.url(name)
+        config = self.root / f"{name}.yaml"
+        text = (self.root / "butler.yaml").read_text()
+        config.write_text(text.replace(self.template_url, url))
+        try:
+            yield Repository(config, url, begin)
+        finally:
+            self.server.drop_database(name)
+            config.unlink()
+
+
+def _now(connection: psycopg.Connection[tuple[object, ...]]) -> int:
+    row = connection.execute("SELECT pg_current_xact_id()::text::bigint").fetchone()
+    assert row is not None
+    return int(str(row[0]))

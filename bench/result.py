@@ -1,0 +1,104 @@
+"""What a comparison brings: kept as JSON, from which all documents and plots are made."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+__all__ = ["FOLDER", "Result", "Table", "describe_machine"]
+
+#: Where raw numbers are kept.
+FOLDER = Path("build/bench")
+
+_PACKAGES = ("lsst-daf-butler", "faust-streaming", "psycopg", "sqlalchemy", "orjson")
+
+
+def describe_machine() -> dict[str, str]:
+    """Return where and with what this process measures."""
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="minutes"),
+        "processor": f"{os.cpu_count()} x {_processor()}",
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
+        "system": f"{platform.system()} {platform.release()}",
+        "Python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in _PACKAGES},
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+@dataclass
+class Table:
+    """A table for people.
+
+    Attributes
+    ----------
+    columns : `list` [`str`]
+        Heads.
+    rows : `list` [`list` [`str`]]
+        Cells.
+    """
+
+    columns: list[str]
+    rows: list[list[str]] = field(default_factory=list)
+
+    def add(self, *cells: object) -> None:
+        """Add a row."""
+        self.rows.append([str(cell) for cell in cells])
+
+    @property
+    def markdown(self) -> str:
+        """The table in Markdown."""
+        lines = [self.columns, ["---", *["---:"] * (len(self.columns) - 1)], *self.rows]
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+@dataclass
+class Result:
+    """What a comparison brings.
+
+    Attributes
+    ----------
+    name : `str`
+        Of the comparison.
+    tables : `list` [`Table`]
+        For people.
+    figures : `dict` [`str`, `float`]
+        What ``make bench-quick`` closes with.
+    raw : `dict` [`str`, `~typing.Any`]
+        Every single measurement.
+    machine : `dict` [`str`, `str`]
+        Where it was measured.
+    """
+
+    name: str
+    tables: list[Table] = field(default_factory=list)
+    figures: dict[str, float] = field(default_factory=dict)
+    raw: dict[str, Any] = field(default_factory=dict)
+    machine: dict[str, str] = field(default_factory=describe_machine)
+
+    def save(self) -> Path:
+        """Write it to its file."""
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        file = FOLDER / f"{self.name}.json"
+        file.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        return file
+
+    @classmethod
+    def load(cls, file: Path) -> Result:
+        """Read it from its file."""
+        fields = json.loads(file.read_text())
+        return cls(**{**fields, "tables": [Table(**table) for table in fields["tables"]]})

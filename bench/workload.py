@@ -1,0 +1,62 @@
+"""The load: the simulator's events, with artifacts on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simulator.camera import DETECTORS
+from simulator.event import encode_event, event_of
+from simulator.night import Night, Pod, Visit
+from simulator.repository import write_artifacts
+
+__all__ = ["Workload", "datasets_of"]
+
+
+@dataclass
+class Workload:
+    """Pods of a night, visit by visit.
+
+    Attributes
+    ----------
+    root : `pathlib.Path`
+        Where the artifacts are written.
+    datasets : `int`
+        How many datasets a pod makes.
+    day_obs : `str`
+        The night's day.
+    """
+
+    root: Path
+    datasets: int
+    day_obs: str = "2026-11-23"
+
+    def __post_init__(self) -> None:
+        self.night = Night(datasets=self.datasets, day_obs=self.day_obs, cadence=34.0)
+
+    def pods(self, first_visit: int, number: int) -> list[Pod]:
+        """Return so many pods: all of a visit, then all of the next one."""
+        visits: dict[int, Visit] = {}
+        pods = []
+        for n in range(number):
+            visit_number, detector = first_visit + n // len(DETECTORS), n % len(DETECTORS)
+            visit = visits.setdefault(visit_number, Visit(self.night, visit_number))
+            pods.append(Pod(visit, DETECTORS[detector]))
+        return pods
+
+    def events(self, first_visit: int, number: int) -> list[bytes]:
+        """Return so many events as pods send them, their artifacts written."""
+        return [encode_event(event) for event in self.decoded(first_visit, number)]
+
+    def decoded(self, first_visit: int, number: int) -> Iterator[dict[str, Any]]:
+        """Return so many events before they are serialized, their artifacts written."""
+        for pod in self.pods(first_visit, number):
+            write_artifacts(pod, self.root)
+            yield event_of(pod)
+
+
+def datasets_of(events: Sequence[bytes]) -> int:
+    """Return how many datasets serialized events hold."""
+    return sum(event.count(b'"dataset_type_name"') for event in events)
