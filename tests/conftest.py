@@ -14,13 +14,14 @@ from typing import NoReturn, TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.buckets import Bucket
 from tests.parts.availability import PartUnavailableError
 from tests.parts.brokers import choose, why_not_apache_kafka
 from tests.parts.cluster import Cluster
 from tests.parts.embedded import EmbeddedBroker
 from tests.parts.kafka import ApacheKafka
 from tests.parts.postgresql import PostgreSQL
-from tests.parts.s3 import S3Server
+from tests.parts.s3 import S3Door, S3Server
 
 # Timings never decide a test: a machine that is busy is no defect.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -116,6 +117,22 @@ def s3_server() -> Iterator[S3Server]:
     """An S3 service, shared by the session's tests: use buckets of your own."""
     with S3Server() as server:
         yield server
+
+
+@pytest.fixture
+def s3_door(s3_server: S3Server) -> Iterator[S3Door]:
+    """Another address of the S3 service, for one test, which may shut it."""
+    with S3Door() as door:
+        yield door
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server, topic_name: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """A bucket; this process finds it too."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    s3_server.create_bucket(topic_name)
+    return Bucket(s3_server, topic_name)
 
 
 @pytest.fixture

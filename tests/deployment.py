@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lsst.daf.butler import Butler
+from lsst.resources import ResourcePath
 
 from tests.events import encode, make_repository
 from tests.parts.cluster import Cluster, Message
@@ -125,7 +126,10 @@ class Deployment:
     def announced_ids(self) -> list[str]:
         """Return the dataset ids of every announced list, as often as they are announced."""
         files = [json.loads(m.value or b"")["batch_file"] for m in self.announcements()]
-        lists = [json.loads((self.lists / name).read_bytes()) for name in files]
+        folder = ResourcePath(
+            self.environment["OUTPUT_DATASET_LIST_DIRECTORY"], forceDirectory=True
+        )
+        lists = [json.loads(folder.join(name).read()) for name in files]
         return [dataset_id for batch in lists for dataset_id in batch["datasets"]]
 
     def fresh_butler(self, collections: Iterable[str] = ()) -> Butler:

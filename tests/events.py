@@ -123,7 +123,7 @@ class Night:
             "instrument": INSTRUMENT,
             "visit": visit,
             "exposure": visit,
-            "group": _group(visit),
+            "group": group_name(visit),
             "detector": detector,
         }
         rng = random.Random(f"{self.seed}/{self.run}/{visit}/{detector}")
@@ -190,8 +190,8 @@ class Night:
         part = _square(10.0 + 3 * (visit % 100) + 0.2 * detector, -30.0, 0.2)
         return [
             self._record("day_obs", id=day, timespan=Timespan(day_begin, day_begin + 1 * u.day)),
-            self._record("group", name=_group(visit)),
-            self._record("exposure", **shared, group=_group(visit), obs_id=f"E{visit}"),
+            self._record("group", name=group_name(visit)),
+            self._record("exposure", **shared, group=group_name(visit), obs_id=f"E{visit}"),
             self._record("visit", **shared, name=f"V{visit}", region=region),
             self._record("visit_definition", exposure=visit, visit=visit),
             self._record("visit_system_membership", visit_system=2, visit=visit),
@@ -228,7 +228,8 @@ def stored_ids(butler: Butler, run: str = RUN) -> list[UUID]:
     return found
 
 
-def _group(visit: int) -> str:
+def group_name(visit: int) -> str:
+    """Return the name of a visit's group."""
     return f"2026-11-24T02:00:{visit}"
 
 

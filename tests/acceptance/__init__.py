@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.acceptance.laboratory")
+pytest.register_assert_rewrite("tests.acceptance.books", "tests.acceptance.laboratory")

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.laboratory import Laboratory, Tally
+from tests.acceptance.laboratory import Laboratory
 from tests.deployment import Deployment
 from tests.parts.cluster import Cluster
 
 _BOOKS = "books"
+_TOTALS = ("sent", "written", "dead", "lost", "twice")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,7 +36,11 @@ def make_laboratory(
     with ExitStack() as stack:
 
         def make(
-            *, kafka: Cluster | None = None, database: str | None = None, **more: Any
+            *,
+            kafka: Cluster | None = None,
+            database: str | None = None,
+            seed: int = 1,
+            **more: Any,
         ) -> Laboratory:
             deployment = Deployment(
                 kafka or request.getfixturevalue("kafka"),
@@ -44,7 +49,7 @@ def make_laboratory(
                 database=database or request.getfixturevalue("postgresql_url"),
                 **{"partitions": 2, **more},
             )
-            made.append(stack.enter_context(Laboratory(deployment)))
+            made.append(stack.enter_context(Laboratory(deployment, seed)))
             return made[-1]
 
         yield make
@@ -74,11 +79,7 @@ def pytest_terminal_summary(
             books |= rows if name == _BOOKS else {}
     if not books:
         return
-    totals = {
-        name: sum(int(row[name]) for row in books.values())
-        for name in Tally.__dataclass_fields__
-        if name in ("sent", "written", "dead", "lost", "twice")
-    }
+    totals = {name: sum(int(row[name]) for row in books.values()) for name in _TOTALS}
     figures = " ".join(f"{name}={total}" for name, total in totals.items())
     terminalreporter.write_line(f"scenarios={len(books)} {figures}")
     if path := config.getoption("--books", default=None):

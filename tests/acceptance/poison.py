@@ -10,21 +10,26 @@ from uuid import UUID
 
 from tests.events import encode
 
-__all__ = ["KINDS", "spoil"]
+__all__ = ["KINDS", "conflicting", "spoil"]
 
 Event: TypeAlias = dict[str, Any]
 
 
 def spoil(event: Event, rng: random.Random) -> bytes:
     """Return a spoiled copy of an event, with datasets of its own."""
-    return rng.choice(KINDS)(_renewed(event, rng))
+    return rng.choice(KINDS)(_renewed(event, rng, run="spoiled/run"))
 
 
-def _renewed(event: Event, rng: random.Random) -> Event:
+def conflicting(event: Event) -> bytes:
+    """Return an event with other datasets of the same data IDs in the same run."""
+    return encode(_renewed(event, random.Random(0)))
+
+
+def _renewed(event: Event, rng: random.Random, **changes: str) -> Event:
     renewed = deepcopy(event)
     for dataset in renewed["datasets"]:
         dataset["refs"] = {
-            str(UUID(int=rng.getrandbits(128), version=4)): {**ref, "run": "spoiled/run"}
+            str(UUID(int=rng.getrandbits(128), version=4)): {**ref, **changes}
             for ref in dataset["refs"].values()
         }
     return renewed

@@ -13,13 +13,24 @@ from typing import Any
 BEGIN = "<!-- scenarios: begin -->"
 END = "<!-- scenarios: end -->"
 
-COLUMNS = ("sent", "written", "dead", "redelivered", "kills", "lost", "twice", "seconds")
+#: What the columns are called, by the names of the figures.
+COLUMNS = {
+    "sent": "sent",
+    "written": "written",
+    "dead": "dead-lettered",
+    "redelivered": "redelivered and absorbed",
+    "kills": "kills",
+    "lost": "lost",
+    "twice": "twice",
+    "peak_rss": "peak RSS, MiB",
+    "seconds": "seconds",
+}
 
 
 def table_of(books: dict[str, dict[str, Any]]) -> str:
     """Return the figures as a table in Markdown."""
     lines = [
-        f"| scenario | {' | '.join(COLUMNS)} |",
+        f"| scenario | {' | '.join(COLUMNS.values())} |",
         f"|---|{'---:|' * len(COLUMNS)}",
         *(
             f"| {name} | {' | '.join(str(row[column]) for column in COLUMNS)} |"

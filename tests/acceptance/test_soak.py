@@ -19,7 +19,11 @@ MIB = 2**20
 
 
 class Saboteur:
-    """Does, one after another, what can go wrong."""
+    """Does, one after another, what can go wrong; the order of it is the seed's.
+
+    Two of the three workers are killed and stopped.  The third one lives for as long as the soak
+    does, so that its memory can be watched; it is frozen like the others.
+    """
 
     def __init__(
         self, laboratory: Laboratory, kafka: ApacheKafka, database: PostgreSQL, seed: int
@@ -36,37 +40,39 @@ class Saboteur:
             self.restart_database,
             self.kill_database,
             self.break_transactions,
+            self.restart_broker,
             self.kill_broker,
+            self.unmount_datastore,
         ]
 
     def strike(self) -> str:
-        """Do one of them; returns which."""
-        time.sleep(self._rng.uniform(1, 8))
+        """Do one of them at a random moment; returns which."""
+        self._wait(1, 8)
         fault = self._rng.choice(self._faults)
         fault()
         return fault.__name__
 
-    def _victim(self) -> Worker:
-        return self._rng.choice(self._laboratory.workers)
+    def _wait(self, least: float, most: float) -> None:
+        time.sleep(self._rng.uniform(least, most))
 
     def kill_worker(self) -> None:
         """End a worker at once, and start it again."""
-        victim = self._victim()
+        victim = self._rng.choice(self._laboratory.workers[:2])
         self._laboratory.kill(victim)
-        victim.start()
+        self._laboratory.restart(victim)
 
     def term_worker(self) -> None:
         """Let a worker end in good order, and start it again."""
-        victim = self._victim()
+        victim = self._rng.choice(self._laboratory.workers[:2])
         victim.term()
         assert victim.wait(60) == 0
-        victim.start()
+        self._laboratory.restart(victim)
 
     def freeze_worker(self) -> None:
-        """Freeze a worker, shorter or longer than its session."""
-        victim = self._victim()
+        """Freeze a worker, for shorter or longer than its session."""
+        victim = self._rng.choice(self._laboratory.workers)
         victim.stop_process()
-        time.sleep(self._rng.uniform(1, 12))
+        self._wait(1, 12)
         victim.continue_process()
 
     def restart_database(self) -> None:
@@ -76,7 +82,7 @@ class Saboteur:
     def kill_database(self) -> None:
         """End the database at once, and start it some time later."""
         self._database.kill()
-        time.sleep(self._rng.uniform(0, 10))
+        self._wait(0, 10)
         self._database.start()
 
     def break_transactions(self) -> None:
@@ -86,11 +92,23 @@ class Saboteur:
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'butler'"
             )
 
+    def restart_broker(self) -> None:
+        """Restart the broker in good order."""
+        self._kafka.restart()
+
     def kill_broker(self) -> None:
         """End the broker at once, and start it some time later."""
         self._kafka.kill()
-        time.sleep(self._rng.uniform(0, 10))
+        self._wait(0, 10)
         self._kafka.start()
+
+    def unmount_datastore(self) -> None:
+        """Take the datastore away for some time; no pod can write to it either."""
+        root = self._laboratory.deployment.root
+        with self._laboratory.pods.paused():
+            away = root.rename(root.with_name("away"))
+            self._wait(0, 5)
+            away.rename(root)
 
 
 @pytest.mark.soak
@@ -102,22 +120,25 @@ def test_soak(
     private_postgresql: PostgreSQL,
 ) -> None:
     minutes = request.config.getoption("--minutes")
-    seed = request.config.getoption("--seed") or random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}, {minutes} minutes")
+    seed = request.config.getoption("--seed") or random.SystemRandom().randrange(1, 10**6)
+    print(f"seed {seed}, {minutes:g} minutes", flush=True)
     laboratory = make_laboratory(
-        kafka=private_kafka, database=private_postgresql.create_database("butler"), partitions=3
+        kafka=private_kafka,
+        database=private_postgresql.create_database("butler"),
+        partitions=3,
+        seed=seed,
     )
     laboratory.start(3)
     saboteur = Saboteur(laboratory, private_kafka, private_postgresql, seed)
     memory: list[int] = []
-    end = time.monotonic() + 60 * minutes
-    while time.monotonic() < end:
-        laboratory.send(50, poison=0.05)
-        print(saboteur.strike())
-        for worker in laboratory.workers:
-            worker.wait_ready(180)
-        laboratory.send(50, poison=0.05)
-        memory.append(max(rss(worker) for worker in laboratory.workers))
+    start = time.monotonic()
+    with laboratory.pods.load(rate=15, poison=0.05):
+        while time.monotonic() < start + 60 * minutes:
+            fault = saboteur.strike()
+            print(f"{time.monotonic() - start:5.0f} s  {fault}", flush=True)
+            for worker in laboratory.workers:
+                worker.wait_ready(180)
+            memory.append(rss(laboratory.workers[2]))
     laboratory.make_books(300)
     third = len(memory) // 3
     if third:

@@ -1,4 +1,4 @@
-"""A datastore that is not mounted, and a directory that is full."""
+"""A datastore that is away, and a directory that is full."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.laboratory import Laboratory
-from tests.parts.waiting import wait_until
+from tests.buckets import Bucket
+from tests.parts.s3 import S3Door
 
 
 def test_the_datastore_is_not_mounted(laboratory: Laboratory) -> None:
@@ -16,40 +19,68 @@ def test_the_datastore_is_not_mounted(laboratory: Laboratory) -> None:
     (worker,) = laboratory.start()
     root = laboratory.deployment.root
     elsewhere = root.with_name("elsewhere")
-    laboratory.send(20)
+    laboratory.pods.send(20)
     root.rename(elsewhere)
     try:
-        laboratory.night.root = elsewhere
-        laboratory.send(20)
-        wait_until(lambda: worker.status("/readyz") == 503, 60, "the worker is not ready")
+        laboratory.pods.night.root = elsewhere
+        laboratory.pods.send(20)
+        laboratory.wait_not_ready(worker)
     finally:
         elsewhere.rename(root)
     laboratory.make_books()
 
 
+def test_the_datastore_on_s3_is_unreachable(
+    laboratory: Laboratory, bucket: Bucket, s3_door: S3Door
+) -> None:
+    bucket.hold_artifacts_of(laboratory.deployment)
+    laboratory.pods.prepare = bucket.upload
+    (worker,) = laboratory.start(S3_ENDPOINT_URL=s3_door.url)
+    with laboratory.pods.load(rate=4):
+        laboratory.wait_finished(8)
+        s3_door.shut()
+        laboratory.wait_not_ready(worker)
+        s3_door.open()
+        laboratory.wait_finished(8)
+    laboratory.make_books()
+
+
+def test_the_dataset_list_directory_on_s3_is_full(
+    laboratory: Laboratory, bucket: Bucket, s3_door: S3Door
+) -> None:
+    """It answers 507, Insufficient Storage."""
+    bucket.hold_lists_of(laboratory.deployment)
+    (worker,) = laboratory.start(S3_ENDPOINT_URL=s3_door.url)
+    with laboratory.pods.load():
+        laboratory.wait_finished(20)
+        s3_door.full = True
+        laboratory.wait_not_ready(worker)
+        assert worker.state()["not_ready"].startswith("announce is failing")
+        s3_door.full = False
+        laboratory.wait_finished(20)
+    laboratory.make_books()
+
+
+@pytest.mark.slow
 def test_the_dataset_list_directory_is_full(laboratory: Laboratory) -> None:
-    lists = laboratory.deployment.lists
-    with full(lists):
-        (worker,) = laboratory.start()
-        laboratory.send(20)
-        wait_until(lambda: worker.status("/readyz") == 503, 60, "the worker is not ready")
-        assert "announce" in worker.log_text()
+    """A file system without a page that is free."""
+    (worker,) = laboratory.start()
+    with full(laboratory.deployment.lists):
+        laboratory.pods.send(20)
+        laboratory.wait_not_ready(worker)
+        assert worker.state()["not_ready"].startswith("announce is failing")
     laboratory.make_books()
 
 
 @contextmanager
 def full(folder: Path) -> Iterator[None]:
-    """Let a folder take nothing: a tiny file system that is full, or, unmountable, a file."""
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", folder], check=False, capture_output=True
-    )
-    if mounted.returncode == 0:
+    """Mount a file system that is full in place of a folder; for root, where it may."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(folder)]
+    mounted = subprocess.run(mount, check=False, capture_output=True, text=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"every test that needs to mount a file system ({mounted.stderr.strip()})")
+    try:
         (folder / "filler").write_bytes(b"x" * 4096)
         yield
-        subprocess.run(["umount", folder], check=True)
-    else:
-        folder.rmdir()
-        folder.touch()
-        yield
-        folder.unlink()
-        folder.mkdir()
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)

@@ -5,24 +5,25 @@ from __future__ import annotations
 import random
 import time
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from tests.acceptance.laboratory import FAIL_POINTS, Laboratory
+from tests.events import stored_ids
 from tests.parts.waiting import wait_until
 
 
 @pytest.mark.slow
 def test_one_of_two_workers_is_killed_again_and_again(laboratory: Laboratory) -> None:
-    rng = random.Random(laboratory.seed)
+    rng = random.Random(1)
     workers = laboratory.start(2)
-    with laboratory.load():
-        for _ in range(5):
+    with laboratory.pods.load():
+        for _ in range(6):
             time.sleep(rng.uniform(0.5, 4.0))  # a random moment is the point
             victim = rng.choice(workers)
             laboratory.kill(victim)
-            victim.start()
-            victim.wait_ready(120)
+            laboratory.restart(victim)
     laboratory.make_books()
 
 
@@ -33,86 +34,101 @@ def test_one_of_two_workers_is_killed_again_and_again(laboratory: Laboratory) ->
         pytest.param("announcement", marks=pytest.mark.slow),
         pytest.param("offset-commit", marks=pytest.mark.slow),
     ],
+    ids=[
+        "after the database commit",
+        "between database commit and announcement",
+        "between announcement and offset commit",
+    ],
 )
-def test_a_worker_dies_at_the_worst_moment(
-    laboratory: Laboratory, tmp_path: Path, place: str
-) -> None:
+def test_a_worker_dies(laboratory: Laboratory, tmp_path: Path, place: str) -> None:
     mark = tmp_path / "died"
-    environment = {
-        "PYTHONPATH": str(FAIL_POINTS),
-        "FAIL_POINT": place,
-        "FAIL_POINT_MARK": str(mark),
-    }
-    (worker,) = laboratory.start(**environment)
-    with laboratory.load():
+    (worker,) = laboratory.start(
+        PYTHONPATH=str(FAIL_POINTS), FAIL_POINT=place, FAIL_POINT_MARK=str(mark)
+    )
+    with laboratory.pods.load():
         wait_until(mark.exists, 60, f"the worker dies at {place}")
-        worker.wait(30)
+        assert worker.wait(30) == -9
         laboratory.kills += 1
-        worker.start()
-        worker.wait_ready(120)
+        stored = set(stored_ids(laboratory.deployment.fresh_butler()))
+        announced = set(map(UUID, laboratory.deployment.announced_ids()))
+        # What is half done is what it died of.
+        assert bool(stored - announced) == (place != "offset-commit")
+        laboratory.restart(worker)
     tally = laboratory.make_books()
-    if place != "announcement":
-        assert tally.written > 0
+    assert bool(tally.redelivered) == (place == "offset-commit")
 
 
 def test_sigterm_under_load_ends_in_good_order(laboratory: Laboratory) -> None:
     (worker,) = laboratory.start()
-    with laboratory.load():
-        wait_until(lambda: laboratory.deployment.committed() > 20, 60, "events are written")
+    with laboratory.pods.load():
+        laboratory.wait_finished(20)
         worker.term()
-        assert worker.wait(40) == 0
-    laboratory.start()
+        assert worker.wait(25) == 0
+        laboratory.restart(worker)
     assert laboratory.make_books().redelivered == 0
 
 
 @pytest.mark.slow
-def test_a_frozen_worker_comes_back_after_its_session(laboratory: Laboratory) -> None:
+def test_workers_are_frozen_for_longer_than_their_session(laboratory: Laboratory) -> None:
+    """Each comes back with a window that is another's by now."""
     workers = laboratory.start(2)
-    with laboratory.load():
-        wait_until(lambda: len(laboratory.busy(workers)) == 2, 60, "both workers are busy")
-        frozen, other = workers
-        frozen.stop_process()
-        everything = {f"{laboratory.deployment.topic}-{n}" for n in range(2)}
-        wait_until(
-            lambda: set(other.state()["partitions"]) == everything, 60, "the other one takes over"
-        )
-        frozen.continue_process()
-        wait_until(lambda: len(laboratory.busy(workers)) == 2, 90, "the frozen one is back")
+    everything = {f"{laboratory.deployment.topic}-{n}" for n in range(2)}
+    with laboratory.pods.load():
+        for frozen, other in (workers, reversed(workers)):
+            wait_until(lambda: len(laboratory.busy(*workers)) == 2, 60, "both workers are busy")
+            laboratory.wait_finished(20)
+            frozen.stop_process()
+            wait_until(
+                lambda: set(other.state()["partitions"]) == everything,  # noqa: B023
+                60,
+                "the other one takes over",
+            )
+            laboratory.wait_finished(20)
+            frozen.continue_process()
+        wait_until(lambda: len(laboratory.busy(*workers)) == 2, 90, "the frozen one is back")
     laboratory.make_books()
 
 
 @pytest.mark.slow
 def test_a_worker_joins_and_leaves_under_load(laboratory: Laboratory) -> None:
     laboratory.start()
-    with laboratory.load():
+    with laboratory.pods.load():
         for _ in range(2):
             (guest,) = laboratory.start()
-            wait_until(lambda: laboratory.busy([guest]), 60, "the guest has a partition")  # noqa: B023
+            wait_until(lambda: laboratory.busy(guest), 60, "the guest has a partition")  # noqa: B023
+            laboratory.wait_finished(20)
             guest.term()
             assert guest.wait(40) == 0
-    laboratory.make_books()
+    assert laboratory.make_books().redelivered == 0
 
 
 @pytest.mark.slow
 def test_a_spare_worker_takes_over(laboratory: Laboratory) -> None:
     workers = laboratory.start(3)
-    wait_until(lambda: len(laboratory.busy(workers)) == 2, 60, "two workers are busy")
-    with laboratory.load():
-        victim = laboratory.busy(workers)[0]
-        (spare,) = [worker for worker in workers if worker not in laboratory.busy(workers)]
+    wait_until(lambda: len(laboratory.busy(*workers)) == 2, 60, "two workers are busy")
+    with laboratory.pods.load():
+        laboratory.wait_finished(20)
+        victim = laboratory.busy(*workers)[0]
+        (spare,) = [worker for worker in workers if worker not in laboratory.busy(*workers)]
         laboratory.kill(victim)
-        wait_until(lambda: laboratory.busy([spare]), 60, "the spare one has a partition")
+        wait_until(lambda: laboratory.busy(spare), 60, "the spare one has a partition")
     laboratory.make_books()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_recovery_of_a_table_skips_no_event_in_25_restarts(laboratory: Laboratory) -> None:
+    """In turn killed, and ended in good order."""
+    changelog = f"{laboratory.deployment.group}-chains-changelog"
     (worker,) = laboratory.start()
-    with laboratory.load():
-        wait_until(lambda: laboratory.deployment.committed() > 20, 60, "the table has something")
-        for _ in range(25):
-            laboratory.kill(worker)
-            worker.start()
-            worker.wait_ready(120)
+    with laboratory.pods.load():
+        laboratory.wait_finished(20)
+        for number in range(25):
+            assert laboratory.deployment.cluster.end_offsets(changelog)[0] > number
+            if number % 2:
+                worker.term()
+                assert worker.wait(25) == 0
+            else:
+                laboratory.kill(worker)
+            laboratory.restart(worker)
     laboratory.make_books()

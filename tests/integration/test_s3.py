@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from lsst.daf.butler import Config
-from moto.server import ThreadedMotoServer
 
+from tests.buckets import Bucket
 from tests.deployment import Deployment
 from tests.events import INSTRUMENT, RUN, Night, dataset_ids, stored_ids
 from tests.parts.cluster import Cluster
-from tests.parts.ports import free_port
-from tests.parts.s3 import S3Server
+from tests.parts.s3 import S3Door
 
 SETTINGS = {
     # One window for the events of a test.
@@ -29,62 +23,11 @@ SETTINGS = {
 }
 
 
-@dataclass
-class Bucket:
-    """A bucket that holds a deployment's artifacts and dataset lists."""
-
-    server: S3Server
-    name: str
-
-    @property
-    def root(self) -> str:
-        """Where the datastore is."""
-        return f"s3://{self.name}/butler/"
-
-    @property
-    def lists(self) -> str:
-        """Where the dataset lists go."""
-        return f"s3://{self.name}/lists/"
-
-    def put(self, key: str, content: bytes) -> None:
-        self.server.client().put_object(Bucket=self.name, Key=key, Body=content)
-
-    def read(self, key: str) -> bytes:
-        return self.server.client().get_object(Bucket=self.name, Key=key)["Body"].read()
-
-    def keys(self, prefix: str) -> list[str]:
-        found = self.server.client().list_objects_v2(Bucket=self.name, Prefix=prefix)
-        return [item["Key"] for item in found.get("Contents", ())]
-
-    def upload(self, event: dict[str, Any], *, but: int | None = None) -> None:
-        """Put an event's artifacts at their places, with one exception perhaps."""
-        for n, dataset in enumerate(event["datasets"]):
-            if n != but:
-                (ref,) = dataset["refs"].values()
-                self.put(f"butler/{dataset['path']}", json.dumps(ref["data_id"]).encode())
-
-
-@pytest.fixture
-def bucket(s3_server: S3Server, topic_name: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    """A bucket; this process finds it too."""
-    for name, value in s3_server.environment.items():
-        monkeypatch.setenv(name, value)
-    s3_server.create_bucket(topic_name)
-    return Bucket(s3_server, topic_name)
-
-
 @pytest.fixture
 def deployment(broker: Cluster, bucket: Bucket, topic_name: str, tmp_path: Path) -> Deployment:
-    settings = {
-        **SETTINGS,
-        **bucket.server.environment,
-        "OUTPUT_DATASET_LIST_DIRECTORY": bucket.lists,
-    }
-    deployment = Deployment(broker, topic_name, tmp_path, settings=settings)
-    file = deployment.root / "butler.yaml"
-    config = Config(str(file))
-    config["datastore", "root"] = bucket.root
-    config.dumpToUri(f"file://{file}")
+    deployment = Deployment(broker, topic_name, tmp_path, settings=dict(SETTINGS))
+    bucket.hold_artifacts_of(deployment)
+    bucket.hold_lists_of(deployment)
     return deployment
 
 
@@ -94,7 +37,7 @@ def announced(deployment: Deployment, bucket: Bucket) -> list[str]:
         json.loads(message.value or b"")["batch_file"] for message in deployment.announcements()
     ]
     assert sorted(bucket.keys("lists/")) == sorted(f"lists/{name}" for name in files)
-    return [i for name in files for i in json.loads(bucket.read(f"lists/{name}"))["datasets"]]
+    return deployment.announced_ids()
 
 
 def test_artifacts_on_s3_become_datasets_that_can_be_read(
@@ -144,35 +87,23 @@ def test_an_event_with_a_missing_artifact_is_set_aside_alone(
     assert bucket.root + missing["datasets"][5]["path"] in said
 
 
-@contextmanager
-def serving(port: int) -> Iterator[None]:
-    """Serve the same buckets at another port."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-    server.start()
-    try:
-        yield
-    finally:
-        server.stop()
-
-
-def test_while_s3_is_away_nothing_is_set_aside(deployment: Deployment, bucket: Bucket) -> None:
-    port = free_port()
-    deployment.settings["S3_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
+def test_while_s3_is_away_nothing_is_set_aside(
+    deployment: Deployment, bucket: Bucket, s3_door: S3Door
+) -> None:
+    deployment.settings["S3_ENDPOINT_URL"] = s3_door.url
     deployment.settings["BUTLER_WRITER_WINDOW_EVENTS"] = "1"
     events = [Night().event(1, detector) for detector in range(2)]
     for event in events:
         bucket.upload(event)
-    with ExitStack() as s3:
-        s3.enter_context(serving(port))
-        with deployment.worker() as worker:
-            worker.wait_ready()
-            s3.close()
-            deployment.send(*events)
-            worker.wait_for_log("step failed, will be tried again")
-            assert worker.status("/readyz") == 503
-            s3.enter_context(serving(port))
-            deployment.wait_done()
-            assert worker.status("/readyz") == 200
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        s3_door.shut()
+        deployment.send(*events)
+        worker.wait_for_log("step failed, will be tried again")
+        assert worker.status("/readyz") == 503
+        s3_door.open()
+        deployment.wait_done()
+        assert worker.status("/readyz") == 200
     assert set(stored_ids(deployment.fresh_butler())) == dataset_ids(*events)
     assert set(announced(deployment, bucket)) == {str(i) for i in dataset_ids(*events)}
     assert deployment.dead_letters() == []

@@ -1,17 +1,26 @@
 """An S3 service on this machine: moto's server, over HTTP."""
 
 import urllib.request
+from collections.abc import Iterable
+from threading import Thread
 from typing import TYPE_CHECKING, Self
 
 import boto3
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
 from moto.server import ThreadedMotoServer
+from werkzeug.serving import make_server
 
 from .ports import free_port
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["S3Server"]
+__all__ = ["S3Door", "S3Server"]
 
 
 class S3Server:
@@ -65,3 +74,53 @@ class S3Server:
         """Create a bucket and return its address, ``s3://name/``."""
         self.client().create_bucket(Bucket=name)
         return f"s3://{name}/"
+
+
+class S3Door:
+    """Another address of the same buckets, for who is to find it shut, or the store full.
+
+    Attributes
+    ----------
+    url
+        The address.
+    full
+        Whether everything that is to be stored is answered by ``507 Insufficient Storage``.
+    """
+
+    def __init__(self) -> None:
+        self._port = free_port()
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self.url = f"http://127.0.0.1:{self._port}"
+        self.full = False
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.shut()
+
+    def open(self) -> None:
+        """Answer from now on."""
+        self._server = make_server(
+            "127.0.0.1",
+            self._port,
+            self._answer,
+            threaded=True,
+            request_handler=MotoRequestHandler,
+        )
+        Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def shut(self) -> None:
+        """Let nobody answer."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _answer(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        if self.full and environ["REQUEST_METHOD"] == "PUT":
+            start_response("507 Insufficient Storage", [("Content-Length", "0")])
+            return [b""]
+        answer: Iterable[bytes] = self._moto(environ, start_response)
+        return answer

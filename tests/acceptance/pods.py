@@ -1,0 +1,165 @@
+"""Pods: a known, seeded load on the input topic, some of it spoiled."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from itertools import count
+from typing import Any, TypeAlias
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from tests.acceptance.poison import spoil
+from tests.deployment import Deployment
+from tests.events import DETECTORS, Night, encode
+
+__all__ = ["Event", "Place", "Pods"]
+
+Event: TypeAlias = dict[str, Any]
+
+Place: TypeAlias = tuple[int, int]
+"""Partition and offset."""
+
+#: How long the brokers may be away before a pod gives up, in seconds.
+_PATIENCE = 300.0
+
+
+class Pods:
+    """Sends events as pods do, and keeps account of what the brokers have.
+
+    Parameters
+    ----------
+    deployment : `Deployment`
+        Where they go.
+    seed : `int`
+        Decides what is left to chance.
+
+    Attributes
+    ----------
+    valid : `dict`
+        The events that must be in the Butler in the end, by their places.
+    poisoned : `set`
+        The places of those that must be in the dead letters.
+    prepare : `~collections.abc.Callable`
+        Called with each event before it is sent; may put artifacts to their places.
+    """
+
+    def __init__(self, deployment: Deployment, seed: int) -> None:
+        self.valid: dict[Place, Event] = {}
+        self.poisoned: set[Place] = set()
+        self.prepare: Callable[[Event], None] = lambda _: None
+        self.night = Night(deployment.root, seed=seed)
+        self._deployment = deployment
+        self._rng = random.Random(seed)
+        self._numbers = count()
+        self._refused: list[KafkaError] = []
+        self._at_work = threading.Lock()
+        self._producer = Producer(
+            {
+                **deployment.cluster.client_config,
+                # A message that is sent again must not be there twice: the places are counted.
+                "enable.idempotence": True,
+                "delivery.timeout.ms": int(_PATIENCE * 1000),
+                "message.max.bytes": 12 * 2**20,
+                "linger.ms": 0,
+            }
+        )
+
+    def send(self, events: int = 1, *, poison: float = 0.0) -> None:
+        """Send the next events of the night, some of them spoiled, and wait for the brokers."""
+        for _ in range(events):
+            self._send_next(poison)
+        self._flush()
+
+    def send_value(
+        self, value: bytes | None, event: Event | None, *, clock: float | None = None
+    ) -> None:
+        """Send a message of one's own: that of a valid event, or of none at all.
+
+        Parameters
+        ----------
+        value : `bytes` or `None`
+            The message's value.
+        event : `dict` or `None`
+            What must be in the Butler in the end.
+        clock : `float`, optional
+            The pod's time, in seconds since the Unix epoch.
+        """
+        self._produce(value, 0, event, round((clock or time.time()) * 1000))
+        self._flush()
+
+    @contextmanager
+    def load(self, *, rate: float = 40.0, poison: float = 0.0) -> Iterator[None]:
+        """Send events at a rate (events/s) until the block ends, whoever is away meanwhile."""
+        over = threading.Event()
+
+        def send() -> None:
+            while not over.wait(1 / rate):
+                self._send_next(poison)
+
+        with ThreadPoolExecutor(1) as pool:
+            sending = pool.submit(send)
+            try:
+                yield
+            finally:
+                over.set()
+            sending.result()
+        self._flush()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let no pod be at work in this block."""
+        with self._at_work:
+            yield
+
+    def _send_next(self, poison: float) -> None:
+        with self._at_work:
+            number = next(self._numbers)
+            event = self.night.event(1 + number // DETECTORS, number % DETECTORS)
+            self.prepare(event)
+            partition = number % self._deployment.partitions
+            if self._rng.random() < poison:
+                self._produce(spoil(event, self._rng), partition, None)
+            else:
+                self._produce(encode(event), partition, event)
+
+    def _produce(
+        self, value: bytes | None, partition: int, event: Event | None, timestamp: int = 0
+    ) -> None:
+        while True:
+            try:
+                self._producer.produce(
+                    self._deployment.topic,
+                    value,
+                    partition=partition,
+                    timestamp=timestamp,
+                    on_delivery=partial(self._note, event),
+                )
+            except BufferError:  # the brokers are away, or slower than we are
+                self._producer.poll(1)
+            else:
+                self._producer.poll(0)
+                return
+
+    def _note(self, event: Event | None, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._refused.append(error)
+            return
+        partition, offset = message.partition(), message.offset()
+        assert partition is not None
+        assert offset is not None
+        if event is None:
+            self.poisoned.add((partition, offset))
+        else:
+            self.valid[partition, offset] = event
+
+    def _flush(self) -> None:
+        left = self._producer.flush(_PATIENCE)
+        assert left == 0, f"{left} messages not sent within {_PATIENCE:g} s"
+        if self._refused:
+            raise KafkaException(self._refused[0])
