@@ -157,6 +157,10 @@ class WriteSettings(_Section):
     """Seconds between two such looks."""
     file_check_timeout: PositiveFloat = 60.0
     """Seconds that the file check of one window may take."""
+    staging_roots: str = ""
+    """Where staged artifacts may be, ``uri[,uri...]``; empty: no staged artifact is taken."""
+    staging_timeout: PositiveFloat = 300.0
+    """Seconds that bringing home the staged artifacts of one window may take."""
     statement_timeout: PositiveFloat = 120.0
     """Seconds that one SQL statement may take (PostgreSQL)."""
     lock_timeout: PositiveFloat = 30.0
@@ -171,6 +175,15 @@ class WriteSettings(_Section):
             ResourcePath(value or "", forceDirectory=True)
         except NotImplementedError as exc:
             raise ValueError(str(exc)) from exc
+        return value
+
+    @field_validator("staging_roots")
+    @classmethod
+    def _are_uris(cls, value: str) -> str:
+        try:
+            _roots(value)
+        except (NotImplementedError, ValueError) as exc:
+            raise ValueError(f"not uri[,uri...]: {exc}") from exc
         return value
 
     @field_validator("allowed_formatters", "chain_pattern")
@@ -200,9 +213,17 @@ class WriteSettings(_Section):
             missing_file_tries=self.missing_file_tries,
             missing_file_wait=self.missing_file_wait,
             file_check_timeout=self.file_check_timeout,
+            staging_roots=_roots(self.staging_roots),
+            staging_timeout=self.staging_timeout,
             statement_timeout=self.statement_timeout,
             lock_timeout=self.lock_timeout,
         )
+
+
+def _roots(uris: str) -> tuple[ResourcePath, ...]:
+    return tuple(
+        ResourcePath(uri.strip(), forceDirectory=True) for uri in uris.split(",") if uri.strip()
+    )
 
 
 class ServiceSettings(_Section):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from lsst.utils.iteration import chunk_iterable
 
@@ -15,7 +15,10 @@ from app.butler.parsed import ParsedEvent
 from app.butler.policy import FileCheck, WritePolicy
 from app.butler.private import Datastores, FileStore
 
-__all__ = ["FileChecker"]
+__all__ = ["FileChecker", "of_all", "still_absent"]
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 _Place: TypeAlias = tuple[FileStore, str]
 """A datastore, and a path in it."""
@@ -57,11 +60,13 @@ class FileChecker:
             If the store cannot be asked.
         """
         expected = [self._expected(event) for event in events]
-        absent = {place for places in expected for place in places}
-        for attempt in range(self._policy.missing_file_tries):
-            if attempt and absent and wanted():
-                time.sleep(self._policy.missing_file_wait)
-            absent = self._absent(absent)
+        absent = still_absent(
+            {place for places in expected for place in places},
+            _absent_of,
+            self._policy,
+            self._policy.file_check_timeout,
+            wanted,
+        )
         if absent:
             self._datastores.check_mounted()
         return [
@@ -79,21 +84,67 @@ class FileChecker:
             for store in self._datastores.accepting(artifact.refs[0])
         ]
 
-    def _absent(self, places: set[_Place]) -> set[_Place]:
-        pool = ThreadPoolExecutor(_LOOKERS, thread_name_prefix="file-check")
-        try:
-            absent = pool.map(
-                _absent_of, chunk_iterable(places, _CHUNK), timeout=self._policy.file_check_timeout
-            )
-            return set().union(*absent)
-        except FutureTimeoutError as exc:
-            raise RetryableError(
-                f"{len(places)} artifacts were not found or missed within "
-                f"{self._policy.file_check_timeout:g} s"
-            ) from exc
-        finally:
-            # A store that hangs must not hang the flush.
-            pool.shutdown(wait=False, cancel_futures=True)
+
+def still_absent(
+    things: set[_T],
+    absent_of: Callable[[Iterable[_T]], Iterable[_T]],
+    policy: WritePolicy,
+    timeout: float,
+    wanted: Callable[[], bool],
+) -> set[_T]:
+    """Return what is not there after a few short waits.
+
+    Parameters
+    ----------
+    things : `set`
+        What to look for.
+    absent_of : `~collections.abc.Callable`
+        Returns which of some are not there.
+    policy : `WritePolicy`
+        How often to look, and how long to wait in between.
+    timeout : `float`
+        Seconds that one look at all of them may take.
+    wanted : `~collections.abc.Callable`
+        Whether there is still reason to wait.
+    """
+    absent = things
+    for attempt in range(policy.missing_file_tries):
+        if attempt and absent and wanted():
+            time.sleep(policy.missing_file_wait)
+        absent = set(of_all(absent, absent_of, timeout))
+    return absent
+
+
+def of_all(
+    things: Collection[_T], of_some: Callable[[Iterable[_T]], Iterable[_R]], timeout: float
+) -> list[_R]:
+    """Ask a store about many artifacts, in parallel, bounded in time.
+
+    Parameters
+    ----------
+    things : `~collections.abc.Collection`
+        What to ask about.
+    of_some : `~collections.abc.Callable`
+        Asks about some of them.
+    timeout : `float`
+        In seconds.
+
+    Raises
+    ------
+    RetryableError
+        If the time is over.
+    """
+    pool = ThreadPoolExecutor(_LOOKERS, thread_name_prefix="artifacts")
+    try:
+        found = pool.map(of_some, chunk_iterable(things, _CHUNK), timeout=timeout)
+        return [result for some in found for result in some]
+    except FutureTimeoutError as exc:
+        raise RetryableError(
+            f"the store has not answered for {len(things)} artifacts within {timeout:g} s"
+        ) from exc
+    finally:
+        # A store that hangs must not hang the flush.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _absent_of(places: Iterable[_Place]) -> list[_Place]:

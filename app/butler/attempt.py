@@ -98,6 +98,11 @@ class DividedWrite:
         self.counts = Counts()
 
     @property
+    def written(self) -> list[ParsedEvent]:
+        """The events that are in the Butler."""
+        return [event for index, event in self._events.items() if index not in self.failed]
+
+    @property
     def outcomes(self) -> list[Outcome]:
         """What became of each event, in their order."""
         written = {index: Written.of(event) for index, event in self._events.items()}

@@ -15,9 +15,11 @@ from lsst.daf.butler import (
     DimensionRecord,
     SerializedDimensionRecord,
 )
+from lsst.resources import ResourcePath
 
 from app.butler.dataset_types import DatasetTypes
 from app.butler.parsed import Artifact, ParsedEvent, RawRecord, RecordKey
+from app.butler.paths import staging_root
 from app.butler.policy import WritePolicy
 from app.butler.private import Datastores
 from models import InvalidEventError, PromptOutput
@@ -113,9 +115,8 @@ class WindowParser:
         lsst.daf.butler.MissingDatasetTypeError
             If it uses a dataset type that has not been registered.
         """
-        if output.staging is not None:
-            raise InvalidEventError("staged artifacts are not supported")
         try:
+            staging = self._staging(output.staging)
             records = dict(
                 kept for given in output.dimension_records if (kept := self._record(given))
             )
@@ -123,13 +124,16 @@ class WindowParser:
                 self._artifact(given["path"], given["formatter"], given["refs"])
                 for given in output.datasets
             ]
-            return ParsedEvent(records, artifacts, self._chains(output, artifacts))
+            return ParsedEvent(records, artifacts, self._chains(output, artifacts), staging)
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             if isinstance(exc, InvalidEventError):
                 raise
             if reason := describe_shape_errors(output.asdict()):
                 raise InvalidEventError(reason) from exc
             raise
+
+    def _staging(self, given: str | None) -> ResourcePath | None:
+        return None if given is None else staging_root(given, self._parser.policy.staging_roots)
 
     def _record(self, given: DimensionRecordFields) -> tuple[RecordKey, RawRecord] | None:
         element, fields, types = self._parser.required(given["definition"])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from lsst.daf.butler import DatasetRef, DimensionRecord
+from lsst.resources import ResourcePath
 
 __all__ = ["Artifact", "ParsedEvent", "RawRecord", "RecordKey"]
 
@@ -61,11 +62,14 @@ class ParsedEvent:
         Its files.
     chains : `tuple` [`tuple` [`str`, `str`]]
         The (chain, run) pairs that it belongs to.
+    staging : `lsst.resources.ResourcePath` or `None`
+        The staging root that its files wait under, as far as they are not at their places yet.
     """
 
     records: Mapping[RecordKey, RawRecord]
     artifacts: list[Artifact]
     chains: tuple[tuple[str, str], ...]
+    staging: ResourcePath | None = None
 
     @property
     def refs(self) -> Iterator[DatasetRef]:

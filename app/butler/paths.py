@@ -1,15 +1,17 @@
-"""Where an artifact is inside a datastore."""
+"""Where an artifact is: inside a datastore, or staged."""
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Sequence
 
 from lsst.daf.butler import Location
 from lsst.resources import ResourcePath
 
 from models import InvalidEventError
 
-__all__ = ["path_in_datastore"]
+__all__ = ["address", "path_in_datastore", "staging_root"]
 
 #: A relative path that is stored as it is given: nothing to unquote, and no part that leads
 #: elsewhere.  For speed alone: `_resolved` gives the same.
@@ -54,3 +56,44 @@ def _resolved(path: str, root: ResourcePath) -> str:
     if inside == "." or read != inside or not _UNFIT.isdisjoint(inside):
         raise InvalidEventError(f"path {path!r} does not name a file")
     return inside
+
+
+def staging_root(uri: str, allowed: Sequence[ResourcePath]) -> ResourcePath:
+    """Return the staging root that an event names.
+
+    Parameters
+    ----------
+    uri : `str`
+        As the event gives it.
+    allowed : `~collections.abc.Sequence` [`lsst.resources.ResourcePath`]
+        The roots that an operator allows; an event may also name a folder inside of one.
+
+    Raises
+    ------
+    InvalidEventError
+        If it is none of these.
+    """
+    if not isinstance(uri, str) or not _UNFIT.isdisjoint(uri):
+        raise InvalidEventError(f"staging {uri!r} is not a URI")
+    try:
+        given = address(ResourcePath(uri, forceDirectory=True))
+    except (NotImplementedError, ValueError, RuntimeError) as exc:
+        raise InvalidEventError(f"staging {uri!r}: {exc}") from exc
+    for root in allowed:
+        inside = given.removeprefix(address(root)).rstrip("/")
+        if not inside:
+            return root
+        if inside != given.rstrip("/") and _PLAIN.fullmatch(inside):
+            return root.join(inside, forceDirectory=True)
+    raise InvalidEventError(
+        f"staging {uri!r} is not in one of the roots that BUTLER_WRITER_STAGING_ROOTS names"
+    )
+
+
+def address(folder: ResourcePath) -> str:
+    """Return where a folder really is, however its URI is written; it ends with a slash."""
+    if folder.isLocal:
+        return os.path.realpath(folder.ospath).rstrip("/") + "/"
+    # Before an @ is the profile, by which lsst.resources chooses credentials.
+    bucket = folder.netloc.rpartition("@")[2]
+    return f"{folder.scheme}://{bucket}{folder.unquoted_path}".rstrip("/") + "/"

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lsst.resources import ResourcePath
+
 __all__ = ["FileCheck", "WritePath", "WritePolicy"]
 
 
@@ -52,6 +54,10 @@ class WritePolicy:
         Seconds between two such looks.
     file_check_timeout : `float`
         Seconds that one look at the artifacts of a window may take.
+    staging_roots : `tuple` [`lsst.resources.ResourcePath`]
+        Where staged artifacts may be: an event's staging root is one of these, or inside of one.
+    staging_timeout : `float`
+        Seconds that bringing home, or removing, the staged artifacts of a window may take.
     statement_timeout : `float`
         Seconds that one SQL statement may take (PostgreSQL).
     lock_timeout : `float`
@@ -65,5 +71,7 @@ class WritePolicy:
     missing_file_tries: int = 3
     missing_file_wait: float = 0.5
     file_check_timeout: float = 60.0
+    staging_roots: tuple[ResourcePath, ...] = ()
+    staging_timeout: float = 300.0
     statement_timeout: float = 120.0
     lock_timeout: float = 30.0

@@ -170,6 +170,11 @@ class Datastores:
         self._accepting: dict[tuple[str, Any], tuple[FileStore, ...]] = {}
         self._formatters: dict[tuple[str, Any], str] = {}
 
+    @property
+    def roots(self) -> list[ResourcePath]:
+        """Their roots."""
+        return [store.root for store in self._stores]
+
     def accepting(self, ref: DatasetRef) -> tuple[FileStore, ...]:
         """Return the datastores that take a dataset: by its type and instrument, as configured.
 

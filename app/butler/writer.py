@@ -23,6 +23,7 @@ from app.butler.policy import WritePath, WritePolicy
 from app.butler.private import Datastores, uncovered_parts
 from app.butler.public import PublicPath
 from app.butler.records import RecordsPath
+from app.butler.staging import StagedArtifacts
 from models import PromptOutput
 
 __all__ = ["ButlerWriter"]
@@ -55,6 +56,7 @@ class ButlerWriter:
         datastores = Datastores(butler)
         self._parser = EventParser(butler, policy, datastores, self._types)
         self._files = FileChecker(datastores, policy)
+        self._staged = StagedArtifacts(datastores, policy)
         self._dimension_records = DimensionRecords(butler)
         self._path = _choose_path(butler, policy, datastores)
 
@@ -85,6 +87,7 @@ class ButlerWriter:
         events = self._check_files(self._parse(outputs, wanted), wanted)
         write = DividedWrite(self._write_batch, events, wanted)
         write.run()
+        self._staged.remove(write.written)
         return WriteReport(write.outcomes, **vars(write.counts))
 
     def _parse(
@@ -105,19 +108,24 @@ class ButlerWriter:
     def _check_files(
         self, events: list[ParsedEvent | Failed], wanted: Callable[[], bool]
     ) -> list[ParsedEvent | Failed]:
-        """Put aside the events whose artifacts are not there."""
+        """Bring staged artifacts home; put aside the events whose artifacts are not there."""
         parsed = [event for event in events if isinstance(event, ParsedEvent)]
-        missing = attempt(partial(self._files.missing, parsed, wanted), wanted)
+        missing = attempt(partial(self._missing, parsed, wanted), wanted)
         if isinstance(missing, Failed):  # over one of them, perhaps: find out which
-            checked = [
-                attempt(partial(self._files.missing, [event], wanted), wanted) for event in parsed
-            ]
+            checked = [attempt(partial(self._missing, [event], wanted), wanted) for event in parsed]
         else:
             checked = [[uris] for uris in missing]
         verdicts = iter(zip(parsed, checked, strict=True))
         return [
             event if isinstance(event, Failed) else _verdict(*next(verdicts)) for event in events
         ]
+
+    def _missing(
+        self, events: Sequence[ParsedEvent], wanted: Callable[[], bool]
+    ) -> list[list[str]]:
+        staged = iter(self._staged.bring_home([e for e in events if e.staging], wanted))
+        at_home = iter(self._files.missing([e for e in events if not e.staging], wanted))
+        return [next(staged if event.staging else at_home) for event in events]
 
     def _write_batch(self, events: Sequence[ParsedEvent]) -> Counts:
         """Write some events in one transaction."""

@@ -208,7 +208,7 @@ MISTAKES: dict[str, tuple[Spoil, str]] = {
     "chain that is empty": (event_with(chains=[""]), "cannot be in the chain"),
     "chain that is no string": (event_with(chains=[5]), "cannot be in the chain 5"),
     "chains that are a string": (event_with(chains="a/chain"), "chains"),
-    "staged artifacts": (event_with(staging="s3://staging/"), "staged artifacts"),
+    "staged artifacts": (event_with(staging="s3://staging/"), "BUTLER_WRITER_STAGING_ROOTS"),
 }
 
 #: What a pod may get wrong so that it shows when the event is written.

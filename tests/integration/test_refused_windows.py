@@ -49,7 +49,7 @@ def test_nobody_is_blamed_for_what_befalls_every_event_and_nobody_knows(
 
     report = writer.write(window)
     assert repository.stored() == Counter(dataset_ids(*events))
-    assert "staged" in rejection(report, 3).reason
+    assert "staging" in rejection(report, 3).reason
 
 
 @pytest.mark.postgresql

@@ -8,7 +8,7 @@ from hypothesis import given
 from lsst.daf.butler import Location
 from lsst.resources import ResourcePath
 
-from app.butler.paths import _PLAIN, _resolved, path_in_datastore
+from app.butler.paths import _PLAIN, _resolved, path_in_datastore, staging_root
 from models import InvalidEventError
 
 FILE = ResourcePath("file:///repo/main/", forceDirectory=True)
@@ -130,3 +130,53 @@ def test_a_path_that_names_no_file_is_refused(root: ResourcePath, path: str) -> 
     with pytest.raises(InvalidEventError, match="path") as error:
         path_in_datastore(path, root)
     assert repr(path) in str(error.value)
+
+
+STAGING = ResourcePath("file:///staging/prompt/", forceDirectory=True)
+BUCKET = ResourcePath("s3://writer@bucket/staging/", forceDirectory=True)
+
+
+@pytest.mark.parametrize(
+    ("uri", "root"),
+    [
+        ("file:///staging/prompt", "file:///staging/prompt/"),
+        ("/staging/prompt/", "file:///staging/prompt/"),
+        ("file://localhost/staging/prompt/pod-1", "file:///staging/prompt/pod-1/"),
+        ("s3://bucket/staging", "s3://writer@bucket/staging/"),
+        # Whose credentials are used is not for a message to say.
+        ("s3://another@bucket/staging/a/b/", "s3://writer@bucket/staging/a/b/"),
+    ],
+)
+def test_a_staging_root_is_an_allowed_one_or_inside_of_one(uri: str, root: str) -> None:
+    assert str(staging_root(uri, [STAGING, BUCKET])) == root
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "staging/prompt",
+        "file:///staging/prompt-2",
+        "file:///staging/prompt/../other",
+        "file:///staging/prompt/%2e%2e/other",
+        "file:///staging",
+        "s3://other/staging/",
+        "s3://bucket/staging/../other/",
+        "s3://bucket/staging/s3://other/",
+        "s3://bucket/staging/%2e%2e/other/",
+        "s3://bucket/",
+        "https://bucket/staging/",
+        "gopher://bucket/staging/",
+        "s3://bucket/staging/$HOME",
+        "s3://bucket/staging/#x",
+        17,
+    ],
+)
+def test_any_other_staging_root_is_refused(uri: str) -> None:
+    with pytest.raises(InvalidEventError, match="staging"):
+        staging_root(uri, [STAGING, BUCKET])
+
+
+def test_without_a_setting_no_staging_root_is_allowed() -> None:
+    with pytest.raises(InvalidEventError, match="BUTLER_WRITER_STAGING_ROOTS"):
+        staging_root("file:///staging/", [])

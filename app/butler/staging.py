@@ -1,0 +1,177 @@
+"""Staged artifacts: brought home before the transaction, removed from staging after it.
+
+Killed at any point, nothing is lost: until the commit the staged files are there, from then on the
+final ones.  What is delivered again finds either.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
+
+import structlog
+from lsst.resources import ResourcePath
+
+from app.butler.artifacts import of_all, still_absent
+from app.butler.connection import RepositoryError
+from app.butler.copying import bring_home
+from app.butler.failures import RetryableError
+from app.butler.parsed import ParsedEvent
+from app.butler.paths import address
+from app.butler.policy import WritePolicy
+from app.butler.private import Datastores, FileStore
+from models import InvalidEventError
+
+__all__ = ["StagedArtifacts"]
+
+_Move: TypeAlias = tuple[ResourcePath, FileStore, str]
+"""A staging root, a datastore, and a path in both."""
+
+logger = structlog.get_logger("butler_writer")
+
+
+class StagedArtifacts:
+    """Brings the staged artifacts of a window's events home: in parallel, bounded in time.
+
+    Parameters
+    ----------
+    datastores : `Datastores`
+        Where they belong.
+    policy : `WritePolicy`
+        Where they may come from.
+
+    Raises
+    ------
+    RepositoryError
+        If a staging root and a datastore are not apart: to remove a staged file could then be to
+        remove a dataset.
+    """
+
+    def __init__(self, datastores: Datastores, policy: WritePolicy) -> None:
+        self._datastores = datastores
+        self._policy = policy
+        self._home: set[_Move] = set()
+        for staging in map(address, policy.staging_roots):
+            for root in map(address, datastores.roots):
+                if staging.startswith(root) or root.startswith(staging):
+                    raise RepositoryError(
+                        f"the staging root {staging} and the datastore root {root} are not apart"
+                    )
+
+    def bring_home(
+        self, events: Sequence[ParsedEvent], wanted: Callable[[], bool]
+    ) -> list[list[str]]:
+        """Copy the artifacts of staged events to every datastore that takes them.
+
+        Parameters
+        ----------
+        events : `~collections.abc.Sequence` [`ParsedEvent`]
+            The events, each with a staging root.
+        wanted : `~collections.abc.Callable`
+            Whether there is still reason to wait.
+
+        Returns
+        -------
+        missing : `list` [`list` [`str`]]
+            Of each event, the artifacts that are neither staged nor at their places.
+
+        Raises
+        ------
+        InvalidEventError
+            If an artifact is not what it must be, or another file is at its place.
+        RetryableError
+            If the stores do not answer in time, or are not mounted.
+        OSError
+            If a store cannot be used.
+        """
+        if not events:
+            return []
+        self._datastores.check_mounted()  # or the files would go into an empty mount point
+        moves = [list(self._moves(event)) for event in events]
+        wanting = {move for of_event in moves for move in of_event}
+        self._home &= wanting  # as the last try left it
+        absent = still_absent(
+            wanting - self._home, self._left_of, self._policy, self._policy.staging_timeout, wanted
+        )
+        if absent:
+            self._check_mounted()
+        return [
+            [
+                str(_place(staging, path))
+                for staging, store, path in of_event
+                if (staging, store, path) in absent
+            ]
+            for of_event in moves
+        ]
+
+    def remove(self, events: Iterable[ParsedEvent]) -> None:
+        """Remove the staged artifacts of events that are written; what fails is logged only.
+
+        Parameters
+        ----------
+        events : `~collections.abc.Iterable` [`ParsedEvent`]
+            Any events; those that are not staged are passed over.
+        """
+        staged = {(staging, path) for event in events for staging, _, path in self._moves(event)}
+        self._home.clear()
+        if not staged:
+            return
+        try:
+            failed = of_all(staged, _remove, self._policy.staging_timeout)
+        except Exception as exc:  # noqa: BLE001 - the events are written, whatever it is
+            failed = [f"{type(exc).__name__}: {exc}"]
+        if failed:
+            logger.warning("staged files are left over", count=len(failed), first=failed[0])
+
+    def _moves(self, event: ParsedEvent) -> Iterable[_Move]:
+        if event.staging is None:
+            return
+        for artifact in event.artifacts:
+            for store in self._datastores.accepting(artifact.refs[0]):
+                yield event.staging, store, store.path(artifact)
+
+    def _left_of(self, moves: Iterable[_Move]) -> list[_Move]:
+        """Bring some artifacts home; return those that are nowhere."""
+        left = []
+        for move in moves:
+            staging, store, path = move
+            if bring_home(_staged(staging, path), store.place(path)):
+                self._home.add(move)
+            else:
+                left.append(move)
+        return left
+
+    def _check_mounted(self) -> None:
+        for root in self._policy.staging_roots:
+            if root.isLocal and not root.exists():
+                raise RetryableError(f"the staging root {root} is not there", alarm=True)
+
+
+def _place(staging: ResourcePath, path: str) -> ResourcePath:
+    return staging.join(path, forceDirectory=False)
+
+
+def _staged(staging: ResourcePath, path: str) -> ResourcePath:
+    """Return where a staged artifact is.
+
+    Raises
+    ------
+    InvalidEventError
+        If a link leads elsewhere: what is there is not the pods' to have copied, and removed.
+    """
+    place = _place(staging, path)
+    if place.isLocal and os.path.realpath(place.ospath) != address(staging) + path:
+        raise InvalidEventError(f"{place} is behind a link")
+    return place
+
+
+def _remove(staged: Iterable[tuple[ResourcePath, str]]) -> list[str]:
+    """Remove some staged artifacts; return what could not be removed."""
+    places = [_place(staging, path) for staging, path in staged]
+    done = ResourcePath.mremove(places, do_raise=False)
+    return [
+        f"{place}: {result.exception}"
+        for place, result in done.items()
+        if not result.success and not isinstance(result.exception, FileNotFoundError)
+    ]
