@@ -92,6 +92,7 @@ class KafkaTopic:
         self._config = {
             "compression.type": "zstd",
             "linger.ms": 0,  # a pod waits for its one event
+            "batch.num.messages": 1,  # an event must not be refused over another one's size
             "message.max.bytes": max_event_bytes + _OVERHEAD,
             **config,
             "acks": "all",
