@@ -54,16 +54,16 @@ lock: | $(BIN)/uv ## bring both lock files in line with pyproject.toml, keeping 
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --group dev --output-file requirements-dev.lock
 
-schema: $(INSTALLED) ## write docs/pp-output.schema.json from models/prompt_output.py
-	@$(BIN)/python -c 'import json, pathlib, models.prompt_output as event; \
+schema: $(INSTALLED) ## write docs/pp-output.schema.json from the client's event
+	@$(BIN)/python -c 'import json, pathlib, butler_writer_client.event as event; \
 		pathlib.Path("docs/pp-output.schema.json").write_text( \
 		json.dumps(event.json_schema(), indent=2) + "\n")'
 
 clean: ## remove everything that was made in this folder, .venv too
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info client/build client/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(INSTALLED): requirements-dev.lock pyproject.toml
+$(INSTALLED): requirements-dev.lock pyproject.toml client/pyproject.toml
 	@.ci/venv
 	@touch $@
 

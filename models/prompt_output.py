@@ -20,7 +20,6 @@ __all__ = [
     "InvalidEventError",
     "PromptOutput",
     "describe_shape_errors",
-    "json_schema",
 ]
 
 EVENT_TYPE = "pp-output"
@@ -154,11 +153,3 @@ def describe_shape_errors(data: object) -> str:
         more = f" (and {len(places) - 3} more)" if len(places) > 3 else ""
         return "not the shape of an event: " + "; ".join(places[:3]) + more
     return ""
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of the event, generated from the Record."""
-    schema: dict[str, Any] = _shape().model_json_schema()
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["properties"]["type"]["const"] = EVENT_TYPE
-    return schema

@@ -1,4 +1,4 @@
-"""The input event: the Record, its schema, and what is refused at the door."""
+"""The input event: what pods send, its schema, the Record, and what is refused at the door."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import jsonschema
 import orjson
 import pytest
 from hypothesis import given
+from pydantic import ValidationError
 
+from butler_writer_client import event as client
 from models import InvalidEventError, PromptOutput
-from models.prompt_output import describe_shape_errors, json_schema
+from models.prompt_output import describe_shape_errors
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "pp-output.schema.json"
 
@@ -62,21 +64,34 @@ def almost_events(draw: st.DrawFn) -> Any:
         place = place[key]
 
 
-def test_the_kept_schema_is_the_records() -> None:
-    assert json.loads(SCHEMA.read_text()) == json_schema(), "run `make schema`"
+def test_the_kept_schema_is_the_clients() -> None:
+    assert json.loads(SCHEMA.read_text()) == client.json_schema(), "run `make schema`"
 
 
 def test_the_schema_names_the_records_fields_and_requires_what_the_pods_send() -> None:
-    schema = json_schema()
+    schema = client.json_schema()
     assert list(schema["properties"]) == list(PromptOutput._options.fields)
     assert schema["required"] == ["type", "dimension_records", "datasets"]
 
 
 @given(almost_events())
 def test_schema_and_record_agree_on_every_shape(event: Any) -> None:
-    validator = jsonschema.Draft202012Validator(json_schema())
+    validator = jsonschema.Draft202012Validator(client.json_schema())
     right_type = event.get("type") == "pp-output"
     assert validator.is_valid(event) == (describe_shape_errors(event) == "" and right_type)
+
+
+@given(almost_events())
+def test_client_and_service_agree_on_every_event(event: Any) -> None:
+    right = describe_shape_errors(event) == "" and event.get("type") == "pp-output"
+    try:
+        given = client.PromptOutput.model_validate(event)
+    except ValidationError:
+        assert not right
+    else:
+        assert right
+        received = PromptOutput.decode(given.encode())
+        assert received.asdict() == PromptOutput.decode(orjson.dumps(event)).asdict()
 
 
 @given(almost_events())

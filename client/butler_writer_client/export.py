@@ -1,0 +1,75 @@
+"""What a pod's own Butler holds: the only place that uses names of Butler that may change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lsst.daf.butler import Butler, DatasetRef
+from lsst.resources import ResourcePath
+
+__all__ = ["Artifact", "export_artifacts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file, and the datasets that it holds.
+
+    Attributes
+    ----------
+    source : `lsst.resources.ResourcePath`
+        Where it is now.
+    path : `str`
+        Where it belongs, relative to the root of a datastore.
+    formatter : `str` or `None`
+        Name of the formatter that reads it; `None`: the one that the central repository has for
+        its dataset type.
+    refs : `tuple` [`lsst.daf.butler.DatasetRef`]
+        Its datasets, all of one run.
+    """
+
+    source: ResourcePath
+    path: str
+    formatter: str | None
+    refs: tuple[DatasetRef, ...]
+
+
+def export_artifacts(butler: Butler, datasets: Sequence[DatasetRef]) -> list[Artifact]:
+    """Find the artifacts of some datasets.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The pod's own.
+    datasets : `~collections.abc.Sequence` [`lsst.daf.butler.DatasetRef`]
+        Datasets that it holds.
+
+    Returns
+    -------
+    artifacts : `list` [`Artifact`]
+        Each file once.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it does not hold one of them.
+    NotImplementedError
+        If one of them is in several files.
+    ValueError
+        If one of them is a part of a file, or in a file outside of its datastore.
+    """
+    sources = {ref.id: uris.primaryURI for ref, uris in butler.get_many_uris(datasets).items()}
+    exported: dict[tuple[str, str], Artifact] = {}
+    # All there is to learn the path and the formatter.
+    for file in butler._datastore.export(datasets, transfer=None):
+        fields = file.to_simple()
+        for ref in file.refs:
+            source = sources[ref.id]
+            if source is None or source.fragment:
+                raise ValueError(f"{ref} is only a part of the file {source}")
+            if ResourcePath(fields.path, forceAbsolute=False, forceDirectory=False).isabs():
+                raise ValueError(f"{ref} is in {source}, outside of the pod's datastore")
+            before = exported.get((fields.path, ref.run))
+            refs = (*before.refs, ref) if before else (ref,)
+            exported[fields.path, ref.run] = Artifact(source, fields.path, fields.formatter, refs)
+    return list(exported.values())

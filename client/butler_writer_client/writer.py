@@ -1,0 +1,238 @@
+"""Writes a pod's outputs into the central repository, by way of the service."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from lsst.daf.butler import Butler, DatasetRef, DimensionRecord
+from lsst.resources import ResourcePath
+
+from butler_writer_client.errors import TransferError
+from butler_writer_client.event import (
+    DatasetRefFields,
+    DimensionRecordFields,
+    FileDatasetFields,
+    PromptOutput,
+    event_id_of,
+)
+from butler_writer_client.export import Artifact, export_artifacts
+from butler_writer_client.kafka import Undelivered
+
+__all__ = ["EventTopic", "Mode", "PromptOutputWriter"]
+
+
+class Mode(StrEnum):
+    """Where a pod stores its artifacts."""
+
+    FINAL = "final"
+    """At their final place in the central datastore."""
+
+    STAGING = "staging"
+    """In a staging area, from which the service brings them home."""
+
+
+class EventTopic(Protocol):
+    """Takes events, as `KafkaTopic` does."""
+
+    @property
+    def max_event_bytes(self) -> int:
+        """Size of the largest event that it takes."""
+
+    def send(self, values: Sequence[bytes]) -> list[Undelivered | None]:
+        """Send events, and say for each of them whether it is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    """An event, and what is to be stored before it is sent."""
+
+    id: str
+    value: bytes
+    uploads: list[tuple[ResourcePath, ResourcePath]]
+
+    @property
+    def files(self) -> list[ResourcePath]:
+        return [target for _, target in self.uploads]
+
+
+class PromptOutputWriter:
+    """Writes pods' outputs into the central repository, by way of the service.
+
+    Has the call of Prompt Processing's ``ButlerWriter`` protocol.  May be used by several threads.
+
+    Parameters
+    ----------
+    topic : `EventTopic`
+        Where the events go: a `KafkaTopic`.
+    root : `str`
+        Where the artifacts go, any ``lsst.resources`` URI: the root of the central datastore, or
+        of the staging area.
+    mode : `Mode`
+        Which of the two it is.
+    chains : `~collections.abc.Iterable` [`str`], optional
+        Names of the chains that the outputs' runs belong to; absent: the service derives the chain
+        from the run's name.
+    """
+
+    def __init__(
+        self,
+        topic: EventTopic,
+        root: str,
+        *,
+        mode: Mode = Mode.FINAL,
+        chains: Iterable[str] | None = None,
+    ) -> None:
+        self._topic = topic
+        self._root = ResourcePath(root, forceDirectory=True)
+        self._mode = mode
+        self._chains = None if chains is None else list(chains)
+        # Events that the brokers have or may have: nobody may remove their files any more.
+        self._sent: set[str] = set()
+
+    def transfer_outputs(
+        self,
+        local_butler: Butler,
+        dimension_records: Mapping[str, Iterable[DimensionRecord]],
+        datasets: Sequence[DatasetRef],
+    ) -> list[DatasetRef]:
+        """Transfer outputs of a pod's own Butler.
+
+        Returns once their artifacts are stored and the brokers have the event.
+
+        Parameters
+        ----------
+        local_butler : `lsst.daf.butler.Butler`
+            The pod's own.
+        dimension_records : `~collections.abc.Mapping` [`str`, `~collections.abc.Iterable`]
+            The dimension records that the datasets need, by element.
+        datasets : `~collections.abc.Sequence` [`lsst.daf.butler.DatasetRef`]
+            What is to be transferred.
+
+        Returns
+        -------
+        transferred : `list` [`lsst.daf.butler.DatasetRef`]
+            All of it.
+
+        Raises
+        ------
+        TransferError
+            If the service may never hear of them.
+        Exception
+            If they cannot be exported (see `export_artifacts`); nothing was stored or sent.
+        """
+        self.transfer(dimension_records, export_artifacts(local_butler, datasets))
+        return list(datasets)
+
+    def transfer(
+        self,
+        dimension_records: Mapping[str, Iterable[DimensionRecord]],
+        artifacts: Sequence[Artifact],
+    ) -> None:
+        """Transfer artifacts, whatever holds them.
+
+        Parameters
+        ----------
+        dimension_records : `~collections.abc.Mapping` [`str`, `~collections.abc.Iterable`]
+            The dimension records that the datasets need, by element.
+        artifacts : `~collections.abc.Sequence` [`Artifact`]
+            What is to be transferred; if nothing, no event is sent.
+
+        Raises
+        ------
+        TransferError
+            If the service may never hear of them.
+        """
+        if not artifacts:
+            return
+        records = [
+            DimensionRecordFields.of(record)
+            for grouped in dimension_records.values()
+            for record in grouped
+        ]
+        events = list(self._events(records, artifacts))
+        self._store(events)
+        self._send(events)
+
+    def _events(
+        self, records: list[DimensionRecordFields], artifacts: Sequence[Artifact]
+    ) -> Iterator[_Event]:
+        """Make one event, or several where it would be too large; the order is of no matter."""
+        event = self._event(records, artifacts)
+        if (size := len(event.value)) <= self._topic.max_event_bytes:
+            yield event
+        elif len(artifacts) > 1:
+            middle = len(artifacts) // 2
+            yield from self._events(records, artifacts[:middle])
+            yield from self._events(records, artifacts[middle:])
+        else:
+            raise TransferError(
+                f"the event of {artifacts[0].path!r} alone has {size} bytes, "
+                f"over the topic's limit of {self._topic.max_event_bytes}"
+            )
+
+    def _event(self, records: list[DimensionRecordFields], artifacts: Sequence[Artifact]) -> _Event:
+        event_id = str(event_id_of(ref.id for artifact in artifacts for ref in artifact.refs))
+        root, staging = self._root, None
+        if self._mode is Mode.STAGING:
+            # A folder of its own: another try at the same data IDs would take the same paths.
+            root = root.join(event_id, forceDirectory=True)
+            staging = str(root)
+        output = PromptOutput(
+            type="pp-output",
+            dimension_records=records,
+            datasets=[
+                FileDatasetFields(
+                    refs={str(ref.id): DatasetRefFields.of(ref) for ref in artifact.refs},
+                    path=artifact.path,
+                    formatter=artifact.formatter,
+                )
+                for artifact in artifacts
+            ],
+            chains=self._chains,
+            event_id=event_id,
+            sent_at=time.time(),
+            staging=staging,
+        )
+        uploads = [
+            (artifact.source, root.join(artifact.path, forceDirectory=False))
+            for artifact in artifacts
+        ]
+        return _Event(event_id, output.encode(), uploads)
+
+    def _store(self, events: Sequence[_Event]) -> None:
+        """Store the artifacts of all events, before any of them is sent."""
+        uploads = [upload for event in events for upload in event.uploads]
+        results = ResourcePath.mtransfer("copy", uploads, overwrite=True, do_raise=False)
+        errors = [result.exception for result in results.values() if result.exception]
+        if errors:
+            reason = f"{len(errors)} of {len(uploads)} artifacts cannot be stored: {errors[0]}"
+            stored = [file for file, result in results.items() if result.success]
+            raise self._error(reason, events, stored) from errors[0]
+
+    def _send(self, events: Sequence[_Event]) -> None:
+        reports = self._topic.send([event.value for event in events])
+        failed: list[_Event] = []
+        reasons: list[str] = []
+        for event, undelivered in zip(events, reports, strict=True):
+            if undelivered is None or undelivered.in_doubt:
+                self._sent.add(event.id)
+            if undelivered is not None:
+                failed.append(event)
+                reasons.append(undelivered.reason)
+        if failed:
+            reason = f"{len(failed)} of {len(events)} events were not delivered: {reasons[0]}"
+            raise self._error(reason, failed, [file for event in failed for file in event.files])
+
+    def _error(
+        self, reason: str, events: Iterable[_Event], stored: Collection[ResourcePath]
+    ) -> TransferError:
+        known = {file for event in events if event.id in self._sent for file in event.files}
+        return TransferError(
+            reason,
+            unused=[file for file in stored if file not in known],
+            in_doubt=[file for file in stored if file in known],
+        )

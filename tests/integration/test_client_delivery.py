@@ -1,0 +1,169 @@
+"""What a pod's writer says of an event that it has sent, and what becomes of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from lsst.daf.butler import DatasetRef
+
+from butler_writer_client import (
+    KafkaTopic,
+    PromptOutputWriter,
+    TransferError,
+    Undelivered,
+    export_artifacts,
+)
+from tests.deployment import Deployment
+from tests.events import CHAIN, RUN
+from tests.parts.cluster import Cluster
+from tests.parts.kafka import ApacheKafka
+from tests.pods import LocalPod
+from tests.repositories import Repository
+
+_detectors = count()
+
+
+@pytest.fixture
+def pod(prepared_sqlite: Repository, tmp_path: Path) -> Iterator[LocalPod]:
+    """A pod with outputs in its own Butler, of a detector that no other pod has."""
+    repository = prepared_sqlite.copy(tmp_path / "pod")
+    yield LocalPod.process(repository, detector=next(_detectors))
+    repository.close()
+
+
+def dataset_ids(values: list[bytes | None]) -> set[UUID]:
+    """Return the ids of the datasets that some messages name."""
+    events = [json.loads(value or b"") for value in values]
+    return {UUID(i) for event in events for file in event["datasets"] for i in file["refs"]}
+
+
+@pytest.fixture(scope="module")
+def deployment(broker: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A deployment whose worker is running."""
+    folder = tmp_path_factory.mktemp("client")
+    settings = {"BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8"}
+    deployment = Deployment(broker, folder.name, folder, settings=settings)
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        yield deployment
+
+
+@pytest.fixture
+def stored(deployment: Deployment) -> Callable[[], Counter[UUID]]:
+    """Return how often each dataset is in the Butler, once all that was sent is written."""
+
+    def stored() -> Counter[UUID]:
+        deployment.wait_done()
+        found = deployment.fresh_butler().query_all_datasets(RUN, find_first=False, limit=None)
+        assert deployment.dead_letters() == []
+        return Counter(ref.id for ref in found)
+
+    return stored
+
+
+def test_what_a_pod_transfers_can_be_read_from_the_central_repository(
+    deployment: Deployment, pod: LocalPod, stored: Callable[[], Counter[UUID]]
+) -> None:
+    topic = KafkaTopic(deployment.cluster.client_config, deployment.topic)
+    writer = PromptOutputWriter(topic, str(deployment.root))
+
+    writer.transfer_outputs(pod.butler, pod.records, pod.outputs)
+
+    assert stored().keys() >= {ref.id for ref in pod.outputs}
+    central = deployment.fresh_butler([CHAIN])
+    for ref in pod.outputs:
+        assert central.get(ref.datasetType, ref.dataId) == pod.butler.get(ref)
+
+
+def test_what_a_pod_transfers_again_is_there_once(
+    deployment: Deployment, pod: LocalPod, stored: Callable[[], Counter[UUID]]
+) -> None:
+    topic = KafkaTopic(deployment.cluster.client_config, deployment.topic)
+    writer = PromptOutputWriter(topic, str(deployment.root))
+
+    writer.transfer_outputs(pod.butler, pod.records, pod.outputs)
+    stored()
+    writer.transfer_outputs(pod.butler, pod.records, pod.outputs)
+
+    assert {stored()[ref.id] for ref in pod.outputs} == {1}
+    sent = [json.loads(m.value or b"") for m in deployment.cluster.consume(deployment.topic)]
+    assert sent[-1]["event_id"] == sent[-2]["event_id"]
+
+
+def test_an_event_in_parts_becomes_all_its_datasets(
+    deployment: Deployment, pod: LocalPod, stored: Callable[[], Counter[UUID]]
+) -> None:
+    topic = KafkaTopic(deployment.cluster.client_config, deployment.topic, max_event_bytes=4000)
+    before = deployment.committed()
+
+    PromptOutputWriter(topic, str(deployment.root)).transfer_outputs(
+        pod.butler, pod.records, pod.outputs
+    )
+
+    found = stored()
+    assert {found[ref.id] for ref in pod.outputs} == {1}
+    assert deployment.committed() - before >= 2
+
+
+@pytest.mark.kafka
+def test_nothing_is_said_to_be_sent_that_a_dying_broker_does_not_have(
+    private_kafka: ApacheKafka, pod: LocalPod, topic_name: str, tmp_path: Path
+) -> None:
+    private_kafka.create_topic(topic_name)
+    topic = KafkaTopic(private_kafka.client_config, topic_name, timeout=3)
+    writer = PromptOutputWriter(topic, str(tmp_path / "store"))
+    artifacts = export_artifacts(pod.butler, pod.outputs)
+    sent: list[DatasetRef] = []
+    for artifact in artifacts[:5]:
+        writer.transfer(pod.records, [artifact])
+        sent += artifact.refs
+
+    private_kafka.kill()
+    with pytest.raises(TransferError, match="1 of 1 events were not delivered") as caught:
+        writer.transfer(pod.records, artifacts[5:6])
+
+    assert caught.value.unused == []  # it may have reached the broker
+    assert [file.basename() for file in caught.value.in_doubt] == [artifacts[5].source.basename()]
+    private_kafka.start()
+    there = dataset_ids([message.value for message in private_kafka.consume(topic_name)])
+    assert there >= {ref.id for ref in sent}
+
+    writer.transfer(pod.records, artifacts[5:6])
+    there = dataset_ids([message.value for message in private_kafka.consume(topic_name)])
+    assert there >= {ref.id for artifact in artifacts[:6] for ref in artifact.refs}
+
+
+@pytest.mark.kafka
+class TestRefusals:
+    """What the brokers do not take, they never have."""
+
+    def test_a_topic_that_is_not_there(self, kafka: Cluster, topic_name: str) -> None:
+        config = {**kafka.client_config, "topic.metadata.propagation.max.ms": 500}
+
+        (undelivered,) = KafkaTopic(config, topic_name, timeout=20).send([b"{}"])
+
+        assert undelivered is not None
+        assert not undelivered.in_doubt
+        assert "Unknown topic" in undelivered.reason
+
+    def test_an_event_over_the_topics_limit(self, kafka: Cluster, topic_name: str) -> None:
+        kafka.create_topic(topic_name, max_message_bytes=1000)
+        config = {**kafka.client_config, "compression.type": "none"}
+
+        small, large = KafkaTopic(config, topic_name).send([b"x" * 500, b"x" * 2000])
+
+        assert small is None
+        assert isinstance(large, Undelivered)
+        assert not large.in_doubt
+        assert [len(message.value or b"") for message in kafka.consume(topic_name)] == [500]
+
+    def test_what_is_compressed_may_be_larger(self, kafka: Cluster, topic_name: str) -> None:
+        kafka.create_topic(topic_name, max_message_bytes=1000)
+
+        assert KafkaTopic(kafka.client_config, topic_name).send([b"x" * 20_000]) == [None]
