@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID
@@ -23,6 +24,7 @@ from app import app, metrics, topics
 from app.announcement import batch_id_of, chain_updates_of, write_dataset_list
 from app.butler.failures import AbandonedError, RetryableError
 from app.butler.outcome import Rejection, WriteReport, Written
+from app.butler.writer import ReadWindow
 from app.received import Received
 from app.windows import Arrival, Window
 from models import DeadLetter, InvalidEventError, PromptOutput
@@ -39,16 +41,20 @@ FIRST_WAIT = 0.2
 async def flush(windows: StreamT[Window[Received]]) -> None:
     """Write each closed window into the Butler, announce it, and ack its events.
 
-    What the channel brings says that a window waits; it may have been joined to an earlier one.
+    Windows are written one after another, in the order of their closing; while one is, the next is
+    read.  What the channel brings says that a window waits; it may have been joined to another.
     """
-    async for _ in windows:
-        if (window := app.intake.take()) is None:
-            continue
-        try:
-            await Flush(window).run()
-        except AbandonedError:
-            app.status.retrying = None
-            logger.info("window abandoned, its events are delivered again", epoch=window.epoch)
+    async with asyncio.TaskGroup() as tasks:  # an exception in one leaves the agent (rule 5)
+        under_way: asyncio.Task[None] | None = None
+        async for _ in windows:
+            if (window := app.intake.take()) is None:
+                continue
+            next_one = Flush(window)
+            if not await next_one.take_through(next_one.read):
+                continue
+            if under_way is not None:
+                await under_way
+            under_way = tasks.create_task(next_one.run())
 
 
 @dataclass
@@ -57,6 +63,8 @@ class Flush:
 
     Attributes
     ----------
+    events : `~collections.abc.Sequence`
+        What its events say.
     written : `list`
         The events that are in the Butler, each with what was written of it.
     dead : `list`
@@ -64,47 +72,65 @@ class Flush:
     """
 
     window: Window[Received]
+    events: ReadWindow = ()
     written: list[tuple[Arrival[Received], Written]] = field(default_factory=list)
     dead: list[tuple[Arrival[Received], Rejection]] = field(default_factory=list)
     letters_sent: int = 0
     report: WriteReport | None = None
+    started: float = field(default_factory=time.monotonic)
 
     async def run(self) -> None:
-        """Take the window through every step, and settle it."""
-        started = time.monotonic()
-        for step in (self.write, self.prepend_to_chains, self.set_aside, self.announce):
-            await until_done(self.window, step)
-        acked = app.intake.settle(self.window)
-        app.room.set()
-        self._report(acked, time.monotonic() - started)
+        """Take the window, which has been read, through all other steps, and settle it."""
+        if await self.take_through(
+            self.write, self.prepend_to_chains, self.set_aside, self.announce
+        ):
+            acked = app.intake.settle(self.window)
+            app.room.set()
+            self._report(acked, time.monotonic() - self.started)
+
+    async def take_through(self, *steps: Callable[[], Awaitable[None]]) -> bool:
+        """Take the window through some steps; tell whether it is still ours."""
+        try:
+            for step in steps:
+                await until_done(self.window, step)
+        except AbandonedError:
+            logger.info("window abandoned, its events are delivered again", epoch=self.window.epoch)
+            return False
+        return True
+
+    async def read(self) -> None:
+        """Read what the window's events say, and look for their artifacts, in a thread."""
+        outputs = [
+            arrival.payload.output
+            for arrival in self.window.arrivals
+            if isinstance(arrival.payload.output, PromptOutput)
+        ]
+        self.events = await in_thread(
+            app.reader, lambda: app.writer.read(outputs, wanted=self._is_wanted)
+        )
 
     async def write(self) -> None:
         """Write the window's events, in the Butler's own thread, in one transaction."""
-        events: list[tuple[Arrival[Received], PromptOutput]] = []
-        dead: list[tuple[Arrival[Received], Rejection]] = []
-        for arrival in self.window.arrivals:
-            if isinstance(output := arrival.payload.output, InvalidEventError):
-                dead.append((arrival, Rejection("InvalidEventError", str(output))))
-            else:
-                events.append((arrival, output))
-        report = await in_butler_thread(
-            lambda: app.writer.write(
-                [output for _, output in events], wanted=lambda: app.intake.is_current(self.window)
-            )
+        self.report = report = await in_thread(
+            app.database, lambda: app.writer.commit(self.events, wanted=self._is_wanted)
         )
-        outcomes = list(zip((arrival for arrival, _ in events), report.outcomes, strict=True))
-        self.report = report
-        self.written = [(a, outcome) for a, outcome in outcomes if isinstance(outcome, Written)]
-        self.dead = dead + [
-            (a, outcome) for a, outcome in outcomes if isinstance(outcome, Rejection)
-        ]
+        outcomes = iter(report.outcomes)
+        self.written, self.dead = [], []
+        for arrival in self.window.arrivals:
+            output = arrival.payload.output
+            invalid = isinstance(output, InvalidEventError)
+            outcome = Rejection.of(output) if invalid else next(outcomes)
+            if isinstance(outcome, Written):
+                self.written.append((arrival, outcome))
+            else:
+                self.dead.append((arrival, outcome))
 
     async def prepend_to_chains(self) -> None:
         """See to it that every run is in its chain, before it is announced as written."""
         pairs = sorted({pair for _, written in self.written for pair in written.chains})
         if not pairs:
             return
-        refused = await in_butler_thread(lambda: app.chain_keeper.ensure(pairs))
+        refused = await in_thread(app.database, lambda: app.chain_keeper.ensure(pairs))
         for arrival, written in self.written:
             if rejection := next(
                 (refused[pair] for pair in written.chains if pair in refused), None
@@ -132,6 +158,9 @@ class Flush:
         await send(topics.batches_ingested, value=announcement.encode())
         for update in chain_updates_of(self.batch_id, written):
             await send(topics.chain_updates, key=update.chain.encode(), value=update.dumps())
+
+    def _is_wanted(self) -> bool:
+        return app.intake.is_current(self.window)
 
     @property
     def batch_id(self) -> UUID:
@@ -190,23 +219,25 @@ async def until_done(window: Window[Received], step: Callable[[], Awaitable[None
             exc_info=None if isinstance(error, RetryableError) else error,
         )
 
-    async for attempt in AsyncRetrying(
-        retry=retry_if_exception(is_retried),
-        wait=wait_random_exponential(FIRST_WAIT, max=app.settings.write.retry_wait_max),
-        before_sleep=note,
-        reraise=True,
-    ):
-        with attempt:
-            if not app.intake.is_current(window):
-                raise AbandonedError
-            with metrics.FLUSH_SECONDS.labels(name).time():
-                await step()
-    app.status.retrying = None
+    try:
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(is_retried),
+            wait=wait_random_exponential(FIRST_WAIT, max=app.settings.write.retry_wait_max),
+            before_sleep=note,
+            reraise=True,
+        ):
+            with attempt:
+                if not app.intake.is_current(window):
+                    raise AbandonedError
+                with metrics.FLUSH_SECONDS.labels(name).time():
+                    await step()
+    finally:
+        app.status.over(name)
 
 
-async def in_butler_thread(call: Callable[[], T]) -> T:
-    """Run a call in the one thread that uses the Butler (rule 9)."""
-    return await asyncio.get_running_loop().run_in_executor(app.database, call)
+async def in_thread(thread: ThreadPoolExecutor, call: Callable[[], T]) -> T:
+    """Run a call in a thread that has a Butler of its own (rule 9)."""
+    return await asyncio.get_running_loop().run_in_executor(thread, call)
 
 
 async def send(topic: TopicT, **message: Any) -> None:

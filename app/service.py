@@ -67,8 +67,9 @@ class ButlerWriterApp(faust.App):
         Ledger and windows, shared by the agents collect and flush.
     status : `Status`
         What pages and readiness report.
-    database : `~concurrent.futures.ThreadPoolExecutor`
-        The one thread that uses the Butler: one Butler in two threads breaks.
+    reader, database : `~concurrent.futures.ThreadPoolExecutor`
+        The thread that reads windows, and the one that writes them, each with a Butler of its own:
+        one Butler in two threads breaks.
     """
 
     writer: ButlerWriter
@@ -82,6 +83,7 @@ class ButlerWriterApp(faust.App):
         self.status = Status()
         self.draining = False
         self._watchdog = Watchdog.of(settings.kafka)
+        self.reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
         self.database = ThreadPoolExecutor(1, thread_name_prefix="butler")
         super().__init__(settings.kafka.group, **_configuration(settings))
         self.on_partitions_revoked.connect(self._forget)  # type: ignore[arg-type]
@@ -150,7 +152,8 @@ class ButlerWriterApp(faust.App):
         except Exception as exc:  # noqa: BLE001 - whatever it is, the worker must still stop
             logger.warning("stopped before all was written; it is delivered again", error=repr(exc))
         await super().on_stop()
-        self.database.shutdown(wait=False, cancel_futures=True)
+        for thread in (self.reader, self.database):
+            thread.shutdown(wait=False, cancel_futures=True)
 
     async def _drain(self) -> None:
         self.draining = True

@@ -29,8 +29,9 @@ class Status:
         Seconds since the Unix epoch.
     unassigned_since : `float` or `None`
         When the last rebalance began, in seconds of the monotonic clock; `None` once it is over.
-    retrying : `Problem` or `None`
-        What the sink is waiting for right now.
+    retrying : `dict` [`str`, `Problem`]
+        What the sink is waiting for right now, by step: one window is read while another is
+        written.
     last_error : `Problem` or `None`
         The last step that failed, also if it went through later.
     last_flush : `dict`
@@ -39,7 +40,7 @@ class Status:
 
     started_at: float = field(default_factory=time.time)
     unassigned_since: float | None = field(default_factory=time.monotonic)
-    retrying: Problem | None = None
+    retrying: dict[str, Problem] = field(default_factory=dict)
     last_error: Problem | None = None
     last_flush: dict[str, Any] = field(default_factory=dict)
 
@@ -53,13 +54,15 @@ class Status:
 
     def failed(self, step: str, error: BaseException) -> None:
         """Note a step that will be tried again."""
-        self.retrying = self.last_error = Problem(
-            step, f"{type(error).__name__}: {error}", time.time()
-        )
+        self.last_error = Problem(step, f"{type(error).__name__}: {error}", time.time())
+        self.retrying[step] = self.last_error
+
+    def over(self, step: str) -> None:
+        """Note that a step is not tried any longer: it went through, or its window is not ours."""
+        self.retrying.pop(step, None)
 
     def flushed(self, **facts: Any) -> None:
         """Note a window that is done."""
-        self.retrying = None
         self.last_flush = {"at": time.time(), **facts}
 
     @property
@@ -67,9 +70,10 @@ class Status:
         """Why the worker is not ready, or `None` if it is."""
         if self.unassigned_since is not None:
             return "waiting for partitions to be assigned"
-        if self.retrying is not None:
-            return f"{self.retrying.step} is failing: {self.retrying.error}"
-        return None
+        problems = [
+            f"{problem.step} is failing: {problem.error}" for problem in self.retrying.values()
+        ]
+        return "; ".join(problems) or None
 
     def as_json(self) -> dict[str, Any]:
         """Return the status as plain values."""

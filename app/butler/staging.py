@@ -114,7 +114,6 @@ class StagedArtifacts:
             Any events; those that are not staged are passed over.
         """
         staged = {(staging, path) for event in events for staging, _, path in self._moves(event)}
-        self._home.clear()
         if not staged:
             return
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import structlog
 from lsst.daf.butler import Butler
@@ -26,7 +26,10 @@ from app.butler.records import RecordsPath
 from app.butler.staging import StagedArtifacts
 from models import PromptOutput
 
-__all__ = ["ButlerWriter"]
+__all__ = ["ButlerWriter", "ReadWindow"]
+
+ReadWindow: TypeAlias = Sequence[ParsedEvent | Failed]
+"""The events of a window, read: what each says, or why it cannot be written."""
 
 logger = structlog.get_logger("butler_writer")
 
@@ -40,7 +43,8 @@ class _Path(Protocol):
 class ButlerWriter:
     """Writes windows of events into a repository.
 
-    To be used by one thread at a time (a Butler is not for two).
+    One thread may read a window while another one commits the window before; each does one thing at
+    a time, and has a Butler of its own, which is not for two.
 
     Parameters
     ----------
@@ -52,9 +56,10 @@ class ButlerWriter:
 
     def __init__(self, butler: Butler, policy: WritePolicy) -> None:
         self._butler = butler
-        self._types = DatasetTypes(butler)
-        datastores = Datastores(butler)
-        self._parser = EventParser(butler, policy, datastores, self._types)
+        reader = butler.clone()
+        self._types = DatasetTypes(reader)
+        datastores = Datastores(reader)
+        self._parser = EventParser(reader, policy, datastores, self._types)
         self._files = FileChecker(datastores, policy)
         self._staged = StagedArtifacts(datastores, policy)
         self._dimension_records = DimensionRecords(butler)
@@ -63,12 +68,46 @@ class ButlerWriter:
     def write(
         self, outputs: Sequence[PromptOutput], *, wanted: Callable[[], bool] = lambda: True
     ) -> WriteReport:
-        """Write the events of a window: one transaction, unless some of them cannot be written.
+        """Read the events of a window, and commit them (see `read` and `commit`)."""
+        return self.commit(self.read(outputs, wanted=wanted), wanted=wanted)
+
+    def read(
+        self, outputs: Sequence[PromptOutput], *, wanted: Callable[[], bool] = lambda: True
+    ) -> ReadWindow:
+        """Read the events of a window: what they say, and whether their artifacts are there.
+
+        Dataset types that they bring are registered, staged artifacts are brought home.
 
         Parameters
         ----------
         outputs : `~collections.abc.Sequence` [`PromptOutput`]
-            The events; what several of them have in common is written once.
+            The events; what several of them have in common is read once.
+        wanted : `~collections.abc.Callable`
+            Asked between tries; false once the window's partitions are revoked.
+
+        Returns
+        -------
+        events : `ReadWindow`
+            What `commit` takes.
+
+        Raises
+        ------
+        AbandonedError
+            If the window is no longer wanted.
+        RetryableError
+            If nothing can be said of the events now; to read the same window again is safe.
+        """
+        return self._check_files(self._parse(outputs, wanted), wanted)
+
+    def commit(
+        self, events: ReadWindow, *, wanted: Callable[[], bool] = lambda: True
+    ) -> WriteReport:
+        """Write the events of a window: one transaction, unless some of them cannot be written.
+
+        Parameters
+        ----------
+        events : `ReadWindow`
+            What `read` has returned; what several of them have in common is written once.
         wanted : `~collections.abc.Callable`
             Asked between tries; false once the window's partitions are revoked.
 
@@ -82,17 +121,14 @@ class ButlerWriter:
         AbandonedError
             If the window is no longer wanted.
         RetryableError
-            If nothing can be said of the events now; to write the same window again is safe.
+            If nothing can be said of the events now; to commit the same window again is safe.
         """
-        events = self._check_files(self._parse(outputs, wanted), wanted)
         write = DividedWrite(self._write_batch, events, wanted)
         write.run()
         self._staged.remove(write.written)
         return WriteReport(write.outcomes, **vars(write.counts))
 
-    def _parse(
-        self, outputs: Sequence[PromptOutput], wanted: Callable[[], bool]
-    ) -> list[ParsedEvent | Failed]:
+    def _parse(self, outputs: Sequence[PromptOutput], wanted: Callable[[], bool]) -> ReadWindow:
         """Read the events, after the dataset types of all of them have been registered."""
         window = WindowParser(self._parser)
 
@@ -105,9 +141,7 @@ class ButlerWriter:
             for result, output in zip(registered, outputs, strict=True)
         ]
 
-    def _check_files(
-        self, events: list[ParsedEvent | Failed], wanted: Callable[[], bool]
-    ) -> list[ParsedEvent | Failed]:
+    def _check_files(self, events: ReadWindow, wanted: Callable[[], bool]) -> ReadWindow:
         """Bring staged artifacts home; put aside the events whose artifacts are not there."""
         parsed = [event for event in events if isinstance(event, ParsedEvent)]
         missing = attempt(partial(self._missing, parsed, wanted), wanted)
