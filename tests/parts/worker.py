@@ -143,6 +143,11 @@ class Worker:
             found: dict[str, Any] = json.load(answer)
             return found
 
+    def page(self, path: str) -> str:
+        """Return the text of a page."""
+        with urllib.request.urlopen(self.url + path, timeout=_REQUEST_TIMEOUT) as answer:
+            return str(answer.read().decode())
+
     @property
     def process(self) -> ChildProcess:
         """The running process, or the last one.
