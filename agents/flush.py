@@ -2,6 +2,7 @@
 
 Every step is idempotent and is retried for as long as it takes, or until the window's partitions
 are revoked: then the window is abandoned, and its events are delivered again, here or elsewhere.
+Windows are written one after another, in the order of their closing; while one is, the next is read.
 """
 
 from __future__ import annotations
@@ -9,46 +10,34 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
-from aiokafka.errors import MessageSizeTooLargeError
-from faust.exceptions import ProducerSendError
-from faust.types import StreamT, TopicT
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
+from faust.types import StreamT
 
 from app import app, metrics, topics
 from app.announcement import batch_id_of, chain_updates_of, write_dataset_list
-from app.butler.failures import AbandonedError, RetryableError
+from app.butler.failures import AbandonedError
 from app.butler.outcome import Rejection, WriteReport, Written
 from app.butler.writer import ReadWindow
 from app.received import Received
+from app.sending import send, send_dead_letter
+from app.steps import in_thread, until_done
 from app.windows import Arrival, Window
-from models import DeadLetter, InvalidEventError, PromptOutput
-
-T = TypeVar("T")
+from models import InvalidEventError, PromptOutput
 
 logger = structlog.get_logger("butler_writer")
-
-#: First wait between two tries of a step, in seconds (doubled each time, with jitter).
-FIRST_WAIT = 0.2
 
 
 @app.agent(app.closed_windows)
 async def flush(windows: StreamT[Window[Received]]) -> None:
-    """Write each closed window into the Butler, announce it, and ack its events.
-
-    Windows are written one after another, in the order of their closing; while one is, the next is
-    read.  What the channel brings says that a window waits; it may have been joined to another.
-    """
+    """Write each closed window into the Butler, announce it, and ack its events."""
     async with asyncio.TaskGroup() as tasks:  # an exception in one leaves the agent (rule 5)
         under_way: asyncio.Task[None] | None = None
         async for _ in windows:
             if (window := app.intake.take()) is None:
-                continue
+                continue  # it was joined to one before it
             next_one = Flush(window)
             if not await next_one.take_through(next_one.read):
                 continue
@@ -188,90 +177,3 @@ class Flush:
         metrics.DATASETS.labels("inserted").inc(report.inserted)
         metrics.DATASETS.labels("already_there").inc(report.already_there)
         metrics.MISMATCHED_RECORDS.inc(report.mismatched_records)
-
-
-async def until_done(window: Window[Received], step: Callable[[], Awaitable[None]]) -> None:
-    """Try a step until it goes through.
-
-    Raises
-    ------
-    AbandonedError
-        If the window's partitions were revoked.
-    """
-    name = getattr(step, "__name__", str(step))
-
-    def is_retried(error: BaseException) -> bool:
-        return isinstance(error, Exception) and not isinstance(error, AbandonedError)
-
-    def note(state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        if error is None:
-            return
-        app.status.failed(name, error)
-        metrics.RETRIES.labels(name).inc()
-        logger.warning(
-            "step failed, will be tried again",
-            step=name,
-            attempt=state.attempt_number,
-            wait=round(state.upcoming_sleep, 2),
-            error=f"{type(error).__name__}: {error}",
-            alarm=getattr(error, "alarm", False),
-            exc_info=None if isinstance(error, RetryableError) else error,
-        )
-
-    try:
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception(is_retried),
-            wait=wait_random_exponential(FIRST_WAIT, max=app.settings.write.retry_wait_max),
-            before_sleep=note,
-            reraise=True,
-        ):
-            with attempt:
-                if not app.intake.is_current(window):
-                    raise AbandonedError
-                with metrics.FLUSH_SECONDS.labels(name).time():
-                    await step()
-    finally:
-        app.status.over(name)
-
-
-async def in_thread(thread: ThreadPoolExecutor, call: Callable[[], T]) -> T:
-    """Run a call in a thread that has a Butler of its own (rule 9)."""
-    return await asyncio.get_running_loop().run_in_executor(thread, call)
-
-
-async def send(topic: TopicT, **message: Any) -> None:
-    """Send a message, and wait until every in-sync replica has it (rule 11)."""
-    try:
-        await (await topic.send(**message))
-    except ProducerSendError as exc:  # Faust's, around the one that says why
-        raise exc.__cause__ or exc from None
-
-
-async def send_dead_letter(arrival: Arrival[Received], rejection: Rejection) -> None:
-    """Send one event to the dead letters, and wait until the broker has it."""
-    entry = arrival.entry
-    value = arrival.payload.value or b""  # a message must have a value or a key
-    letter = DeadLetter.of(
-        entry.partition,
-        entry.offset,
-        rejection.error_class,
-        rejection.reason,
-        arrival.payload.replays,
-    )
-    try:
-        await send(
-            topics.dead_letters, key=arrival.payload.key, value=value, headers=letter.headers()
-        )
-    except MessageSizeTooLargeError:
-        pointer = letter.pointer(value)
-        await send(topics.dead_letters, value=pointer, headers=letter.headers())
-    metrics.DEAD_LETTERS.labels(letter.error_class).inc()
-    logger.error(
-        "event set aside",
-        topic=letter.topic,
-        partition=letter.partition,
-        offset=letter.offset,
-        error_class=letter.error_class,
-        reason=letter.reason,
-    )
