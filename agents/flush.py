@@ -2,7 +2,7 @@
 
 Every step is idempotent and is retried for as long as it takes, or until the window's partitions
 are revoked: then the window is abandoned, and its events are delivered again, here or elsewhere.
-Windows are written one after another, in the order of their closing; while one is, the next is read.
+Windows are written one after another, in the order of their closing, each while the next is read.
 """
 
 from __future__ import annotations
