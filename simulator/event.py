@@ -1,4 +1,4 @@
-"""The `pp-output` event of a pod: what its writer sends, to be looked at or to be spoiled."""
+"""What a pod gives to its writer, and the `pp-output` event that is made of it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from butler_writer_client.event import DimensionRecordFields, FileDatasetFields,
 from simulator.night import Output, Pod
 from simulator.outputs import FORMATTER
 
-__all__ = ["artifacts_of", "encode_event", "event_of"]
+__all__ = ["encode_event", "event_of", "write_outputs"]
 
 
 #: Where the artifacts are is no part of the event.
 _ANYWHERE = ResourcePath("/")
 
 
-def artifacts_of(pod: Pod, folder: Path) -> list[Artifact]:
-    """Return a pod's artifacts, which are in a folder."""
+def write_outputs(pod: Pod, folder: Path) -> list[Artifact]:
+    """Write a pod's outputs into a folder of its own, and return the artifacts."""
     root = ResourcePath(str(folder), forceDirectory=True)
-    return [
-        _artifact(output, root.join(output.path, forceDirectory=False)) for output in pod.outputs
-    ]
+    artifacts = []
+    for output in pod.outputs:
+        name = output.path.rpartition("/")[-1]
+        (folder / name).write_bytes(orjson.dumps(output.content))
+        artifacts.append(_artifact(output, root.join(name, forceDirectory=False)))
+    return artifacts
 
 
 def event_of(pod: Pod) -> dict[str, Any]:

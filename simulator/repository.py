@@ -52,7 +52,7 @@ def make_repository(root: Path, database: str | None = None) -> bool:
 
 
 def write_artifacts(pod: Pod, root: Path) -> None:
-    """Write a pod's artifacts into a folder."""
+    """Write a pod's artifacts to their final place."""
     for output in pod.outputs:
         file = root / output.path
         file.parent.mkdir(parents=True, exist_ok=True)

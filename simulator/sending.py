@@ -14,9 +14,8 @@ from threading import Lock
 
 from butler_writer_client import KafkaTopic, Mode, PromptOutputWriter, TransferError
 from simulator.bad_events import spoil
-from simulator.event import artifacts_of, event_of
+from simulator.event import event_of, write_outputs
 from simulator.night import Night, Pod
-from simulator.repository import write_artifacts
 from tests.parts.cluster import Cluster
 
 __all__ = ["NoTopicError", "Sender"]
@@ -126,10 +125,9 @@ class Sender:
         copies = 2 if rng.random() < self.duplicates else 1
         spoiled = rng.random() < self.spoiled
         with TemporaryDirectory(prefix="pod-") as name:
-            folder = Path(name)
-            write_artifacts(pod, folder)
+            artifacts = write_outputs(pod, Path(name))
             for _ in range(copies):
-                self._writer.transfer(pod.records, artifacts_of(pod, folder))
+                self._writer.transfer(pod.records, artifacts)
         if spoiled:
             (undelivered,) = self._topic.send([spoil(event_of(pod), rng)])
             if undelivered:
