@@ -43,7 +43,9 @@ COPY pyproject.toml README.md LICENSE ./
 COPY models models
 COPY app app
 COPY agents agents
-RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir dist . \
+COPY client client
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir client/dist ./client \
+    && pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir dist . \
     && pip --python /opt/venv install --no-cache-dir --no-deps --no-index dist/*.whl
 
 
@@ -54,7 +56,7 @@ RUN pip --python /opt/venv install --no-cache-dir --require-hashes \
     --requirement requirements-dev.lock
 
 # For the demo, which starts workers of its own.
-COPY --from=build-worker /build/dist dist
+COPY --from=build-worker /build/dist /build/client/dist dist/
 RUN pip --python /opt/venv install --no-cache-dir --no-deps --no-index dist/*.whl
 
 

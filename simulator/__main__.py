@@ -17,6 +17,7 @@ from confluent_kafka import KafkaException
 from psycopg import OperationalError
 from rich.console import Console
 
+from butler_writer_client import TransferError
 from simulator.camera import DETECTORS
 from simulator.demo import Demo, DemoError
 from simulator.event import encode_event, event_of
@@ -132,7 +133,7 @@ def _in_one_line() -> Iterator[None]:
         raise click.ClickException(f"Kafka: {exc.args[0].str()}") from exc
     except OperationalError as exc:
         raise click.ClickException(f"PostgreSQL: {' '.join(str(exc).split())}") from exc
-    except (NoTopicError, OSError) as exc:
+    except (NoTopicError, OSError, TransferError) as exc:
         raise click.ClickException(str(exc)) from exc
 
 

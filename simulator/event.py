@@ -1,49 +1,54 @@
-"""The `pp-output` event of a pod, as the deployed pods send it."""
+"""What a pod gives to its writer, and the `pp-output` event that is made of it."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import orjson
-from lsst.daf.butler import DimensionRecord
+from lsst.resources import ResourcePath
 
-from simulator.night import Pod
+from butler_writer_client import Artifact
+from butler_writer_client.event import DimensionRecordFields, FileDatasetFields, PromptOutput
+from simulator.night import Output, Pod
 from simulator.outputs import FORMATTER
 
-__all__ = ["encode_event", "event_of"]
+__all__ = ["encode_event", "event_of", "write_outputs"]
+
+
+#: Where the artifacts are is no part of the event.
+_ANYWHERE = ResourcePath("/")
+
+
+def write_outputs(pod: Pod, folder: Path) -> list[Artifact]:
+    """Write a pod's outputs into a folder of its own, and return the artifacts."""
+    root = ResourcePath(str(folder), forceDirectory=True)
+    artifacts = []
+    for output in pod.outputs:
+        name = output.path.rpartition("/")[-1]
+        (folder / name).write_bytes(orjson.dumps(output.content))
+        artifacts.append(_artifact(output, root.join(name, forceDirectory=False)))
+    return artifacts
 
 
 def event_of(pod: Pod) -> dict[str, Any]:
-    """Return what a pod says it has produced."""
-    return {
-        "type": "pp-output",
-        "dimension_records": [
-            _serialized(record) for records in pod.records.values() for record in records
+    """Return what a pod says it has produced, without what is about the sending."""
+    event = PromptOutput(
+        type="pp-output",
+        dimension_records=[
+            DimensionRecordFields.of(record)
+            for records in pod.records.values()
+            for record in records
         ],
-        "datasets": [
-            {
-                "refs": {
-                    str(output.ref.id): {
-                        "dataset_type_name": output.ref.datasetType.name,
-                        "run": output.ref.run,
-                        "data_id": dict(output.ref.dataId.required),
-                    }
-                },
-                "path": output.path,
-                "formatter": FORMATTER,
-            }
-            for output in pod.outputs
-        ],
-    }
+        datasets=[FileDatasetFields.of(_artifact(output, _ANYWHERE)) for output in pod.outputs],
+    )
+    return event.model_dump(mode="json", exclude_defaults=True)
+
+
+def _artifact(output: Output, source: ResourcePath) -> Artifact:
+    return Artifact(source, output.path, FORMATTER, (output.ref,))
 
 
 def encode_event(event: dict[str, Any]) -> bytes:
     """Serialize an event."""
     return orjson.dumps(event)
-
-
-def _serialized(record: DimensionRecord) -> dict[str, Any]:
-    return {
-        "definition": record.definition.name,
-        "record": record.to_simple().model_dump(mode="json")["record"],
-    }

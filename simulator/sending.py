@@ -1,4 +1,4 @@
-"""Pods at their end: each writes its artifacts and sends its event, at its time of the night."""
+"""Pods at their end: each transfers its outputs, at its time of the night."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 
+from butler_writer_client import KafkaTopic, Mode, PromptOutputWriter, TransferError
 from simulator.bad_events import spoil
-from simulator.event import encode_event, event_of
+from simulator.event import event_of, write_outputs
 from simulator.night import Night, Pod
-from simulator.repository import write_artifacts
 from tests.parts.cluster import Cluster
 
 __all__ = ["NoTopicError", "Sender"]
 
-#: How many pods write their artifacts and send at the same time.
+#: How many pods transfer their outputs at the same time.
 _PODS_AT_ONCE = 4
 #: How many may wait for that, which bounds the memory where pods end faster than they can send.
 _PODS_WAITING = 1000
@@ -42,9 +43,11 @@ class Sender:
     cluster : `Cluster`
         The brokers.
     topic : `str`
-        Where the events go: a detector's always into the same partition.
+        Where the events go.
     root : `pathlib.Path`
-        Repository that the artifacts are written to.
+        Repository that the artifacts belong to.
+    staging : `str`, optional
+        URI of the staging root that the artifacts are stored under; absent: at their final place.
     duplicates, spoiled : `float`
         Fractions of events that are sent twice, and that a spoiled one comes along with.
     on_sent : `~collections.abc.Callable`
@@ -57,6 +60,7 @@ class Sender:
     cluster: Cluster
     topic: str
     root: Path
+    staging: str | None = None
     duplicates: float = 0.0
     spoiled: float = 0.0
     on_sent: Callable[[Pod], None] = lambda _: None
@@ -66,6 +70,12 @@ class Sender:
 
     def __post_init__(self) -> None:
         self._lock = Lock()
+        self._topic = KafkaTopic(self.cluster.client_config, self.topic)
+        self._writer = PromptOutputWriter(
+            self._topic,
+            self.staging or str(self.root),
+            mode=Mode.STAGING if self.staging else Mode.FINAL,
+        )
 
     def run(self, tick: Callable[[], None]) -> None:
         """Let all pods send, and return when the brokers have their events.
@@ -79,19 +89,18 @@ class Sender:
         ------
         NoTopicError
             If the topic is not there.
-        OSError
-            If an artifact cannot be written.
+        butler_writer_client.TransferError
+            If an artifact cannot be stored, or an event is not delivered.
         confluent_kafka.KafkaException
-            If the brokers are not there, or refuse an event.
+            If the brokers are not there.
         """
-        topics = self.cluster.topics()
-        if self.topic not in topics:
+        if self.topic not in self.cluster.topics():
             raise NoTopicError(f"there is no topic {self.topic}")
         under_way: deque[Future[None]] = deque()
         with ThreadPoolExecutor(_PODS_AT_ONCE) as pods:
             try:
                 for pod in self._as_they_end(tick):
-                    under_way.append(pods.submit(self._finish, pod, topics[self.topic]))
+                    under_way.append(pods.submit(self._finish, pod))
                     while under_way and (under_way[0].done() or len(under_way) > _PODS_WAITING):
                         under_way.popleft().result()
                 for last in under_way:
@@ -111,19 +120,20 @@ class Sender:
             tick()
             yield pod
 
-    def _finish(self, pod: Pod, partitions: int) -> None:
-        write_artifacts(pod, self.root)
-        event = event_of(pod)
+    def _finish(self, pod: Pod) -> None:
         rng = random.Random(f"{self.night.seed}/mishaps/{pod.visit.id}/{pod.detector.id}")
         copies = 2 if rng.random() < self.duplicates else 1
-        messages = [encode_event(event)] * copies
         spoiled = rng.random() < self.spoiled
+        with TemporaryDirectory(prefix="pod-") as name:
+            artifacts = write_outputs(pod, Path(name))
+            for _ in range(copies):
+                self._writer.transfer(pod.records, artifacts)
         if spoiled:
-            messages.insert(0, spoil(event, rng))
-        for message in messages:
-            self.cluster.produce(self.topic, message, partition=pod.detector.id % partitions)
+            (undelivered,) = self._topic.send([spoil(event_of(pod), rng)])
+            if undelivered:
+                raise TransferError(undelivered.reason)
         with self._lock:
             self.on_sent(pod)
             self.events += 1
             self.spoiled_events += spoiled
-            self.messages += len(messages)
+            self.messages += copies + spoiled

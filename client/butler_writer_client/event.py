@@ -13,6 +13,8 @@ from uuid import UUID, uuid5
 from lsst.daf.butler import DatasetRef, DimensionRecord
 from pydantic import BaseModel, ConfigDict
 
+from butler_writer_client.export import Artifact
+
 __all__ = [
     "DatasetRefFields",
     "DimensionRecordFields",
@@ -65,6 +67,15 @@ class FileDatasetFields(_Part):
     refs: dict[str, DatasetRefFields]
     path: str
     formatter: str | None
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> FileDatasetFields:
+        """Serialize an artifact."""
+        return cls(
+            refs={str(ref.id): DatasetRefFields.of(ref) for ref in artifact.refs},
+            path=artifact.path,
+            formatter=artifact.formatter,
+        )
 
 
 class PromptOutput(_Part):

@@ -13,7 +13,6 @@ from lsst.resources import ResourcePath
 
 from butler_writer_client.errors import TransferError
 from butler_writer_client.event import (
-    DatasetRefFields,
     DimensionRecordFields,
     FileDatasetFields,
     PromptOutput,
@@ -184,14 +183,7 @@ class PromptOutputWriter:
         output = PromptOutput(
             type="pp-output",
             dimension_records=records,
-            datasets=[
-                FileDatasetFields(
-                    refs={str(ref.id): DatasetRefFields.of(ref) for ref in artifact.refs},
-                    path=artifact.path,
-                    formatter=artifact.formatter,
-                )
-                for artifact in artifacts
-            ],
+            datasets=[FileDatasetFields.of(artifact) for artifact in artifacts],
             chains=self._chains,
             event_id=event_id,
             sent_at=time.time(),

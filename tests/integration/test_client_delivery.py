@@ -91,7 +91,8 @@ def test_what_a_pod_transfers_again_is_there_once(
     stored()
     writer.transfer_outputs(pod.butler, pod.records, pod.outputs)
 
-    assert {stored()[ref.id] for ref in pod.outputs} == {1}
+    found = stored()
+    assert {found[ref.id] for ref in pod.outputs} == {1}
     sent = [json.loads(m.value or b"") for m in deployment.cluster.consume(deployment.topic)]
     assert sent[-1]["event_id"] == sent[-2]["event_id"]
 

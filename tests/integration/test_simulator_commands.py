@@ -123,10 +123,10 @@ def test_send_brings_every_event_and_its_artifacts(
     assert done.exit_code == 0, done.output
     assert done.output.splitlines()[-1] == "night: events=8 spoiled=0 messages=16"
     sent = embedded_broker.consume(topic_name)
-    assert {message.partition for message in sent} == {0, 1, 2}
-    events = {message.value or b"" for message in sent}
-    assert (len(sent), len(events)) == (16, 8)
-    for event in map(PromptOutput.decode, events):
+    assert {message.partition for message in sent} <= {0, 1, 2}
+    events = [PromptOutput.decode(message.value) for message in sent]
+    assert (len(events), len({event.event_id for event in events})) == (16, 8)
+    for event in events:
         for dataset in event.datasets:
             assert dataset["path"].startswith("LSSTCam/prompt/output-2027-01-02/")
             assert (root / dataset["path"]).exists()

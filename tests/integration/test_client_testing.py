@@ -1,0 +1,112 @@
+"""What pods' unit tests use: the whole write in one process."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from butler_writer_client.testing import EventRefusedError, InProcessService
+from tests.events import CHAIN, RUN
+from tests.parts.worker import CHECKOUT
+from tests.pods import LocalPod
+from tests.repositories import Repository
+
+
+@pytest.fixture
+def pod(prepared_sqlite: Repository, tmp_path: Path) -> Iterator[LocalPod]:
+    """A pod with outputs in its own Butler."""
+    repository = prepared_sqlite.copy(tmp_path / "pod")
+    yield LocalPod.process(repository)
+    repository.close()
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[InProcessService]:
+    with InProcessService(tmp_path / "central") as service:
+        yield service
+
+
+def test_outputs_are_in_the_repository_that_is_given_back(
+    pod: LocalPod, service: InProcessService
+) -> None:
+    assert service.transfer_outputs(pod.butler, pod.records, pod.outputs) == pod.outputs
+
+    for ref in pod.outputs:
+        assert service.butler.get(ref) == pod.butler.get(ref)
+    assert service.butler.collections.get_info(CHAIN).children == (RUN,)
+
+
+def test_several_pods_share_the_repository(
+    prepared_sqlite: Repository, pod: LocalPod, service: InProcessService, tmp_path: Path
+) -> None:
+    second = prepared_sqlite.copy(tmp_path / "second")
+    other = LocalPod.process(second, detector=1)
+
+    for each in (pod, other, pod):
+        service.transfer_outputs(each.butler, each.records, each.outputs)
+
+    found = service.butler.query_all_datasets(RUN, find_first=False, limit=None)
+    assert sorted(found) == sorted(pod.outputs + other.outputs)
+    second.close()
+
+
+def test_what_the_service_would_set_aside_is_an_error(
+    pod: LocalPod, service: InProcessService
+) -> None:
+    del pod.records["visit"]
+
+    with pytest.raises(EventRefusedError, match="visit"):
+        service.transfer_outputs(pod.butler, pod.records, pod.outputs)
+
+
+async def test_an_asynchronous_test_can_use_it(pod: LocalPod, service: InProcessService) -> None:
+    service.transfer_outputs(pod.butler, pod.records, pod.outputs)
+
+    assert service.butler.get(pod.outputs[0]) == pod.butler.get(pod.outputs[0])
+
+
+def test_the_example_of_the_guide_works_and_is_short(tmp_path: Path) -> None:
+    guide = (CHECKOUT / "docs" / "client.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    (example,) = [block for block in blocks if "def test_" in block]
+    assert len(example.splitlines()) < 15
+    (tmp_path / "test_example.py").write_text(example)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_example.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
+def test_nothing_of_it_is_loaded_in_a_test_run_that_does_not_name_it(tmp_path: Path) -> None:
+    (tmp_path / "test_other.py").write_text(
+        "import sys\n\ndef test():\n"
+        "    assert not {'butler_writer_client', 'app', 'agents', 'faust'} & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_other.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_client_imports_nothing_of_the_service() -> None:
+    looks = (
+        "import sys, butler_writer_client, butler_writer_client.testing; "
+        "assert not {'faust', 'app', 'agents', 'models'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", looks], check=True)
