@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 
 from app.butler.presence import Presence, look_up
 from app.dead_letters import read_letters
-from app.log_reader import connection_options, log_reader, read_until
+from app.log_reader import finished_offsets, log_reader, read_until
 from models import InvalidEventError, PromptOutput
 
 if TYPE_CHECKING:
@@ -126,7 +125,7 @@ async def audit_events(
         if stored.letter.topic == service.settings.kafka.topic
     }
     # Asked before the log's end, so that an event that is finished meanwhile is not called missing.
-    committed = await _committed(service)
+    committed = await finished_offsets(service)
     async with log_reader(service, service.settings.kafka.topic) as consumer:
         batch: list[Message] = []
         async for message in read_until(consumer, await wanted.place(consumer)):
@@ -137,18 +136,6 @@ async def audit_events(
                 batch = []
         for audited in _look_at(butler, batch, letters, committed):
             yield audited
-
-
-async def _committed(service: ButlerWriterApp) -> dict[int, int]:
-    """Return the offset up to which each partition is finished."""
-    kafka = service.settings.kafka
-    admin = AIOKafkaAdminClient(**connection_options(service))
-    await admin.start()
-    try:
-        offsets = await admin.list_consumer_group_offsets(kafka.group)
-    finally:
-        await admin.close()
-    return {tp.partition: found.offset for tp, found in offsets.items() if tp.topic == kafka.topic}
 
 
 def _look_at(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import click
@@ -17,9 +18,10 @@ from lsst.daf.butler import Butler
 from app import app
 from app.audit import Audited, AuditRange, Finding, audit_events
 from app.dead_letters import LostEventError, StoredLetter, original, read_letters, replay
+from app.leftovers import Leftover, LeftoverError, Leftovers
 from app.settings import SettingsError
 
-__all__ = ["audit", "dead_letters"]
+__all__ = ["audit", "dead_letters", "leftovers"]
 
 #: Longest reason in a list, in characters.
 _REASON = 100
@@ -109,6 +111,70 @@ async def audit(
     click.echo("audit: " + " ".join(f"{name}={count}" for name, count in summary.items()))
     if findings[Finding.MISSING]:
         raise SystemExit(1)
+
+
+class _Age(click.ParamType):
+    """A number and its unit: ``90m``, ``12h``, ``1d``."""
+
+    name = "age"
+    _UNITS = MappingProxyType({"m": "minutes", "h": "hours", "d": "days"})
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> timedelta:
+        if not (match := re.fullmatch(r"(\d{1,6})([mhd])", value)):
+            self.fail(f"{value!r} is not an age such as 90m, 12h or 1d", param, ctx)
+        return timedelta(**{self._UNITS[match[2]]: int(match[1])})
+
+
+@app.command(
+    option(
+        "--older-than",
+        type=_Age(),
+        required=True,
+        help="Only files that old: 12h, 1d; 1h at least.",
+    ),
+    option(
+        "--folder",
+        "folders",
+        multiple=True,
+        help="Look in this folder of the datastore too, such as a chain's, for files that it does "
+        "not know.  Files that something else than a Butler keeps there are found as well.",
+    ),
+    option("--delete", is_flag=True, help="Remove what is found; without it, nothing is changed."),
+)
+async def leftovers(
+    _self: Any, older_than: timedelta, folders: tuple[str, ...], *, delete: bool
+) -> None:
+    """Find files that pods have left behind, and remove them if told so.
+
+    In the staging roots, those that no event names; in the given folders of the datastore, those
+    that neither its records nor an event names.  The events that count are those yet to be
+    processed, however far behind the workers are, and the dead letters, which may be replayed.
+    So the age need only be longer than a pod takes from its first file to the sending of its event,
+    retries included; a day is safe.  Run it with the environment of the workers.
+    """
+    try:
+        app.settings.require_connections()
+        butler = Butler.from_config(app.settings.write.repository, writeable=False)
+        search = Leftovers(app, butler, older_than, folders)
+        found = await search.find()
+    except (SettingsError, LeftoverError, KafkaError, OSError) as exc:
+        raise SystemExit(f"{type(exc).__name__}: {exc}") from exc
+    for leftover in found:
+        click.echo(f"{leftover.kind:<6}  {leftover.modified:%Y-%m-%dT%H:%M:%S}  {leftover.uri}")
+    failed = search.remove(found) if delete else []
+    for line in failed:
+        click.echo(f"not removed: {line}", err=True)
+    click.echo(_summary(found, removed=len(found) - len(failed) if delete else 0))
+    if failed:
+        raise SystemExit(1)
+
+
+def _summary(found: list[Leftover], *, removed: int) -> str:
+    kinds = Counter(leftover.kind for leftover in found)
+    size = sum(leftover.size for leftover in found)
+    return (
+        f"leftovers: staged={kinds['staged']} final={kinds['final']} bytes={size} removed={removed}"
+    )
 
 
 def _utc(time: datetime | None) -> datetime | None:

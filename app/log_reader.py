@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
 from app.settings import MIB
@@ -14,7 +15,7 @@ from app.settings import MIB
 if TYPE_CHECKING:
     from app.service import ButlerWriterApp
 
-__all__ = ["connection_options", "log_reader", "read_until"]
+__all__ = ["connection_options", "finished_offsets", "log_reader", "read_until"]
 
 
 @asynccontextmanager
@@ -50,3 +51,15 @@ async def read_until(
             for message in messages:
                 if message.offset < ends.get(tp, 0):
                     yield message
+
+
+async def finished_offsets(service: ButlerWriterApp) -> dict[int, int]:
+    """Return the offset up to which each partition of the input topic is finished."""
+    kafka = service.settings.kafka
+    admin = AIOKafkaAdminClient(**connection_options(service))
+    await admin.start()
+    try:
+        offsets = await admin.list_consumer_group_offsets(kafka.group)
+    finally:
+        await admin.close()
+    return {tp.partition: found.offset for tp, found in offsets.items() if tp.topic == kafka.topic}

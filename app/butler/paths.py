@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from lsst.daf.butler import Location
 from lsst.resources import ResourcePath
 
 from models import InvalidEventError
 
-__all__ = ["address", "path_in_datastore", "staging_root"]
+__all__ = ["address", "address_in", "path_in_datastore", "staging_root"]
 
 #: A relative path that is stored as it is given: nothing to unquote, and no part that leads
 #: elsewhere.  For speed alone: `_resolved` gives the same.
@@ -97,3 +98,17 @@ def address(folder: ResourcePath) -> str:
     # Before an @ is the profile, by which lsst.resources chooses credentials.
     bucket = folder.netloc.rpartition("@")[2]
     return f"{folder.scheme}://{bucket}{folder.unquoted_path}".rstrip("/") + "/"
+
+
+def address_in(folder: str, path: str) -> str:
+    """Return where a file of a folder really is, from the folder's address."""
+    place = folder + path
+    if not place.startswith("/"):
+        return place
+    parent, _, name = place.rpartition("/")
+    return f"{_real(parent)}/{name}"
+
+
+@lru_cache(maxsize=100_000)
+def _real(folder: str) -> str:
+    return os.path.realpath(folder)

@@ -163,17 +163,18 @@ def _stores(datastore: Any, constraints: tuple[Any, ...] = ()) -> Iterator[FileS
 
 
 class Datastores:
-    """The datastores of a repository that keep files."""
+    """The datastores of a repository that keep files.
+
+    Attributes
+    ----------
+    stores : `tuple` [`FileStore`]
+        All of them.
+    """
 
     def __init__(self, butler: Butler) -> None:
-        self._stores = tuple(_stores(butler._datastore))
+        self.stores = tuple(_stores(butler._datastore))
         self._accepting: dict[tuple[str, Any], tuple[FileStore, ...]] = {}
         self._formatters: dict[tuple[str, Any], str] = {}
-
-    @property
-    def roots(self) -> list[ResourcePath]:
-        """Their roots."""
-        return [store.root for store in self._stores]
 
     def accepting(self, ref: DatasetRef) -> tuple[FileStore, ...]:
         """Return the datastores that take a dataset: by its type and instrument, as configured.
@@ -186,7 +187,7 @@ class Datastores:
         key = _lookup(ref)
         known = self._accepting.get(key)
         if known is None:
-            known = tuple(store for store in self._stores if store.accepts(ref))
+            known = tuple(store for store in self.stores if store.accepts(ref))
             if not known:
                 raise InvalidEventError(f"no datastore takes {ref.datasetType.name!r}")
             self._accepting[key] = known
@@ -228,7 +229,7 @@ class Datastores:
         RetryableError
             If one is not.
         """
-        for store in self._stores:
+        for store in self.stores:
             if store.root.isLocal and not store.root.exists():
                 raise RetryableError(f"the datastore root {store.root} is not there", alarm=True)
 

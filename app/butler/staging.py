@@ -53,7 +53,7 @@ class StagedArtifacts:
         self._policy = policy
         self._home: set[_Move] = set()
         for staging in map(address, policy.staging_roots):
-            for root in map(address, datastores.roots):
+            for root in (address(store.root) for store in datastores.stores):
                 if staging.startswith(root) or root.startswith(staging):
                     raise RepositoryError(
                         f"the staging root {staging} and the datastore root {root} are not apart"

@@ -18,7 +18,7 @@ from lsst.daf.butler.direct_butler import DirectButler
 from lsst.resources.file import FileResourcePath
 
 #: How often the place is passed before it is the place to die.
-_PASSES = 3
+_PASSES = int(os.environ.get("FAIL_POINT_PASSES", "3"))
 _MARK = Path(os.environ.get("FAIL_POINT_MARK", "/nonexistent"))
 _passed = 0
 
@@ -44,6 +44,24 @@ def die_after_the_database_commit() -> None:
     DirectButler.transaction = dying  # type: ignore[method-assign]
 
 
+def die_before_the_database_commit() -> None:
+    """Die when all is written but nothing is committed."""
+    transaction = DirectButler.transaction
+
+    @contextmanager
+    def dying(self: Any) -> Iterator[None]:
+        with transaction(self):
+            yield
+            _die_here()
+
+    DirectButler.transaction = dying  # type: ignore[method-assign]
+
+
+def die_before_a_copy() -> None:
+    """Die when a staged file, copied under another name, is about to get its own."""
+    _before(os, "link")
+
+
 def die_before_the_announcement() -> None:
     """Die when the dataset list is about to be written."""
     _before(FileResourcePath, "write")
@@ -67,17 +85,21 @@ def write_slowly() -> None:
     DirectButler.transaction = slow  # type: ignore[method-assign]
 
 
-def _before(owner: type, name: str) -> None:
+def _before(owner: Any, name: str) -> None:
     original: Callable[..., Any] = getattr(owner, name)
 
-    def dying(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def dying(*args: Any, **kwargs: Any) -> Any:
         _die_here()
-        return original(self, *args, **kwargs)
+        return original(*args, **kwargs)
 
     setattr(owner, name, dying)
 
 
 match os.environ.get("FAIL_POINT"):
+    case "copy":
+        die_before_a_copy()
+    case "database-write":
+        die_before_the_database_commit()
     case "database-commit":
         die_after_the_database_commit()
     case "announcement":
