@@ -155,21 +155,26 @@ class InProcessService:
 
     async def _write(self, values: Sequence[bytes]) -> None:
         from agents import collect, flush  # noqa: PLC0415 - the pods' environment has none
-        from app import topics  # noqa: PLC0415
+        from app import sending, topics  # noqa: PLC0415
 
         async def take(topic: Any, *, value: bytes, headers: Any = None, **_: Any) -> None:
             if topic is topics.dead_letters:
                 refused.append(headers["reason"].decode())
 
         refused: list[str] = []
-        with self._serving() as service, patch.object(flush, "send", take):
+        with (
+            self._serving() as service,
+            patch.object(flush, "send", take),
+            patch.object(sending, "send", take),
+        ):
             windows = [
                 window
                 for offset, value in enumerate(values)
                 for window in collect.receive(_event(offset, value), time.monotonic())
             ]
             for window in windows + service.intake.close():
-                await asyncio.wait_for(flush.Flush(window).run(), _PATIENCE)
+                one = flush.Flush(window)
+                await asyncio.wait_for(one.take_through(one.read, one.run), _PATIENCE)
         if refused:
             raise EventRefusedError("; ".join(refused))
 
