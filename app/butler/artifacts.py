@@ -78,11 +78,7 @@ class FileChecker:
         if self._policy.file_check is FileCheck.NONE:
             return []
         sample = 1 if self._policy.file_check is FileCheck.SAMPLE else None
-        return [
-            (store, store.path(artifact))
-            for artifact in event.artifacts[:sample]
-            for store in self._datastores.accepting(artifact.refs[0])
-        ]
+        return [place for artifact in event.artifacts[:sample] for place in artifact.places.items()]
 
 
 def still_absent(

@@ -180,8 +180,7 @@ class WindowParser:
             formatter = self._parser.datastores.default_formatter(parsed[0])
         elif not self._parser.policy.allowed_formatters.fullmatch(formatter):
             raise InvalidEventError(f"formatter {formatter!r} is not allowed")
-        self._parser.datastores.check_path(path, parsed[0])
-        return Artifact(path, formatter, parsed)
+        return Artifact(path, formatter, parsed, self._parser.datastores.places(path, parsed))
 
     def _ref(self, dataset_id: str, given: DatasetRefFields) -> DatasetRef:
         dataset_type = self._parser.dataset_types.get(given["dataset_type_name"])

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from lsst.daf.butler import DatasetRef, DimensionRecord
 from lsst.resources import ResourcePath
+
+if TYPE_CHECKING:
+    from app.butler.private import FileStore
 
 __all__ = ["Artifact", "ParsedEvent", "RawRecord", "RecordKey"]
 
@@ -43,11 +46,14 @@ class Artifact:
         Name of the formatter that reads it; never imported.
     refs : `list` [`lsst.daf.butler.DatasetRef`]
         Its datasets, not expanded.
+    places : `dict` [`FileStore`, `str`]
+        The datastores that take it, each with its path as the records have it.
     """
 
     path: str
     formatter: str
     refs: list[DatasetRef]
+    places: Mapping[FileStore, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,6 @@ from lsst.daf.butler.registry import CollectionSummary, CollectionTypeError
 from lsst.resources import ResourcePath
 
 from app.butler.failures import RetryableError
-from app.butler.parsed import Artifact
 from app.butler.paths import path_in_datastore
 from models import InvalidEventError
 
@@ -131,16 +130,6 @@ class FileStore:
         registry = self._formatters._registry
         return next((registry[name]["type"] for name in names if name in registry), None)
 
-    def path(self, artifact: Artifact) -> str:
-        """Return an artifact's path as the records have it.
-
-        Raises
-        ------
-        InvalidEventError
-            If it leads out of the root.
-        """
-        return path_in_datastore(artifact.path, self.root)
-
     def place(self, path: str) -> ResourcePath:
         """Return where a path of the records is."""
         return self.root.join(path, forceDirectory=False)
@@ -210,16 +199,19 @@ class Datastores:
             self._formatters[key] = known
         return known
 
-    def check_path(self, path: str, ref: DatasetRef) -> None:
-        """Check that a path is inside every datastore that takes the dataset.
+    def places(self, path: str, refs: Iterable[DatasetRef]) -> dict[FileStore, str]:
+        """Return the datastores that take an artifact, each with its path in the records.
 
         Raises
         ------
         InvalidEventError
-            If it is not.
+            If the path leads out of the root of one, or none takes one of its datasets.
         """
-        for store in self.accepting(ref):
-            path_in_datastore(path, store.root)
+        return {
+            store: path_in_datastore(path, store.root)
+            for ref in refs
+            for store in self.accepting(ref)
+        }
 
     def check_mounted(self) -> None:
         """Check that the roots on file systems are there: without them, no file is.

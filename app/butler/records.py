@@ -206,7 +206,7 @@ class RecordsPath:
             found = matching(connection, store.records, ["dataset_id"], known, columns)
             stored = {row[0]: row[1] for row in found}
             for dataset_id, there in stored.items():
-                if there != (path := store.path(batch.datasets[dataset_id].artifact)):
+                if there != (path := batch.datasets[dataset_id].artifact.places[store]):
                     conflicts[dataset_id] = (
                         f"dataset {dataset_id} is in {there!r}, but given in {path!r}"
                     )
@@ -251,7 +251,7 @@ def _record(connection: sqlalchemy.Connection, store: FileStore, datasets: list[
     rows = [
         (
             dataset.id,
-            store.path(artifact := dataset.artifact),
+            (artifact := dataset.artifact).places[store],
             artifact.formatter,
             artifact.refs[0].datasetType.storageClass_name,
         )

@@ -127,8 +127,8 @@ class StagedArtifacts:
         if event.staging is None:
             return
         for artifact in event.artifacts:
-            for store in self._datastores.accepting(artifact.refs[0]):
-                yield event.staging, store, store.path(artifact)
+            for store, path in artifact.places.items():
+                yield event.staging, store, path
 
     def _left_of(self, moves: Iterable[_Move]) -> list[_Move]:
         """Bring some artifacts home; return those that are nowhere."""
