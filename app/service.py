@@ -14,6 +14,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -51,6 +52,8 @@ FETCH_DRAIN_SECONDS = 1.2
 #: What Faust's own stop may take after the last flush, in seconds: it waits for brokers, and the
 #: interpreter's end for the Butler's thread, for as long as those take.
 STOP_SECONDS = 5.0
+
+_REMEDY = "install the service into an environment of its own"
 
 #: An idle or stalled worker that misses Kafka's poll interval leaves the group for good.
 ENDLESS_POLL_INTERVAL = 7 * 24 * 3600.0
@@ -299,11 +302,17 @@ def _end_process_after(seconds: float) -> None:
 
 
 def _refuse_foreign(package: str) -> None:
+    """End the process if a package of a name that others have, too, is not wholly ours."""
     spec = importlib.util.find_spec(package)
     found = Path(spec.origin).parent.parent if spec is not None and spec.origin else None
     ours = Path(__file__).parent.parent
     if found != ours:
         sys.exit(
             f"butler-writer: the package {package!r} is not this service's but comes from {found}; "
-            "install the service into an environment of its own"
+            f"{_REMEDY}"
+        )
+    if others := set(packages_distributions().get(package, ())) - {"butler-writer"}:
+        sys.exit(
+            f"butler-writer: the package {package!r} is also installed by "
+            f"{', '.join(sorted(others))}; {_REMEDY}"
         )
