@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import orjson
 from lsst.resources import ResourcePath
@@ -151,18 +150,19 @@ class Leftovers:
                 if file.target is not None:  # links are left alone, and so is what they lead to
                     linked.add(file.target)
                 elif file.modified < self._before:
-                    uri = place.join(quote(file.path), forceDirectory=False)
-                    old[base + file.path] = Leftover(kind, uri, file.size, file.modified)
+                    old[base + file.path] = Leftover(kind, file.uri, file.size, file.modified)
         return {place: leftover for place, leftover in old.items() if place not in linked}
 
     async def _events(self) -> AsyncIterator[bytes | None]:
         """Yield the events that are to be processed, then those that were set aside."""
         topic = self._service.settings.kafka.topic
+        async with log_reader(self._service) as consumer:
+            wanted = {topic, self._service.settings.kafka.dead_letter_topic}
+            if missing := wanted - await consumer.topics():
+                raise LeftoverError(f"who needs a file is not known: there is no {missing}")
         finished = await finished_offsets(self._service)
         async with log_reader(self._service, topic) as consumer:
             partitions = consumer.assignment()
-            if not partitions:
-                raise LeftoverError(f"there is no topic {topic!r}: who needs a file is not known")
             first = await consumer.beginning_offsets(partitions)
             for tp in partitions:
                 consumer.seek(tp, max(first[tp], finished.get(tp.partition, 0)))

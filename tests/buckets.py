@@ -38,12 +38,14 @@ class Bucket:
         found = self.server.client().list_objects_v2(Bucket=self.name, Prefix=prefix)
         return [item["Key"] for item in found.get("Contents", ())]
 
-    def upload(self, event: dict[str, Any], *, but: int | None = None) -> None:
+    def upload(
+        self, event: dict[str, Any], *, but: int | None = None, prefix: str = "butler/"
+    ) -> None:
         """Put an event's artifacts at their places, with one exception perhaps."""
         for n, dataset in enumerate(event["datasets"]):
             if n != but:
                 (ref,) = dataset["refs"].values()
-                self.put(f"butler/{dataset['path']}", json.dumps(ref["data_id"]).encode())
+                self.put(f"{prefix}{dataset['path']}", json.dumps(ref["data_id"]).encode())
 
     def hold_artifacts_of(self, deployment: Deployment) -> None:
         """Let a deployment's repository have its datastore here."""

@@ -27,6 +27,9 @@ from tests.parts.s3 import S3Door, S3Server
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
+#: A test's property that is printed at the end; it decides nothing.
+FIGURE = "figure"
+
 _CI = os.environ.get("CI") == "true"
 _NEEDS = "every test that needs "
 _numbers = count(1)
@@ -151,7 +154,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say plainly what was left out, and why."""
+    """Say what was measured; and plainly what was left out, and why."""
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            if name == FIGURE:
+                terminalreporter.write_line(f"measured: {value}")
     skipped = terminalreporter.stats.get("skipped", [])
     reasons = {report.longrepr[2].removeprefix("Skipped: ") for report in skipped}
     for reason in sorted(reasons):

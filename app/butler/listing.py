@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 
 from lsst.resources import ResourcePath
 
@@ -23,6 +24,8 @@ class ListedFile:
     ----------
     path : `str`
         Relative to the folder.
+    uri : `lsst.resources.ResourcePath`
+        The file itself.
     size : `int`
         In bytes.
     modified : `datetime.datetime`
@@ -32,6 +35,7 @@ class ListedFile:
     """
 
     path: str
+    uri: ResourcePath
     size: int
     modified: datetime
     target: str | None = None
@@ -51,8 +55,10 @@ def list_files(folder: ResourcePath) -> Iterator[ListedFile]:
         for entry in _walk(folder.ospath):
             with suppress(FileNotFoundError):  # a worker removes what it has brought home
                 status = entry.stat(follow_symlinks=False)
+                path = os.path.relpath(entry.path, folder.ospath)
                 yield ListedFile(
-                    os.path.relpath(entry.path, folder.ospath),
+                    path,
+                    _inside(folder, path),
                     status.st_size,
                     datetime.fromtimestamp(status.st_mtime, UTC),
                     os.path.realpath(entry.path) if entry.is_symlink() else None,
@@ -64,9 +70,14 @@ def list_files(folder: ResourcePath) -> Iterator[ListedFile]:
         for page in pages.paginate(Bucket=bucket, Prefix=prefix):
             for item in page.get("Contents", ()):
                 path = item["Key"].removeprefix(prefix)
-                yield ListedFile(path, item["Size"], item["LastModified"])
+                yield ListedFile(path, _inside(folder, path), item["Size"], item["LastModified"])
     else:
         raise NotImplementedError(f"{folder} is neither on disk nor on S3")
+
+
+def _inside(folder: ResourcePath, path: str) -> ResourcePath:
+    # Not ``join``: to it, a file may be called "file:x", "$HOME" or "a#b" and be another.
+    return folder.replace(path=folder.path + quote(path), forceDirectory=False)
 
 
 def _walk(folder: str) -> Iterator[os.DirEntry[str]]:

@@ -7,16 +7,19 @@ final ones.  What is delivered again finds either.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import structlog
 from lsst.resources import ResourcePath
 
 from app.butler.artifacts import of_all, still_absent
+from app.butler.attempt import Failed
 from app.butler.connection import RepositoryError
 from app.butler.copying import bring_home
-from app.butler.failures import RetryableError
+from app.butler.failures import Failure, RetryableError
+from app.butler.outcome import Rejection
 from app.butler.parsed import ParsedEvent
 from app.butler.paths import address
 from app.butler.policy import WritePolicy
@@ -61,7 +64,7 @@ class StagedArtifacts:
 
     def bring_home(
         self, events: Sequence[ParsedEvent], wanted: Callable[[], bool]
-    ) -> list[list[str]]:
+    ) -> list[list[str] | Failed]:
         """Copy the artifacts of staged events to every datastore that takes them.
 
         Parameters
@@ -73,13 +76,12 @@ class StagedArtifacts:
 
         Returns
         -------
-        missing : `list` [`list` [`str`]]
-            Of each event, the artifacts that are neither staged nor at their places.
+        missing : `list`
+            Of each event, the artifacts that are neither staged nor at their places; or why it can
+            never be written: an artifact is behind a link, or another file is at its place.
 
         Raises
         ------
-        InvalidEventError
-            If an artifact is not what it must be, or another file is at its place.
         RetryableError
             If the stores do not answer in time, or are not mounted.
         OSError
@@ -90,20 +92,19 @@ class StagedArtifacts:
         self._datastores.check_mounted()  # or the files would go into an empty mount point
         moves = [list(self._moves(event)) for event in events]
         wanting = {move for of_event in moves for move in of_event}
-        self._home &= wanting  # as the last try left it
+        self._home &= wanting  # as a try that failed has left it
+        refused: dict[_Move, InvalidEventError] = {}
         absent = still_absent(
-            wanting - self._home, self._left_of, self._policy, self._policy.staging_timeout, wanted
+            wanting - self._home,
+            partial(self._left_of, refused=refused),
+            self._policy,
+            self._policy.staging_timeout,
+            wanted,
         )
         if absent:
             self._check_mounted()
-        return [
-            [
-                str(_place(staging, path))
-                for staging, store, path in of_event
-                if (staging, store, path) in absent
-            ]
-            for of_event in moves
-        ]
+        self._home.clear()
+        return [_found(of_event, absent, refused) for of_event in moves]
 
     def remove(self, events: Iterable[ParsedEvent]) -> None:
         """Remove the staged artifacts of events that are written; what fails is logged only.
@@ -130,21 +131,40 @@ class StagedArtifacts:
             for store, path in artifact.places.items():
                 yield event.staging, store, path
 
-    def _left_of(self, moves: Iterable[_Move]) -> list[_Move]:
+    def _left_of(
+        self, moves: Iterable[_Move], refused: dict[_Move, InvalidEventError]
+    ) -> list[_Move]:
         """Bring some artifacts home; return those that are nowhere."""
         left = []
         for move in moves:
             staging, store, path = move
-            if bring_home(_staged(staging, path), store.place(path)):
-                self._home.add(move)
-            else:
-                left.append(move)
+            try:
+                if bring_home(_staged(staging, path), store.place(path)):
+                    self._home.add(move)
+                else:
+                    left.append(move)
+            except InvalidEventError as exc:
+                refused[move] = exc
         return left
 
     def _check_mounted(self) -> None:
         for root in self._policy.staging_roots:
             if root.isLocal and not root.exists():
                 raise RetryableError(f"the staging root {root} is not there", alarm=True)
+
+
+def _found(
+    moves: Sequence[_Move], absent: Container[_Move], refused: Mapping[_Move, InvalidEventError]
+) -> list[str] | Failed:
+    """Return what an event lacks, or why it can never be written."""
+    for move in moves:
+        if move in refused:
+            return Failed(Rejection.of(refused[move]), Failure.POISON)
+    return [
+        str(_place(staging, path))
+        for staging, store, path in moves
+        if (staging, store, path) in absent
+    ]
 
 
 def _place(staging: ResourcePath, path: str) -> ResourcePath:

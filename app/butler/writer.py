@@ -146,20 +146,19 @@ class ButlerWriter:
         parsed = [event for event in events if isinstance(event, ParsedEvent)]
         missing = attempt(partial(self._missing, parsed, wanted), wanted)
         if isinstance(missing, Failed):  # over one of them, perhaps: find out which
-            checked = [attempt(partial(self._missing, [event], wanted), wanted) for event in parsed]
-        else:
-            checked = [[uris] for uris in missing]
-        verdicts = iter(zip(parsed, checked, strict=True))
+            each = (attempt(partial(self._missing, [event], wanted), wanted) for event in parsed)
+            missing = [one if isinstance(one, Failed) else one[0] for one in each]
+        verdicts = iter(zip(parsed, missing, strict=True))
         return [
             event if isinstance(event, Failed) else _verdict(*next(verdicts)) for event in events
         ]
 
     def _missing(
         self, events: Sequence[ParsedEvent], wanted: Callable[[], bool]
-    ) -> list[list[str]]:
+    ) -> list[list[str] | Failed]:
         staged = iter(self._staged.bring_home([e for e in events if e.staging], wanted))
         at_home = iter(self._files.missing([e for e in events if not e.staging], wanted))
-        return [next(staged if event.staging else at_home) for event in events]
+        return [next(staged) if event.staging else next(at_home) for event in events]
 
     def _write_batch(self, events: Sequence[ParsedEvent]) -> Counts:
         """Write some events in one transaction."""
@@ -178,13 +177,13 @@ class ButlerWriter:
         return Counts(inserted, len(batch.datasets) - inserted, mismatched)
 
 
-def _verdict(event: ParsedEvent, missing: list[list[str]] | Failed) -> ParsedEvent | Failed:
+def _verdict(event: ParsedEvent, missing: list[str] | Failed) -> ParsedEvent | Failed:
     if isinstance(missing, Failed):
         return missing
-    if not (uris := missing[0]):
+    if not missing:
         return event
-    more = f" and {len(uris) - 1} more" if len(uris) > 1 else ""
-    rejection = Rejection("FileNotFoundError", f"{uris[0]} is not there{more}")
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    rejection = Rejection("FileNotFoundError", f"{missing[0]} is not there{more}")
     return Failed(rejection, Failure.POISON)
 
 

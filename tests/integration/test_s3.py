@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.deployment import Deployment
 from tests.events import INSTRUMENT, RUN, Night, dataset_ids, stored_ids
 from tests.parts.cluster import Cluster
 from tests.parts.s3 import S3Door
+from tests.parts.worker import faust_command
 
 SETTINGS = {
     # One window for the events of a test.
@@ -107,3 +109,49 @@ def test_while_s3_is_away_nothing_is_set_aside(
     assert set(stored_ids(deployment.fresh_butler())) == dataset_ids(*events)
     assert set(announced(deployment, bucket)) == {str(i) for i in dataset_ids(*events)}
     assert deployment.dead_letters() == []
+
+
+def test_staged_artifacts_come_home_from_another_bucket(
+    deployment: Deployment, bucket: Bucket
+) -> None:
+    staging = Bucket(bucket.server, f"{bucket.name}-staging")
+    bucket.server.create_bucket(staging.name)
+    root = f"s3://{staging.name}/pods/"
+    events = [Night().event(1, detector, staging=f"{root}{detector}/") for detector in range(4)]
+    for detector, event in enumerate(events):
+        staging.upload(event, but=5 if detector == 3 else None, prefix=f"pods/{detector}/")
+    lost = events.pop()
+    # One was brought home before, and not written.
+    bucket.upload(events[1])
+    deployment.settings["BUTLER_WRITER_STAGING_ROOTS"] = root
+    deployment.settings["BUTLER_WRITER_WINDOW_EVENTS"] = "4"
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(*events, lost)
+        deployment.wait_done()
+    butler = deployment.fresh_butler([RUN])
+    assert set(stored_ids(butler)) == dataset_ids(*events)
+    for detector in range(3):
+        data_id = {"instrument": INSTRUMENT, "exposure": 1, "detector": detector}
+        assert butler.get("isr_log", data_id) == data_id
+    assert sorted(announced(deployment, bucket)) == sorted(map(str, dataset_ids(*events)))
+    (letter,) = deployment.dead_letters()
+    assert (
+        f"{root}3/{lost['datasets'][5]['path']} is not there".encode()
+        in dict(letter.headers).values()
+    )
+    # The one that was set aside can be replayed.
+    assert len(staging.keys("pods/")) == 9
+
+    for name in (bucket.name, staging.name):
+        bucket.server.make_older(name, timedelta(days=2))
+    kept = {name: Bucket(bucket.server, name).keys("") for name in (bucket.name, staging.name)}
+    for place, prefix in ((bucket, f"butler/{RUN}/"), (staging, "pods/17/")):
+        place.put(f"{prefix}left over.json", b"{}")
+        bucket.server.make_older(place.name, timedelta(days=2))
+        place.put(f"{prefix}new.json", b"{}")
+    command = ("leftovers", "--older-than=1d", f"--folder={RUN}", "--delete")
+    said = faust_command(deployment.environment, *command)
+    assert "leftovers: staged=1 final=1 bytes=4 removed=2" in said.stdout, said.stderr
+    for place, prefix in ((bucket, f"butler/{RUN}/"), (staging, "pods/17/")):
+        assert set(place.keys("")) == {*kept[place.name], f"{prefix}new.json"}

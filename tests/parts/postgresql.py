@@ -17,7 +17,7 @@ from .ports import free_port
 from .process import ChildProcess
 from .waiting import wait_until
 
-__all__ = ["PostgreSQL", "find_postgresql"]
+__all__ = ["PostgreSQL", "Standby", "find_postgresql"]
 
 _START_TIMEOUT = 30.0
 _SUPER_USER = "postgres"
@@ -151,17 +151,19 @@ class PostgreSQL:
             )
 
     def _initialize(self) -> None:
-        tool = self._run(
+        self._make_data(
             "initdb",
-            f"--pgdata={self._folder / 'data'}",
             f"--username={_SUPER_USER}",
             "--auth=trust",
             "--encoding=UTF8",
             "--locale=C.UTF-8",
-            "--no-sync",
         )
+
+    def _make_data(self, program: str, *arguments: str) -> None:
+        data = f"--pgdata={self._folder / 'data'}"
+        tool = self._run(program, data, "--no-sync", *arguments)
         if tool.wait(_START_TIMEOUT) != 0:
-            raise ChildProcessError(f"initdb failed:\n{tool.log_tail()}")
+            raise ChildProcessError(f"{program} failed:\n{tool.log_tail()}")
 
     def _run(self, program: str, *arguments: str | Path) -> ChildProcess:
         return ChildProcess(
@@ -171,6 +173,36 @@ class PostgreSQL:
             user=self._user,
             # SIGQUIT is the server's "immediate shutdown": it takes its backends along.
             death_signal=signal.SIGQUIT,
+        )
+
+
+class Standby(PostgreSQL):
+    """A server that follows another by streaming replication; it is read-only.
+
+    Parameters
+    ----------
+    primary
+        The server to follow, running, with a role and a replication slot named ``standby``.
+    settings
+        Server settings by name.
+    """
+
+    def __init__(
+        self, primary: PostgreSQL, settings: Mapping[str, str | int] | None = None
+    ) -> None:
+        self._primary = primary
+        super().__init__(settings)
+
+    def _initialize(self) -> None:
+        self._make_data(
+            "pg_basebackup",
+            "--host=127.0.0.1",
+            f"--port={self._primary.port}",
+            "--username=standby",
+            "--slot=standby",
+            "--wal-method=stream",
+            "--checkpoint=fast",
+            "--write-recovery-conf",
         )
 
 

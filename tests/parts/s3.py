@@ -2,6 +2,7 @@
 
 import urllib.request
 from collections.abc import Iterable
+from datetime import timedelta
 from threading import Thread
 from typing import TYPE_CHECKING, Self
 
@@ -11,6 +12,7 @@ from moto.moto_server.werkzeug_app import (
     MotoRequestHandler,
     create_backend_app,
 )
+from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 from werkzeug.serving import make_server
 
@@ -69,6 +71,14 @@ class S3Server:
             aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
         )
+
+    def make_older(self, bucket: str, age: timedelta) -> None:
+        """Let a bucket's objects be older than they are: nothing but the server can."""
+        for backends in s3_backends.values():
+            for backend in backends.values():
+                if bucket in backend.buckets:
+                    for key in backend.buckets[bucket].keys.values():
+                        key.last_modified -= age
 
     def create_bucket(self, name: str) -> str:
         """Create a bucket and return its address, ``s3://name/``."""

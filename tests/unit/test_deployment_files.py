@@ -89,7 +89,7 @@ def test_services_wait_only_for_what_comes(services: dict[str, Service]) -> None
     for service in services.values():
         for name, wait in service.get("depends_on", {}).items():
             target = services[name]
-            assert "profiles" not in target
+            assert set(target.get("profiles", [])) <= set(service.get("profiles", []))
             if wait["condition"] == "service_healthy":
                 assert "healthcheck" in target
             else:
@@ -101,6 +101,7 @@ def test_services_that_stay_say_whether_they_are_well(services: dict[str, Servic
     assert {name for name, service in services.items() if "healthcheck" in service} == {
         "kafka",
         "postgresql",
+        "standby",
         "worker",
     }
 
@@ -158,6 +159,26 @@ def test_a_worker_has_the_deployed_pods_limits_and_the_time_to_stop(
 
 def test_compose_runs_the_kafka_that_the_tests_run(services: dict[str, Service]) -> None:
     assert services["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
+
+
+def test_a_reader_reaches_the_standby_and_no_other_server(services: dict[str, Service]) -> None:
+    mine = set(services["reader"]["networks"])
+    reached = {
+        name
+        for name, service in services.items()
+        if mine & set(service.get("networks", ["default"]))
+    }
+    assert reached == {"reader", "standby"}
+    read_repo = yaml.safe_load((CHECKOUT / "deploy/read-replica/butler.yaml").read_text())
+    assert "@standby/" in read_repo["registry"]["db"]
+    assert read_repo["datastore"]["root"] == services["worker"]["environment"]["BUTLER_REPOSITORY"]
+
+
+def test_mounted_files_exist(services: dict[str, Service]) -> None:
+    for service in services.values():
+        for source in (volume.split(":")[0] for volume in service.get("volumes", [])):
+            if source.startswith("./"):
+                assert (CHECKOUT / source).is_file()
 
 
 def test_targets_exist_and_the_worker_is_built_by_default(

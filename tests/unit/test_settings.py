@@ -78,6 +78,7 @@ def example(tmp_path: Path) -> dict[str, str]:
         ("BUTLER_WRITER_CHAIN_PATTERN", "^(.+)/.+$", r"a group \(\?P<chain>\.\.\.\)"),
         ("KAFKA_DEBUG", "yes", "'0' or '1'"),
         ("OUTPUT_DATASET_LIST_DIRECTORY", "ftp://host/lists/", "scheme: 'ftp'"),
+        ("BUTLER_WRITER_STAGING_ROOTS", "/staging,ftp://host/", "scheme: 'ftp'"),
         ("KAFKA_CLUSTER", "broker-1:9092,broker-2:kafka", "not host:port"),
     ],
 )
