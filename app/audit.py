@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import chain
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from lsst.daf.butler import DatasetRef
 
-from app.butler.presence import Presence, look_up
-from app.dead_letters import read_letters
-from app.log_reader import finished_offsets, log_reader, read_until
+from app.butler.presence import look_up
+from app.dead_letters import Place, read_letters
+from app.log_reader import Message, finished_offsets, log_reader, read_until
 from models import InvalidEventError, PromptOutput
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from app.service import ButlerWriterApp
 
 __all__ = ["AuditRange", "Audited", "Finding", "audit_events"]
-
-Message: TypeAlias = "ConsumerRecord[bytes, bytes]"
 
 #: How many events are looked up at once: some 50,000 datasets.
 _BATCH = 500
@@ -66,18 +65,20 @@ class AuditRange:
     first: int | None = None
     last: int | None = None
 
-    async def place(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
-        """Put a consumer to the beginning of the range; return its ends."""
+    async def place(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, tuple[int, int]]:
+        """Put a consumer to the beginning of the range; return where it begins and ends."""
         partitions = sorted(consumer.assignment())
         begins = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
         starts = await _at(consumer, self.since, begins, ends)
         stops = await _at(consumer, self.until, ends, ends)
+        bounds = {}
         for tp in partitions:
-            starts[tp] = max(starts[tp], self.first or 0)
-            stops[tp] = stops[tp] if self.last is None else min(stops[tp], self.last + 1)
-            consumer.seek(tp, min(starts[tp], ends[tp]))
-        return stops
+            stop = stops[tp] if self.last is None else min(stops[tp], self.last + 1)
+            start = min(max(starts[tp], self.first or 0), ends[tp])
+            consumer.seek(tp, start)
+            bounds[tp] = (start, max(start, stop))
+        return bounds
 
 
 async def _at(
@@ -89,7 +90,8 @@ async def _at(
     """Return the first offset at or after a time, on each partition."""
     if time is None:
         return dict(default)
-    found = await consumer.offsets_for_times(dict.fromkeys(default, int(time.timestamp() * 1000)))
+    milliseconds = max(0, int(time.timestamp() * 1000))
+    found = await consumer.offsets_for_times(dict.fromkeys(default, milliseconds))
     return {tp: (found[tp].offset if found.get(tp) else ends[tp]) for tp in default}
 
 
@@ -107,7 +109,7 @@ class Audited:
 
 async def audit_events(
     service: ButlerWriterApp, butler: Butler, wanted: AuditRange
-) -> AsyncIterator[Audited]:
+) -> AsyncIterator[tuple[Audited, int]]:
     """Look at each event of a range.
 
     Parameters
@@ -118,52 +120,68 @@ async def audit_events(
         Where the datasets must be.
     wanted : `AuditRange`
         Which events.
+
+    Yields
+    ------
+    audited : `Audited`
+        What became of an event.
+    of : `int`
+        How many offsets there are in the range.
     """
-    letters = {
+    # In this order: an event that is finished meanwhile must not be called missing.
+    committed = await finished_offsets(service)
+    letters = await _reasons(service)
+    async with log_reader(service, service.settings.kafka.topic) as consumer:
+        bounds = await wanted.place(consumer)
+        of = sum(end - start for start, end in bounds.values())
+        batch: list[Message] = []
+        async for message in read_until(consumer, {tp: end for tp, (_, end) in bounds.items()}):
+            batch.append(message)
+            if len(batch) == _BATCH:
+                for audited in _look_at(butler, batch, letters, committed):
+                    yield audited, of
+                batch = []
+        for audited in _look_at(butler, batch, letters, committed):
+            yield audited, of
+
+
+async def _reasons(service: ButlerWriterApp) -> dict[Place, str]:
+    """Return why each event was set aside that was."""
+    return {
         (stored.letter.partition, stored.letter.offset): stored.letter.reason
         async for stored in read_letters(service)
         if stored.letter.topic == service.settings.kafka.topic
     }
-    # Asked before the log's end, so that an event that is finished meanwhile is not called missing.
-    committed = await finished_offsets(service)
-    async with log_reader(service, service.settings.kafka.topic) as consumer:
-        batch: list[Message] = []
-        async for message in read_until(consumer, await wanted.place(consumer)):
-            batch.append(message)
-            if len(batch) == _BATCH:
-                for audited in _look_at(butler, batch, letters, committed):
-                    yield audited
-                batch = []
-        for audited in _look_at(butler, batch, letters, committed):
-            yield audited
 
 
 def _look_at(
     butler: Butler,
     messages: list[Message],
-    letters: Mapping[tuple[int, int], str],
+    letters: Mapping[Place, str],
     committed: Mapping[int, int],
 ) -> list[Audited]:
-    expected = [_dataset_ids(message.value) for message in messages]
-    presence = look_up(butler, set(chain.from_iterable(ids for ids in expected if ids)))
+    expected = [_datasets(message.value) for message in messages]
+    presence = look_up(butler, set(chain.from_iterable(given for given in expected if given)))
     audited = []
-    for message, dataset_ids in zip(messages, expected, strict=True):
+    for message, given in zip(messages, expected, strict=True):
         place = (message.partition, message.offset)
-        if (finding := _present(dataset_ids, presence)) is None:
+        datasets = given or {}
+        missing = tuple(
+            sorted(
+                dataset_id
+                for dataset_id, ref in datasets.items()
+                if not _is_registered(presence.registered.get(dataset_id), ref)
+            )
+        )
+        if given is not None and not missing:
+            in_place = datasets.keys() <= presence.readable
+            finding = Finding.WRITTEN if in_place else Finding.EXPIRED
+        else:
             finished = message.offset < committed.get(message.partition, 0)
             finding = _absent(set_aside=place in letters, finished=finished)
-        ids = dataset_ids or set()
-        missing = tuple(sorted(ids - presence.stored))
         reason = letters.get(place, "") if finding is Finding.DEAD_LETTER else ""
-        audited.append(Audited(*place, finding, len(ids), missing, reason))
+        audited.append(Audited(*place, finding, len(datasets), missing, reason))
     return audited
-
-
-def _present(dataset_ids: set[UUID] | None, presence: Presence) -> Finding | None:
-    """Judge an event whose datasets are all in the Butler; of any other, say nothing."""
-    if dataset_ids is None or not dataset_ids <= presence.stored:
-        return None
-    return Finding.WRITTEN if dataset_ids <= presence.readable else Finding.EXPIRED
 
 
 def _absent(*, set_aside: bool, finished: bool) -> Finding:
@@ -172,10 +190,29 @@ def _absent(*, set_aside: bool, finished: bool) -> Finding:
     return Finding.MISSING if finished else Finding.PENDING
 
 
-def _dataset_ids(value: bytes | None) -> set[UUID] | None:
-    """Return the datasets of an event, `None` if it cannot be understood."""
+def _datasets(value: bytes | None) -> dict[UUID, Any] | None:
+    """Return the datasets that an event gives, `None` if it cannot be understood."""
     try:
         output = PromptOutput.decode(value)
-        return {UUID(dataset_id) for dataset in output.datasets for dataset_id in dataset["refs"]}
+        return {
+            UUID(dataset_id): ref
+            for dataset in output.datasets
+            for dataset_id, ref in dataset["refs"].items()
+        }
     except (InvalidEventError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _is_registered(found: DatasetRef | None, given: Any) -> bool:
+    """Tell whether a dataset is in the Butler as an event gives it, and not as another."""
+    try:
+        return (
+            found is not None
+            and found.run == given["run"]
+            and found.datasetType.name == given["dataset_type_name"]
+            and all(
+                given["data_id"][name] == value for name, value in found.dataId.required.items()
+            )
+        )
+    except (TypeError, KeyError):
+        return False

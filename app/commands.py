@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from logging.config import dictConfig
 from types import MappingProxyType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import click
 import orjson
 from aiokafka.errors import KafkaError
+from botocore.exceptions import BotoCoreError, ClientError
 from faust.cli import argument, option
-from lsst.daf.butler import Butler
+from sqlalchemy.exc import DBAPIError
 
 from app import app
 from app.audit import Audited, AuditRange, Finding, audit_events
-from app.dead_letters import LostEventError, StoredLetter, original, read_letters, replay
+from app.butler.connection import RepositoryError, open_butler
+from app.butler.failures import RetryableError, describe
+from app.dead_letters import (
+    LostEventError,
+    Place,
+    StoredLetter,
+    find_letters,
+    latest_letters,
+    original,
+    read_letters,
+    replay,
+)
 from app.leftovers import Leftover, LeftoverError, Leftovers
 from app.settings import SettingsError
 
@@ -27,14 +42,17 @@ __all__ = ["audit", "dead_letters", "leftovers"]
 _REASON = 100
 
 #: Events between two signs of progress.
-_PROGRESS = 5000
+_PROGRESS = 1000
+
+_OFFSET = click.IntRange(min=0, max=2**63 - 2)
+_REPORT = click.File("wb", lazy=False)
 
 
 @app.command(
     argument("action", type=click.Choice(["list", "show", "replay"])),
     argument("letters", nargs=-1),
     option("--error-class", help="Only letters of this class of error."),
-    option("--all", "everything", is_flag=True, help="Replay every letter that is listed."),
+    option("--all", "everything", is_flag=True, help="Replay the last letter of every event."),
 )
 async def dead_letters(
     _self: Any, action: str, letters: tuple[str, ...], error_class: str | None, *, everything: bool
@@ -44,37 +62,60 @@ async def dead_letters(
     Letters are named PARTITION-OFFSET, as the list does.  A replayed event goes to the input topic
     again; what of it is in the Butler already is not written twice.
     """
-    if action == "replay" and not letters and not everything:
-        raise SystemExit("name the letters to replay, or give --all")
-    if unclear := [name for name in letters if not re.fullmatch(r"\d+-\d+", name)]:
-        raise SystemExit(f"not a letter's name (PARTITION-OFFSET): {', '.join(unclear)}")
-    try:
+    if action == "show" and not letters:
+        _refuse("name the letters to show")
+    if action == "replay" and bool(letters) == everything:
+        _refuse("name the letters to replay, or give --all")
+    places = [_place(name) for name in letters]
+    with _operator_command():
         app.settings.require_connections()
-        chosen = [
-            stored
-            async for stored in read_letters(app)
-            if (not letters or stored.name in letters)
-            and error_class in (None, stored.letter.error_class)
-        ]
-        if unknown := sorted(set(letters) - {stored.name for stored in chosen}):
-            raise SystemExit(f"no such letters: {', '.join(unknown)}")
+        chosen = _chosen(places, error_class, latest=action == "replay")
         if action == "list":
-            _list(chosen)
+            await _list(chosen)
         elif action == "show":
-            for stored in chosen:
+            async for stored in chosen:
                 await _show(stored)
         else:
-            click.echo(f"replayed {await replay(app, chosen)} events")
-    except (SettingsError, KafkaError, LostEventError) as exc:
-        raise SystemExit(f"{type(exc).__name__}: {exc}") from exc
+            await _replay(chosen)
+
+
+def _place(name: str) -> Place:
+    if not (found := re.fullmatch(r"(\d{1,9})-(\d{1,18})", name)):
+        _refuse(f"not a letter's name (PARTITION-OFFSET): {name}")
+    return int(found[1]), int(found[2])
+
+
+async def _chosen(
+    places: list[Place], error_class: str | None, *, latest: bool
+) -> AsyncIterator[StoredLetter]:
+    """Yield the letters that are meant: one after another, since there may be very many."""
+    if places:
+        found = await find_letters(app, places)
+        if unknown := [f"{p}-{o}" for (p, o), s in zip(places, found, strict=True) if s is None]:
+            _refuse(f"no such letters: {', '.join(unknown)}")
+        for stored in found:
+            if stored is not None and error_class in (None, stored.letter.error_class):
+                yield stored
+        return
+    wanted = await latest_letters(app) if latest else None
+    async for stored in read_letters(app):
+        if error_class in (None, stored.letter.error_class) and (
+            wanted is None or (stored.partition, stored.offset) in wanted
+        ):
+            yield stored
 
 
 @app.command(
     option("--since", type=click.DateTime(), help="From the first event sent at this time, UTC."),
     option("--until", type=click.DateTime(), help="Up to the events sent at this time, UTC."),
-    option("--first", type=int, help="From this offset on, on every partition."),
-    option("--last", type=int, help="Up to this offset, on every partition."),
-    option("--json", "report", type=click.File("wb"), help="Where to write all that was found."),
+    option("--first", type=_OFFSET, help="From this offset on, on every partition."),
+    option("--last", type=_OFFSET, help="Up to this offset, on every partition."),
+    option(
+        "--json",
+        "report",
+        type=click.File("wb", lazy=False),
+        help="Where to write all that was found.",
+    ),
 )
 async def audit(
     _self: Any,
@@ -87,24 +128,23 @@ async def audit(
     """Tell of each event of the input topic what became of it.
 
     Written, expired (written, but artifacts were removed since), in the dead letters, pending, or
-    missing; the exit code is 1 if any is missing.  Nothing is changed.
+    missing.  The exit code is 1 if any is missing, and 2 if nobody can tell.  Nothing is changed.
     """
     wanted = AuditRange(_utc(since), _utc(until), first, last)
-    try:
+    findings: Counter[Finding] = Counter()
+    events = []
+    with _operator_command():
         app.settings.require_connections()
-        butler = Butler.from_config(app.settings.write.repository, writeable=False)
-        findings: Counter[Finding] = Counter()
-        events = []
-        async for audited in audit_events(app, butler, wanted):
+        write = app.settings.write
+        butler = open_butler(write.repository or "", write.policy, writeable=False)
+        async for audited, of in audit_events(app, butler, wanted):
             findings[audited.finding] += 1
             if report is not None:
                 events.append(asdict(audited))
             if audited.finding in (Finding.MISSING, Finding.EXPIRED, Finding.DEAD_LETTER):
                 click.echo(_line(audited))
             if findings.total() % _PROGRESS == 0:
-                click.echo(f"{findings.total()} events looked at", err=True)
-    except (SettingsError, KafkaError) as exc:
-        raise SystemExit(f"{type(exc).__name__}: {exc}") from exc
+                click.echo(f"{findings.total()} of {of} events", err=True)
     summary = {finding.value: findings[finding] for finding in Finding}
     if report is not None:
         report.write(orjson.dumps({"summary": summary, "events": events}))
@@ -152,13 +192,12 @@ async def leftovers(
     So the age need only be longer than a pod takes from its first file to the sending of its event,
     retries included; a day is safe.  Run it with the environment of the workers.
     """
-    try:
+    with _operator_command():
         app.settings.require_connections()
-        butler = Butler.from_config(app.settings.write.repository, writeable=False)
+        write = app.settings.write
+        butler = open_butler(write.repository or "", write.policy, writeable=False)
         search = Leftovers(app, butler, older_than, folders)
         found = await search.find()
-    except (SettingsError, LeftoverError, KafkaError, OSError) as exc:
-        raise SystemExit(f"{type(exc).__name__}: {exc}") from exc
     for leftover in found:
         click.echo(f"{leftover.kind:<6}  {leftover.modified:%Y-%m-%dT%H:%M:%S}  {leftover.uri}")
     failed = search.remove(found) if delete else []
@@ -177,6 +216,33 @@ def _summary(found: list[Leftover], *, removed: int) -> str:
     )
 
 
+@contextmanager
+def _operator_command() -> Iterator[None]:
+    """Set up the log; turn what keeps a command from its work into one line, and exit code 2."""
+    dictConfig(dict(app.conf.logging_config or {}))  # Faust leaves commands without
+    try:
+        yield
+    except (
+        SettingsError,
+        RepositoryError,
+        RetryableError,
+        LostEventError,
+        LeftoverError,
+        KafkaError,
+    ) as exc:
+        reason = str(exc) or repr(exc)
+    except (DBAPIError, BotoCoreError, ClientError, OSError) as exc:
+        reason = f"{type(exc).__name__}: {describe(exc)}"
+    else:
+        return
+    _refuse(reason)
+
+
+def _refuse(reason: str) -> NoReturn:
+    click.echo(f"butler-writer: {reason}", err=True)
+    raise SystemExit(2)
+
+
 def _utc(time: datetime | None) -> datetime | None:
     return time.replace(tzinfo=UTC) if time else None
 
@@ -188,9 +254,11 @@ def _line(audited: Audited) -> str:
     return "  ".join(part for part in (f"{audited.finding:<11}", event, what) if part)
 
 
-def _list(letters: list[StoredLetter]) -> None:
-    for stored in letters:
+async def _list(letters: AsyncIterator[StoredLetter]) -> None:
+    counts: Counter[str] = Counter()
+    async for stored in letters:
         letter = stored.letter
+        counts[letter.error_class] += 1
         columns = [
             f"{stored.name:>8}",
             letter.time[:19],
@@ -200,11 +268,23 @@ def _list(letters: list[StoredLetter]) -> None:
             letter.reason if len(letter.reason) <= _REASON else letter.reason[:_REASON] + "...",
         ]
         click.echo("  ".join(column for column in columns if column))
-    counts = Counter(stored.letter.error_class for stored in letters)
     summary = ", ".join(f"{name} {count}" for name, count in counts.most_common())
-    click.echo(f"{len(letters)} dead letters" + (f": {summary}" if summary else ""))
+    click.echo(f"{counts.total()} dead letters" + (f": {summary}" if summary else ""))
 
 
 async def _show(stored: StoredLetter) -> None:
     click.echo(orjson.dumps(stored.letter.asdict(), option=orjson.OPT_INDENT_2).decode())
     click.echo((await original(app, stored) or b"").decode(errors="replace"))
+
+
+async def _replay(letters: AsyncIterator[StoredLetter]) -> None:
+    problems = replayed = 0
+    async for stored, problem in replay(app, letters):
+        if problem is None:
+            replayed += 1
+        else:
+            problems += 1
+            click.echo(f"{stored.name}  {problem}", err=True)
+    click.echo(f"replayed {replayed} events")
+    if problems:
+        raise SystemExit(2)

@@ -156,10 +156,6 @@ class Leftovers:
     async def _events(self) -> AsyncIterator[bytes | None]:
         """Yield the events that are to be processed, then those that were set aside."""
         topic = self._service.settings.kafka.topic
-        async with log_reader(self._service) as consumer:
-            wanted = {topic, self._service.settings.kafka.dead_letter_topic}
-            if missing := wanted - await consumer.topics():
-                raise LeftoverError(f"who needs a file is not known: there is no {missing}")
         finished = await finished_offsets(self._service)
         async with log_reader(self._service, topic) as consumer:
             partitions = consumer.assignment()

@@ -27,8 +27,8 @@ class RepositoryError(Exception):
     """The Butler repository cannot be opened; the text is one line for the operator."""
 
 
-def open_butler(repository: str, policy: WritePolicy) -> Butler:
-    """Open a repository for writing.
+def open_butler(repository: str, policy: WritePolicy, *, writeable: bool = True) -> Butler:
+    """Open a repository.
 
     Parameters
     ----------
@@ -36,6 +36,8 @@ def open_butler(repository: str, policy: WritePolicy) -> Butler:
         Path, URI or alias of the repository.
     policy : `WritePolicy`
         How long a statement may run and wait.
+    writeable : `bool`
+        Whether it is to be written to.
 
     Raises
     ------
@@ -47,7 +49,7 @@ def open_butler(repository: str, policy: WritePolicy) -> Butler:
         url = make_url(config["registry", "db"]) if ("registry", "db") in config else None
         if url is not None and url.get_backend_name() == "postgresql":
             config["registry", "db"] = _with_keepalives(url)
-        butler = Butler.from_config(config, writeable=True)
+        butler = Butler.from_config(config, writeable=writeable)
         bound_statements(butler, policy.statement_timeout, policy.lock_timeout)
     except Exception as exc:
         missing = next((cause for cause in causes(exc) if isinstance(cause, ImportError)), None)

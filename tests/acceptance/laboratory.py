@@ -34,7 +34,7 @@ SHORTENED = {
 }
 
 #: What no fault of the surroundings explains.
-_ALARMING = re.compile(r'.*(?:"level": "critical"|exception was never retrieved|Crashed).*')
+_ALARMING = re.compile(r'.*(?:"level": "critical"|Task exception was never|Crashed).*')
 
 
 class Laboratory:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from hashlib import sha256
 from itertools import count
 from typing import Any, TypeAlias
 
@@ -18,19 +18,18 @@ from tests.acceptance.poison import spoil
 from tests.deployment import Deployment
 from tests.events import DETECTORS, Night, encode
 
-__all__ = ["Event", "Place", "Pods"]
+__all__ = ["Event", "Pods", "digest"]
 
 Event: TypeAlias = dict[str, Any]
-
-Place: TypeAlias = tuple[int, int]
-"""Partition and offset."""
 
 #: How long the brokers may be away before a pod gives up, in seconds.
 _PATIENCE = 300.0
 
 
 class Pods:
-    """Sends events as pods do, and keeps account of what the brokers have.
+    """Sends events as pods do, and keeps account of them.
+
+    An event may be in the log twice: a pod sends it again when the broker dies over it.
 
     Parameters
     ----------
@@ -42,16 +41,16 @@ class Pods:
     Attributes
     ----------
     valid : `dict`
-        The events that must be in the Butler in the end, by their places.
+        The events that must be in the Butler in the end, by the digests of their messages.
     poisoned : `set`
-        The places of those that must be in the dead letters.
+        The digests of those that must be in the dead letters.
     prepare : `~collections.abc.Callable`
         Called with each event before it is sent; may put artifacts to their places.
     """
 
     def __init__(self, deployment: Deployment, seed: int) -> None:
-        self.valid: dict[Place, Event] = {}
-        self.poisoned: set[Place] = set()
+        self.valid: dict[str, Event] = {}
+        self.poisoned: set[str] = set()
         self.prepare: Callable[[Event], None] = lambda _: None
         self.night = Night(deployment.root, seed=seed)
         self._deployment = deployment
@@ -62,8 +61,6 @@ class Pods:
         self._producer = Producer(
             {
                 **deployment.cluster.client_config,
-                # A message that is sent again must not be there twice: the places are counted.
-                "enable.idempotence": True,
                 "delivery.timeout.ms": int(_PATIENCE * 1000),
                 "message.max.bytes": 12 * 2**20,
                 "linger.ms": 0,
@@ -138,28 +135,29 @@ class Pods:
                     value,
                     partition=partition,
                     timestamp=timestamp,
-                    on_delivery=partial(self._note, event),
+                    on_delivery=self._note,
                 )
             except BufferError:  # the brokers are away, or slower than we are
                 self._producer.poll(1)
             else:
-                self._producer.poll(0)
-                return
+                break
+        self._producer.poll(0)
+        if event is None:
+            self.poisoned.add(digest(value))
+        else:
+            self.valid[digest(value)] = event
 
-    def _note(self, event: Event | None, error: KafkaError | None, message: Message) -> None:
+    def _note(self, error: KafkaError | None, _: Message) -> None:
         if error is not None:
             self._refused.append(error)
-            return
-        partition, offset = message.partition(), message.offset()
-        assert partition is not None
-        assert offset is not None
-        if event is None:
-            self.poisoned.add((partition, offset))
-        else:
-            self.valid[partition, offset] = event
 
     def _flush(self) -> None:
         left = self._producer.flush(_PATIENCE)
         assert left == 0, f"{left} messages not sent within {_PATIENCE:g} s"
         if self._refused:
             raise KafkaException(self._refused[0])
+
+
+def digest(value: bytes | None) -> str:
+    """Return what tells a message from others."""
+    return sha256(value or b"").hexdigest()

@@ -30,6 +30,7 @@ def test_the_datastore_is_not_mounted(laboratory: Laboratory) -> None:
     laboratory.make_books()
 
 
+@pytest.mark.slow
 def test_the_datastore_on_s3_is_unreachable(
     laboratory: Laboratory, bucket: Bucket, s3_door: S3Door
 ) -> None:
