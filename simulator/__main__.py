@@ -17,7 +17,7 @@ from confluent_kafka import KafkaException
 from psycopg import OperationalError
 from rich.console import Console
 
-from butler_writer_client import TransferError
+from butler_writer_client import Mode, TransferError
 from simulator.camera import DETECTORS
 from simulator.demo import Demo, DemoError
 from simulator.event import encode_event, event_of
@@ -147,10 +147,24 @@ def main() -> None:
 @click.option("--workers", default=1, type=click.IntRange(1), help="Workers that share the load.")
 @click.option("--kafka", default="embedded", type=click.Choice(["embedded", "apache"]))
 @click.option("--db", default="sqlite", type=click.Choice(["sqlite", "postgresql"]))
+@click.option(
+    "--mode",
+    default=Mode.FINAL.value,
+    type=click.Choice([mode.value for mode in Mode]),
+    help="Where pods store their artifacts.",
+)
 @_mishap_options
 @click.option("--keep", is_flag=True, help="Leave it running until Ctrl-C.")
 def demo(
-    *, night: Night, workers: int, kafka: str, db: str, duplicates: float, bad: float, keep: bool
+    *,
+    night: Night,
+    workers: int,
+    kafka: str,
+    db: str,
+    mode: str,
+    duplicates: float,
+    bad: float,
+    keep: bool,
 ) -> None:
     """Run a night through real workers into a Butler, and check what the Butler has.
 
@@ -162,6 +176,7 @@ def demo(
         workers=workers,
         apache_kafka=kafka == "apache",
         postgresql=db == "postgresql",
+        mode=Mode(mode),
         duplicates=duplicates,
         spoiled=bad,
         console=console,
@@ -226,11 +241,21 @@ def prepare(
 @_mishap_options
 @_cluster_options
 @_root_option(exists=True)
+@click.option("--staging", help="Staging root of the artifacts; without it their final place.")
 def send(
-    *, night: Night, duplicates: float, bad: float, bootstrap: str, topic: str, root: Path
+    *,
+    night: Night,
+    duplicates: float,
+    bad: float,
+    bootstrap: str,
+    topic: str,
+    root: Path,
+    staging: str | None,
 ) -> None:
-    """Let the pods of a night write their artifacts and send their events to a cluster."""
-    sender = Sender(night, Cluster(bootstrap), topic, root, duplicates=duplicates, spoiled=bad)
+    """Let the pods of a night store their artifacts and send their events to a cluster."""
+    sender = Sender(
+        night, Cluster(bootstrap), topic, root, staging, duplicates=duplicates, spoiled=bad
+    )
     with _in_one_line(), pod_bars(Console()) as progress:
         sent = progress.add_task("pods have sent", total=night.visits * night.detectors)
         sender.run(lambda: progress.update(sent, completed=sender.events))

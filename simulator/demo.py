@@ -13,6 +13,7 @@ from uuid import UUID
 
 from rich.console import Console
 
+from butler_writer_client import Mode
 from simulator.check import Verdict, check
 from simulator.night import Night, Output, Pod
 from simulator.observer import Observer
@@ -60,6 +61,8 @@ class Outcome:
         How many transactions wrote to the database, by its own count.
     datasets : `int`
         How many datasets the valid events hold.
+    staged : `int`
+        How many of their files are still in the staging area.
     verdict : `Verdict`
         What the Butler has of them.
     p50, p99 : `float`
@@ -72,6 +75,7 @@ class Outcome:
     dead_letters: int
     transactions: int
     datasets: int
+    staged: int
     verdict: Verdict
     p50: float
     p99: float
@@ -82,6 +86,8 @@ class Outcome:
         said = self.verdict.complaints
         if self.dead_letters != self.spoiled:
             said.append(f"{self.dead_letters} dead letters for {self.spoiled} spoiled events")
+        if self.staged:
+            said.append(f"{self.staged} files are still in the staging area")
         return said
 
     @property
@@ -106,6 +112,8 @@ class Demo:
         How many workers share the load.
     apache_kafka, postgresql : `bool`
         Real servers instead of the embedded broker and SQLite.
+    mode : `Mode`
+        Where pods store their artifacts.
     duplicates, spoiled : `float`
         Fractions of events that are sent twice, and that a spoiled one comes along with.
     console : `rich.console.Console`
@@ -120,6 +128,7 @@ class Demo:
     workers: int = 1
     apache_kafka: bool = False
     postgresql: bool = False
+    mode: Mode = Mode.FINAL
     duplicates: float = 0.0
     spoiled: float = 0.0
     console: Console = field(default_factory=Console)
@@ -131,6 +140,8 @@ class Demo:
             folder = tempfile.TemporaryDirectory(prefix="butler-writer-demo-")
             self.folder = Path(stack.enter_context(folder))
             self.root = self.folder / "repository"
+            self.staging = self.folder / "staging"
+            self.staging.mkdir()
             cluster = ApacheKafka() if self.apache_kafka else EmbeddedBroker()
             self._cluster: Cluster = stack.enter_context(cluster)
             self._transactions = self._make_repository(stack)
@@ -141,6 +152,7 @@ class Demo:
                 self._cluster,
                 _TOPIC,
                 self.root,
+                str(self.staging) if self.mode is Mode.STAGING else None,
                 duplicates=self.duplicates,
                 spoiled=self.spoiled,
                 on_sent=self._note,
@@ -172,6 +184,7 @@ class Demo:
             "KAFKA_TOPIC": _TOPIC,
             "KAFKA_OUTPUT_TOPIC": _ANNOUNCEMENTS,
             "OUTPUT_DATASET_LIST_DIRECTORY": str(lists),
+            "BUTLER_WRITER_STAGING_ROOTS": str(self.staging),
             # The embedded broker lets the first member of a group wait for half of it.
             "BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8",
         }
@@ -245,6 +258,7 @@ class Demo:
                 dead_letters=len(self._cluster.consume(_DEAD_LETTERS)),
                 transactions=transactions,
                 datasets=len(self.sent),
+                staged=sum(path.is_file() for path in self.staging.rglob("*")),
                 verdict=check(self.root, self.night, self.sent),
                 p50=self._observer.latency(0.5),
                 p99=self._observer.latency(0.99),

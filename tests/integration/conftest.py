@@ -10,6 +10,7 @@ import pytest
 
 from tests.events import make_repository
 from tests.parts.postgresql import PostgreSQL
+from tests.pods import LocalPod
 from tests.repositories import Repository
 
 _numbers = count(1)
@@ -37,6 +38,26 @@ def sqlite_repository(prepared_sqlite: Repository, tmp_path: Path) -> Iterator[R
     repository = prepared_sqlite.copy(tmp_path / "repository")
     yield repository
     repository.close()
+
+
+@pytest.fixture
+def make_pod(prepared_sqlite: Repository, tmp_path: Path) -> Iterator[Callable[[int], LocalPod]]:
+    """Makes pods, each with a Butler of its own and the outputs of one detector."""
+    repositories: list[Repository] = []
+
+    def make(detector: int) -> LocalPod:
+        repositories.append(prepared_sqlite.copy(tmp_path / f"pod{len(repositories)}"))
+        return LocalPod.process(repositories[-1], detector=detector)
+
+    yield make
+    for repository in repositories:
+        repository.close()
+
+
+@pytest.fixture
+def pod(make_pod: Callable[[int], LocalPod]) -> LocalPod:
+    """A pod with outputs in its own Butler."""
+    return make_pod(0)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,21 +12,12 @@ from lsst.resources import ResourcePath
 
 from butler_writer_client import Mode, PromptOutputWriter, TransferError, Undelivered
 from models.prompt_output import describe_shape_errors
+from tests.buckets import Bucket
 from tests.events import RUN
-from tests.parts.s3 import S3Server
 from tests.pods import LocalPod, RecordingTopic
-from tests.repositories import Repository
 
 #: What Butler writes such outputs with.
 YAML = "lsst.daf.butler.formatters.yaml.YamlFormatter"
-
-
-@pytest.fixture
-def pod(prepared_sqlite: Repository, tmp_path: Path) -> Iterator[LocalPod]:
-    """A pod with outputs in its own Butler."""
-    repository = prepared_sqlite.copy(tmp_path / "pod")
-    yield LocalPod.process(repository)
-    repository.close()
 
 
 @pytest.fixture
@@ -36,15 +26,12 @@ def topic() -> RecordingTopic:
 
 
 @pytest.fixture(params=["file", "s3"])
-def root(request: pytest.FixtureRequest, tmp_path: Path, topic_name: str) -> str:
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where artifacts go."""
     if request.param == "file":
         return f"file://{tmp_path}/store/"
-    server: S3Server = request.getfixturevalue("s3_server")
-    patch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
-    for name, value in server.environment.items():
-        patch.setenv(name, value)
-    return server.create_bucket(topic_name) + "store/"
+    bucket: Bucket = request.getfixturevalue("bucket")
+    return bucket.root
 
 
 def files_under(root: str) -> dict[str, bytes]:

@@ -14,6 +14,7 @@ from lsst.daf.butler import DatasetRef
 
 from butler_writer_client import (
     KafkaTopic,
+    Mode,
     PromptOutputWriter,
     TransferError,
     Undelivered,
@@ -24,17 +25,14 @@ from tests.events import CHAIN, RUN
 from tests.parts.cluster import Cluster
 from tests.parts.kafka import ApacheKafka
 from tests.pods import LocalPod
-from tests.repositories import Repository
 
 _detectors = count()
 
 
 @pytest.fixture
-def pod(prepared_sqlite: Repository, tmp_path: Path) -> Iterator[LocalPod]:
-    """A pod with outputs in its own Butler, of a detector that no other pod has."""
-    repository = prepared_sqlite.copy(tmp_path / "pod")
-    yield LocalPod.process(repository, detector=next(_detectors))
-    repository.close()
+def pod(make_pod: Callable[[int], LocalPod]) -> LocalPod:
+    """A pod with outputs of a detector that no other pod has."""
+    return make_pod(next(_detectors))
 
 
 def dataset_ids(values: list[bytes | None]) -> set[UUID]:
@@ -47,7 +45,10 @@ def dataset_ids(values: list[bytes | None]) -> set[UUID]:
 def deployment(broker: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A deployment whose worker is running."""
     folder = tmp_path_factory.mktemp("client")
-    settings = {"BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8"}
+    settings = {
+        "BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8",
+        "BUTLER_WRITER_STAGING_ROOTS": str(folder / "staging"),
+    }
     deployment = Deployment(broker, folder.name, folder, settings=settings)
     with deployment.worker() as worker:
         worker.wait_ready()
@@ -67,11 +68,13 @@ def stored(deployment: Deployment) -> Callable[[], Counter[UUID]]:
     return stored
 
 
+@pytest.mark.parametrize("mode", Mode)
 def test_what_a_pod_transfers_can_be_read_from_the_central_repository(
-    deployment: Deployment, pod: LocalPod, stored: Callable[[], Counter[UUID]]
+    deployment: Deployment, pod: LocalPod, stored: Callable[[], Counter[UUID]], mode: Mode
 ) -> None:
     topic = KafkaTopic(deployment.cluster.client_config, deployment.topic)
-    writer = PromptOutputWriter(topic, str(deployment.root))
+    roots = {Mode.FINAL: deployment.root, Mode.STAGING: deployment.folder / "staging"}
+    writer = PromptOutputWriter(topic, str(roots[mode]), mode=mode)
 
     writer.transfer_outputs(pod.butler, pod.records, pod.outputs)
 
@@ -79,6 +82,7 @@ def test_what_a_pod_transfers_can_be_read_from_the_central_repository(
     central = deployment.fresh_butler([CHAIN])
     for ref in pod.outputs:
         assert central.get(ref.datasetType, ref.dataId) == pod.butler.get(ref)
+    assert [path for path in roots[Mode.STAGING].rglob("*") if path.is_file()] == []
 
 
 def test_what_a_pod_transfers_again_is_there_once(

@@ -5,24 +5,16 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from butler_writer_client import Mode
 from butler_writer_client.testing import EventRefusedError, InProcessService
 from tests.events import CHAIN, RUN
 from tests.parts.worker import CHECKOUT
 from tests.pods import LocalPod
-from tests.repositories import Repository
-
-
-@pytest.fixture
-def pod(prepared_sqlite: Repository, tmp_path: Path) -> Iterator[LocalPod]:
-    """A pod with outputs in its own Butler."""
-    repository = prepared_sqlite.copy(tmp_path / "pod")
-    yield LocalPod.process(repository)
-    repository.close()
 
 
 @pytest.fixture
@@ -31,28 +23,29 @@ def service(tmp_path: Path) -> Iterator[InProcessService]:
         yield service
 
 
+@pytest.mark.parametrize("mode", Mode)
 def test_outputs_are_in_the_repository_that_is_given_back(
-    pod: LocalPod, service: InProcessService
+    pod: LocalPod, tmp_path: Path, mode: Mode
 ) -> None:
-    assert service.transfer_outputs(pod.butler, pod.records, pod.outputs) == pod.outputs
+    with InProcessService(tmp_path / "central", mode=mode) as service:
+        assert service.transfer_outputs(pod.butler, pod.records, pod.outputs) == pod.outputs
 
-    for ref in pod.outputs:
-        assert service.butler.get(ref) == pod.butler.get(ref)
-    assert service.butler.collections.get_info(CHAIN).children == (RUN,)
+        central = service.butler
+        for ref in pod.outputs:
+            assert central.get(ref) == pod.butler.get(ref)
+        assert central.collections.get_info(CHAIN).children == (RUN,)
 
 
 def test_several_pods_share_the_repository(
-    prepared_sqlite: Repository, pod: LocalPod, service: InProcessService, tmp_path: Path
+    make_pod: Callable[[int], LocalPod], pod: LocalPod, service: InProcessService
 ) -> None:
-    second = prepared_sqlite.copy(tmp_path / "second")
-    other = LocalPod.process(second, detector=1)
+    other = make_pod(1)
 
     for each in (pod, other, pod):
         service.transfer_outputs(each.butler, each.records, each.outputs)
 
     found = service.butler.query_all_datasets(RUN, find_first=False, limit=None)
     assert sorted(found) == sorted(pod.outputs + other.outputs)
-    second.close()
 
 
 def test_what_the_service_would_set_aside_is_an_error(

@@ -48,8 +48,9 @@ def test_demo_fails_when_the_worker_is_not_running(demo: Demo) -> None:
         demo.run()
 
 
-def test_demo_command_succeeds_with_mishaps_and_leaves_nothing_running() -> None:
+def test_demo_command_succeeds_in_staging_mode_with_mishaps_and_leaves_nothing_running() -> None:
     options = ["--visits=2", "--detectors=4", "--cadence=1", "--workers=2", "--seed=3"]
+    options += ["--mode=staging"]
     mishaps = ["--duplicates=0.5", "--bad=0.5", "--stragglers=0.2"]
     done = subprocess.run(
         [sys.executable, "-m", "simulator", "demo", *options, *mishaps],

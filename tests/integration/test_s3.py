@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from lsst.resources import ResourcePath
 
+from butler_writer_client import KafkaTopic, Mode, PromptOutputWriter
 from tests.buckets import Bucket
 from tests.deployment import Deployment
 from tests.events import INSTRUMENT, RUN, Night, dataset_ids, stored_ids
 from tests.parts.cluster import Cluster
 from tests.parts.s3 import S3Door
 from tests.parts.worker import faust_command
+from tests.pods import LocalPod
 
 SETTINGS = {
     # One window for the events of a test.
@@ -65,6 +69,31 @@ def test_artifacts_on_s3_become_datasets_that_can_be_read(
         assert butler.get(ref) == data_id
     assert sorted(announced(deployment, bucket)) == sorted(map(str, dataset_ids(*events)))
     assert deployment.dead_letters() == []
+
+
+def test_what_pods_store_in_either_mode_can_be_read(
+    deployment: Deployment, bucket: Bucket, make_pod: Callable[[int], LocalPod]
+) -> None:
+    staging = bucket.server.create_bucket(f"{bucket.name}-staging") + "pods/"
+    deployment.settings["BUTLER_WRITER_STAGING_ROOTS"] = staging
+    deployment.settings["BUTLER_WRITER_WINDOW_EVENTS"] = "2"
+    topic = KafkaTopic(deployment.cluster.client_config, deployment.topic)
+    writers = [
+        PromptOutputWriter(topic, bucket.root),
+        PromptOutputWriter(topic, staging, mode=Mode.STAGING),
+    ]
+    pods = [make_pod(0), make_pod(1)]
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        for writer, pod in zip(writers, pods, strict=True):
+            writer.transfer_outputs(pod.butler, pod.records, pod.outputs)
+        deployment.wait_done()
+    central = deployment.fresh_butler()
+    for pod in pods:
+        for ref in pod.outputs:
+            assert str(central.getURI(ref)).startswith(bucket.root + RUN)
+            assert central.get(ref) == pod.butler.get(ref)
+    assert list(ResourcePath.findFileResources([ResourcePath(staging)])) == []
 
 
 def test_an_event_with_a_missing_artifact_is_set_aside_alone(

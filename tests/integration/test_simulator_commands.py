@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from lsst.daf.butler import Butler
+from lsst.resources import ResourcePath
 
 from models import PromptOutput
 from simulator.__main__ import main
@@ -130,6 +131,20 @@ def test_send_brings_every_event_and_its_artifacts(
         for dataset in event.datasets:
             assert dataset["path"].startswith("LSSTCam/prompt/output-2027-01-02/")
             assert (root / dataset["path"]).exists()
+
+
+def test_send_leaves_artifacts_in_a_staging_area_if_told(
+    run: Run, root: Path, topic_name: str, embedded_broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    run("prepare")
+    done = run("send", *NIGHT, f"--staging={tmp_path / 'staging'}")
+    assert done.exit_code == 0, done.output
+    assert not (root / "LSSTCam").exists()
+    for message in embedded_broker.consume(topic_name):
+        event = PromptOutput.decode(message.value)
+        assert event.staging is not None
+        for dataset in event.datasets:
+            assert ResourcePath(event.staging).join(dataset["path"]).exists()
 
 
 def test_what_is_sent_to_a_prepared_cluster_gets_into_the_butler(
