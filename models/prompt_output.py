@@ -6,7 +6,7 @@ are additions: optional, so that old pods and the service that this one replaces
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NotRequired
 
 import faust
 import orjson
@@ -45,11 +45,16 @@ class DatasetRefFields(TypedDict):
 
 
 class FileDatasetFields(TypedDict):
-    """One artifact and the dataset refs that it holds, all of one run."""
+    """One artifact and the dataset refs that it holds, all of one run.
+
+    ``size`` is in bytes, ``checksum`` the hexadecimal BLAKE2b; both are additions.
+    """
 
     refs: dict[str, DatasetRefFields]
     path: str
     formatter: str | None
+    size: NotRequired[int | None]
+    checksum: NotRequired[str | None]
 
 
 class PromptOutput(faust.Record, serializer="json", include_metadata=False):

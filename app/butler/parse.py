@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import UUID
 
@@ -26,10 +27,14 @@ from models import InvalidEventError, PromptOutput
 from models.prompt_output import (
     DatasetRefFields,
     DimensionRecordFields,
+    FileDatasetFields,
     describe_shape_errors,
 )
 
 __all__ = ["EventParser", "WindowParser"]
+
+#: Hexadecimal digits, as many as a datastore's records can hold.
+_CHECKSUM = re.compile(r"[0-9a-f]{1,128}")
 
 
 class EventParser:
@@ -121,7 +126,7 @@ class WindowParser:
                 kept for given in output.dimension_records if (kept := self._record(given))
             )
             artifacts = [
-                self._artifact(given["path"], given["formatter"], given["refs"])
+                self._artifact(given["path"], given["formatter"], given["refs"], *_digest(given))
                 for given in output.datasets
             ]
             return ParsedEvent(records, artifacts, self._chains(output, artifacts), staging)
@@ -167,7 +172,12 @@ class WindowParser:
             ) from exc
 
     def _artifact(
-        self, path: str, formatter: str | None, refs: dict[str, DatasetRefFields]
+        self,
+        path: str,
+        formatter: str | None,
+        refs: dict[str, DatasetRefFields],
+        size: int,
+        checksum: str | None,
     ) -> Artifact:
         if not isinstance(path, str):
             raise InvalidEventError(f"path {path!r} is not a string")
@@ -180,7 +190,8 @@ class WindowParser:
             formatter = self._parser.datastores.default_formatter(parsed[0])
         elif not self._parser.policy.allowed_formatters.fullmatch(formatter):
             raise InvalidEventError(f"formatter {formatter!r} is not allowed")
-        return Artifact(path, formatter, parsed, self._parser.datastores.places(path, parsed))
+        places = self._parser.datastores.places(path, parsed)
+        return Artifact(path, formatter, parsed, places, size, checksum)
 
     def _ref(self, dataset_id: str, given: DatasetRefFields) -> DatasetRef:
         dataset_type = self._parser.dataset_types.get(given["dataset_type_name"])
@@ -232,6 +243,16 @@ class WindowParser:
         pattern = self._parser.policy.chain_pattern
         match = pattern.search(run) if pattern else None
         return [match["chain"]] if match else []
+
+
+def _digest(given: FileDatasetFields) -> tuple[int, str | None]:
+    """Return the size and the checksum of an artifact; a pod may leave out either."""
+    size, checksum = given.get("size"), given.get("checksum")
+    if size is not None and (type(size) is not int or size < 0):
+        raise InvalidEventError(f"size {size!r} of {given['path']!r} is not a number of bytes")
+    if checksum is not None and not (isinstance(checksum, str) and _CHECKSUM.fullmatch(checksum)):
+        raise InvalidEventError(f"checksum {checksum!r} of {given['path']!r} is not one")
+    return -1 if size is None else size, checksum
 
 
 def _names(types: tuple[type, ...]) -> str:

@@ -48,12 +48,18 @@ class Artifact:
         Its datasets, not expanded.
     places : `dict` [`FileStore`, `str`]
         The datastores that take it, each with its path as the records have it.
+    size : `int`
+        In bytes; -1: not given.
+    checksum : `str` or `None`
+        Its BLAKE2b, as hexadecimal digits.
     """
 
     path: str
     formatter: str
     refs: list[DatasetRef]
     places: Mapping[FileStore, str]
+    size: int = -1
+    checksum: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

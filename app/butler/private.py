@@ -102,7 +102,7 @@ class FileStore:
     locations : `sqlalchemy.Table`
         The table with a row for each dataset of each datastore.
     unknown : `dict` [`str`, `~typing.Any`]
-        The columns of a record that no event tells of, such as the checksum.
+        The columns of a record that no event tells of, such as the component.
     """
 
     def __init__(self, datastore: Any, constraints: tuple[Any, ...]) -> None:
@@ -117,7 +117,7 @@ class FileStore:
         self.unknown = {
             column: value
             for column, value in record.items()
-            if column not in ("path", "formatter", "storage_class")
+            if column not in ("path", "formatter", "storage_class", "file_size", "checksum")
         }
 
     def accepts(self, ref: DatasetRef) -> bool:

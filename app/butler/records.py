@@ -254,10 +254,12 @@ def _record(connection: sqlalchemy.Connection, store: FileStore, datasets: list[
             (artifact := dataset.artifact).places[store],
             artifact.formatter,
             artifact.refs[0].datasetType.storageClass_name,
+            artifact.size,
+            artifact.checksum,
         )
         for dataset in datasets
     ]
-    columns = ["dataset_id", "path", "formatter", "storage_class"]
+    columns = ["dataset_id", "path", "formatter", "storage_class", "file_size", "checksum"]
     append(connection, store.records, columns, rows, store.unknown)
 
 

@@ -6,11 +6,15 @@ the service understands each version of the pods.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID, uuid5
 
 from lsst.daf.butler import DatasetRef, DimensionRecord
+from lsst.resources import ResourcePath
 from pydantic import BaseModel, ConfigDict
 
 from butler_writer_client.export import Artifact
@@ -62,19 +66,27 @@ class DatasetRefFields(_Part):
 
 
 class FileDatasetFields(_Part):
-    """One artifact and the dataset refs that it holds, all of one run."""
+    """One artifact and the dataset refs that it holds, all of one run.
+
+    ``size`` is in bytes, ``checksum`` the hexadecimal BLAKE2b; both are optional.
+    """
 
     refs: dict[str, DatasetRefFields]
     path: str
     formatter: str | None
+    size: int | None = None
+    checksum: str | None = None
 
     @classmethod
-    def of(cls, artifact: Artifact) -> FileDatasetFields:
-        """Serialize an artifact."""
+    def of(cls, artifact: Artifact, *, digest: bool = False) -> FileDatasetFields:
+        """Serialize an artifact; if told, read the file for its size and its checksum."""
+        size, checksum = _digest(artifact.source) if digest else (None, None)
         return cls(
             refs={str(ref.id): DatasetRefFields.of(ref) for ref in artifact.refs},
             path=artifact.path,
             formatter=artifact.formatter,
+            size=size,
+            checksum=checksum,
         )
 
 
@@ -120,6 +132,13 @@ class PromptOutput(_Part):
 def event_id_of(dataset_ids: Iterable[UUID]) -> UUID:
     """Return the identity of an event: the same datasets give the same one, in any order."""
     return uuid5(_NAMESPACE, ",".join(sorted(map(str, dataset_ids))))
+
+
+def _digest(file: ResourcePath) -> tuple[int, str]:
+    """Return a file's size, and its checksum as datastores have it by default."""
+    with file.as_local() as local, Path(local.ospath).open("rb") as reader:
+        checksum = hashlib.file_digest(reader, "blake2b").hexdigest()
+        return os.fstat(reader.fileno()).st_size, checksum
 
 
 def json_schema() -> dict[str, Any]:

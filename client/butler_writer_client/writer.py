@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from lsst.daf.butler import Butler, DatasetRef, DimensionRecord
 from lsst.resources import ResourcePath
@@ -32,6 +32,10 @@ class Mode(StrEnum):
 
     STAGING = "staging"
     """In a staging area, from which the service brings them home."""
+
+
+_File: TypeAlias = tuple[Artifact, FileDatasetFields]
+"""An artifact, and what an event says of it."""
 
 
 class EventTopic(Protocol):
@@ -75,6 +79,9 @@ class PromptOutputWriter:
     chains : `~collections.abc.Iterable` [`str`], optional
         Names of the chains that the outputs' runs belong to; absent: the service derives the chain
         from the run's name.
+    digests : `bool`
+        Whether to read each artifact for its size and its checksum, and to send both: the central
+        datastore then records them, as it does of what is put into it directly.
     """
 
     def __init__(
@@ -84,7 +91,9 @@ class PromptOutputWriter:
         *,
         mode: Mode = Mode.FINAL,
         chains: Iterable[str] | None = None,
+        digests: bool = False,
     ) -> None:
+        self._digests = digests
         self._topic = topic
         self._root = ResourcePath(root, forceDirectory=True)
         self._mode = mode
@@ -152,29 +161,33 @@ class PromptOutputWriter:
             for grouped in dimension_records.values()
             for record in grouped
         ]
-        events = list(self._events(records, artifacts))
+        files = [
+            (artifact, FileDatasetFields.of(artifact, digest=self._digests))
+            for artifact in artifacts
+        ]
+        events = list(self._events(records, files))
         self._store(events)
         self._send(events)
 
     def _events(
-        self, records: list[DimensionRecordFields], artifacts: Sequence[Artifact]
+        self, records: list[DimensionRecordFields], files: Sequence[_File]
     ) -> Iterator[_Event]:
         """Make one event, or several where it would be too large; the order is of no matter."""
-        event = self._event(records, artifacts)
+        event = self._event(records, files)
         if (size := len(event.value)) <= self._topic.max_event_bytes:
             yield event
-        elif len(artifacts) > 1:
-            middle = len(artifacts) // 2
-            yield from self._events(records, artifacts[:middle])
-            yield from self._events(records, artifacts[middle:])
+        elif len(files) > 1:
+            middle = len(files) // 2
+            yield from self._events(records, files[:middle])
+            yield from self._events(records, files[middle:])
         else:
             raise TransferError(
-                f"the event of {artifacts[0].path!r} alone has {size} bytes, "
+                f"the event of {files[0][0].path!r} alone has {size} bytes, "
                 f"over the topic's limit of {self._topic.max_event_bytes}"
             )
 
-    def _event(self, records: list[DimensionRecordFields], artifacts: Sequence[Artifact]) -> _Event:
-        event_id = str(event_id_of(ref.id for artifact in artifacts for ref in artifact.refs))
+    def _event(self, records: list[DimensionRecordFields], files: Sequence[_File]) -> _Event:
+        event_id = str(event_id_of(ref.id for artifact, _ in files for ref in artifact.refs))
         root, staging = self._root, None
         if self._mode is Mode.STAGING:
             # A folder of its own: another try at the same data IDs would take the same paths.
@@ -183,7 +196,7 @@ class PromptOutputWriter:
         output = PromptOutput(
             type="pp-output",
             dimension_records=records,
-            datasets=[FileDatasetFields.of(artifact) for artifact in artifacts],
+            datasets=[fields for _, fields in files],
             chains=self._chains,
             event_id=event_id,
             sent_at=time.time(),
@@ -191,7 +204,7 @@ class PromptOutputWriter:
         )
         uploads = [
             (artifact.source, root.join(artifact.path, forceDirectory=False))
-            for artifact in artifacts
+            for artifact, _ in files
         ]
         return _Event(event_id, output.encode(), uploads)
 

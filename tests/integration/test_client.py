@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -98,6 +99,21 @@ def test_an_event_says_all_that_the_service_needs(
         for ref in pod.outputs
     }
     assert sorted(record["definition"] for record in event.dimension_records) == sorted(pod.records)
+
+
+def test_sizes_and_checksums_are_sent_on_request(
+    pod: LocalPod, topic: RecordingTopic, root: str
+) -> None:
+    for digests in (False, True):
+        writer = PromptOutputWriter(topic, root, digests=digests)
+        writer.transfer_outputs(pod.butler, pod.records, pod.outputs)
+
+    without, with_digests = topic.events
+    assert {tuple(file) for file in without.datasets} == {("refs", "path", "formatter")}
+    assert {file["path"]: (file["size"], file["checksum"]) for file in with_digests.datasets} == {
+        path: (len(content), hashlib.blake2b(content).hexdigest())
+        for path, content in files_under(root).items()
+    }
 
 
 def test_chains_that_are_not_given_are_left_to_the_service(

@@ -49,6 +49,8 @@ def almost_events(draw: st.DrawFn) -> Any:
     event = orjson.loads(orjson.dumps(EVENT))
     for name in draw(st.sets(st.sampled_from(["dataset_types", "chains", "event_id", "staging"]))):
         event[name] = draw(json_values)
+    for name in draw(st.sets(st.sampled_from(["size", "checksum"]))):
+        event["datasets"][0][name] = draw(json_values)
     place: Any = event
     while True:
         keys = list(place) if isinstance(place, dict) else list(range(len(place)))
