@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import count
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count, cycle
 from pathlib import Path
 from uuid import UUID
 
 import pytest
-from lsst.daf.butler import DatasetRef
 
 from butler_writer_client import (
+    Artifact,
     KafkaTopic,
     Mode,
     PromptOutputWriter,
@@ -22,8 +23,9 @@ from butler_writer_client import (
 )
 from tests.deployment import Deployment
 from tests.events import CHAIN, RUN
-from tests.parts.cluster import Cluster
+from tests.parts.cluster import Cluster, Message
 from tests.parts.kafka import ApacheKafka
+from tests.parts.waiting import wait_until
 from tests.pods import LocalPod
 
 _detectors = count()
@@ -35,10 +37,10 @@ def pod(make_pod: Callable[[int], LocalPod]) -> LocalPod:
     return make_pod(next(_detectors))
 
 
-def dataset_ids(values: list[bytes | None]) -> set[UUID]:
-    """Return the ids of the datasets that some messages name."""
-    events = [json.loads(value or b"") for value in values]
-    return {UUID(i) for event in events for file in event["datasets"] for i in file["refs"]}
+def dataset_ids(messages: list[Message]) -> list[UUID]:
+    """Return the ids of the datasets that some messages name, as often as they do."""
+    events = [json.loads(message.value or b"") for message in messages]
+    return [UUID(i) for event in events for file in event["datasets"] for i in file["refs"]]
 
 
 @pytest.fixture(scope="module")
@@ -124,24 +126,32 @@ def test_nothing_is_said_to_be_sent_that_a_dying_broker_does_not_have(
     topic = KafkaTopic(private_kafka.client_config, topic_name, timeout=3)
     writer = PromptOutputWriter(topic, str(tmp_path / "store"))
     artifacts = export_artifacts(pod.butler, pod.outputs)
-    sent: list[DatasetRef] = []
-    for artifact in artifacts[:5]:
-        writer.transfer(pod.records, [artifact])
-        sent += artifact.refs
+    sent: list[Artifact] = []
 
-    private_kafka.kill()
-    with pytest.raises(TransferError, match="1 of 1 events were not delivered") as caught:
-        writer.transfer(pod.records, artifacts[5:6])
+    def send_until_it_fails() -> tuple[Artifact, TransferError]:
+        for artifact in cycle(artifacts):
+            try:
+                writer.transfer(pod.records, [artifact])
+            except TransferError as error:
+                return artifact, error
+            sent.append(artifact)
+        raise AssertionError
 
-    assert caught.value.unused == []  # it may have reached the broker
-    assert [file.basename() for file in caught.value.in_doubt] == [artifacts[5].source.basename()]
+    with ThreadPoolExecutor(1) as pods:
+        failing = pods.submit(send_until_it_fails)
+        wait_until(lambda: len(sent) > 50, 60, lambda: f"{len(sent)} events sent")
+        private_kafka.kill()
+        failed, error = failing.result()
+
+    assert error.unused == []  # the event may have reached the broker
+    assert [file.basename() for file in error.in_doubt] == [failed.source.basename()]
     private_kafka.start()
-    there = dataset_ids([message.value for message in private_kafka.consume(topic_name)])
-    assert there >= {ref.id for ref in sent}
+    there = dataset_ids(private_kafka.consume(topic_name))
+    assert there[: len(sent)] == [artifact.refs[0].id for artifact in sent]
+    assert there[len(sent) :] in ([], [failed.refs[0].id])
 
-    writer.transfer(pod.records, artifacts[5:6])
-    there = dataset_ids([message.value for message in private_kafka.consume(topic_name)])
-    assert there >= {ref.id for artifact in artifacts[:6] for ref in artifact.refs}
+    writer.transfer(pod.records, [failed])
+    assert dataset_ids(private_kafka.consume(topic_name))[-1] == failed.refs[0].id
 
 
 @pytest.mark.kafka
