@@ -34,6 +34,9 @@ class Mode(StrEnum):
     """In a staging area, from which the service brings them home."""
 
 
+#: The most that the field ``sent_at`` adds to a message.
+_SENT_AT_SIZE = len(',"sent_at":1234567890.1234567')
+
 _File: TypeAlias = tuple[Artifact, FileDatasetFields]
 """An artifact, and what an event says of it."""
 
@@ -54,8 +57,17 @@ class _Event:
     """An event, and what is to be stored before it is sent."""
 
     id: str
-    value: bytes
+    output: PromptOutput
     uploads: list[tuple[ResourcePath, ResourcePath]]
+
+    @property
+    def size(self) -> int:
+        """Size of the message in bytes, the same whenever it is sent."""
+        return len(self.output.encode()) + _SENT_AT_SIZE
+
+    def message(self) -> bytes:
+        """Return the message as it is sent now."""
+        return self.output.model_copy(update={"sent_at": time.time()}).encode()
 
     @property
     def files(self) -> list[ResourcePath]:
@@ -174,7 +186,7 @@ class PromptOutputWriter:
     ) -> Iterator[_Event]:
         """Make one event, or several where it would be too large; the order is of no matter."""
         event = self._event(records, files)
-        if (size := len(event.value)) <= self._topic.max_event_bytes:
+        if (size := event.size) <= self._topic.max_event_bytes:
             yield event
         elif len(files) > 1:
             middle = len(files) // 2
@@ -199,14 +211,13 @@ class PromptOutputWriter:
             datasets=[fields for _, fields in files],
             chains=self._chains,
             event_id=event_id,
-            sent_at=time.time(),
             staging=staging,
         )
         uploads = [
             (artifact.source, root.join(artifact.path, forceDirectory=False))
             for artifact, _ in files
         ]
-        return _Event(event_id, output.encode(), uploads)
+        return _Event(event_id, output, uploads)
 
     def _store(self, events: Sequence[_Event]) -> None:
         """Store the artifacts of all events, before any of them is sent."""
@@ -219,7 +230,7 @@ class PromptOutputWriter:
             raise self._error(reason, events, stored) from errors[0]
 
     def _send(self, events: Sequence[_Event]) -> None:
-        reports = self._topic.send([event.value for event in events])
+        reports = self._topic.send([event.message() for event in events])
         failed: list[_Event] = []
         reasons: list[str] = []
         for event, undelivered in zip(events, reports, strict=True):

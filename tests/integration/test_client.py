@@ -195,6 +195,23 @@ def test_a_large_event_is_split_and_each_part_brings_what_it_needs(
         assert set(files_under(event.staging)) == {file["path"] for file in event.datasets}
 
 
+def test_an_event_is_split_in_the_same_way_whenever_it_is_sent(
+    pod: LocalPod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parts(limit: int, now: float) -> list[bytes]:
+        monkeypatch.setattr(time, "time", lambda: now)
+        topic = RecordingTopic(max_event_bytes=limit)
+        writer = PromptOutputWriter(topic, str(tmp_path / "store"))
+        writer.transfer_outputs(pod.butler, pod.records, pod.outputs)
+        return topic.values
+
+    round_time, odd_time = 1764025795.0, 1764025795.1234567
+    size = max(len(part) for part in parts(10**6, odd_time))
+    for now in (round_time, odd_time):
+        assert len(parts(size, now)) == 1
+        assert len(parts(size - 1, now)) == 2
+
+
 def test_an_artifact_too_large_for_any_event_is_an_error_before_anything_is_stored(
     pod: LocalPod, tmp_path: Path
 ) -> None:
