@@ -33,6 +33,7 @@ _REFUSALS = {
     KafkaError.RECORD_LIST_TOO_LARGE,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._INVALID_ARG,
     KafkaError._QUEUE_FULL,
     KafkaError._UNKNOWN_PARTITION,
     KafkaError._UNKNOWN_TOPIC,
@@ -114,13 +115,11 @@ class KafkaTopic:
         -------
         reports : `list` [`Undelivered` or `None`]
             For each of them, `None` once all in-sync replicas have it.
-
-        Raises
-        ------
-        confluent_kafka.KafkaException
-            If a property is wrong.
         """
-        producer = self._connected()
+        try:
+            producer = self._connected()
+        except KafkaException as exc:  # a property is wrong
+            return [Undelivered.over(exc.args[0]) for _ in values]
         reports: dict[int, Undelivered | None] = {}
         deadline = time.monotonic() + self.timeout + _GRACE
         for number, value in enumerate(values):

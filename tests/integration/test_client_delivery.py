@@ -154,6 +154,16 @@ def test_nothing_is_said_to_be_sent_that_a_dying_broker_does_not_have(
     assert dataset_ids(private_kafka.consume(topic_name))[-1] == failed.refs[0].id
 
 
+def test_a_wrong_property_of_kafka_is_named_and_nothing_is_in_doubt() -> None:
+    topic = KafkaTopic({"bootstrap.servers": "127.0.0.1:1", "no.such": "property"}, "any")
+
+    (undelivered,) = topic.send([b"{}"])
+
+    assert undelivered is not None
+    assert "no.such" in undelivered.reason
+    assert not undelivered.in_doubt
+
+
 @pytest.mark.kafka
 class TestRefusals:
     """What the brokers do not take, they never have."""
