@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import click
 
-from bench import windows, write_path
+from bench import staging, windows, write_path
 from bench.result import Result
 
 COMPARISONS: dict[str, Callable[..., Result]] = {
     "write_path": write_path.run,
     "windows": windows.run,
+    "staging": staging.run,
 }
 
 

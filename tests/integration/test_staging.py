@@ -72,6 +72,7 @@ def test_staged_artifacts_become_datasets_and_leave_the_staging(
         assert is_home(repository, event)
     assert repository.stored() == Counter(dataset_ids(*events))
     assert files(staging) == set()
+    assert not pod.exists()
     data_id = {"instrument": "TestCam", "exposure": 1, "detector": 1}
     assert repository.reader.get("isr_log", data_id, collections=Night().run) == data_id
 
