@@ -3,20 +3,26 @@
 Three ways of getting stuck are known: the consumer is revoked and never assigned again, its
 membership in the group ends by an error, and commits stall although events are acked
 (faust-streaming issue 596).  None raises anything.  Nothing is lost by ending the process: what was
-not committed is delivered again.
+not committed is delivered again.  While the brokers are away nobody is stuck: to start again would
+not bring them back.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
+from aiokafka.errors import KafkaError
+from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from faust.types import TP
 
+from app.access_check import connect, may_pass
 from app.ledger import Partition
 
 if TYPE_CHECKING:
@@ -49,6 +55,19 @@ class Watchdog:
     unassigned_limit: float
     commit_limit: float
     _uncommitted_since: dict[Partition, tuple[int, float]] = field(default_factory=dict)
+    _excused_at: float = -math.inf
+
+    def is_waiting(self, now: float, unassigned_since: float | None) -> bool:
+        """Tell whether something was due at the last look already."""
+        clocks = [since for _, since in self._uncommitted_since.values()]
+        clocks += [] if unassigned_since is None else [unassigned_since]
+        return any(now - since >= LOOK_INTERVAL for since in clocks)
+
+    def excuse(self, now: float) -> None:
+        """Begin all waits anew: with the brokers away, nothing could have come."""
+        self._excused_at = now
+        for partition, (offset, _) in self._uncommitted_since.items():
+            self._uncommitted_since[partition] = (offset, now)
 
     def complaint(
         self,
@@ -71,8 +90,10 @@ class Watchdog:
         """
         if unassigned_since is None and group_error is not None:
             return f"no longer in the group: {group_error}"
-        if unassigned_since is not None and now - unassigned_since > self.unassigned_limit:
-            return f"no assignment for {now - unassigned_since:.0f} s"
+        if unassigned_since is not None:
+            waited = now - max(unassigned_since, self._excused_at)
+            if waited > self.unassigned_limit:
+                return f"no assignment for {waited:.0f} s"
         for partition in self._uncommitted_since.keys() - acked.keys():
             del self._uncommitted_since[partition]
         for partition, offset in acked.items():
@@ -101,9 +122,14 @@ async def watch(service: ButlerWriterApp, watchdog: Watchdog) -> None:
     committed = service.monitor.tp_committed_offsets
     if group_error := await service.group_error():
         logger.warning("not in the consumer group, will ask again", error=group_error)
+    unassigned_since = service.status.unassigned_since
+    if watchdog.is_waiting(time.monotonic(), unassigned_since) and not await brokers_answer(
+        service
+    ):
+        watchdog.excuse(time.monotonic())
     complaint = watchdog.complaint(
         time.monotonic(),
-        service.status.unassigned_since,
+        unassigned_since,
         {partition: state["acked_to"] for partition, state in partitions.items()},
         {p: max(state["start"], committed.get(TP(*p), 0)) for p, state in partitions.items()},
         group_error,
@@ -111,3 +137,13 @@ async def watch(service: ButlerWriterApp, watchdog: Watchdog) -> None:
     if complaint is not None and service.settings.service.watchdog:
         logger.critical("consumer is stuck, ending the worker", reason=complaint)
         os._exit(1)  # a stuck consumer can hang an orderly stop for ever
+
+
+async def brokers_answer(service: ButlerWriterApp) -> bool:
+    """Tell whether a broker answers, by a connection of its own: the consumer's may be stuck."""
+    security = credentials_to_aiokafka_auth(service.conf.broker_credentials, None)
+    try:
+        with closing(await connect(service.settings.kafka.brokers, security)):
+            return True
+    except (KafkaError, OSError) as exc:
+        return not may_pass(exc)  # to be refused is an answer

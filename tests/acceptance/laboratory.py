@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.acceptance.books import Tally, make_books
 from tests.acceptance.pods import Pods
 from tests.deployment import Deployment
+from tests.events import DATASET_TYPES
 from tests.flow import partitions_of
 from tests.parts.waiting import wait_until
 from tests.parts.worker import Worker
@@ -35,6 +36,10 @@ SHORTENED = {
 
 #: What no fault of the surroundings explains.
 _ALARMING = re.compile(r'.*(?:"level": "critical"|Task exception was never|Crashed).*')
+
+
+#: How many datasets of a window were in the Butler before.
+_ABSORBED = re.compile(r'"already_there": (\d+)')
 
 
 class Laboratory:
@@ -124,11 +129,18 @@ class Laboratory:
             If they do not agree, or if a worker's log has what no fault explains.
         """
         self.deployment.wait_done(timeout)
+        absorbed = 0
         for worker in self.workers:
             self._measure(worker)
-            assert not (found := _ALARMING.search(worker.log_text())), found[0]
+            log = worker.log_text()
+            absorbed += sum(map(int, _ABSORBED.findall(log)))
+            assert not (found := _ALARMING.search(log)), found[0]
         self.tally = make_books(
-            self.deployment, self.pods, kills=self.kills, peak_rss=self._peak_rss
+            self.deployment,
+            self.pods,
+            redelivered=absorbed // len(DATASET_TYPES),
+            kills=self.kills,
+            peak_rss=self._peak_rss,
         )
         return self.tally
 

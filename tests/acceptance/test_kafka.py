@@ -16,7 +16,9 @@ def laboratory(
     make_laboratory: Callable[..., Laboratory], private_kafka: ApacheKafka
 ) -> Laboratory:
     """A laboratory whose broker is its own."""
-    return make_laboratory(kafka=private_kafka)
+    # After 60 such intervals without a commit, a worker that is stuck is ended.
+    settings = {"BUTLER_WRITER_KAFKA_COMMIT_INTERVAL": "0.2"}
+    return make_laboratory(kafka=private_kafka, settings=settings)
 
 
 @pytest.mark.slow
@@ -36,6 +38,7 @@ def test_the_broker_is_restarted(laboratory: Laboratory, private_kafka: ApacheKa
 def test_the_broker_dies_and_is_away_for_30_s(
     laboratory: Laboratory, private_kafka: ApacheKafka
 ) -> None:
+    """No worker is taken for stuck: to start again would not bring the broker back."""
     laboratory.start(2)
     with laboratory.pods.load():
         laboratory.wait_finished(50)

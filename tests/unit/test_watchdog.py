@@ -42,6 +42,24 @@ def test_rule_12_a_worker_whose_commits_stall_is_ended(watchdog: Watchdog) -> No
     assert said == "commits of pp-output-0 stalled at offset 7"
 
 
+def test_nobody_is_stuck_while_the_brokers_are_away(watchdog: Watchdog) -> None:
+    for now in range(0, 7200, 5):
+        watchdog.excuse(now)
+        assert watchdog.complaint(now, 0.0, {P: 9}, {P: 7}) is None
+    assert watchdog.complaint(7195.0 + 60.0, None, {P: 9}, {P: 7}) is None
+    assert watchdog.complaint(7195.0 + 61.0, None, {P: 9}, {P: 7}) is not None
+    assert watchdog.complaint(7195.0 + 121.0, 0.0, {}, {}) == "no assignment for 121 s"
+
+
+def test_the_brokers_are_asked_for_only_when_something_is_due(watchdog: Watchdog) -> None:
+    watchdog.complaint(0.0, None, {P: 9}, {P: 9})
+    assert not watchdog.is_waiting(1000.0, None)
+    watchdog.complaint(1000.0, None, {P: 9}, {P: 7})
+    assert not watchdog.is_waiting(1001.0, None)
+    assert watchdog.is_waiting(1005.0, None)
+    assert watchdog.is_waiting(10.0, 0.0)
+
+
 def test_rule_12_commits_that_follow_slowly_are_no_stall(watchdog: Watchdog) -> None:
     for minute in range(100):
         acked = {P: minute + 5}
