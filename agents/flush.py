@@ -53,7 +53,7 @@ class Flush:
     Attributes
     ----------
     events : `~collections.abc.Sequence`
-        What its events say.
+        What its events say; `None` before they are read.
     written : `list`
         The events that are in the Butler, each with what was written of it.
     dead : `list`
@@ -61,7 +61,7 @@ class Flush:
     """
 
     window: Window[Received]
-    events: ReadWindow = ()
+    events: ReadWindow | None = None
     written: list[tuple[Arrival[Received], Written]] = field(default_factory=list)
     dead: list[tuple[Arrival[Received], Rejection]] = field(default_factory=list)
     letters_sent: int = 0
@@ -100,8 +100,12 @@ class Flush:
 
     async def write(self) -> None:
         """Write the window's events, in the Butler's own thread, in one transaction."""
+        if self.events is None:
+            await self.read()
+        # Another try reads them again: what they were taken for may be why this one fails.
+        events, self.events = self.events or (), None
         self.report = report = await in_thread(
-            app.database, lambda: app.writer.commit(self.events, wanted=self._is_wanted)
+            app.database, lambda: app.writer.commit(events, wanted=self._is_wanted)
         )
         outcomes = iter(report.outcomes)
         self.written, self.dead = [], []

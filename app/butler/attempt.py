@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
@@ -15,7 +15,7 @@ from app.butler.failures import AbandonedError, Failure, RetryableError, classif
 from app.butler.outcome import Outcome, Rejection, Written
 from app.butler.parsed import ParsedEvent
 
-__all__ = ["Counts", "DividedWrite", "Failed", "attempt"]
+__all__ = ["Counts", "DividedWrite", "Failed", "attempt", "blame_nobody_for_all"]
 
 T = TypeVar("T")
 
@@ -130,7 +130,7 @@ class DividedWrite:
                 self._write([index])
             if sorted(self._doubtful) == doubtful:
                 break
-        self._blame_nobody_for_all()
+        blame_nobody_for_all(self.failed.values(), self._total)
 
     def _write(self, indices: list[int]) -> None:
         if not indices:
@@ -160,11 +160,26 @@ class DividedWrite:
             self._write(indices[:middle])
             self._write(indices[middle:])
 
-    def _blame_nobody_for_all(self) -> None:
-        """Refuse to set several events aside over what nobody knows, when none was written."""
-        unknown = [f for f in self.failed.values() if f.failure is Failure.UNKNOWN]
-        if len(unknown) > 1 and len(self.failed) == self._total:
-            rejection = unknown[0].rejection
-            raise RetryableError(
-                f"no event can be written: {rejection.error_class}: {rejection.reason}", alarm=True
-            )
+
+def blame_nobody_for_all(failed: Collection[Failed], total: int) -> None:
+    """Refuse to set several events aside over what nobody knows, when none is left.
+
+    Parameters
+    ----------
+    failed : `~collections.abc.Collection` [`Failed`]
+        The events of a window that failed.
+    total : `int`
+        How many events it has.
+
+    Raises
+    ------
+    RetryableError
+        If all of them failed, and several over an unknown cause: the fault must be ours, or that of
+        a database or store.
+    """
+    unknown = [one for one in failed if one.failure is Failure.UNKNOWN]
+    if len(unknown) > 1 and len(failed) == total:
+        rejection = unknown[0].rejection
+        raise RetryableError(
+            f"no event can be written: {rejection.error_class}: {rejection.reason}", alarm=True
+        )

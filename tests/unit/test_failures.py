@@ -78,7 +78,7 @@ def s3_error(status: int) -> ClientError:
         ("42501", Failure.RETRY),
         ("23505", Failure.LOOK_AGAIN),
         ("23502", Failure.POISON),
-        ("23503", Failure.POISON),
+        ("23503", Failure.LOOK_AGAIN),
         ("23514", Failure.POISON),
         ("23P01", Failure.POISON),
         ("22001", Failure.POISON),
@@ -154,7 +154,7 @@ def test_what_is_no_database_error_is_told_by_its_class(error: Exception, failur
     [
         (postgresql_error("23505"), Failure.LOOK_AGAIN),
         (postgresql_error("40P01"), Failure.RETRY),
-        (postgresql_error("23503"), Failure.POISON),
+        (postgresql_error("23503"), Failure.LOOK_AGAIN),
         (wrapped(psycopg.OperationalError("server closed")), Failure.RETRY),
         (KeyError("visit"), Failure.POISON),
     ],
