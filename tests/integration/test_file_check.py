@@ -185,6 +185,19 @@ def test_a_key_that_the_store_takes_for_a_mistake_is_its_events_fault_alone(
     assert on_s3.stored() == Counter(dataset_ids(events[0], events[2]))
 
 
+def test_a_window_is_read_again_if_the_store_takes_all_its_keys_for_mistakes(
+    on_s3: Repository, store: Store
+) -> None:
+    events = [Night().event(detector=detector) for detector in range(2)]
+    writer = on_s3.writer()
+    store.answer = 400  # S3's answer to credentials that have expired
+    with pytest.raises(RetryableError, match="no event can be written"):
+        writer.read(decoded(*events))  # to commit what was read would fail for ever
+    store.answer = 200
+    written(writer.commit(writer.read(decoded(*events))), 1)
+    assert on_s3.stored() == Counter(dataset_ids(*events))
+
+
 def test_what_the_store_does_not_have_is_missing(on_s3: Repository, store: Store) -> None:
     events = [Night().event(detector=detector) for detector in range(2)]
     store.special = {"never": 404}

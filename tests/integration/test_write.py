@@ -16,6 +16,7 @@ import sqlalchemy
 from lsst.daf.butler import Butler, CollectionType, DatasetType, DimensionUniverse
 from structlog.testing import capture_logs
 
+from app.butler.failures import RetryableError
 from app.butler.outcome import WriteReport, Written
 from app.butler.policy import WritePath
 from app.butler.writer import ButlerWriter
@@ -166,6 +167,39 @@ def test_dimension_records_that_somebody_removed_are_written_again(
     repository.sql('DELETE FROM "group"')
     writer.write(decoded(*events))
     assert repository.stored() == Counter(dataset_ids(*events))
+
+
+@pytest.mark.postgresql
+def test_a_new_table_that_has_to_wait_for_a_lock_for_too_long_is_made_later(
+    postgresql_repository: Repository,
+) -> None:
+    repository = postgresql_repository
+    writer = repository.writer(lock_timeout=0.5)
+    event = Night(repository.root).event()
+    universe = repository.reader.dimensions
+    kind = DatasetType("skymap_log", ("instrument", "visit"), "StructuredDataDict", universe=universe)
+    (ref,) = event["datasets"][0]["refs"].values()
+    ref["dataset_type_name"] = kind.name
+    ref["data_id"] = {"instrument": INSTRUMENT, "visit": 1}
+    event["dataset_types"] = [kind.to_simple().model_dump(exclude_none=True)]
+    engine = repository.reader._registry._db._engine  # type: ignore[attr-defined]
+    with engine.begin() as another_writer:
+        another_writer.execute(sqlalchemy.text("LOCK TABLE visit IN ROW EXCLUSIVE MODE"))
+        with pytest.raises(RetryableError):
+            writer.read(decoded(event))
+    written(writer.write(decoded(event)))
+    assert repository.stored() == Counter(dataset_ids(event))
+
+
+@pytest.mark.parametrize("visit", [1, 2])
+def test_a_run_that_somebody_removed_is_made_again_for_a_single_event(
+    repository: Repository, writer: ButlerWriter, night: Night, visit: int
+) -> None:
+    writer.write(decoded(night.event()))
+    repository.reader.removeRuns([RUN])
+    event = night.event(visit)
+    written(writer.write(decoded(event)))
+    assert repository.stored() == Counter(dataset_ids(event))
 
 
 def test_a_dataset_that_moved_is_in_conflict(
