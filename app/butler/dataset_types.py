@@ -8,6 +8,7 @@ from typing import Any
 from lsst.daf.butler import Butler, DatasetType, SerializedDatasetType
 from lsst.daf.butler.registry import ConflictingDefinitionError
 
+from app.butler.private import make_tables
 from models import InvalidEventError
 
 __all__ = ["DatasetTypes"]
@@ -56,6 +57,7 @@ class DatasetTypes:
             dataset_type = self._read(fields)
             known = self._known.get(dataset_type.name)
             if known is None:
+                make_tables(self._butler, dataset_type)
                 self._butler.registry.registerDatasetType(dataset_type)
                 self._known[dataset_type.name] = dataset_type
             elif known != dataset_type:

@@ -15,16 +15,17 @@ from typing import Any
 
 import sqlalchemy
 from astropy.time import Time
-from lsst.daf.butler import Butler, CollectionType, DatasetRef
+from lsst.daf.butler import Butler, CollectionType, DatasetRef, DatasetType
 from lsst.daf.butler.datastore.stored_file_info import StoredFileInfo
 from lsst.daf.butler.registry import CollectionSummary, CollectionTypeError
+from lsst.daf.butler.registry.datasets.byDimensions import tables as dataset_tables
 from lsst.resources import ResourcePath
 
 from app.butler.failures import RetryableError
 from app.butler.paths import path_in_datastore
 from models import InvalidEventError
 
-__all__ = ["Datastores", "FileStore", "RegistryTables", "bound_statements", "uncovered_parts"]
+__all__ = ["Datastores", "FileStore", "RegistryTables", "bound_statements", "make_tables", "uncovered_parts"]
 
 #: What the parity test covers; with anything else, the public path is taken.
 _COVERED = {
@@ -81,6 +82,37 @@ def bound_statements(butler: Butler, statement_timeout: float, lock_timeout: flo
     @sqlalchemy.event.listens_for(engine, "begin")
     def _bound(connection: sqlalchemy.Connection) -> None:
         connection.execute(bounds)
+
+
+def make_tables(butler: Butler, dataset_type: DatasetType) -> None:
+    """Make the table that a new dataset type needs, if there is none for its dimensions yet.
+
+    Butler, when a table cannot be made, takes it to be there: a dataset type that is registered
+    then can be used by nobody, ever.
+
+    Raises
+    ------
+    RetryableError
+        If it could not be made: other writers held their locks for too long, for instance.
+    """
+    registry: Any = butler._registry  # type: ignore[attr-defined]
+    database, managers = registry._db, registry._managers
+    dimensions = dataset_type.dimensions
+    if not managers.datasets._cache.full:
+        managers.datasets._fetch_dataset_types()
+    if managers.datasets._cache.get_by_dimensions(dimensions) is not None:
+        return
+    name = dataset_tables.makeTagTableName(managers.dimensions.save_dimension_group(dimensions))
+    collections = type(managers.collections)
+    try:
+        database.ensureTableExists(name, dataset_tables.makeTagTableSpec(dimensions, collections))
+        made = sqlalchemy.inspect(database._engine).has_table(name, schema=database.namespace)
+    except BaseException:
+        database._metadata.remove_table(name)
+        raise
+    if not made:
+        database._metadata.remove_table(name)
+        raise RetryableError(f"the table {name} could not be made")
 
 
 def _flattened(datastore: Any) -> Iterator[Any]:
