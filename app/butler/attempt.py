@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
@@ -15,7 +15,7 @@ from app.butler.failures import AbandonedError, Failure, RetryableError, classif
 from app.butler.outcome import Outcome, Rejection, Written
 from app.butler.parsed import ParsedEvent
 
-__all__ = ["Counts", "DividedWrite", "Failed", "attempt"]
+__all__ = ["Counts", "DividedWrite", "Failed", "attempt", "blame_nobody_for_all"]
 
 T = TypeVar("T")
 
@@ -71,6 +71,22 @@ def attempt(call: Callable[[], T], wanted: Callable[[], bool]) -> T | Failed:
                 logger.exception("unknown failure of the Butler write")
             return Failed(Rejection.of(exc), failure)
     raise AssertionError("unreachable")
+
+
+def blame_nobody_for_all(failed: Collection[Failed], total: int) -> None:
+    """Refuse to set several events aside over what nobody knows, when none is left.
+
+    Raises
+    ------
+    RetryableError
+        If the fault must be ours, the database's or the store's.
+    """
+    unknown = [f for f in failed if f.failure is Failure.UNKNOWN]
+    if len(unknown) > 1 and len(failed) == total:
+        rejection = unknown[0].rejection
+        raise RetryableError(
+            f"no event can be written: {rejection.error_class}: {rejection.reason}", alarm=True
+        )
 
 
 class DividedWrite:
@@ -130,7 +146,7 @@ class DividedWrite:
                 self._write([index])
             if sorted(self._doubtful) == doubtful:
                 break
-        self._blame_nobody_for_all()
+        blame_nobody_for_all(self.failed.values(), self._total)
 
     def _write(self, indices: list[int]) -> None:
         if not indices:
@@ -159,12 +175,3 @@ class DividedWrite:
             middle = len(indices) // 2
             self._write(indices[:middle])
             self._write(indices[middle:])
-
-    def _blame_nobody_for_all(self) -> None:
-        """Refuse to set several events aside over what nobody knows, when none was written."""
-        unknown = [f for f in self.failed.values() if f.failure is Failure.UNKNOWN]
-        if len(unknown) > 1 and len(self.failed) == self._total:
-            rejection = unknown[0].rejection
-            raise RetryableError(
-                f"no event can be written: {rejection.error_class}: {rejection.reason}", alarm=True
-            )

@@ -25,7 +25,14 @@ from app.butler.failures import RetryableError
 from app.butler.paths import path_in_datastore
 from models import InvalidEventError
 
-__all__ = ["Datastores", "FileStore", "RegistryTables", "bound_statements", "make_tables", "uncovered_parts"]
+__all__ = [
+    "Datastores",
+    "FileStore",
+    "RegistryTables",
+    "bound_statements",
+    "make_tables",
+    "uncovered_parts",
+]
 
 #: What the parity test covers; with anything else, the public path is taken.
 _COVERED = {

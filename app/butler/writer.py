@@ -11,7 +11,7 @@ from lsst.daf.butler import Butler
 from sqlalchemy.exc import IntegrityError
 
 from app.butler.artifacts import FileChecker
-from app.butler.attempt import Counts, DividedWrite, Failed, attempt
+from app.butler.attempt import Counts, DividedWrite, Failed, attempt, blame_nobody_for_all
 from app.butler.batch import Batch
 from app.butler.dataset_types import DatasetTypes
 from app.butler.dimension_records import DimensionRecords
@@ -97,7 +97,10 @@ class ButlerWriter:
         RetryableError
             If nothing can be said of the events now; to read the same window again is safe.
         """
-        return self._check_files(self._parse(outputs, wanted), wanted)
+        events = self._check_files(self._parse(outputs, wanted), wanted)
+        # Here, not by `commit`: to commit it again would not look again.
+        blame_nobody_for_all([e for e in events if isinstance(e, Failed)], len(events))
+        return events
 
     def commit(
         self, events: ReadWindow, *, wanted: Callable[[], bool] = lambda: True

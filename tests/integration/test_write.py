@@ -177,7 +177,9 @@ def test_a_new_table_that_has_to_wait_for_a_lock_for_too_long_is_made_later(
     writer = repository.writer(lock_timeout=0.5)
     event = Night(repository.root).event()
     universe = repository.reader.dimensions
-    kind = DatasetType("skymap_log", ("instrument", "visit"), "StructuredDataDict", universe=universe)
+    kind = DatasetType(
+        "skymap_log", ("instrument", "visit"), "StructuredDataDict", universe=universe
+    )
     (ref,) = event["datasets"][0]["refs"].values()
     ref["dataset_type_name"] = kind.name
     ref["data_id"] = {"instrument": INSTRUMENT, "visit": 1}

@@ -78,7 +78,7 @@ def s3_error(status: int) -> ClientError:
         ("42501", Failure.RETRY),
         ("23505", Failure.LOOK_AGAIN),
         ("23502", Failure.POISON),
-        ("23503", Failure.POISON),
+        ("23503", Failure.LOOK_AGAIN),
         ("23514", Failure.POISON),
         ("23P01", Failure.POISON),
         ("22001", Failure.POISON),
