@@ -154,7 +154,7 @@ def test_what_is_no_database_error_is_told_by_its_class(error: Exception, failur
     [
         (postgresql_error("23505"), Failure.LOOK_AGAIN),
         (postgresql_error("40P01"), Failure.RETRY),
-        (postgresql_error("23503"), Failure.POISON),
+        (postgresql_error("23503"), Failure.LOOK_AGAIN),
         (wrapped(psycopg.OperationalError("server closed")), Failure.RETRY),
         (KeyError("visit"), Failure.POISON),
     ],
