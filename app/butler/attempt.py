@@ -73,6 +73,22 @@ def attempt(call: Callable[[], T], wanted: Callable[[], bool]) -> T | Failed:
     raise AssertionError("unreachable")
 
 
+def blame_nobody_for_all(failed: Collection[Failed], total: int) -> None:
+    """Refuse to set several events aside over what nobody knows, when none is left.
+
+    Raises
+    ------
+    RetryableError
+        If the fault must be ours, the database's or the store's.
+    """
+    unknown = [f for f in failed if f.failure is Failure.UNKNOWN]
+    if len(unknown) > 1 and len(failed) == total:
+        rejection = unknown[0].rejection
+        raise RetryableError(
+            f"no event can be written: {rejection.error_class}: {rejection.reason}", alarm=True
+        )
+
+
 class DividedWrite:
     """The write of a window's events: all together but those that cannot be.
 
@@ -159,27 +175,3 @@ class DividedWrite:
             middle = len(indices) // 2
             self._write(indices[:middle])
             self._write(indices[middle:])
-
-
-def blame_nobody_for_all(failed: Collection[Failed], total: int) -> None:
-    """Refuse to set several events aside over what nobody knows, when none is left.
-
-    Parameters
-    ----------
-    failed : `~collections.abc.Collection` [`Failed`]
-        The events of a window that failed.
-    total : `int`
-        How many events it has.
-
-    Raises
-    ------
-    RetryableError
-        If all of them failed, and several over an unknown cause: the fault must be ours, or that of
-        a database or store.
-    """
-    unknown = [one for one in failed if one.failure is Failure.UNKNOWN]
-    if len(unknown) > 1 and len(failed) == total:
-        rejection = unknown[0].rejection
-        raise RetryableError(
-            f"no event can be written: {rejection.error_class}: {rejection.reason}", alarm=True
-        )

@@ -65,9 +65,9 @@ class AbandonedError(Exception):
 #: idle for too long in a transaction (a frozen worker), insufficient privilege.
 _SERVER_STATES = ("08", "28", "40", "53", "55P03", "57", "58", "25006", "25P03", "42501")
 
-#: A foreign or a unique key is violated, perhaps because another writer was faster, or somebody has
-#: removed a run whose key we knew (SQLite tells no state).
-_OUTRUN = (None, "23503", "23505")
+#: What another writer may have inserted, or removed, since it was looked for: a unique key, or what
+#: a foreign key names (and that is remembered here as being there).
+_LOOK_AGAIN = (None, "23503", "23505")
 
 #: What Butler raises over data that it cannot take.  `LookupError` itself is a missing dimension
 #: record.
@@ -107,7 +107,7 @@ def _classify_database(error: DBAPIError) -> Failure:
     if error.connection_invalidated or (state and state.startswith(_SERVER_STATES)):
         return Failure.RETRY
     if isinstance(error, IntegrityError):
-        return Failure.LOOK_AGAIN if state in _OUTRUN else Failure.POISON
+        return Failure.LOOK_AGAIN if state in _LOOK_AGAIN else Failure.POISON
     if isinstance(error, OperationalError | InterfaceError) and state is None:
         return Failure.RETRY
     if isinstance(error, DataError):

@@ -90,6 +90,22 @@ NAMES: dict[str, tuple[Probe, Callable[[Any], bool]]] = {
             "dataset_type_id", "dataset_id", "collection_id", "instrument", "exposure", "detector"
         ),
     ),
+    "Butler._registry._managers.datasets._cache.get_by_dimensions": (
+        lambda b, d, r: (
+            b._registry._managers.datasets._fetch_dataset_types(),
+            b._registry._managers.datasets._cache.full,
+            b._registry._managers.datasets._cache.get_by_dimensions(r.datasetType.dimensions),
+        ),
+        all,
+    ),
+    "Butler._registry._managers.datasets._fetch_dataset_types": (
+        lambda b, d, r: b._registry._managers.datasets._fetch_dataset_types(),
+        bool,
+    ),
+    "Butler._registry._db._metadata.remove_table": (
+        lambda b, d, r: b._registry._db._metadata.remove_table,
+        callable,
+    ),
     "Butler._registry._managers.datasets._summaries.update": (
         lambda b, d, r: inspect.signature(b._registry._managers.datasets._summaries.update),
         lambda call: list(call.parameters) == ["collection", "dataset_type_ids", "summary"],
