@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
 import click
+import structlog
 
 from bench import windows, write_path
 from bench.result import Result
@@ -21,6 +23,8 @@ COMPARISONS: dict[str, Callable[..., Result]] = {
 @click.option("--quick", is_flag=True, help="Minutes instead of the better part of an hour.")
 def main(*, names: tuple[str, ...], quick: bool) -> None:
     """Run comparisons, all if none is named, and close with their figures."""
+    # A window that is refused on purpose need not be told of.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     figures: dict[str, float] = {}
     for name in names or COMPARISONS:
         started = time.monotonic()

@@ -23,7 +23,7 @@ from simulator.repository import make_repository
 from tests.parts.postgresql import PostgreSQL
 from tests.tables import Tables, tables_of
 
-__all__ = ["POLICY", "SERVER_SETTINGS", "Repositories", "Repository"]
+__all__ = ["MOST_DATASETS", "POLICY", "SERVER_SETTINGS", "Repositories", "Repository"]
 
 #: As a server is run, not as a test's: what is committed is on the disk.
 SERVER_SETTINGS: dict[str, str | int] = {
@@ -37,6 +37,10 @@ SERVER_SETTINGS: dict[str, str | int] = {
 
 #: As a worker has it by default.
 POLICY: WritePolicy = WriteSettings().policy
+
+
+#: Datasets of the largest events.
+MOST_DATASETS = 100
 
 
 @dataclass(frozen=True)
@@ -82,8 +86,7 @@ class Repository:
 class Repositories:
     """A server, a folder of artifacts, and a prepared repository to be copied."""
 
-    def __init__(self, datasets: int) -> None:
-        self.datasets = datasets
+    def __init__(self) -> None:
         self._numbers = count(1)
 
     def __enter__(self) -> Self:
@@ -91,7 +94,6 @@ class Repositories:
             folder = tempfile.TemporaryDirectory(prefix="butler-writer-bench-")
             self.root = Path(stack.enter_context(folder)) / "repository"
             self.server = stack.enter_context(PostgreSQL(SERVER_SETTINGS))
-            self.workload = Workload(self.root, self.datasets)
             self._prepare()
             self._parts = stack.pop_all()
         return self
@@ -99,13 +101,17 @@ class Repositories:
     def __exit__(self, *exc: object) -> None:
         self._parts.close()
 
+    def workload(self, datasets: int) -> Workload:
+        """Return events of so many datasets each; their artifacts go to the root."""
+        return Workload(self.root, datasets)
+
     def _prepare(self) -> None:
         self.template_url = self.server.create_database(
             "template", ("btree_gist", "pg_stat_statements")
         )
         make_repository(self.root, self.template_url)
         with Butler.from_config(str(self.root), writeable=True) as butler:
-            for dataset_type in self.workload.night.dataset_types:
+            for dataset_type in self.workload(MOST_DATASETS).night.dataset_types:
                 butler.registry.registerDatasetType(dataset_type)
         with self.server.connect("template") as connection:
             connection.execute("VACUUM ANALYZE")

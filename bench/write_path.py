@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from statistics import median
 
 from app.butler.outcome import Written
 from app.butler.writer import ButlerWriter
 from bench.copying import Rows, copy_in, copy_out
 from bench.measuring import alternate, median_ratio, spread, stopwatch
 from bench.peer import PeerWriter
-from bench.repositories import POLICY, Repositories, Repository
+from bench.repositories import MOST_DATASETS, POLICY, Repositories, Repository
 from bench.result import Result, Table
 from bench.workload import datasets_of
 from models import PromptOutput
@@ -113,23 +114,24 @@ def run(*, quick: bool) -> Result:
             f"share of {_COPY}",
         ]
     )
-    for datasets in (100,) if quick else (20, 100):
-        with Repositories(datasets) as repositories:
-            warm_up = repositories.workload.events(1, _WARM_UP)
+    with Repositories() as repositories:
+        for datasets in (MOST_DATASETS,) if quick else (20, MOST_DATASETS):
+            workload = repositories.workload(datasets)
+            warm_up = workload.events(1, _WARM_UP)
             for size in (50, 189) if quick else (1, 10, 50, 189, 500):
-                window = repositories.workload.events(2, size)
+                window = workload.events(2, size)
                 seconds = Comparison(repositories, warm_up, window).run(ROUNDS)
                 number = datasets_of(window)
                 over_peer = median_ratio(seconds[_PEER], seconds[_OURS])
                 of_copy = median_ratio(seconds[_COPY], seconds[_OURS])
-                if datasets == 100:
+                if datasets == MOST_DATASETS:
                     result.figures[f"write_vs_peer_calls_{size}"] = over_peer
                     result.figures[f"write_vs_copy_{size}"] = of_copy
-                result.raw[f"{size} events, {number} datasets"] = seconds
+                result.raw[f"{size} events, {number} datasets (s)"] = seconds
                 table.add(
                     f"{size}, {number}",
                     *(spread(values) for values in seconds.values()),
-                    f"{number / sorted(seconds[_OURS])[ROUNDS // 2]:.0f}",
+                    f"{number / median(seconds[_OURS]):.0f}",
                     f"{over_peer:.2f}",
                     f"{of_copy:.2f}",
                 )
