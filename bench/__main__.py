@@ -9,12 +9,13 @@ from collections.abc import Callable
 import click
 import structlog
 
-from bench import windows, write_path
+from bench import pods, windows, write_path
 from bench.result import Result
 
 COMPARISONS: dict[str, Callable[..., Result]] = {
     "write_path": write_path.run,
     "windows": windows.run,
+    "database": pods.run,
 }
 
 

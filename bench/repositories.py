@@ -49,6 +49,8 @@ class Repository:
 
     Attributes
     ----------
+    database : `str`
+        Name of the database.
     config : `pathlib.Path`
         Its configuration, which says where the database is.
     url : `str`
@@ -57,6 +59,7 @@ class Repository:
         The transaction id from which on something was written to the copy.
     """
 
+    database: str
     config: Path
     url: str
     begin: int
@@ -84,16 +87,23 @@ class Repository:
 
 
 class Repositories:
-    """A server, a folder of artifacts, and a prepared repository to be copied."""
+    """A server, a folder of artifacts, and a prepared repository to be copied.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    **server_settings
+        Settings of the server that differ from `SERVER_SETTINGS`.
+    """
+
+    def __init__(self, **server_settings: str | int) -> None:
+        self._server_settings = SERVER_SETTINGS | server_settings
         self._numbers = count(1)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             folder = tempfile.TemporaryDirectory(prefix="butler-writer-bench-")
             self.root = Path(stack.enter_context(folder)) / "repository"
-            self.server = stack.enter_context(PostgreSQL(SERVER_SETTINGS))
+            self.server = stack.enter_context(PostgreSQL(self._server_settings))
             self._prepare()
             self._parts = stack.pop_all()
         return self
@@ -106,9 +116,9 @@ class Repositories:
         return Workload(self.root, datasets)
 
     def _prepare(self) -> None:
-        self.template_url = self.server.create_database(
-            "template", ("btree_gist", "pg_stat_statements")
-        )
+        with self.server.connect() as connection:
+            connection.execute("CREATE EXTENSION pg_stat_statements")
+        self.template_url = self.server.create_database("template")
         make_repository(self.root, self.template_url)
         with Butler.from_config(str(self.root), writeable=True) as butler:
             for dataset_type in self.workload(MOST_DATASETS).night.dataset_types:
@@ -135,7 +145,7 @@ class Repositories:
         text = (self.root / "butler.yaml").read_text()
         config.write_text(text.replace(self.template_url, url))
         try:
-            yield Repository(config, url, begin)
+            yield Repository(name, config, url, begin)
         finally:
             self.server.drop_database(name)
             config.unlink()
