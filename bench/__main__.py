@@ -9,13 +9,14 @@ from collections.abc import Callable
 import click
 import structlog
 
-from bench import pods, windows, write_path
+from bench import end_to_end, pods, windows, write_path
 from bench.result import Result
 
 COMPARISONS: dict[str, Callable[..., Result]] = {
     "write_path": write_path.run,
     "windows": windows.run,
     "database": pods.run,
+    "end_to_end": end_to_end.run,
 }
 
 

@@ -78,12 +78,16 @@ class Repository:
             return _now(connection)
 
     def tables(self) -> Tables:
-        """Return what was written to all tables since it was copied."""
+        """Return what was written to all tables since it was copied.
+
+        Without the chain's order: which of the night's runs comes first is left to chance.
+        """
         engine = sqlalchemy.create_engine(self.url)
         try:
-            return tables_of(engine, self.begin)
+            tables = tables_of(engine, self.begin)
         finally:
             engine.dispose()
+        return tables | {"collection_chain": [""] * len(tables["collection_chain"])}
 
 
 class Repositories:
@@ -111,9 +115,9 @@ class Repositories:
     def __exit__(self, *exc: object) -> None:
         self._parts.close()
 
-    def workload(self, datasets: int) -> Workload:
+    def workload(self, datasets: int, cadence: float = 34.0) -> Workload:
         """Return events of so many datasets each; their artifacts go to the root."""
-        return Workload(self.root, datasets)
+        return Workload(self.root, datasets, cadence)
 
     def _prepare(self) -> None:
         with self.server.connect() as connection:

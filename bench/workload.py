@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,16 @@ class Workload:
         Where the artifacts are written.
     datasets : `int`
         How many datasets a pod makes.
-    day_obs : `str`
-        The night's day.
+    cadence : `float`
+        Seconds between two visits.
     """
 
     root: Path
     datasets: int
-    day_obs: str = "2026-11-23"
+    cadence: float = 34.0
 
     def __post_init__(self) -> None:
-        self.night = Night(datasets=self.datasets, day_obs=self.day_obs, cadence=34.0)
+        self.night = Night(datasets=self.datasets, cadence=self.cadence)
         self._files = count()
 
     def pods(self, first_visit: int, number: int) -> list[Pod]:
@@ -47,6 +48,12 @@ class Workload:
             visit = visits.setdefault(visit_number, Visit(self.night, visit_number))
             pods.append(Pod(visit, DETECTORS[detector]))
         return pods
+
+    def in_time(self, first_visit: int, number: int) -> list[tuple[float, Pod]]:
+        """Return so many pods, each with when it is done, from the end of the first exposure."""
+        pods = self.pods(first_visit, number)
+        ends = [(pod.visit.number - first_visit) * self.cadence + pod.seconds for pod in pods]
+        return sorted(zip(ends, pods, strict=True), key=itemgetter(0))
 
     def events(self, first_visit: int, number: int) -> list[bytes]:
         """Return so many events as pods send them, their artifacts in place."""
