@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -18,6 +18,8 @@ from psycopg import sql
 from app.butler.connection import open_butler
 from app.butler.policy import WritePolicy
 from app.settings import WriteSettings
+from bench.filling import multiply
+from bench.peer import PeerWriter
 from bench.workload import Workload
 from simulator.repository import make_repository
 from tests.parts.postgresql import PostgreSQL
@@ -38,6 +40,9 @@ SERVER_SETTINGS: dict[str, str | int] = {
 #: As a worker has it by default.
 POLICY: WritePolicy = WriteSettings().policy
 
+
+#: Databases that are copied.
+_EMPTY, _FILLED = "empty", "filled"
 
 #: Datasets of the largest events.
 MOST_DATASETS = 100
@@ -122,37 +127,73 @@ class Repositories:
     def _prepare(self) -> None:
         with self.server.connect() as connection:
             connection.execute("CREATE EXTENSION pg_stat_statements")
-        self.template_url = self.server.create_database("template")
-        make_repository(self.root, self.template_url)
+        make_repository(self.root, self.server.create_database(_EMPTY))
         with Butler.from_config(str(self.root), writeable=True) as butler:
             for dataset_type in self.workload(MOST_DATASETS).night.dataset_types:
                 butler.registry.registerDatasetType(dataset_type)
-        with self.server.connect("template") as connection:
+        with self.server.connect(_EMPTY) as connection:
             connection.execute("VACUUM ANALYZE")
-        with self.server.connect() as connection:  # a database in use cannot be copied
-            connection.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-                "WHERE datname = 'template'"
-            )
+        self._disconnect(_EMPTY)
 
     @contextmanager
-    def copy(self) -> Iterator[Repository]:
-        """Make a copy, to be used and thrown away."""
+    def copy(self, *, port: int | None = None, filled: bool = False) -> Iterator[Repository]:
+        """Make a copy, to be used and thrown away.
+
+        Parameters
+        ----------
+        port : `int`, optional
+            By which it reaches the server; absent: the server's own.
+        filled : `bool`
+            Whether of what `fill` has made.
+        """
         name = f"copy{next(self._numbers)}"
-        with self.server.connect() as connection:
-            connection.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE template").format(sql.Identifier(name))
-            )
-            begin = _now(connection)
-        url = self.server.url(name)
-        config = self.root / f"{name}.yaml"
+        repository = self._copy(_FILLED if filled else _EMPTY, name)
         text = (self.root / "butler.yaml").read_text()
-        config.write_text(text.replace(self.template_url, url))
+        url = repository.url.replace(f":{self.server.port}/", f":{port or self.server.port}/")
+        repository.config.write_text(text.replace(self.server.url(_EMPTY), url))
         try:
-            yield Repository(name, config, url, begin)
+            yield repository
         finally:
             self.server.drop_database(name)
-            config.unlink()
+            repository.config.unlink()
+
+    def fill(self, events: Sequence[bytes], times: int) -> int:
+        """Make a filled repository, once; return how many datasets it has.
+
+        Parameters
+        ----------
+        events : `~collections.abc.Sequence` [`bytes`]
+            The events of a visit.
+        times : `int`
+            How many such visits there shall be.
+        """
+        with self.copy() as repository:
+            with repository.butler() as butler:
+                PeerWriter(butler).write(events)
+            number = multiply(repository.url, repository.begin, times - 1)
+            self._disconnect(repository.database)
+            self._copy(repository.database, _FILLED)
+        return number
+
+    def _copy(self, original: str, name: str) -> Repository:
+        # Without writing all of it to the log, which is twice as fast where there is much.
+        strategy = "FILE_COPY" if original != _EMPTY else "WAL_LOG"
+        with self.server.connect() as connection:
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY {}").format(
+                    sql.Identifier(name), sql.Identifier(original), sql.SQL(strategy)
+                )
+            )
+            begin = _now(connection)
+        return Repository(name, self.root / f"{name}.yaml", self.server.url(name), begin)
+
+    def _disconnect(self, database: str) -> None:
+        """End all sessions: a database in use cannot be copied."""
+        with self.server.connect() as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s",
+                (database,),
+            )
 
 
 def _now(connection: psycopg.Connection[tuple[object, ...]]) -> int:

@@ -170,7 +170,7 @@ class Service:
         run.cpu = self._cpu() - cpu
         used = psutil.cpu_times()
         idle = used.idle + used.iowait - machine.idle - machine.iowait
-        run.idle = idle / (sum(used) - sum(machine))
+        run.idle = max(0.0, idle) / (sum(used) - sum(machine))
         return run
 
     def _send(self, messages: Sequence[Message], sent: dict[UUID, float], begin: float) -> None:
