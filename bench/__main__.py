@@ -36,6 +36,7 @@ def main(*, names: tuple[str, ...], quick: bool) -> None:
     for name in names or [name for name in COMPARISONS if not (quick and name in LONG)]:
         started = time.monotonic()
         result = COMPARISONS[name](quick=quick)
+        result.quick = quick
         file = result.save()
         for table in result.tables:
             click.echo(table.markdown)

@@ -43,7 +43,7 @@ def multiply(url: str, begin: int, times: int) -> int:
     engine = sqlalchemy.create_engine(url)
     inspector = sqlalchemy.inspect(engine)
     with engine.begin() as connection:
-        # What the rows refer to is multiplied with them: to look each up would take ten times as long.
+        # What the rows refer to is multiplied with them; to look each up takes ten times as long.
         connection.execute(sqlalchemy.text("SET LOCAL session_replication_role = replica"))
         for table in inspector.get_table_names():
             names = [column["name"] for column in inspector.get_columns(table)]

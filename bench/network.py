@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from statistics import median
@@ -64,7 +65,7 @@ class _Comparison:
             ours.butler() as butler,
             theirs.butler() as other,
         ):
-            writes = {
+            writes: dict[str, Callable[[Sequence[bytes]], None]] = {
                 _OURS: partial(write_ours, ButlerWriter(butler, POLICY)),
                 _PEER: PeerWriter(other).write,
             }

@@ -80,6 +80,8 @@ class Result:
         What ``make bench-quick`` closes with.
     raw : `dict` [`str`, `~typing.Any`]
         Every single measurement.
+    quick : `bool`
+        Whether it was measured in minutes.
     machine : `dict` [`str`, `str`]
         Where it was measured.
     """
@@ -88,6 +90,7 @@ class Result:
     tables: list[Table] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)
     raw: dict[str, Any] = field(default_factory=dict)
+    quick: bool = False
     machine: dict[str, str] = field(default_factory=describe_machine)
 
     def save(self) -> Path:

@@ -6,6 +6,7 @@ its own slowness bounds the rate. Processor time is this process's alone.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import tempfile
@@ -45,6 +46,7 @@ _UPLOADERS = 8
 
 
 def _serve(pipe: Connection) -> None:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request
     with S3Server() as server:
         server.create_bucket(_BUCKET)
         pipe.send(server.environment)

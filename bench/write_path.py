@@ -5,7 +5,7 @@ Ours with all checks on, the calls that the deployed service makes, and COPY as 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -127,43 +127,45 @@ def run(*, quick: bool) -> Result:
     columns = [f"{_OURS} (s)", f"{_PEER} (s)", f"{_COPY} (s)", f"{_OURS} (datasets/s)"]
     table = Table(["window of", *columns, f"over {_PEER}", f"share of {_COPY}"])
     with Repositories() as repositories:
-        for datasets in (MOST_DATASETS,) if quick else (20, MOST_DATASETS):
-            sizes = (50, 189) if quick else (1, 10, 50, 189, 500)
-            _by_size(repositories, datasets, sizes, "", result, table)
-        if not quick:
-            visit = repositories.workload(MOST_DATASETS).events(_FILLING_VISIT, 189)
-            there = repositories.fill(visit, times=_FILLING_TIMES)
-            into = f" into {there / 1e6:.2f} M"
-            _by_size(repositories, MOST_DATASETS, (1, 10, 189), into, result, table)
+        for case in _cases(repositories, quick=quick):
+            seconds = case.comparison.run(ROUNDS)
+            over_peer = median_ratio(seconds[_PEER], seconds[_OURS])
+            of_copy = median_ratio(seconds[_COPY], seconds[_OURS])
+            number = datasets_of(case.comparison.window)
+            table.add(
+                case.name,
+                *(spread(seconds[contender]) for contender in (_OURS, _PEER, _COPY)),
+                f"{number / median(seconds[_OURS]):.0f}",
+                f"{over_peer:.2f}",
+                f"{of_copy:.2f}",
+            )
+            result.raw[case.name] = {"datasets": number, "seconds": seconds}
+            if case.figure:
+                result.figures[f"write_vs_peer_calls_{case.figure}"] = over_peer
+                result.figures[f"write_vs_copy_{case.figure}"] = of_copy
     result.tables.append(table)
     return result
 
 
-def _by_size(
-    repositories: Repositories,
-    datasets: int,
-    sizes: Sequence[int],
-    into: str,
-    result: Result,
-    table: Table,
-) -> None:
-    workload = repositories.workload(datasets)
-    warm_up = workload.events(1, _WARM_UP)
-    for size in sizes:
-        window = workload.events(2, size)
-        seconds = Comparison(repositories, bool(into), warm_up, window).run(ROUNDS)
-        number = datasets_of(window)
-        over_peer = median_ratio(seconds[_PEER], seconds[_OURS])
-        of_copy = median_ratio(seconds[_COPY], seconds[_OURS])
-        name = f"{size} events of {datasets} datasets{into}"
-        table.add(
-            name,
-            *(spread(seconds[contender]) for contender in (_OURS, _PEER, _COPY)),
-            f"{number / median(seconds[_OURS]):.0f}",
-            f"{over_peer:.2f}",
-            f"{of_copy:.2f}",
-        )
-        result.raw[name] = {"datasets": number, "seconds": seconds}
-        if datasets == MOST_DATASETS and not into:
-            result.figures[f"write_vs_peer_calls_{size}"] = over_peer
-            result.figures[f"write_vs_copy_{size}"] = of_copy
+@dataclass
+class _Case:
+    name: str
+    comparison: Comparison
+    figure: int | None = None
+
+
+def _cases(repositories: Repositories, *, quick: bool) -> Iterator[_Case]:
+    for datasets in (MOST_DATASETS,) if quick else (20, MOST_DATASETS):
+        workload = repositories.workload(datasets)
+        warm_up = workload.events(1, _WARM_UP)
+        for size in (50, 189) if quick else (1, 10, 50, 189, 500):
+            comparison = Comparison(repositories, False, warm_up, workload.events(2, size))
+            figure = size if datasets == MOST_DATASETS else None
+            yield _Case(f"{size} events of {datasets} datasets", comparison, figure)
+    if quick:
+        return
+    there = repositories.fill(workload.events(_FILLING_VISIT, 189), times=_FILLING_TIMES)
+    for size in (1, 10, 189):
+        comparison = Comparison(repositories, True, warm_up, workload.events(2, size))
+        name = f"{size} events of {datasets} datasets into {there / 1e6:.2f} M"
+        yield _Case(name, comparison)
