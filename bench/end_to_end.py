@@ -10,12 +10,12 @@ from statistics import median
 from uuid import UUID
 
 from app.butler.chains import ChainKeeper
-from bench.measuring import alternate, quantile, spread
+from bench.measuring import alternate, median_ratio, quantile, spread
 from bench.peer import PeerWriter
 from bench.repositories import MOST_DATASETS, Repositories
 from bench.result import Result, Table
 from bench.service import Message, Run, Service
-from bench.workload import Workload
+from bench.workload import Workload, datasets_of
 from simulator.camera import DETECTORS
 from simulator.check import check
 from simulator.event import encode_event, event_of
@@ -43,13 +43,15 @@ class Load:
         How each load went.
     sent : `dict` [`uuid.UUID`, `Output`]
         Datasets that were sent.
+    values : `list` [`bytes`]
+        The events that they were in.
     """
 
     service: Service
     workload: Workload
     runs: list[Run] = field(default_factory=list)
     sent: dict[UUID, Output] = field(default_factory=dict)
-    _values: list[bytes] = field(default_factory=list)
+    values: list[bytes] = field(default_factory=list)
     _visit: int = 1
 
     def burst(self, number: int) -> Run:
@@ -65,7 +67,7 @@ class Load:
             self.workload.place_artifacts(pod)
             messages.append(Message(encode_event(event_of(pod)), due, pod.outputs[-1].ref.id))
             self.sent.update((output.ref.id, output) for output in pod.outputs)
-        self._values += [message.value for message in messages]
+        self.values += [message.value for message in messages]
         self.runs.append(self.service.run(messages))
         return self.runs[-1]
 
@@ -79,8 +81,8 @@ class Load:
         night = self.workload.night
         with repositories.copy() as plain, plain.butler() as butler:
             peer = PeerWriter(butler)
-            for first in range(0, len(self._values), len(DETECTORS)):
-                peer.write(self._values[first : first + len(DETECTORS)])
+            for first in range(0, len(self.values), len(DETECTORS)):
+                peer.write(self.values[first : first + len(DETECTORS)])
             ChainKeeper(butler).ensure([(night.chain, run) for run in night.runs])
             check_same(repository.tables(), plain.tables())
 
@@ -139,40 +141,41 @@ def _bursts(repositories: Repositories, kafka: Cluster, result: Result, *, quick
 
 def _sustained(repositories: Repositories, kafka: Cluster, result: Result, *, quick: bool) -> None:
     """More at once than a window holds: one worker, and several."""
-    columns = ["workers", "datasets an event", "events/s", "datasets/s"]
+    columns = ["workers", "partitions", "datasets an event", "events/s", "datasets/s"]
     table = Table([*columns, "CPU an event (ms)", "CPU idle", "peak RSS (MiB)"])
+    kinds = [(1, 1), (2, 2)] if quick else [(1, 1), (2, 2), (4, 4), (1, 16)]
+    number = (2 if quick else 3) * len(DETECTORS)
     for datasets in (20,) if quick else (20, MOST_DATASETS):
-        number = (2 if quick else 5) * len(DETECTORS)
         with ExitStack() as stack:
             loads = {
-                workers: _load(stack, repositories, kafka, datasets, workers=workers)
-                for workers in ((1, 2) if quick else (1, 2, 4))
+                (workers, partitions): _load(
+                    stack, repositories, kafka, datasets, workers=workers, partitions=partitions
+                )
+                for workers, partitions in kinds
             }
             seconds = alternate(
                 {
-                    str(workers): partial(_seconds_of_burst, load, number)
-                    for workers, load in loads.items()
+                    str(kind): partial(_seconds_of_burst, load, number)
+                    for kind, load in loads.items()
                 },
                 _ROUNDS,
             )
-            for workers, load in loads.items():
-                rates = [number / value for value in seconds[str(workers)]]
-                each = sum(map(len, (pod.outputs for pod in load.workload.pods(2, 50)))) / 50
+            for kind, load in loads.items():
+                rates = [number / value for value in seconds[str(kind)]]
                 table.add(
-                    workers,
+                    *kind,
                     datasets,
                     spread(rates),
-                    f"{each * median(rates):.0f}",
+                    f"{datasets_of(load.values) / len(load.values) * median(rates):.0f}",
                     f"{1000 * median(run.cpu for run in load.runs) / number:.1f}",
                     f"{median(run.idle for run in load.runs):.0%}",
                     f"{load.service.peak_memory / 2**20:.0f}",
                 )
-                result.raw[f"{workers} workers, {datasets} datasets"] = [
-                    vars(run) for run in load.runs
-                ]
+                name = f"{kind[0]} workers, {kind[1]} partitions, {datasets} datasets"
+                result.raw[name] = [vars(run) for run in load.runs]
                 load.verify(repositories, quick=quick)
-            result.figures["workers_2_vs_1"] = median(seconds["1"]) / median(seconds["2"])
-            result.figures["workers_2_idle"] = median(run.idle for run in loads[2].runs)
+            result.figures["workers_2_vs_1"] = median_ratio(seconds["(1, 1)"], seconds["(2, 2)"])
+            result.figures["workers_2_idle"] = median(run.idle for run in loads[2, 2].runs)
     result.tables.append(table)
 
 

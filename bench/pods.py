@@ -198,7 +198,7 @@ def run(*, quick: bool) -> Result:
         for size in (50,) if quick else (1, 10, 50, 189):
             cost = comparison.ours(size)
             table.add(f"ours, windows of {size}", *cost.per(number))
-            result.raw[f"windows of {size}"] = vars(cost)
+            result.raw[f"windows of {size}"] = vars(cost) | {"events": number}
             if size == 50:
                 result.figures["statements_per_event_ours"] = cost.statements / number
                 result.figures["commits_per_window"] = cost.commits / -(-number // size)

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+from bench.capacity import capacity
 from bench.plots import draw
-from bench.result import FOLDER, Result
+from bench.result import FOLDER, Result, Table
 from tests.parts.document import insert
 
 __all__ = ["main", "report"]
@@ -32,9 +34,31 @@ def _origin(result: Result) -> str:
     return f"*Measured by {kind} at {at}: {facts}.*"
 
 
+def _load() -> tuple[list[Result], list[Result]]:
+    """Read all that was measured: thoroughly if it was, else quickly; and all that was quick."""
+    quick = [Result.load(file) for file in sorted(FOLDER.glob("quick/*.json"))]
+    thorough = [Result.load(file) for file in sorted(FOLDER.glob("thorough/*.json"))]
+    names = {result.name for result in thorough}
+    return thorough + [result for result in quick if result.name not in names], quick
+
+
+def _closing(quick: list[Result]) -> Result:
+    """Return the figures that ``make bench-quick`` closes with."""
+    table = Table(["figure", "value"])
+    for result in quick:
+        for name, value in result.figures.items():
+            table.add(f"`{name}`", f"{value:.3g}")
+    return Result("quick", [table], quick=True, machine=quick[0].machine)
+
+
 def main(documents: list[Path]) -> None:
     """Bring documents up to date."""
-    results = [Result.load(file) for file in sorted(FOLDER.glob("*.json"))]
+    results, quick = _load()
+    if quick:
+        results.append(_closing(quick))
+    with suppress(KeyError):  # of a thorough measurement alone
+        tables = capacity({result.name: result for result in results})
+        results.append(Result("capacity", tables, machine=results[0].machine))
     for document in documents:
         document.write_text(report(results, document.read_text()))
     draw(results, documents[0].with_suffix(""))

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Self
+from typing import LiteralString, Self
 
 import psycopg
 import sqlalchemy
@@ -81,6 +81,11 @@ class Repository:
         """Return the next transaction's id."""
         with self.connect() as connection:
             return _now(connection)
+
+    def wal(self) -> int:
+        """Return how many bytes its server has written to its log, ever."""
+        with self.connect() as connection:
+            return _number(connection, "SELECT pg_current_wal_insert_lsn() - '0/0'")
 
     def tables(self) -> Tables:
         """Return what was written to all tables since it was copied.
@@ -197,6 +202,10 @@ class Repositories:
 
 
 def _now(connection: psycopg.Connection[tuple[object, ...]]) -> int:
-    row = connection.execute("SELECT pg_current_xact_id()::text::bigint").fetchone()
+    return _number(connection, "SELECT pg_current_xact_id()::text")
+
+
+def _number(connection: psycopg.Connection[tuple[object, ...]], statement: LiteralString) -> int:
+    row = connection.execute(statement).fetchone()
     assert row is not None
     return int(str(row[0]))

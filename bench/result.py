@@ -94,9 +94,9 @@ class Result:
     machine: dict[str, str] = field(default_factory=describe_machine)
 
     def save(self) -> Path:
-        """Write it to its file."""
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        file = FOLDER / f"{self.name}.json"
+        """Write it to its file: quick measurements do not replace thorough ones."""
+        file = FOLDER / ("quick" if self.quick else "thorough") / f"{self.name}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(asdict(self), indent=2) + "\n")
         return file
 

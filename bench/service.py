@@ -72,12 +72,18 @@ class Run:
         Seconds of processor time of the workers.
     idle : `float`
         Share of the machine's processor time that nobody used.
+    wal_bytes : `int`
+        What the database wrote to its log.
+    message_bytes : `int`
+        What was sent.
     """
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
     cpu: float = 0.0
     idle: float = 0.0
+    wal_bytes: int = 0
+    message_bytes: int = 0
 
 
 class Service:
@@ -153,11 +159,11 @@ class Service:
 
     def run(self, messages: Sequence[Message]) -> Run:
         """Send events when they are due, and wait until all of them are in the Butler."""
-        run = Run()
+        run = Run(message_bytes=sum(len(message.value) for message in messages))
         sent: dict[UUID, float] = {}
         over = Event()
         watching = Thread(target=self._watch, args=(len(messages), sent, over, run), daemon=True)
-        cpu, machine = self._cpu(), psutil.cpu_times()
+        cpu, wal, machine = self._cpu(), self.repository.wal(), psutil.cpu_times()
         begin = time.monotonic()
         watching.start()
         self._send(messages, sent, begin)
@@ -168,6 +174,7 @@ class Service:
             )
         run.seconds = time.monotonic() - begin
         run.cpu = self._cpu() - cpu
+        run.wal_bytes = self.repository.wal() - wal
         used = psutil.cpu_times()
         idle = used.idle + used.iowait - machine.idle - machine.iowait
         run.idle = max(0.0, idle) / (sum(used) - sum(machine))

@@ -165,7 +165,7 @@ def _cases(repositories: Repositories, *, quick: bool) -> Iterator[_Case]:
     if quick:
         return
     there = repositories.fill(workload.events(_FILLING_VISIT, 189), times=_FILLING_TIMES)
-    for size in (1, 10, 189):
+    for size in (10, 189):
         comparison = Comparison(repositories, True, warm_up, workload.events(2, size))
         name = f"{size} events of {datasets} datasets into {there / 1e6:.2f} M"
         yield _Case(name, comparison)
