@@ -9,17 +9,18 @@ from collections.abc import Callable
 import click
 import structlog
 
-from bench import end_to_end, network, pods, s3, windows, write_path
+from bench import end_to_end, network, pods, s3, window_size, windows, write_path
 from bench.result import Result
 
 #: What ``--quick`` leaves out.
-LONG = {"network", "s3"}
+LONG = {"network", "s3", "window_size"}
 
 COMPARISONS: dict[str, Callable[..., Result]] = {
     "write_path": write_path.run,
     "windows": windows.run,
     "database": pods.run,
     "end_to_end": end_to_end.run,
+    "window_size": window_size.run,
     "network": network.run,
     "s3": s3.run,
 }

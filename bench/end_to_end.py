@@ -24,7 +24,7 @@ from tests.parts.cluster import Cluster
 from tests.parts.kafka import ApacheKafka
 from tests.tables import check_same
 
-__all__ = ["Load", "run"]
+__all__ = ["Load", "run", "start"]
 
 _ROUNDS = 3
 
@@ -45,6 +45,8 @@ class Load:
         Datasets that were sent.
     values : `list` [`bytes`]
         The events that they were in.
+    visit : `int`
+        Number of the next visit.
     """
 
     service: Service
@@ -52,12 +54,12 @@ class Load:
     runs: list[Run] = field(default_factory=list)
     sent: dict[UUID, Output] = field(default_factory=dict)
     values: list[bytes] = field(default_factory=list)
-    _visit: int = 1
+    visit: int = 1
 
     def burst(self, number: int) -> Run:
         """Send so many events of visits that are new, all at once."""
-        pods = self.workload.pods(self._visit, number)
-        self._visit += 1 + number // len(DETECTORS)
+        pods = self.workload.pods(self.visit, number)
+        self.visit += 1 + number // len(DETECTORS)
         return self.send([(0.0, pod) for pod in pods])
 
     def send(self, pods: list[tuple[float, Pod]]) -> Run:
@@ -98,7 +100,7 @@ def run(*, quick: bool) -> Result:
     return result
 
 
-def _load(
+def start(
     stack: ExitStack,
     repositories: Repositories,
     kafka: Cluster,
@@ -107,6 +109,7 @@ def _load(
     workers: int = 1,
     partitions: int | None = None,
     cadence: float = 34.0,
+    window_seconds: float | None = None,
 ) -> Load:
     """Start workers that are warm: each has written a window."""
     service = Service(
@@ -115,6 +118,7 @@ def _load(
         Path(repositories.root.parent),
         workers=workers,
         partitions=partitions,
+        settings={"BUTLER_WRITER_WINDOW_SECONDS": str(window_seconds)} if window_seconds else {},
     )
     load = Load(stack.enter_context(service), repositories.workload(datasets, cadence))
     load.burst(10 * workers)
@@ -125,7 +129,7 @@ def _load(
 def _bursts(repositories: Repositories, kafka: Cluster, result: Result, *, quick: bool) -> None:
     """One worker, and all events of a visit at once."""
     with ExitStack() as stack:
-        load = _load(stack, repositories, kafka, MOST_DATASETS)
+        load = start(stack, repositories, kafka, MOST_DATASETS)
         for _ in range(_ROUNDS if quick else 2 * _ROUNDS):
             load.burst(len(DETECTORS))
         load.verify(repositories, quick=quick)
@@ -148,7 +152,7 @@ def _sustained(repositories: Repositories, kafka: Cluster, result: Result, *, qu
     for datasets in (20,) if quick else (20, MOST_DATASETS):
         with ExitStack() as stack:
             loads = {
-                (workers, partitions): _load(
+                (workers, partitions): start(
                     stack, repositories, kafka, datasets, workers=workers, partitions=partitions
                 )
                 for workers, partitions in kinds
@@ -188,8 +192,8 @@ def _latencies(repositories: Repositories, kafka: Cluster, result: Result) -> No
     table = Table(["load", "events", "p50 (s)", "p99 (s)", "most (s)", "CPU idle"])
     for name, cadence, visits in (("design", 38.0, 3), ("ten times the design", 3.8, 10)):
         with ExitStack() as stack:
-            load = _load(stack, repositories, kafka, MOST_DATASETS, cadence=cadence)
-            run = load.send(load.workload.in_time(2, visits * len(DETECTORS)))
+            load = start(stack, repositories, kafka, MOST_DATASETS, cadence=cadence)
+            run = load.send(load.workload.in_time(load.visit, visits * len(DETECTORS)))
             load.verify(repositories, quick=False)
         table.add(
             f"{name}: {len(DETECTORS) / cadence:.1f} events/s",

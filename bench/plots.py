@@ -16,6 +16,7 @@ mpl.rcParams["svg.hashsalt"] = "butler-writer"  # the same figures give the same
 
 from matplotlib import pyplot as plt  # noqa: E402 - after the choice of how to draw
 
+from bench.measuring import quantile  # noqa: E402
 from bench.result import Result  # noqa: E402
 
 __all__ = ["draw"]
@@ -67,10 +68,25 @@ def _latencies(result: Result, folder: Path) -> None:
     _save(figure, folder / "latency.svg")
 
 
+def _window_size(result: Result, folder: Path) -> None:
+    """Draw latency against commits, window by window: the choice is where the curve bends."""
+    figure, axes = plt.subplots(figsize=(6, 4))
+    points = [
+        (raw["commits an event"], quantile(raw["latencies"], 0.99), name)
+        for name, raw in result.raw.items()
+    ]
+    axes.plot([x for x, *_ in points], [y for _, y, _ in points], marker="o")
+    for x, y, name in points:
+        axes.annotate(name, (x, y), textcoords="offset points", xytext=(6, 4))
+    axes.set(xlabel="commits an event", ylabel="latency, p99 (s)", ylim=(0, None))
+    axes.grid(visible=True, alpha=0.3)
+    _save(figure, folder / "window_size.svg")
+
+
 def _save(figure: Any, file: Path) -> None:
     figure.tight_layout()
     figure.savefig(file, metadata={"Date": None})
     plt.close(figure)
 
 
-_PLOTS = {"write_path": _write_path, "end_to_end": _latencies}
+_PLOTS = {"write_path": _write_path, "end_to_end": _latencies, "window_size": _window_size}
