@@ -56,9 +56,12 @@ def _write_path(result: Result, folder: Path) -> None:
 
 def _latencies(result: Result, folder: Path) -> None:
     """Draw which share of the events is in the Butler how soon."""
-    figure, axes = plt.subplots(figsize=(6, 4))
     prefix = "latency at "
-    for name in (name for name in result.raw if name.startswith(prefix)):
+    names = [name for name in result.raw if name.startswith(prefix)]
+    if not names:
+        return  # quickly measured
+    figure, axes = plt.subplots(figsize=(6, 4))
+    for name in names:
         ordered = sorted(result.raw[name]["latencies"])
         shares = [(n + 1) / len(ordered) for n in range(len(ordered))]
         axes.plot(ordered, shares, label=name.removeprefix(prefix))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import result as results
+from bench.capacity import Costs, capacity
 from bench.measuring import alternate, median_ratio, quantile, spread
 from bench.report import report
 from bench.result import Result, Table
@@ -92,6 +93,25 @@ def test_events_have_the_datasets_that_are_asked_for_and_artifacts_that_are_ther
     assert datasets_of(events) == 3 * 20
     assert len([*workload.root.rglob("*.json")]) == 3 * 20
     assert workload.events(1, 3) == events
+
+
+def test_a_night_needs_what_its_events_cost() -> None:
+    costs = Costs(
+        seconds=0.02, worker_cpu=0.01, database_cpu=0.02, wal_bytes=2e5, message_bytes=1e5
+    )
+    night, ten = costs.needs(1), costs.needs(10)
+    assert night["events a night"] == "189,000"
+    assert night["a worker is busy"] == "11%"
+    assert night["workers, each busy 50% at most"] == "1"
+    assert ten["workers, each busy 50% at most"] == "3"
+    assert ten["partitions"] == "6"
+    assert night["WAL a night (GB)"] == "38"
+    assert night["Kafka, one copy of two weeks (GB)"] == "265"
+
+
+def test_there_is_no_model_of_what_was_not_measured() -> None:
+    with pytest.raises(KeyError):
+        capacity({"windows": Result("windows")})
 
 
 @pytest.mark.parametrize("number", [20, 100])
