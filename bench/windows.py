@@ -71,9 +71,9 @@ def run(*, quick: bool) -> Result:
     """Measure small windows, poisoned ones and redelivered ones."""
     result = Result("windows")
     with Repositories() as repositories:
-        _ones(repositories, result, number=15 if quick else 50)
+        _ones(repositories, result, number=11 if quick else 50)
         workload = repositories.workload(20 if quick else MOST_DATASETS)
-        _poisoned(repositories, workload, result, rounds=5)
+        _poisoned(repositories, workload, result, rounds=3 if quick else 5)
     return result
 
 
