@@ -48,12 +48,10 @@ soak: $(INSTALLED) ## random faults for MINUTES=15 from SEED=...
 bench: $(INSTALLED) ## run every benchmark (the better part of an hour), and write its figures to docs/
 	@.ci/parts
 	$(BIN)/python -m bench $(ARGS)
-	$(BIN)/python -m bench.report docs/performance.md docs/tuning.md docs/capacity.md
 
 bench-quick: $(INSTALLED) ## run what takes four minutes of it, and close with a line a figure
 	@.ci/parts
 	$(BIN)/python -m bench --quick $(ARGS)
-	@$(BIN)/python -m bench.report docs/performance.md docs/tuning.md docs/capacity.md
 
 lint: $(INSTALLED) ## check format, style and types
 	$(BIN)/ruff format --check

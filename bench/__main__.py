@@ -9,7 +9,8 @@ from collections.abc import Callable
 import click
 import structlog
 
-from bench import end_to_end, network, pods, s3, window_size, windows, write_path
+from bench import end_to_end, network, pods, report, s3, window_size, windows, write_path
+from bench.measuring import short
 from bench.result import Result
 
 #: What ``--quick`` leaves out.
@@ -30,7 +31,7 @@ COMPARISONS: dict[str, Callable[..., Result]] = {
 @click.argument("names", nargs=-1, type=click.Choice(list(COMPARISONS)))
 @click.option("--quick", is_flag=True, help="Minutes instead of the better part of an hour.")
 def main(*, names: tuple[str, ...], quick: bool) -> None:
-    """Run comparisons, all if none is named, and close with their figures."""
+    """Run comparisons, all if none is named, write the documents, and close with their figures."""
     # A window that is refused on purpose need not be told of.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     figures: dict[str, float] = {}
@@ -43,8 +44,9 @@ def main(*, names: tuple[str, ...], quick: bool) -> None:
             click.echo(table.markdown)
         click.echo(f"{file} ({time.monotonic() - started:.0f} s)\n")
         figures |= result.figures
+    report.main()
     for name, value in figures.items():
-        click.echo(f"{name}={value:.3g}")
+        click.echo(f"{name}={short(value)}")
 
 
 if __name__ == "__main__":

@@ -1,20 +1,23 @@
 """Put the figures of all comparisons into the documents, and draw their curves.
 
-``python -m bench.report docs/performance.md ...``
+``python -m bench.report`` does it with what was measured last.
 """
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 from bench.capacity import capacity
+from bench.measuring import short
 from bench.plots import draw
 from bench.result import FOLDER, Result, Table
 from tests.parts.document import insert
 
-__all__ = ["main", "report"]
+__all__ = ["DOCUMENTS", "main", "report"]
+
+#: The first one has the curves in a folder of its name.
+DOCUMENTS = [Path("docs") / f"{name}.md" for name in ("performance", "tuning", "capacity")]
 
 
 def report(results: list[Result], document: str) -> str:
@@ -47,22 +50,22 @@ def _closing(quick: list[Result]) -> Result:
     table = Table(["figure", "value"])
     for result in quick:
         for name, value in result.figures.items():
-            table.add(f"`{name}`", f"{value:.3g}")
+            table.add(f"`{name}`", short(value))
     return Result("quick", [table], quick=True, machine=quick[0].machine)
 
 
-def main(documents: list[Path]) -> None:
-    """Bring documents up to date."""
+def main() -> None:
+    """Bring the documents up to date."""
     results, quick = _load()
     if quick:
         results.append(_closing(quick))
     with suppress(KeyError):  # of a thorough measurement alone
         tables = capacity({result.name: result for result in results})
         results.append(Result("capacity", tables, machine=results[0].machine))
-    for document in documents:
+    for document in DOCUMENTS:
         document.write_text(report(results, document.read_text()))
-    draw(results, documents[0].with_suffix(""))
+    draw(results, DOCUMENTS[0].with_suffix(""))
 
 
 if __name__ == "__main__":
-    main([Path(name) for name in sys.argv[1:]])
+    main()

@@ -6,10 +6,15 @@ import importlib.metadata
 import json
 import os
 import platform
+import subprocess
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from tests.parts.availability import PartUnavailableError
+from tests.parts.kafka_jars import KAFKA_VERSION
+from tests.parts.postgresql import find_postgresql
 
 __all__ = ["FOLDER", "Result", "Table", "describe_machine"]
 
@@ -26,9 +31,20 @@ def describe_machine() -> dict[str, str]:
         "processor": f"{os.cpu_count()} x {_processor()}",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
+        "PostgreSQL": _postgresql(),
+        "Apache Kafka": KAFKA_VERSION,
         "Python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in _PACKAGES},
     }
+
+
+def _postgresql() -> str:
+    try:
+        program = find_postgresql() / "postgres"
+    except PartUnavailableError:
+        return "none"
+    answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    return answer.stdout.split()[2]
 
 
 def _processor() -> str:
