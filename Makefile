@@ -20,10 +20,10 @@ DEMO = $(strip $(KAFKA:%=--kafka=%) $(DB:%=--db=%) $(WORKERS:%=--workers=%) $(AR
 MINUTES = 15
 SEED =
 
-.PHONY: help demo test unit acceptance soak lint lock schema clean
+.PHONY: help demo test unit acceptance soak bench bench-quick lint lock schema clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: $(INSTALLED) ## a simulated night into a Butler; KAFKA=apache, DB=postgresql, WORKERS=2, ARGS="--visits 5"
 	@$(if $(KAFKA)$(DB),.ci/parts)
@@ -44,6 +44,14 @@ acceptance: $(INSTALLED) ## run every fault scenario, and write their figures to
 soak: $(INSTALLED) ## random faults for MINUTES=15 from SEED=...
 	@.ci/parts
 	$(BIN)/pytest tests/acceptance -m soak -s --minutes $(MINUTES) $(SEED:%=--seed %) $(ARGS)
+
+bench: $(INSTALLED) ## run every benchmark (the better part of an hour), and write its figures to docs/
+	@.ci/parts
+	$(BIN)/python -m bench $(ARGS)
+
+bench-quick: $(INSTALLED) ## run what takes four minutes of it, and close with a line a figure
+	@.ci/parts
+	$(BIN)/python -m bench --quick $(ARGS)
 
 lint: $(INSTALLED) ## check format, style and types
 	$(BIN)/ruff format --check

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
 import click
+import structlog
 
-from bench import staging, windows, write_path
+from bench import (
+    end_to_end,
+    network,
+    pods,
+    report,
+    s3,
+    staging,
+    window_size,
+    windows,
+    write_path,
+)
+from bench.measuring import short
 from bench.result import Result
+
+#: What ``--quick`` leaves out.
+LONG = {"network", "s3", "staging", "window_size"}
 
 COMPARISONS: dict[str, Callable[..., Result]] = {
     "write_path": write_path.run,
     "windows": windows.run,
     "staging": staging.run,
+    "database": pods.run,
+    "end_to_end": end_to_end.run,
+    "window_size": window_size.run,
+    "network": network.run,
+    "s3": s3.run,
 }
 
 
@@ -21,18 +42,22 @@ COMPARISONS: dict[str, Callable[..., Result]] = {
 @click.argument("names", nargs=-1, type=click.Choice(list(COMPARISONS)))
 @click.option("--quick", is_flag=True, help="Minutes instead of the better part of an hour.")
 def main(*, names: tuple[str, ...], quick: bool) -> None:
-    """Run comparisons, all if none is named, and close with their figures."""
+    """Run comparisons, all if none is named, write the documents, and close with their figures."""
+    # A window that is refused on purpose need not be told of.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     figures: dict[str, float] = {}
-    for name in names or COMPARISONS:
+    for name in names or [name for name in COMPARISONS if not (quick and name in LONG)]:
         started = time.monotonic()
         result = COMPARISONS[name](quick=quick)
+        result.quick = quick
         file = result.save()
         for table in result.tables:
             click.echo(table.markdown)
         click.echo(f"{file} ({time.monotonic() - started:.0f} s)\n")
         figures |= result.figures
+    report.main()
     for name, value in figures.items():
-        click.echo(f"{name}={value:.3g}")
+        click.echo(f"{name}={short(value)}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["Stopwatch", "alternate", "median_ratio", "quantile", "spread", "stopwatch"]
+__all__ = ["Stopwatch", "alternate", "median_ratio", "quantile", "short", "spread", "stopwatch"]
 
 
 @dataclass
@@ -83,10 +83,10 @@ def spread(values: Sequence[float]) -> str:
     """Return a median, and the least and the greatest value, as text."""
     middle = statistics.median(values)
     if len(values) == 1:
-        return _short(middle)
-    return f"{_short(middle)} ({_short(min(values))} - {_short(max(values))})"
+        return short(middle)
+    return f"{short(middle)} ({short(min(values))} - {short(max(values))})"
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """Return a number with three digits, or all of those before the point."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

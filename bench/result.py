@@ -6,10 +6,15 @@ import importlib.metadata
 import json
 import os
 import platform
+import subprocess
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from tests.parts.availability import PartUnavailableError
+from tests.parts.kafka_jars import KAFKA_VERSION
+from tests.parts.postgresql import find_postgresql
 
 __all__ = ["FOLDER", "Result", "Table", "describe_machine"]
 
@@ -26,9 +31,20 @@ def describe_machine() -> dict[str, str]:
         "processor": f"{os.cpu_count()} x {_processor()}",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
+        "PostgreSQL": _postgresql(),
+        "Apache Kafka": KAFKA_VERSION,
         "Python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in _PACKAGES},
     }
+
+
+def _postgresql() -> str:
+    try:
+        program = find_postgresql() / "postgres"
+    except PartUnavailableError:
+        return "none"
+    answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    return answer.stdout.split()[2]
 
 
 def _processor() -> str:
@@ -80,6 +96,8 @@ class Result:
         What ``make bench-quick`` closes with.
     raw : `dict` [`str`, `~typing.Any`]
         Every single measurement.
+    quick : `bool`
+        Whether it was measured in minutes.
     machine : `dict` [`str`, `str`]
         Where it was measured.
     """
@@ -88,12 +106,13 @@ class Result:
     tables: list[Table] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)
     raw: dict[str, Any] = field(default_factory=dict)
+    quick: bool = False
     machine: dict[str, str] = field(default_factory=describe_machine)
 
     def save(self) -> Path:
-        """Write it to its file."""
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        file = FOLDER / f"{self.name}.json"
+        """Write it to its file: quick measurements do not replace thorough ones."""
+        file = FOLDER / ("quick" if self.quick else "thorough") / f"{self.name}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(asdict(self), indent=2) + "\n")
         return file
 

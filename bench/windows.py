@@ -12,7 +12,7 @@ from app.butler.outcome import Rejection
 from app.butler.writer import ButlerWriter
 from bench.measuring import alternate, median_ratio, spread, stopwatch
 from bench.peer import PeerWriter
-from bench.repositories import POLICY, Repositories, Repository
+from bench.repositories import MOST_DATASETS, POLICY, Repositories, Repository
 from bench.result import Result, Table
 from bench.workload import Workload
 from bench.write_path import write_ours
@@ -22,9 +22,7 @@ from tests.tables import check_same
 
 __all__ = ["run"]
 
-_ONES = 24
 _SIZE = 50
-_ROUNDS = 5
 
 Event: TypeAlias = dict[str, Any]
 
@@ -43,11 +41,10 @@ def _data_id_of_another(event: Event) -> None:
         dataset["refs"] = {str(uuid5(UUID(key), "")): ref for key, ref in dataset["refs"].items()}
 
 
-def _too_long_value(event: Event) -> None:
-    """Give a record a value that its column does not take; the database does not say whose."""
-    for record in event["dimension_records"]:
-        if record["definition"] == "group":
-            record["record"]["name"] = "x" * 1000
+def _number_out_of_range(event: Event) -> None:
+    """Bring a record with a number that its column cannot hold; the database does not say whose."""
+    record = next(r for r in event["dimension_records"] if r["definition"] == "visit_system")
+    record["record"]["id"] = 10**18 * 10
 
 
 def _missing_file(event: Event) -> None:
@@ -65,7 +62,7 @@ POISON: dict[str, Callable[[Event], None]] = {
     "unknown dataset type": _unknown_dataset_type,
     "missing dimension record": _missing_dimension_record,
     "data ID of another dataset": _data_id_of_another,
-    "value too long": _too_long_value,
+    "number out of range": _number_out_of_range,
     "missing file": _missing_file,
 }
 
@@ -73,17 +70,18 @@ POISON: dict[str, Callable[[Event], None]] = {
 def run(*, quick: bool) -> Result:
     """Measure small windows, poisoned ones and redelivered ones."""
     result = Result("windows")
-    with Repositories(100) as repositories:
-        _ones(repositories, result)
-        _poisoned(repositories, result, _ROUNDS if quick else 2 * _ROUNDS)
+    with Repositories() as repositories:
+        _ones(repositories, result, number=11 if quick else 50)
+        workload = repositories.workload(20 if quick else MOST_DATASETS)
+        _poisoned(repositories, workload, result, rounds=3 if quick else 5)
     return result
 
 
-def _ones(repositories: Repositories, result: Result) -> None:
+def _ones(repositories: Repositories, result: Result, number: int) -> None:
     """Measure windows of one event: of a visit that is new, and of one that is known."""
-    workload = repositories.workload
-    new = [workload.events(visit, 1) for visit in range(2, 2 + _ONES)]
-    known = [[event] for event in workload.events(1, 10 + _ONES)]
+    workload = repositories.workload(MOST_DATASETS)
+    new = [workload.events(visit, 1) for visit in range(2, 2 + number)]
+    known = [[event] for event in workload.events(1, 10 + number)]
     warm_up, known = known[:10], known[10:]
     with (
         repositories.copy() as ours,
@@ -163,10 +161,10 @@ class _Windows:
         return watch.seconds
 
 
-def _poisoned(repositories: Repositories, result: Result, rounds: int) -> None:
+def _poisoned(repositories: Repositories, workload: Workload, result: Result, rounds: int) -> None:
     with repositories.copy() as repository:
         with repository.butler() as butler:
-            windows = _Windows(ButlerWriter(butler, POLICY), repositories.workload)
+            windows = _Windows(ButlerWriter(butler, POLICY), workload)
             windows.clean()
             seconds = alternate(
                 {

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from simulator.camera import DETECTORS
 from simulator.event import encode_event, event_of
 from simulator.night import Night, Pod, Visit
-from simulator.repository import write_artifacts
 
 __all__ = ["Workload", "datasets_of"]
 
@@ -25,16 +27,17 @@ class Workload:
         Where the artifacts are written.
     datasets : `int`
         How many datasets a pod makes.
-    day_obs : `str`
-        The night's day.
+    cadence : `float`
+        Seconds between two visits.
     """
 
     root: Path
     datasets: int
-    day_obs: str = "2026-11-23"
+    cadence: float = 34.0
 
     def __post_init__(self) -> None:
-        self.night = Night(datasets=self.datasets, day_obs=self.day_obs, cadence=34.0)
+        self.night = Night(datasets=self.datasets, cadence=self.cadence)
+        self._files = count()
 
     def pods(self, first_visit: int, number: int) -> list[Pod]:
         """Return so many pods: all of a visit, then all of the next one."""
@@ -46,15 +49,38 @@ class Workload:
             pods.append(Pod(visit, DETECTORS[detector]))
         return pods
 
+    def in_time(self, first_visit: int, number: int) -> list[tuple[float, Pod]]:
+        """Return so many pods, each with when it is done, from the end of the first exposure."""
+        pods = self.pods(first_visit, number)
+        ends = [(pod.visit.number - first_visit) * self.cadence + pod.seconds for pod in pods]
+        return sorted(zip(ends, pods, strict=True), key=itemgetter(0))
+
     def events(self, first_visit: int, number: int) -> list[bytes]:
-        """Return so many events as pods send them, their artifacts written."""
+        """Return so many events as pods send them, their artifacts in place."""
         return [encode_event(event) for event in self.decoded(first_visit, number)]
 
     def decoded(self, first_visit: int, number: int) -> Iterator[dict[str, Any]]:
-        """Return so many events before they are serialized, their artifacts written."""
+        """Return so many events before they are serialized, their artifacts in place."""
         for pod in self.pods(first_visit, number):
-            write_artifacts(pod, self.root)
+            self.place_artifacts(pod)
             yield event_of(pod)
+
+    def place_artifacts(self, pod: Pod) -> None:
+        """Let there be a pod's artifacts: nobody reads them, so they are all the same one.
+
+        A name for a file that is there takes 8 us, a file 300 us (our measurement on ext4).
+        """
+        file = self.root / f"artifact{next(self._files)}"
+        file.write_bytes(b"{}")
+        folders: set[Path] = set()
+        for output in pod.outputs:
+            path = self.root / output.path
+            if path.parent not in folders:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                folders.add(path.parent)
+            with suppress(FileExistsError):
+                path.hardlink_to(file)
+        file.unlink()
 
 
 def datasets_of(events: Sequence[bytes]) -> int:

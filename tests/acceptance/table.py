@@ -10,8 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-BEGIN = "<!-- scenarios: begin -->"
-END = "<!-- scenarios: end -->"
+from tests.parts.document import insert
 
 #: What the columns are called, by the names of the figures.
 COLUMNS = {
@@ -40,14 +39,7 @@ def table_of(books: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def insert(document: str, table: str) -> str:
-    """Return a document with a table between its markers."""
-    before, _, rest = document.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
-
-
 if __name__ == "__main__":
     books, document = map(Path, sys.argv[1:])
     table = table_of(json.loads(books.read_text()))
-    document.write_text(insert(document.read_text(), table))
+    document.write_text(insert(document.read_text(), "scenarios", table))

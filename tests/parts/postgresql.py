@@ -126,6 +126,19 @@ class PostgreSQL:
         self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    @property
+    def pid(self) -> int:
+        """The server's process id.
+
+        Raises
+        ------
+        RuntimeError
+            The server was never started.
+        """
+        if self._process is None:
+            raise RuntimeError("the server was not started")
+        return self._process.pid
+
     def url(self, database: str) -> str:
         """Return a database's address, as a Butler repository's configuration has it."""
         return f"postgresql://{_SUPER_USER}@127.0.0.1:{self.port}/{database}"

@@ -1,0 +1,71 @@
+"""Put the figures of all comparisons into the documents, and draw their curves.
+
+``python -m bench.report`` does it with what was measured last.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from bench.capacity import capacity
+from bench.measuring import short
+from bench.plots import draw
+from bench.result import FOLDER, Result, Table
+from tests.parts.document import insert
+
+__all__ = ["DOCUMENTS", "main", "report"]
+
+#: The first one has the curves in a folder of its name.
+DOCUMENTS = [Path("docs") / f"{name}.md" for name in ("performance", "tuning", "capacity")]
+
+
+def report(results: list[Result], document: str) -> str:
+    """Return a document with the tables of those comparisons that it has markers for."""
+    for result in results:
+        if f"<!-- {result.name}: begin -->" in document:
+            tables = "\n\n".join(table.markdown for table in result.tables)
+            document = insert(document, result.name, f"\n{_origin(result)}\n\n{tables}\n")
+    return document
+
+
+def _origin(result: Result) -> str:
+    machine = dict(result.machine)
+    at = machine.pop("at")
+    kind = "`make bench-quick`" if result.quick else "`make bench`"
+    facts = ", ".join(f"{name} {value}" for name, value in machine.items())
+    return f"*Measured by {kind} at {at}: {facts}.*"
+
+
+def _load() -> tuple[list[Result], list[Result]]:
+    """Read all that was measured: thoroughly if it was, else quickly; and all that was quick."""
+    quick = [Result.load(file) for file in sorted(FOLDER.glob("quick/*.json"))]
+    thorough = [Result.load(file) for file in sorted(FOLDER.glob("thorough/*.json"))]
+    names = {result.name for result in thorough}
+    return thorough + [result for result in quick if result.name not in names], quick
+
+
+def _closing(quick: list[Result]) -> Result:
+    """Return the figures that ``make bench-quick`` closes with."""
+    table = Table(["figure", "value"])
+    for result in quick:
+        for name, value in result.figures.items():
+            table.add(f"`{name}`", short(value))
+    return Result("quick", [table], quick=True, machine=quick[0].machine)
+
+
+def main() -> None:
+    """Bring the documents up to date."""
+    results, quick = _load()
+    if quick:
+        results.append(_closing(quick))
+    with suppress(KeyError):  # of a thorough measurement alone
+        tables = capacity({result.name: result for result in results})
+        results.append(Result("capacity", tables, machine=results[0].machine))
+    for document in DOCUMENTS:
+        document.write_text(report(results, document.read_text()))
+    draw(results, DOCUMENTS[0].with_suffix(""))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""A service under load: Kafka, workers, and a watch on the Butler's database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from threading import Event, Thread
+from typing import Self
+from uuid import UUID
+
+import orjson
+import psutil
+from confluent_kafka import Producer
+
+from bench.repositories import Repository
+from simulator.topics import make_topics
+from tests.flow import partitions_of
+from tests.parts.cluster import Cluster
+from tests.parts.waiting import wait_until
+from tests.parts.worker import Worker
+
+__all__ = ["Message", "Run", "Service"]
+
+#: Seconds between two looks: the resolution of latencies.
+_INTERVAL = 0.02
+
+#: Seconds after which a load is given up.
+_PATIENCE = 600.0
+
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Message:
+    """An event to be sent.
+
+    Attributes
+    ----------
+    value : `bytes`
+        The event.
+    due : `float`
+        When, in seconds from the beginning.
+    last : `uuid.UUID`
+        Its last dataset.
+    """
+
+    value: bytes
+    due: float
+    last: UUID
+
+    @classmethod
+    def of(cls, value: bytes, due: float = 0.0) -> Message:
+        """Make a message of a serialized event."""
+        return cls(value, due, UUID(next(iter(orjson.loads(value)["datasets"][-1]["refs"]))))
+
+
+@dataclass
+class Run:
+    """How a load went.
+
+    Attributes
+    ----------
+    seconds : `float`
+        From the first send until the last dataset was in the Butler.
+    latencies : `list` [`float`]
+        Seconds from each send to the commit, as seen from outside.
+    cpu : `float`
+        Seconds of processor time of the workers.
+    idle : `float`
+        Share of the machine's processor time that nobody used.
+    wal_bytes : `int`
+        What the database wrote to its log.
+    message_bytes : `int`
+        What was sent.
+    """
+
+    seconds: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+    cpu: float = 0.0
+    idle: float = 0.0
+    wal_bytes: int = 0
+    message_bytes: int = 0
+
+
+class Service:
+    """Workers on a topic of their own.
+
+    Parameters
+    ----------
+    kafka : `Cluster`
+        The brokers.
+    repository : `Repository`
+        Where the workers write.
+    folder : `pathlib.Path`
+        For dataset lists.
+    workers : `int`
+        How many.
+    partitions : `int`, optional
+        Of the topic; absent: one for each worker.
+    settings : `~collections.abc.Mapping` [`str`, `str`]
+        Further environment variables of the workers.
+    """
+
+    def __init__(
+        self,
+        kafka: Cluster,
+        repository: Repository,
+        folder: Path,
+        *,
+        workers: int = 1,
+        partitions: int | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.repository = repository
+        self._kafka = kafka
+        self._partitions = partitions or workers
+        name = f"load{next(_numbers)}"
+        self._topic = f"{name}-pp-output"
+        self._announcements = f"{name}-batch-ingested"
+        lists = folder / f"{name}-lists"
+        lists.mkdir(parents=True)
+        environment = {
+            "BUTLER_REPOSITORY": str(repository.config),
+            "KAFKA_CLUSTER": kafka.bootstrap,
+            "KAFKA_TOPIC": self._topic,
+            "KAFKA_OUTPUT_TOPIC": self._announcements,
+            "OUTPUT_DATASET_LIST_DIRECTORY": str(lists),
+            "BUTLER_WRITER_KAFKA_GROUP": name,
+            **(settings or {}),
+        }
+        self.workers = [Worker(environment) for _ in range(workers)]
+
+    def __enter__(self) -> Self:
+        make_topics(
+            self._kafka,
+            events=self._topic,
+            announcements=self._announcements,
+            partitions=self._partitions,
+        )
+        with ExitStack() as stack:
+            for worker in self.workers:
+                stack.enter_context(worker)
+            for worker in self.workers:
+                worker.wait_ready(120)
+            wait_until(
+                lambda: all(partitions_of(worker) for worker in self.workers),
+                60,
+                "a partition for each worker",
+            )
+            self._parts = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._parts.close()
+
+    def run(self, messages: Sequence[Message]) -> Run:
+        """Send events when they are due, and wait until all of them are in the Butler."""
+        run = Run(message_bytes=sum(len(message.value) for message in messages))
+        sent: dict[UUID, float] = {}
+        over = Event()
+        watching = Thread(target=self._watch, args=(len(messages), sent, over, run), daemon=True)
+        cpu, wal, machine = self._cpu(), self.repository.wal(), psutil.cpu_times()
+        begin = time.monotonic()
+        watching.start()
+        self._send(messages, sent, begin)
+        if not over.wait(_PATIENCE):
+            raise TimeoutError(
+                f"{len(run.latencies)} of {len(messages)} events are in the Butler:\n"
+                f"{self.workers[0].process.log_tail()}"
+            )
+        run.seconds = time.monotonic() - begin
+        run.cpu = self._cpu() - cpu
+        run.wal_bytes = self.repository.wal() - wal
+        used = psutil.cpu_times()
+        idle = used.idle + used.iowait - machine.idle - machine.iowait
+        run.idle = max(0.0, idle) / (sum(used) - sum(machine))
+        return run
+
+    def _send(self, messages: Sequence[Message], sent: dict[UUID, float], begin: float) -> None:
+        producer = Producer(
+            {**self._kafka.client_config, "message.max.bytes": 12 * 2**20, "linger.ms": 0}
+        )
+        for number, message in enumerate(messages):
+            if (wait := begin + message.due - time.monotonic()) > 0:
+                producer.poll(0)
+                time.sleep(wait)
+            sent[message.last] = time.monotonic()
+            producer.produce(self._topic, value=message.value, partition=number % self._partitions)
+        producer.flush(60)
+
+    def _watch(self, number: int, sent: Mapping[UUID, float], over: Event, run: Run) -> None:
+        """See when the last dataset of each event is committed."""
+        found: set[UUID] = set()
+        with self.repository.connect() as connection:
+            while len(found) < number:
+                time.sleep(_INTERVAL)
+                pending = [dataset for dataset in list(sent) if dataset not in found]
+                rows = connection.execute(
+                    "SELECT id FROM dataset WHERE id = ANY(%s)", (pending,)
+                ).fetchall()
+                now = time.monotonic()
+                for (dataset,) in rows:
+                    assert isinstance(dataset, UUID)
+                    found.add(dataset)
+                    run.latencies.append(now - sent[dataset])
+        over.set()
+
+    def _cpu(self) -> float:
+        times = [psutil.Process(worker.process.pid).cpu_times() for worker in self.workers]
+        return float(sum(t.user + t.system for t in times))
+
+    @property
+    def peak_memory(self) -> int:
+        """The most memory that a worker has had resident, in bytes."""
+        statuses = [
+            Path(f"/proc/{worker.process.pid}/status").read_text() for worker in self.workers
+        ]
+        return max(
+            1024 * int(line.split()[1])
+            for status in statuses
+            for line in status.splitlines()
+            if line.startswith("VmHWM")
+        )
