@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 
 import psycopg
@@ -86,7 +87,11 @@ def test_a_rival_writes_the_same_visits(
         administrator.execute(
             f"ALTER DATABASE butler SET default_transaction_isolation TO '{isolation}'"
         )
-    (worker,) = laboratory.start()
+        administrator.execute("ALTER DATABASE butler SET deadlock_timeout TO '2s'")
+    # Both visits are in one window.
+    (worker,) = laboratory.start(
+        BUTLER_WRITER_WINDOW_SECONDS="60", BUTLER_WRITER_WINDOW_EVENTS=str(2 * DETECTORS)
+    )
     with private_postgresql.connect("butler") as rival:
         rival.execute("SET default_transaction_isolation TO 'read committed'")
         rival.execute("SET deadlock_timeout TO '1min'")  # it is the service that notices first
@@ -131,7 +136,8 @@ def test_a_slow_database_does_not_fill_the_memory(make_laboratory: MakeLaborator
     held = [0]
 
     def is_done() -> bool:
-        held.append(int(worker.state()["bytes_held"]))
+        with suppress(OSError):  # on a busy machine it may not answer in time
+            held.append(int(worker.state()["bytes_held"]))
         return laboratory.deployment.committed() == 9_000
 
     wait_until(is_done, 400, "all is written", interval=0.2)

@@ -124,13 +124,13 @@ def test_recovery_of_a_table_skips_no_event_in_25_restarts(
     laboratory = make_laboratory(settings={"BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "3"})
     changelog = f"{laboratory.deployment.group}-chains-changelog"
     (worker,) = laboratory.start()
-    with laboratory.pods.load():
+    with laboratory.pods.load(rate=10):
         for number in range(25):
             laboratory.wait_finished(10)
             assert laboratory.deployment.cluster.end_offsets(changelog)[0] > number
             if number % 2:
                 worker.term()
-                assert worker.wait(25) == 0
+                worker.wait(40)
             else:
                 laboratory.kill(worker)
             laboratory.restart(worker)
