@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import filecmp
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 from uuid import uuid4
 
 from lsst.resources import ResourcePath
@@ -14,6 +16,8 @@ from lsst.resources import ResourcePath
 from models import InvalidEventError
 
 __all__ = ["UnreadableError", "bring_home"]
+
+_Place = TypeVar("_Place", str, ResourcePath)
 
 #: How much of two files is compared at a time, in bytes.
 _BLOCK = 1024 * 1024
@@ -28,15 +32,15 @@ class UnreadableError(Exception):
     """A staged file may not be read: its pod's fault, or that of whoever set up the staging."""
 
 
-def bring_home(source: ResourcePath, home: ResourcePath) -> bool:
+def bring_home(staging: ResourcePath, root: ResourcePath, path: str) -> bool:
     """Copy a file to its final place, unless it is there already.
 
     Parameters
     ----------
-    source : `lsst.resources.ResourcePath`
-        The staged file.
-    home : `lsst.resources.ResourcePath`
-        Its final place.
+    staging, root : `lsst.resources.ResourcePath`
+        The folders that it is staged in, and that it belongs in.
+    path : `str`
+        Its path in both.
 
     Returns
     -------
@@ -50,12 +54,27 @@ def bring_home(source: ResourcePath, home: ResourcePath) -> bool:
     UnreadableError
         If the staged file may not be read.
     """
+    if staging.isLocal and root.isLocal:  # to make two ResourcePaths takes as long as to copy
+        staged, final = str(Path(staging.ospath, path)), str(Path(root.ospath, path))
+        return _bring(staged, final, os.path.exists, _copy_on_disk, _is_same_on_disk)
+    source = staging.join(path, forceDirectory=False)
+    home = root.join(path, forceDirectory=False)
+    return _bring(source, home, _exists, _copy, _is_same)
+
+
+def _bring(
+    source: _Place,
+    home: _Place,
+    exists: Callable[[_Place], bool],
+    copy: Callable[[_Place, _Place], bool],
+    is_same: Callable[[_Place, _Place], bool],
+) -> bool:
     try:
-        if not home.exists() and _copy(source, home):
+        if not exists(home) and copy(source, home):
             return True
-        same = _is_same(source, home)
+        same = is_same(source, home)
     except FileNotFoundError:  # the staged file: as when it has been removed, all being done
-        return home.exists()
+        return exists(home)
     except OSError as exc:
         if exc.errno in _IMPOSSIBLE:
             raise InvalidEventError(f"{source} cannot become {home}: {exc}") from exc
@@ -65,22 +84,28 @@ def bring_home(source: ResourcePath, home: ResourcePath) -> bool:
     return True
 
 
+def _exists(uri: ResourcePath) -> bool:
+    return uri.exists()
+
+
 def _copy(source: ResourcePath, home: ResourcePath) -> bool:
     """Copy a file; tell whether there was nothing in its place."""
     if not home.isLocal:
         home.transfer_from(source, "copy", overwrite=True, multithreaded=False)
         return True
-    if source.isLocal and not os.path.isfile(source.ospath):  # noqa: PTH113 - Path's may raise
+    folder = Path(home.ospath).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with source.as_local(multithreaded=False, tmpdir=str(folder)) as local:
+        return _copy_on_disk(local.ospath, home.ospath)
+
+
+def _copy_on_disk(source: str, home: str) -> bool:
+    if not os.path.isfile(source):  # noqa: PTH113 - Path's may raise
         raise FileNotFoundError(f"there is no file {source}")
-    place = Path(home.ospath)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with source.as_local(multithreaded=False, tmpdir=str(place.parent)) as local:
-        return _copy_on_disk(Path(local.ospath), place)
-
-
-def _copy_on_disk(source: Path, home: Path) -> bool:
+    folder = Path(home).parent
+    folder.mkdir(parents=True, exist_ok=True)
     # Under another name until it is complete: a worker may die at any moment.
-    partial = home.with_name(f".{uuid4().hex}.partial")
+    partial = folder / f".{uuid4().hex}.partial"
     try:
         with _reading(source) as reader, partial.open("xb") as writer:
             shutil.copyfileobj(reader, writer, _BLOCK)
@@ -96,11 +121,15 @@ def _copy_on_disk(source: Path, home: Path) -> bool:
     return True
 
 
-def _reading(source: Path) -> BinaryIO:
+def _reading(source: str) -> BinaryIO:
     try:
-        return source.open("rb")
+        return Path(source).open("rb")
     except PermissionError as exc:
         raise UnreadableError(str(exc)) from exc
+
+
+def _is_same_on_disk(one: str, other: str) -> bool:
+    return filecmp.cmp(one, other, shallow=False)
 
 
 def _is_same(one: ResourcePath, other: ResourcePath) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
@@ -98,7 +98,7 @@ class StagedArtifacts:
         refused: dict[_Move, InvalidEventError] = {}
         absent = still_absent(
             wanting - self._home,
-            partial(self._left_of, refused=refused),
+            partial(self._left_of, refused=refused, real=cache(os.path.realpath)),
             self._policy,
             self._policy.staging_timeout,
             wanted,
@@ -147,14 +147,18 @@ class StagedArtifacts:
                 yield event.staging, store, path
 
     def _left_of(
-        self, moves: Iterable[_Move], refused: dict[_Move, InvalidEventError]
+        self,
+        moves: Iterable[_Move],
+        refused: dict[_Move, InvalidEventError],
+        real: Callable[[str], str],
     ) -> list[_Move]:
         """Bring some artifacts home; return those that are nowhere."""
         left = []
         for move in moves:
             staging, store, path = move
             try:
-                if bring_home(_staged(staging, path), store.place(path)):
+                _refuse_link(staging, path, real)
+                if bring_home(staging, store.root, path):
                     self._home.add(move)
                 else:
                     left.append(move)
@@ -186,28 +190,39 @@ def _place(staging: ResourcePath, path: str) -> ResourcePath:
     return staging.join(path, forceDirectory=False)
 
 
-def _staged(staging: ResourcePath, path: str) -> ResourcePath:
-    """Return where a staged artifact is.
+def _refuse_link(staging: ResourcePath, path: str, real: Callable[[str], str]) -> None:
+    """Refuse a link that leads elsewhere: what is there is not to be copied, and removed.
 
     Raises
     ------
     InvalidEventError
-        If a link leads elsewhere: what is there is not the pods' to have copied, and removed.
+        If the file, or a folder that it is in, is one.
     """
-    place = _place(staging, path)
-    if place.isLocal and os.path.realpath(place.ospath) != address(staging) + path:
+    if not staging.isLocal:
+        return
+    place = str(Path(staging.ospath, path))
+    expected = str(Path(real(staging.ospath), path))
+    # Not Path.is_symlink: of a name that is too long it says so.
+    linked = os.path.islink(place)  # noqa: PTH114
+    if linked or real(place.rpartition("/")[0]) != expected.rpartition("/")[0]:
         raise InvalidEventError(f"{place} is behind a link")
-    return place
 
 
 def _remove(staged: Iterable[tuple[ResourcePath, str]]) -> list[str]:
     """Remove some staged artifacts; return what could not be removed."""
-    places = [_place(staging, path) for staging, path in staged]
-    done = ResourcePath.mremove(places, do_raise=False)
-    return [
-        f"{place}: {result.exception}"
-        for place, result in done.items()
-        if not result.success and not isinstance(result.exception, FileNotFoundError)
+    failed: list[str] = []
+    elsewhere: list[ResourcePath] = []
+    for staging, path in staged:
+        if not staging.isLocal:
+            elsewhere.append(_place(staging, path))
+            continue
+        try:
+            Path(staging.ospath, path).unlink(missing_ok=True)
+        except OSError as exc:
+            failed.append(f"{exc.filename}: {exc}")
+    done = ResourcePath.mremove(elsewhere, do_raise=False)
+    return failed + [
+        f"{uri}: {result.exception}" for uri, result in done.items() if result.exception
     ]
 
 
