@@ -56,6 +56,7 @@ def make_laboratory(
     for laboratory in made:
         if laboratory.tally is not None:
             name = request.node.name.removeprefix("test_").replace("_", " ")
+            name = name.replace("[", ": ").removesuffix("]")
             seconds = round(time.monotonic() - started, 1)
             # On the report, where a run in several processes finds it too.
             row = {**asdict(laboratory.tally), "seconds": seconds}
