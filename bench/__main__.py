@@ -29,12 +29,12 @@ LONG = {"network", "s3", "staging", "window_size"}
 COMPARISONS: dict[str, Callable[..., Result]] = {
     "write_path": write_path.run,
     "windows": windows.run,
-    "staging": staging.run,
     "database": pods.run,
     "end_to_end": end_to_end.run,
     "window_size": window_size.run,
     "network": network.run,
     "s3": s3.run,
+    "staging": staging.run,
 }
 
 

@@ -127,7 +127,7 @@ class _Comparison:
         self._kafka = kafka
         night = workload.night
         self._pairs = [(night.chain, run) for run in night.runs]
-        self._warm_up = workload.events(1, 32)
+        self._warm_up = repositories.workload(20).events(1, 32)
         self._events = workload.events(2, number)
         self._expected: Tables | None = None
 

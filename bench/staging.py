@@ -14,7 +14,7 @@ from app.butler.writer import ButlerWriter
 from bench.measuring import alternate, spread, stopwatch
 from bench.repositories import POLICY, Repositories
 from bench.result import Result, Table
-from bench.workload import Workload, datasets_of
+from bench.workload import datasets_of
 from bench.write_path import write_ours
 from simulator.event import encode_event
 
@@ -22,6 +22,7 @@ __all__ = ["run"]
 
 ROUNDS = 3
 _WARM_UP = 10
+_DATASETS = 20
 
 
 def run(*, quick: bool) -> Result:
@@ -29,15 +30,14 @@ def run(*, quick: bool) -> Result:
     result = Result("staging")
     table = Table(["files, bytes each", "in place (s)", "staged (s)", "staged (files/s)"])
     with Repositories() as repositories:
-        workload = repositories.workload(20)
         for size in (1_000, 100_000) if quick else (1_000, 100_000, 5_000_000):
             events = 20 if size > 1_000_000 else 100
             contenders = {
-                name: partial(_write, repositories, workload, events, size, staged=name == "staged")
+                name: partial(_write, repositories, events, size, staged=name == "staged")
                 for name in ("in place", "staged")
             }
             seconds = alternate(contenders, ROUNDS)
-            files = datasets_of(workload.events(2, events))
+            files = datasets_of(repositories.workload(_DATASETS).events(2, events))
             rate = files / (median(seconds["staged"]) - median(seconds["in place"]))
             result.raw[f"{files} files of {size} bytes"] = seconds
             result.figures[f"staged_files_per_second_{size}"] = rate
@@ -46,9 +46,7 @@ def run(*, quick: bool) -> Result:
     return result
 
 
-def _write(
-    repositories: Repositories, workload: Workload, number: int, size: int, *, staged: bool
-) -> float:
+def _write(repositories: Repositories, number: int, size: int, *, staged: bool) -> float:
     """Write a window; return the seconds."""
     content = b"x" * size
     with (
@@ -58,8 +56,8 @@ def _write(
     ):
         roots = (ResourcePath(folder, forceDirectory=True),)
         writer = ButlerWriter(butler, replace(POLICY, staging_roots=roots))
-        write_ours(writer, workload.events(1, _WARM_UP))
-        events = list(workload.decoded(2, number))
+        write_ours(writer, repositories.workload(_DATASETS).events(1, _WARM_UP))
+        events = list(repositories.workload(_DATASETS).decoded(2, number))
         for event in events:
             for dataset in event["datasets"]:
                 home = repositories.root / dataset["path"]
