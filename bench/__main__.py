@@ -16,6 +16,7 @@ from bench import (
     report,
     s3,
     staging,
+    transfer,
     window_size,
     windows,
     write_path,
@@ -24,7 +25,7 @@ from bench.measuring import short
 from bench.result import Result
 
 #: What ``--quick`` leaves out.
-LONG = {"network", "s3", "staging", "window_size"}
+LONG = {"network", "s3", "staging", "transfer", "window_size"}
 
 COMPARISONS: dict[str, Callable[..., Result]] = {
     "write_path": write_path.run,
@@ -35,6 +36,7 @@ COMPARISONS: dict[str, Callable[..., Result]] = {
     "network": network.run,
     "s3": s3.run,
     "staging": staging.run,
+    "transfer": transfer.run,
 }
 
 
