@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TypeAlias, TypeVar
 
+import structlog
+from botocore.exceptions import ClientError
 from lsst.utils.iteration import chunk_iterable
 
 from app.butler.failures import RetryableError
+from app.butler.listing import list_some
 from app.butler.parsed import ParsedEvent
+from app.butler.paths import is_plain
 from app.butler.policy import FileCheck, WritePolicy
 from app.butler.private import Datastores, FileStore
 
 __all__ = ["FileChecker", "of_all", "still_absent"]
+
+logger = structlog.get_logger("butler_writer")
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -29,6 +37,15 @@ _LOOKERS = 10
 #: How many artifacts a thread looks for at a time: on a local disk, handing over one costs ten
 #: times the look.
 _CHUNK = 16
+
+#: Of so many artifacts in one folder on S3, a listing is asked for first: for fewer it saves
+#: nothing worth a further round trip before the looks.
+_MANY = 16
+
+#: How many keys a listing goes through for each artifact that is wanted: a key takes 0.145 ms of
+#: processor time, and a look 1.6 ms (our measurement), so that a listing in vain costs no more than
+#: the looks.
+_KEYS_EACH = 10
 
 
 class FileChecker:
@@ -60,13 +77,11 @@ class FileChecker:
             If the store cannot be asked.
         """
         expected = [self._expected(event) for event in events]
-        absent = still_absent(
-            {place for places in expected for place in places},
-            _absent_of,
-            self._policy,
-            self._policy.file_check_timeout,
-            wanted,
-        )
+        places = {place for places in expected for place in places}
+        timeout = self._policy.file_check_timeout
+        # What a listing does not show is looked for by itself before it is called missing.
+        places.difference_update(_of_groups(_folders(places), _listed, timeout))
+        absent = still_absent(places, _absent_of, self._policy, timeout, wanted)
         if absent:
             self._datastores.check_mounted()
         return [
@@ -130,13 +145,21 @@ def of_all(
     RetryableError
         If the time is over.
     """
+    return _of_groups([*chunk_iterable(things, _CHUNK)], of_some, timeout)
+
+
+def _of_groups(
+    groups: Sequence[Sequence[_T]], of_some: Callable[[Sequence[_T]], Iterable[_R]], timeout: float
+) -> list[_R]:
+    if not groups:
+        return []
     pool = ThreadPoolExecutor(_LOOKERS, thread_name_prefix="artifacts")
     try:
-        found = pool.map(of_some, chunk_iterable(things, _CHUNK), timeout=timeout)
+        found = pool.map(of_some, groups, timeout=timeout)
         return [result for some in found for result in some]
     except FutureTimeoutError as exc:
         raise RetryableError(
-            f"the store has not answered for {len(things)} artifacts within {timeout:g} s"
+            f"the store has not answered for {sum(map(len, groups))} artifacts within {timeout:g} s"
         ) from exc
     finally:
         # A store that hangs must not hang the flush.
@@ -146,3 +169,25 @@ def of_all(
 def _absent_of(places: Iterable[_Place]) -> list[_Place]:
     # Not ``mexists``: to it, what cannot be asked for is absent, and a store that is down is empty.
     return [(store, path) for store, path in places if not store.has(path)]
+
+
+def _folders(places: Iterable[_Place]) -> list[list[_Place]]:
+    """Return the places of which there are many in one folder on S3, by folder."""
+    folders: defaultdict[tuple[FileStore, str], list[_Place]] = defaultdict(list)
+    for store, path in places:
+        if store.root.scheme == "s3" and is_plain(path):
+            folders[store, path.rpartition("/")[0]].append((store, path))
+    return [of_one for of_one in folders.values() if len(of_one) >= _MANY]
+
+
+def _listed(places: Sequence[_Place]) -> list[_Place]:
+    """Return those places of one folder that a listing shows, as far as that goes."""
+    store = places[0][0]
+    wanted = {path for _, path in places}
+    start = os.path.commonprefix([*wanted])  # noqa: RUF071 - of the names too
+    try:
+        listing = list_some(store.root, start, _KEYS_EACH * len(wanted))
+        return [(store, path) for path in listing if path in wanted]
+    except ClientError as exc:  # as the looks that follow tell, in their own way
+        logger.warning("a folder cannot be listed", store=store.name, error=str(exc))
+        return []

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from lsst.resources import ResourcePath
 
-__all__ = ["ListedFile", "list_files", "list_folders"]
+__all__ = ["ListedFile", "list_files", "list_folders", "list_some"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +64,42 @@ def list_files(folder: ResourcePath) -> Iterator[ListedFile]:
                     os.path.realpath(entry.path) if entry.is_symlink() else None,
                 )
     elif folder.scheme == "s3":
-        bucket = folder.netloc.rpartition("@")[2]
-        prefix = folder.unquoted_path.lstrip("/")
-        pages = cast("Any", folder).client.get_paginator("list_objects_v2")
-        for page in pages.paginate(Bucket=bucket, Prefix=prefix):
-            for item in page.get("Contents", ()):
-                path = item["Key"].removeprefix(prefix)
-                yield ListedFile(path, _inside(folder, path), item["Size"], item["LastModified"])
+        for path, item in _objects(folder):
+            yield ListedFile(path, _inside(folder, path), item["Size"], item["LastModified"])
     else:
         raise NotImplementedError(f"{folder} is neither on disk nor on S3")
+
+
+def list_some(folder: ResourcePath, start: str, most: int) -> Iterator[str]:
+    """List the paths inside of a folder on S3 that start alike, up to a number of them.
+
+    Parameters
+    ----------
+    folder : `lsst.resources.ResourcePath`
+        The folder; paths are relative to it.
+    start : `str`
+        What they start with.
+    most : `int`
+        How many are listed, of as many as there are.
+
+    Raises
+    ------
+    botocore.exceptions.ClientError
+        If the store refuses.
+    """
+    bounds = {"MaxItems": most, "PageSize": min(most, 1000)}
+    return (path for path, _ in _objects(folder, start, PaginationConfig=bounds))
+
+
+def _objects(
+    folder: ResourcePath, start: str = "", **bounds: Any
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    bucket = folder.netloc.rpartition("@")[2]
+    prefix = folder.unquoted_path.lstrip("/")
+    pages = cast("Any", folder).client.get_paginator("list_objects_v2")
+    for page in pages.paginate(Bucket=bucket, Prefix=prefix + start, **bounds):
+        for item in page.get("Contents", ()):
+            yield item["Key"].removeprefix(prefix), item
 
 
 def _inside(folder: ResourcePath, path: str) -> ResourcePath:

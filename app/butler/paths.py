@@ -12,7 +12,7 @@ from lsst.resources import ResourcePath
 
 from models import InvalidEventError
 
-__all__ = ["address", "address_in", "path_in_datastore", "staging_root"]
+__all__ = ["address", "address_in", "is_plain", "path_in_datastore", "staging_root"]
 
 #: A relative path that is stored as it is given: nothing to unquote, and no part that leads
 #: elsewhere.  For speed alone: `_resolved` gives the same.
@@ -20,6 +20,11 @@ _PLAIN = re.compile(r"(?!\.{1,2}(?:/|$))[\w.+=,@-]+(?:/(?!\.{1,2}(?:/|$))[\w.+=,
 
 #: lsst.resources would cut off a fragment, and fill in the reader's environment variables.
 _UNFIT = frozenset("#$\0")
+
+
+def is_plain(path: str) -> bool:
+    """Tell whether a relative path is the end of its file's address as it is, unquoted."""
+    return bool(_PLAIN.fullmatch(path))
 
 
 def path_in_datastore(path: str, root: ResourcePath) -> str:
@@ -39,7 +44,7 @@ def path_in_datastore(path: str, root: ResourcePath) -> str:
     InvalidEventError
         If the path leads out of the root, or names no file.
     """
-    return path if _PLAIN.fullmatch(path) else _resolved(path, root)
+    return path if is_plain(path) else _resolved(path, root)
 
 
 def _resolved(path: str, root: ResourcePath) -> str:
@@ -84,7 +89,7 @@ def staging_root(uri: str, allowed: Sequence[ResourcePath]) -> ResourcePath:
         inside = given.removeprefix(address(root)).rstrip("/")
         if not inside:
             return root
-        if inside != given.rstrip("/") and _PLAIN.fullmatch(inside):
+        if inside != given.rstrip("/") and is_plain(inside):
             return root.join(inside, forceDirectory=True)
     raise InvalidEventError(
         f"staging {uri!r} is not in one of the roots that BUTLER_WRITER_STAGING_ROOTS names"
