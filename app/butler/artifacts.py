@@ -189,5 +189,5 @@ def _listed(places: Sequence[_Place]) -> list[_Place]:
         listing = list_some(store.root, start, _KEYS_EACH * len(wanted))
         return [(store, path) for path in listing if path in wanted]
     except ClientError as exc:  # as the looks that follow tell, in their own way
-        logger.warning("a folder cannot be listed", store=store.name, error=str(exc))
+        logger.debug("a folder cannot be listed", store=store.name, error=str(exc))
         return []
