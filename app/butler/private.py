@@ -8,14 +8,21 @@ when a new release changes one, another holds the tables equal to what the publi
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy
 from astropy.time import Time
-from lsst.daf.butler import Butler, CollectionType, DatasetRef, DatasetType
+from lsst.daf.butler import (
+    Butler,
+    CollectionType,
+    DataCoordinate,
+    DatasetRef,
+    DatasetType,
+    DimensionElement,
+)
 from lsst.daf.butler.datastore.stored_file_info import StoredFileInfo
 from lsst.daf.butler.registry import CollectionSummary, CollectionTypeError
 from lsst.daf.butler.registry.datasets.byDimensions import tables as dataset_tables
@@ -23,6 +30,7 @@ from lsst.resources import ResourcePath
 
 from app.butler.failures import RetryableError
 from app.butler.paths import path_in_datastore
+from app.butler.rows import matching
 from models import InvalidEventError
 
 __all__ = [
@@ -304,6 +312,22 @@ class RegistryTables:
         """Return the table of a dimension element's records."""
         table: sqlalchemy.Table = self._dimensions._tables[name]
         return table
+
+    def having_records(
+        self, element: DimensionElement, data_ids: Sequence[DataCoordinate]
+    ) -> Sequence[DataCoordinate]:
+        """Return those data IDs of which a dimension element has a record.
+
+        The statement is the same each time; the query system's has the name of a temporary table,
+        and is made anew.
+        """
+        if not element.has_own_table:
+            return data_ids  # the caller finds out
+        keys = {tuple(data_id[n] for n in element.required.names): data_id for data_id in data_ids}
+        columns = [*element.schema.required.names]
+        with self.connection() as connection:
+            found = matching(connection, self.element(element.name), columns, [*keys], columns)
+            return [keys[row] for row in found]
 
     def dataset_type(self, name: str) -> tuple[int, sqlalchemy.Table]:
         """Return a dataset type's key, and the tags table of its dimensions."""

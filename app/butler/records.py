@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 
 import sqlalchemy
-from lsst.daf.butler import Butler, DatasetId, DatasetRef, DatasetType
+from lsst.daf.butler import DatasetId, DatasetRef, DatasetType
 
 from app.butler.batch import Batch, Dataset, RefusedEventsError
 from app.butler.private import Datastores, FileStore, RegistryTables
@@ -58,8 +58,8 @@ class _Tags:
 class RecordsPath:
     """Writes the rows of datasets; data IDs are not expanded, formatters stay names."""
 
-    def __init__(self, butler: Butler, datastores: Datastores) -> None:
-        self._tables = RegistryTables(butler)
+    def __init__(self, tables: RegistryTables, datastores: Datastores) -> None:
+        self._tables = tables
         self._datastores = datastores
 
     def insert(self, batch: Batch) -> int:

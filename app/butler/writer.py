@@ -20,7 +20,7 @@ from app.butler.outcome import Rejection, WriteReport
 from app.butler.parse import EventParser, WindowParser
 from app.butler.parsed import ParsedEvent
 from app.butler.policy import WritePath, WritePolicy
-from app.butler.private import Datastores, uncovered_parts
+from app.butler.private import Datastores, RegistryTables, uncovered_parts
 from app.butler.public import PublicPath
 from app.butler.records import RecordsPath
 from app.butler.staging import StagedArtifacts
@@ -62,8 +62,7 @@ class ButlerWriter:
         self._parser = EventParser(reader, policy, datastores, self._types)
         self._files = FileChecker(datastores, policy)
         self._staged = StagedArtifacts(datastores, policy)
-        self._dimension_records = DimensionRecords(butler)
-        self._path = _choose_path(butler, policy, datastores)
+        self._path, self._dimension_records = _choose_path(butler, policy, datastores)
 
     def write(
         self, outputs: Sequence[PromptOutput], *, wanted: Callable[[], bool] = lambda: True
@@ -190,14 +189,17 @@ def _verdict(event: ParsedEvent, missing: list[str] | Failed) -> ParsedEvent | F
     return Failed(rejection, Failure.POISON)
 
 
-def _choose_path(butler: Butler, policy: WritePolicy, datastores: Datastores) -> _Path:
+def _choose_path(
+    butler: Butler, policy: WritePolicy, datastores: Datastores
+) -> tuple[_Path, DimensionRecords]:
     if policy.write_path is WritePath.PUBLIC:
-        return PublicPath(butler)
+        return PublicPath(butler), DimensionRecords(butler)
     if uncovered := uncovered_parts(butler):
         logger.warning(
             "this repository has parts that the fast write path is not tested with; "
             "datasets are written through Butler.ingest, at half the speed",
             parts=uncovered,
         )
-        return PublicPath(butler)
-    return RecordsPath(butler, datastores)
+        return PublicPath(butler), DimensionRecords(butler)
+    tables = RegistryTables(butler)
+    return RecordsPath(tables, datastores), DimensionRecords(butler, tables.having_records)
