@@ -44,7 +44,7 @@ _MANY = 16
 
 #: How many keys a listing goes through for each artifact that is wanted: a key takes 0.145 ms of
 #: processor time, and a look 1.6 ms (our measurement), so that a listing in vain costs no more than
-#: the looks.
+#: the looks.  Where it shows just what is wanted (four folders of 189), a file takes 0.08 ms.
 _KEYS_EACH = 10
 
 
