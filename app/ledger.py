@@ -85,7 +85,8 @@ class Ledger:
         self.accepted_gaps = 0
         self._logs: dict[Partition, _Log] = {}
         self._refused: dict[tuple[Partition, int], bool] = {}  # and whether accepted since
-        self._tails: dict[Partition, tuple[int, int]] = {}
+        self._tails: dict[Partition, tuple[int, int]] = {}  # the last look's offset, and how often
+        self._patience: dict[tuple[Partition, int], int] = {}
 
     def revoke(self) -> None:
         """Start a new epoch: every entry is void, and no starting offset is known.
@@ -95,6 +96,7 @@ class Ledger:
         """
         self._refused.clear()
         self._tails.clear()
+        self._patience.clear()
         self._start_epoch()
 
     def _start_epoch(self) -> None:
@@ -155,8 +157,9 @@ class Ledger:
         """Tell whether the last events of a partition seem to have been lost on the way.
 
         A jump shows only when a later event arrives; on a quiet topic none may.  To be asked at
-        an interval longer than a fetch takes.  It is told once for each offset: an end that stays
-        ahead after reading again is real (transaction markers).
+        an interval longer than a fetch takes.  For each offset it is told at the second look, and
+        then ever more rarely: an end that stays ahead after reading again may be real (transaction
+        markers), or lost once more.
 
         Parameters
         ----------
@@ -168,10 +171,14 @@ class Ledger:
             if log.expected >= ends.get(partition, 0):
                 continue
             seen, looks = self._tails.get(partition, (-1, 0))
-            looks = looks + 1 if log.expected <= seen else 1
-            self._tails[partition] = max(seen, log.expected), looks
-            missing = missing or looks == 2
+            looks = looks + 1 if log.expected == seen else 1
+            self._tails[partition] = log.expected, looks
+            patience = self._patience.get((partition, log.expected), 2)
+            if looks == patience:
+                self._patience[partition, log.expected] = 2 * patience
+                missing = True
         if missing:
+            self._tails.clear()
             self._start_epoch()
         return missing
 
