@@ -115,6 +115,27 @@ class ButlerWriterApp(faust.App):
         except IllegalStateError:
             logger.info("partitions revoked while reading again")  # a rebalance does it by itself
 
+    @property
+    def recovered(self) -> dict[TP, int] | None:
+        """How far the recovery of the tables has come in each changelog; `None` if none goes on."""
+        recovery = self.tables.recovery
+        going_on = recovery.in_recovery and recovery.need_recovery()
+        return dict(recovery.active_offsets) if going_on else None
+
+    async def recover_again(self) -> None:
+        """Let the recovery of the tables read again from where it has come to (rule 4).
+
+        Faust drops what a fetch brings that was under way when partitions were revoked; its
+        recovery then waits for these changes for ever.
+        """
+        recovery = self.tables.recovery
+        try:
+            await recovery._seek_offsets(
+                self.consumer, recovery.active_tps, recovery.active_offsets, "active"
+            )
+        except IllegalStateError:
+            logger.info("partitions revoked while recovering again")
+
     # Faust's own timers start after the first assignment, which may be what a worker waits for.
     @Service.timer(LOOK_INTERVAL)
     async def _watch(self) -> None:

@@ -50,10 +50,13 @@ class Watchdog:
         Seconds without an assignment that are too many.
     commit_limit : `float`
         Seconds that acked offsets may stay uncommitted.
+    recovered : `~collections.abc.Mapping` or `None`
+        How far the recovery of the tables had come at the last look; `None` if none went on.
     """
 
     unassigned_limit: float
     commit_limit: float
+    recovered: Mapping[TP, int] | None = None
     _uncommitted_since: dict[Partition, tuple[int, float]] = field(default_factory=dict)
     _excused_at: float = -math.inf
 
@@ -118,6 +121,10 @@ async def watch(service: ButlerWriterApp, watchdog: Watchdog) -> None:
     """Look at the consumer; end the process if it is stuck."""
     if service.draining:
         return
+    before, watchdog.recovered = watchdog.recovered, service.recovered
+    if before is not None and before == watchdog.recovered:
+        logger.warning("the recovery of the tables has stalled; reading again")
+        await service.recover_again()
     partitions = service.intake.ledger.state()
     committed = service.monitor.tp_committed_offsets
     if group_error := await service.group_error():

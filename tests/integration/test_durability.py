@@ -117,6 +117,24 @@ def test_rule_4_events_lost_on_their_way_through_faust_are_read_again(
     check_all_written(deployment, events)
 
 
+def test_rule_4_a_tables_changes_lost_on_their_way_are_read_again(deployment: Deployment) -> None:
+    """Recovery would wait for them for ever, and the worker have no partitions."""
+    night = Night(deployment.root)
+    events = [night.event(1, detector) for detector in range(2)]
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(events[0])
+        deployment.wait_done()
+        worker.term()
+        assert worker.wait() == 0
+    with deployment.worker(PYTHONPATH=FAULTS, LOSE_CHANGES="1") as worker:
+        worker.wait_ready()
+        assert "the recovery of the tables has stalled" in worker.log_text()
+        deployment.send(events[1])
+        deployment.wait_done()
+    check_all_written(deployment, events)
+
+
 def test_rule_4_gaps_that_are_real_are_passed_over(deployment: Deployment) -> None:
     """What retention has removed, and transaction markers."""
     cluster, topic = deployment.cluster, deployment.topic
