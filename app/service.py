@@ -34,6 +34,7 @@ from app.watchdog import LOOK_INTERVAL, Watchdog, watch
 from app.worker import Worker
 
 if TYPE_CHECKING:
+    from faust.tables.manager import TableManager
     from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
     from app.butler.chains import ChainKeeper
@@ -118,7 +119,7 @@ class ButlerWriterApp(faust.App):
     @property
     def recovered(self) -> dict[TP, int] | None:
         """How far the recovery of the tables has come in each changelog; `None` if none goes on."""
-        recovery = self.tables.recovery
+        recovery = cast("TableManager", self.tables).recovery
         going_on = recovery.in_recovery and recovery.need_recovery()
         return dict(recovery.active_offsets) if going_on else None
 
@@ -128,7 +129,7 @@ class ButlerWriterApp(faust.App):
         Faust drops what a fetch brings that was under way when partitions were revoked; its
         recovery then waits for these changes for ever.
         """
-        recovery = self.tables.recovery
+        recovery = cast("TableManager", self.tables).recovery
         try:
             await recovery._seek_offsets(
                 self.consumer, recovery.active_tps, recovery.active_offsets, "active"
