@@ -16,7 +16,7 @@ from bench.peer import PeerWriter
 from bench.repositories import MOST_DATASETS, POLICY, Repositories, Repository
 from bench.result import Result, Table
 from bench.workload import Workload
-from bench.write_path import write_ours
+from bench.write_path import worker_collector, write_ours
 from models import PromptOutput
 from simulator.event import encode_event
 from tests.tables import check_same
@@ -79,7 +79,7 @@ def run(*, quick: bool) -> Result:
         _ones(repositories, result, number=11 if quick else 50)
         workload = repositories.workload(20 if quick else MOST_DATASETS)
         kinds = _QUICK if quick else tuple(POISON)
-        _poisoned(repositories, workload, result, kinds)
+        _poisoned(repositories, workload, result, kinds, rounds=3 if quick else _ROUNDS)
     return result
 
 
@@ -156,7 +156,7 @@ class _Windows:
         return events
 
     def _write(self, events: Sequence[bytes], bad: int | None = None) -> float:
-        with stopwatch() as watch:
+        with stopwatch() as watch, worker_collector():
             report = self._writer.write([PromptOutput.decode(event) for event in events])
         refused = [
             number
@@ -168,7 +168,11 @@ class _Windows:
 
 
 def _poisoned(
-    repositories: Repositories, workload: Workload, result: Result, kinds: Sequence[str]
+    repositories: Repositories,
+    workload: Workload,
+    result: Result,
+    kinds: Sequence[str],
+    rounds: int,
 ) -> None:
     with repositories.copy() as repository:
         with repository.butler() as butler:
@@ -180,7 +184,7 @@ def _poisoned(
                     "redelivered": windows.redelivered,
                     **{name: partial(windows.poisoned, POISON[name]) for name in kinds},
                 },
-                _ROUNDS,
+                rounds,
             )
         _verify(repositories, repository, windows)
     table = Table([f"window of {_SIZE}", "seconds", "over a clean one"])
