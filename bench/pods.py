@@ -171,7 +171,7 @@ def run(*, quick: bool) -> Result:
     result = Result("database")
     table = Table(["an event, written by", *COLUMNS])
     blocked = Table(["pods", "writes itself, p50 (ms)", "p99 (ms)", "sends, p50 (ms)", "p99 (ms)"])
-    number = 64 if quick else 189
+    number = 32 if quick else 189
     with Repositories(autovacuum="off") as repositories, ApacheKafka() as kafka:
         kafka.create_topic(_TOPIC, max_message_bytes=11 * 2**20)
         comparison = _Comparison(repositories, kafka, repositories.workload(MOST_DATASETS), number)

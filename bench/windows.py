@@ -76,7 +76,7 @@ def run(*, quick: bool) -> Result:
     """Measure small windows, poisoned ones and redelivered ones."""
     result = Result("windows")
     with Repositories() as repositories:
-        _ones(repositories, result, number=11 if quick else 50)
+        _ones(repositories, result, number=7 if quick else 50)
         workload = repositories.workload(20 if quick else MOST_DATASETS)
         kinds = _QUICK if quick else tuple(POISON)
         _poisoned(repositories, workload, result, kinds, rounds=3 if quick else _ROUNDS)
