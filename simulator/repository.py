@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import orjson
 import psycopg
 from lsst.daf.butler import Butler, Config, DimensionRecord, DimensionUniverse
 
 from simulator.camera import DETECTORS, INSTRUMENT
-from simulator.night import FILTERS, Pod
+from simulator.night import FILTERS
 from simulator.outputs import dataset_types
 
-__all__ = ["make_repository", "write_artifacts"]
+__all__ = ["make_repository"]
 
 
 def make_repository(root: Path, database: str | None = None) -> bool:
@@ -49,14 +48,6 @@ def make_repository(root: Path, database: str | None = None) -> bool:
     for dataset_type in dataset_types(butler.dimensions):
         butler.registry.registerDatasetType(dataset_type)
     return missing
-
-
-def write_artifacts(pod: Pod, root: Path) -> None:
-    """Write a pod's artifacts to their final place."""
-    for output in pod.outputs:
-        file = root / output.path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(orjson.dumps(output.content))
 
 
 def _install_extension(database: str) -> None:
