@@ -34,6 +34,9 @@ SHORTENED = {
     "BUTLER_WRITER_WINDOW_SECONDS": "0.5",
 }
 
+#: Characters of each worker's log that are shown of a scenario that fails.
+_LOG_SHOWN = 20_000
+
 #: What no fault of the surroundings explains.
 _ALARMING = re.compile(r'.*(?:"level": "critical"|Task exception was never|Crashed).*')
 
@@ -76,6 +79,8 @@ class Laboratory:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        for worker in self.workers:
+            print(worker.log, worker.log_text()[-_LOG_SHOWN:], sep="\n")  # shown of a failure alone
         self._stack.close()
 
     def start(self, workers: int = 1, /, **environment: str) -> list[Worker]:
