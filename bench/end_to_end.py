@@ -81,7 +81,7 @@ class Load:
         if quick:
             return
         night = self.workload.night
-        with repositories.copy() as plain, plain.butler() as butler:
+        with repositories.copy() as plain, plain.plain_butler() as butler:
             peer = PeerWriter(butler)
             for first in range(0, len(self.values), len(DETECTORS)):
                 peer.write(self.values[first : first + len(DETECTORS)])

@@ -63,7 +63,7 @@ class _Comparison:
             self._repositories.copy(port=self._port) as ours,
             self._repositories.copy(port=self._port) as theirs,
             ours.butler() as butler,
-            theirs.butler() as other,
+            theirs.plain_butler() as other,
         ):
             writes: dict[str, Callable[[Sequence[bytes]], None]] = {
                 _OURS: partial(write_ours, ButlerWriter(butler, POLICY)),

@@ -14,8 +14,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 
+from lsst.daf.butler import Butler
+
 from app.butler.chains import ChainKeeper
-from app.butler.connection import open_butler
 from app.butler.writer import ButlerWriter
 from bench.database_side import COLUMNS, Cost, observe
 from bench.measuring import quantile
@@ -46,7 +47,7 @@ class _Task:
 
 def _pod(config: Path, bootstrap: str, pairs: list[tuple[str, str]], orders: Connection) -> None:
     """Be a pod: do what one is told, and say how many seconds it took."""
-    butler = open_butler(str(config), POLICY)
+    butler = Butler.from_config(str(config), writeable=True)
     writer, chains, cluster = PeerWriter(butler), ChainKeeper(butler), Cluster(bootstrap)
     orders.send(0.0)
     while (task := orders.recv()) is not None:

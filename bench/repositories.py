@@ -73,6 +73,10 @@ class Repository:
         """Open it as a worker does."""
         return open_butler(str(self.config), POLICY)
 
+    def plain_butler(self) -> Butler:
+        """Open it as a pod, or the deployed service, does."""
+        return Butler.from_config(str(self.config), writeable=True)
+
     def connect(self) -> psycopg.Connection[tuple[object, ...]]:
         """Open a connection to its database, each statement a transaction of its own."""
         return psycopg.connect(self.url, autocommit=True)
@@ -173,7 +177,7 @@ class Repositories:
             How many such visits there shall be.
         """
         with self.copy() as repository:
-            with repository.butler() as butler:
+            with repository.plain_butler() as butler:
                 PeerWriter(butler).write(events)
             number = multiply(repository.url, repository.begin, times - 1)
             self._disconnect(repository.database)

@@ -17,10 +17,9 @@ from statistics import median
 from lsst.resources import ResourcePath
 
 from app.butler.chains import ChainKeeper
-from app.butler.connection import open_butler
 from bench.measuring import quantile
 from bench.peer import PeerWriter
-from bench.repositories import MOST_DATASETS, POLICY, Repositories, Repository
+from bench.repositories import MOST_DATASETS, Repositories, Repository
 from bench.result import Result, Table
 from bench.workload import Workload
 from butler_writer_client import KafkaTopic, Mode, PromptOutputWriter
@@ -74,7 +73,7 @@ _pod: _Pod
 def _begin(workload: Workload, repository: Repository, bootstrap: str, staging: str) -> None:
     """Make the process's pod."""
     global _pod  # noqa: PLW0603 - a process of a pool has nowhere else to keep it
-    butler = open_butler(str(repository.config), POLICY)
+    butler = repository.plain_butler()
     topic = KafkaTopic({"bootstrap.servers": bootstrap}, _TOPIC)
     roots = {Mode.FINAL: str(workload.root), Mode.STAGING: staging}
     _pod = _Pod(

@@ -93,7 +93,7 @@ def _ones(repositories: Repositories, result: Result, number: int) -> None:
         repositories.copy() as ours,
         repositories.copy() as theirs,
         ours.butler() as butler,
-        theirs.butler() as other,
+        theirs.plain_butler() as other,
     ):
         writer, peer = ButlerWriter(butler, POLICY), PeerWriter(other)
         for events in warm_up:
@@ -202,7 +202,7 @@ def _poisoned(
 def _verify(repositories: Repositories, repository: Repository, windows: _Windows) -> None:
     """Compare with what the public path makes of the good events alone."""
     with repositories.copy() as plain:
-        with plain.butler() as butler:
+        with plain.plain_butler() as butler:
             peer = PeerWriter(butler)
             for events in windows.good:
                 peer.write(events)

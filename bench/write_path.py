@@ -98,7 +98,7 @@ class Comparison:
         """
         with (
             self.repositories.copy(filled=self.filled) as repository,
-            repository.butler() as butler,
+            repository.plain_butler() as butler,
         ):
             write = PeerWriter(butler).write
             write(self.warm_up)

@@ -7,7 +7,8 @@ from sqlalchemy import URL, make_url
 
 from app.butler.failures import causes, describe
 from app.butler.policy import WritePolicy
-from app.butler.private import bound_statements
+from app.butler.private import engine_of
+from app.butler.sessions import prepare_sessions
 
 __all__ = ["RepositoryError", "open_butler"]
 
@@ -50,7 +51,7 @@ def open_butler(repository: str, policy: WritePolicy, *, writeable: bool = True)
         if url is not None and url.get_backend_name() == "postgresql":
             config["registry", "db"] = _with_keepalives(url)
         butler = Butler.from_config(config, writeable=writeable)
-        bound_statements(butler, policy.statement_timeout, policy.lock_timeout)
+        prepare_sessions(engine_of(butler), policy)
     except Exception as exc:
         missing = next((cause for cause in causes(exc) if isinstance(cause, ImportError)), None)
         if missing is not None:

@@ -37,7 +37,7 @@ __all__ = [
     "Datastores",
     "FileStore",
     "RegistryTables",
-    "bound_statements",
+    "engine_of",
     "make_tables",
     "uncovered_parts",
 ]
@@ -53,9 +53,6 @@ _COVERED = {
     "obscore": "NoneType",
 }
 
-#: Longest time that a sound worker does nothing in a transaction, in seconds: it builds rows.
-_LONGEST_PAUSE = 10.0
-
 
 def uncovered_parts(butler: Butler) -> list[str]:
     """Return the parts of a repository that `RecordsPath` is not known to be right for."""
@@ -67,36 +64,10 @@ def uncovered_parts(butler: Butler) -> list[str]:
     ] + [f"datastore {kind}" for kind in sorted(kinds - {"FileDatastore", "InMemoryDatastore"})]
 
 
-def bound_statements(butler: Butler, statement_timeout: float, lock_timeout: float) -> None:
-    """Bound how long the statements of every PostgreSQL transaction run, and wait for a lock.
-
-    A transaction that does nothing for as long as another would wait for its locks is ended: its
-    worker may be frozen, and the others need the rows.
-
-    For each transaction, not for the connection: behind a connection pooler the next transaction
-    may be somebody else's.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The Butler, and with it every clone of it.
-    statement_timeout, lock_timeout : `float`
-        In seconds.
-    """
-    engine = butler._registry._db._engine  # type: ignore[attr-defined]
-    if engine.dialect.name != "postgresql":
-        return
-    milliseconds = {
-        "statement_timeout": round(statement_timeout * 1000),
-        "lock_timeout": round(lock_timeout * 1000),
-        "idle_in_transaction_session_timeout": round(max(lock_timeout, _LONGEST_PAUSE) * 1000),
-    }
-    settings = (f"set_config('{name}', '{value}', true)" for name, value in milliseconds.items())
-    bounds = sqlalchemy.text(f"SELECT {', '.join(settings)}")
-
-    @sqlalchemy.event.listens_for(engine, "begin")
-    def _bound(connection: sqlalchemy.Connection) -> None:
-        connection.execute(bounds)
+def engine_of(butler: Butler) -> sqlalchemy.Engine:
+    """Return the engine by which a Butler, and every clone of it, reaches its database."""
+    engine: sqlalchemy.Engine = butler._registry._db._engine  # type: ignore[attr-defined]
+    return engine
 
 
 def make_tables(butler: Butler, dataset_type: DatasetType) -> None:

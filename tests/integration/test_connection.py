@@ -17,12 +17,17 @@ from app.butler import records, rows
 from app.butler.connection import RepositoryError, open_butler
 from app.butler.failures import RetryableError
 from app.butler.policy import WritePath, WritePolicy
+from app.butler.writer import ButlerWriter
 from tests.events import Night, dataset_ids, make_repository
 from tests.parts.postgresql import PostgreSQL
+from tests.parts.waiting import wait_until
 from tests.repositories import Repository, decoded, written
 
 both_paths = pytest.mark.parametrize("write_path", list(WritePath))
 only_postgresql = pytest.mark.postgresql
+
+#: Messages by which a server-side cursor is declared, and the last one of a session.
+_DECLARATION = {"Parse", "Bind", "Describe", "Execute", "Sync", "Terminate"}
 
 SHOW = "SELECT current_setting('statement_timeout'), current_setting('lock_timeout')"
 
@@ -47,6 +52,74 @@ def test_statements_are_bounded_in_every_transaction_and_not_outside(
             raw = connection.connection.cursor()
             raw.execute(SHOW)
             assert raw.fetchone() == ("0", "0")
+
+
+@only_postgresql
+def test_a_plan_made_while_a_table_was_small_does_not_read_all_of_it_when_it_has_grown(
+    postgresql_repository: Repository,
+) -> None:
+    """PostgreSQL's checks of foreign keys keep their plan for as long as statistics stay."""
+    policy = WritePolicy()
+    butler = postgresql_repository.butler(policy)
+    writer, night = ButlerWriter(butler, policy), postgresql_repository.night()
+    small, large = [night.event(1, 0)], [night.event(visit, 0) for visit in range(2, 60)]
+    rows = len(dataset_ids(*small, *large))
+
+    postgresql_repository.sql("ANALYZE dataset")  # it has no rows
+    for events in (small, large):
+        assert written(writer.write(decoded(*events)), -1)
+    engine_of(butler).dispose()  # which is when the server counts what a session did
+
+    look = "SELECT (n_tup_ins, seq_tup_read) FROM pg_stat_user_tables WHERE relname = 'dataset'"
+    wait_until(lambda: postgresql_repository.sql(look)[0][0] == str(rows), 30, "all is counted")
+    assert int(postgresql_repository.sql(look)[0][1]) <= rows
+
+
+@only_postgresql
+@both_paths
+def test_a_write_sends_each_request_as_one_message(
+    postgresql_repository: Repository, write_path: WritePath, tmp_path: Path
+) -> None:
+    """In the middle of several the server would wait for a frozen worker, its locks held."""
+    policy = WritePolicy(write_path=write_path)
+    butler = postgresql_repository.butler(policy)
+    trace = tmp_path / "trace"
+    with trace.open("w") as file:
+
+        @sqlalchemy.event.listens_for(engine_of(butler), "checkout")
+        def _trace(connection: Any, *_: object) -> None:
+            connection.pgconn.trace(file.fileno())
+
+        night = postgresql_repository.night()
+        events = [night.event(visit, detector) for visit in (1, 2) for detector in range(4)]
+        assert written(ButlerWriter(butler, policy).write(decoded(*events)), -1)
+        engine_of(butler).dispose()
+
+    # Time, F(rom the client), length in bytes, name, contents.
+    sent = [line.split("\t") for line in trace.read_text().splitlines() if "\tF\t" in line]
+    assert sum("INSERT INTO public.dataset " in message[-1] for message in sent) > 0
+    several = [(name, int(length)) for _, _, length, name, *_ in sent if name != "Query"]
+    # A server-side cursor is declared by a few small ones, which one system call sends.
+    assert {name for name, _ in several} <= _DECLARATION
+    assert all(length < 4096 for _, length in several)
+    if write_path is WritePath.RECORDS:
+        assert {name for name, _ in several} == {"Terminate"}
+
+
+@only_postgresql
+def test_rows_that_are_sent_at_once_arrive_as_they_are_and_are_counted(
+    postgresql_repository: Repository,
+) -> None:
+    names = ["100%", "%(name)s", "a;b", "it's", "back\\slash", ":name", "100%"]
+    insert = sqlalchemy.text("INSERT INTO names VALUES (:name) ON CONFLICT DO NOTHING")
+    with engine_of(postgresql_repository.butler()).begin() as connection:
+        connection.exec_driver_sql("CREATE TEMPORARY TABLE names (name TEXT PRIMARY KEY)")
+        counted = connection.execution_options(preserve_rowcount=True).execute(
+            insert, [{"name": name} for name in names]
+        )
+        assert counted.rowcount == len(set(names))
+        found = connection.exec_driver_sql("SELECT name FROM names").scalars()
+        assert set(found) == set(names)
 
 
 @only_postgresql
