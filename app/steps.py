@@ -33,7 +33,7 @@ async def until_done(window: Window[Received], step: Callable[[], Awaitable[None
     AbandonedError
         If the window's partitions were revoked.
     """
-    name = getattr(step, "__name__", str(step))
+    name = step.__name__
 
     def is_retried(error: BaseException) -> bool:
         return isinstance(error, Exception) and not isinstance(error, AbandonedError)
