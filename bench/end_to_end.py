@@ -148,7 +148,7 @@ def _sustained(repositories: Repositories, kafka: Cluster, result: Result, *, qu
     columns = ["workers", "partitions", "datasets an event", "events/s", "datasets/s"]
     table = Table([*columns, "CPU an event (ms)", "CPU idle", "peak RSS (MiB)"])
     kinds = [(1, 1), (2, 2)] if quick else [(1, 1), (2, 2), (4, 4), (1, 16)]
-    number = (2 if quick else 3) * len(DETECTORS)
+    number = (4 if quick else 12) * len(DETECTORS)
     for datasets in (20,) if quick else (20, MOST_DATASETS):
         with ExitStack() as stack:
             loads = {

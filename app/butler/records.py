@@ -1,13 +1,13 @@
 """Rows straight into registry and datastore records.
 
-The statements are few, however many the events are: a look for what is there already, a COPY for
+The statements are few, however many the events are: a look for what is there already, an INSERT for
 each table.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
@@ -17,7 +17,7 @@ from lsst.daf.butler import DatasetId, DatasetRef, DatasetType
 from app.butler.batch import Batch, Dataset, RefusedEventsError
 from app.butler.private import Datastores, FileStore, RegistryTables
 from app.butler.references import References
-from app.butler.rows import Row, append, matching
+from app.butler.rows import Addition, Row, append, matching
 
 __all__ = ["RecordsPath"]
 
@@ -81,9 +81,9 @@ class RecordsPath:
         with self._tables.connection() as connection:
             registered = self._registered(connection, batch, tables)
             missing = self._not_stored(connection, batch, tables, registered)
-            self._register(connection, batch, tables, registered)
-            for store, datasets in missing.items():
-                _record(connection, store, datasets)
+            new = {table: tags.without(registered) for table, tags in tables.items()}
+            self._summarize(batch, tables, new)
+            append(connection, self._additions(tables, new, missing))
         return len({d.id for datasets in missing.values() for d in datasets})
 
     def forget(self) -> None:
@@ -215,24 +215,32 @@ class RecordsPath:
         batch.refuse(conflicts)
         return missing
 
-    def _register(
+    def _additions(
         self,
-        connection: sqlalchemy.Connection,
+        tables: Mapping[sqlalchemy.Table, _Tags],
+        new: Mapping[sqlalchemy.Table, Sequence[Row]],
+        missing: Mapping[FileStore, Sequence[Dataset]],
+    ) -> Iterator[Addition]:
+        """Return what is to be appended, in the order that foreign keys ask for."""
+        datasets = sorted(
+            ((row[0], row[1], row[-1]) for rows in new.values() for row in rows),
+            key=lambda row: row[-1].int,
+        )
+        columns = ["dataset_type_id", self._tables.run_column, "id"]
+        same = {"ingest_date": self._tables.now()}
+        yield Addition(self._tables.dataset, columns, datasets, same)
+        for table, rows in new.items():
+            yield Addition(table, tables[table].columns, rows)
+        for store, stored in missing.items():
+            yield from _records(store, stored)
+
+    def _summarize(
+        self,
         batch: Batch,
         tables: Mapping[sqlalchemy.Table, _Tags],
-        registered: Collection[DatasetId],
+        new: Mapping[sqlalchemy.Table, Sequence[Row]],
     ) -> None:
-        new = {table: tags.without(registered) for table, tags in tables.items()}
-        append(
-            connection,
-            self._tables.dataset,
-            ["dataset_type_id", self._tables.run_column, "id"],
-            sorted(
-                ((row[0], row[1], row[-1]) for rows in new.values() for row in rows),
-                key=lambda row: row[-1].int,
-            ),
-            {"ingest_date": self._tables.now()},
-        )
+        """Note which kinds of datasets each run has now, which the tags refer to."""
         kinds: dict[str, list[DatasetRef]] = defaultdict(list)
         for table, rows in new.items():
             for row in dict(zip(map(tables[table].kind, rows), rows, strict=True)).values():
@@ -240,15 +248,13 @@ class RecordsPath:
                 kinds[ref.run].append(ref)
         for run, refs in sorted(kinds.items()):
             self._tables.summarize(run, refs)
-        for table, rows in new.items():
-            append(connection, table, tables[table].columns, rows)
 
 
-def _record(connection: sqlalchemy.Connection, store: FileStore, datasets: list[Dataset]) -> None:
+def _records(store: FileStore, datasets: Sequence[Dataset]) -> Iterator[Addition]:
     """Record the artifacts as ``Butler.ingest`` does: each by the first of its datasets."""
-    ids = [(dataset.id,) for dataset in datasets]
-    append(connection, store.locations, ["dataset_id"], ids, {"datastore_name": store.name})
-    rows = [
+    ids = ((dataset.id,) for dataset in datasets)
+    yield Addition(store.locations, ["dataset_id"], ids, {"datastore_name": store.name})
+    rows = (
         (
             dataset.id,
             (artifact := dataset.artifact).places[store],
@@ -258,9 +264,9 @@ def _record(connection: sqlalchemy.Connection, store: FileStore, datasets: list[
             artifact.checksum,
         )
         for dataset in datasets
-    ]
+    )
     columns = ["dataset_id", "path", "formatter", "storage_class", "file_size", "checksum"]
-    append(connection, store.records, columns, rows, store.unknown)
+    yield Addition(store.records, columns, rows, store.unknown)
 
 
 def _otherwise(dataset: Dataset) -> str:

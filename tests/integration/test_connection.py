@@ -13,7 +13,6 @@ import pytest
 import sqlalchemy
 from lsst.daf.butler import Butler, Config
 
-from app.butler import records, rows
 from app.butler.connection import RepositoryError, open_butler
 from app.butler.failures import RetryableError
 from app.butler.policy import WritePath, WritePolicy
@@ -181,11 +180,6 @@ def at_the_last_insert(call: Callable[[sqlalchemy.Connection], object]) -> Itera
     """Have something happen, once, just before the datastore's records are inserted."""
     calls = [call]
 
-    def before_copy(connection: sqlalchemy.Connection, table: sqlalchemy.Table, *more: Any) -> None:
-        if table.name == "file_datastore_records" and calls:
-            calls.pop()(connection)
-        rows.append(connection, table, *more)
-
     def before(
         connection: sqlalchemy.Connection, cursor: object, statement: str, *more: object
     ) -> None:
@@ -194,9 +188,7 @@ def at_the_last_insert(call: Callable[[sqlalchemy.Connection], object]) -> Itera
 
     sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", before)
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(records, "append", before_copy)  # SQLAlchemy knows nothing of a COPY
-            yield
+        yield
     finally:
         sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", before)
     assert not calls, "it never came to that"
