@@ -38,13 +38,14 @@ _LOOKERS = 10
 #: times the look.
 _CHUNK = 16
 
-#: Of so many artifacts in one folder on S3, a listing is asked for first: for fewer it saves
-#: nothing worth a further round trip before the looks.
+#: Of so many artifacts in one folder, a listing is asked for first: for fewer it saves nothing
+#: worth a further round trip before the looks.
 _MANY = 16
 
-#: How many keys a listing goes through for each artifact that is wanted: a key takes 0.145 ms of
-#: processor time, and a look 1.6 ms (our measurement), so that a listing in vain costs no more than
-#: the looks.  Where it shows just what is wanted (four folders of 189), a file takes 0.08 ms.
+#: How many names a listing goes through for each artifact that is wanted.  On S3 a name takes
+#: 0.145 ms of processor time, and a look 1.6 ms (our measurement), so that a listing in vain costs
+#: no more than the looks; where it shows just what is wanted (four folders of 189), a file takes
+#: 0.08 ms.  On a local disk, 18,000 looks took 0.21 s, and the listings of 100 folders 0.06 s.
 _KEYS_EACH = 10
 
 
@@ -172,10 +173,10 @@ def _absent_of(places: Iterable[_Place]) -> list[_Place]:
 
 
 def _folders(places: Iterable[_Place]) -> list[list[_Place]]:
-    """Return the places of which there are many in one folder on S3, by folder."""
+    """Return the places of which there are many in one folder, by folder."""
     folders: defaultdict[tuple[FileStore, str], list[_Place]] = defaultdict(list)
     for store, path in places:
-        if store.root.scheme == "s3" and is_plain(path):
+        if (store.root.isLocal or store.root.scheme == "s3") and is_plain(path):
             folders[store, path.rpartition("/")[0]].append((store, path))
     return [of_one for of_one in folders.values() if len(of_one) >= _MANY]
 
@@ -188,6 +189,6 @@ def _listed(places: Sequence[_Place]) -> list[_Place]:
     try:
         listing = list_some(store.root, start, _KEYS_EACH * len(wanted))
         return [(store, path) for path in listing if path in wanted]
-    except ClientError as exc:  # as the looks that follow tell, in their own way
+    except (ClientError, OSError) as exc:  # as the looks that follow tell, in their own way
         logger.debug("a folder cannot be listed", store=store.name, error=str(exc))
         return []

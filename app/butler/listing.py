@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
@@ -71,12 +72,14 @@ def list_files(folder: ResourcePath) -> Iterator[ListedFile]:
 
 
 def list_some(folder: ResourcePath, start: str, most: int) -> Iterator[str]:
-    """List the paths inside of a folder on S3 that start alike, up to a number of them.
+    """List the paths inside of a folder that start alike, up to a number of them.
+
+    On disk, all names of the folder that they are in are listed, in no order.
 
     Parameters
     ----------
     folder : `lsst.resources.ResourcePath`
-        The folder; paths are relative to it.
+        The folder, on disk or on S3; paths are relative to it.
     start : `str`
         What they start with.
     most : `int`
@@ -86,9 +89,16 @@ def list_some(folder: ResourcePath, start: str, most: int) -> Iterator[str]:
     ------
     botocore.exceptions.ClientError
         If the store refuses.
+    OSError
+        If the folder cannot be read.
     """
+    if folder.isLocal:
+        inside = start[: start.rfind("/") + 1]
+        with os.scandir(folder.ospath + inside) as entries:
+            yield from (inside + entry.name for entry in islice(entries, most))
+        return
     bounds = {"MaxItems": most, "PageSize": min(most, 1000)}
-    return (path for path, _ in _objects(folder, start, PaginationConfig=bounds))
+    yield from (path for path, _ in _objects(folder, start, PaginationConfig=bounds))
 
 
 def _objects(

@@ -1,8 +1,9 @@
-"""The file check of many artifacts in one folder on S3: a listing, and looks for the rest."""
+"""The file check of many artifacts in one folder: a listing, and looks for the rest."""
 
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -11,6 +12,7 @@ from botocore.exceptions import ClientError
 from lsst.daf.butler import Config
 
 from app.butler import artifacts
+from app.butler.private import FileStore
 from tests.buckets import Bucket
 from tests.events import RUN, Night, dataset_ids
 from tests.repositories import Repository, decoded, rejection, written
@@ -44,12 +46,22 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counts
 
 
-def window() -> list[Event]:
-    """Return events whose artifacts are all in one folder: thirty."""
+def window(root: Path | None = None) -> list[Event]:
+    """Return events whose artifacts are all in one folder: thirty; written to a datastore on disk.
+
+    Parameters
+    ----------
+    root : `pathlib.Path`, optional
+        Of the datastore; absent: they are on S3, and written by the test.
+    """
     events = [Night().event(detector=detector) for detector in range(3)]
     for event in events:
         for dataset in event["datasets"]:
             dataset["path"] = f"{FOLDER}/{dataset['path'].rpartition('/')[2]}"
+            if root:
+                artifact = root / dataset["path"]
+                artifact.parent.mkdir(parents=True, exist_ok=True)
+                artifact.touch()
     return events
 
 
@@ -116,3 +128,48 @@ def test_a_store_that_refuses_to_list_is_looked_through(
     for index in range(3):
         written(report, index)
     assert requests == {"HeadObject": 30}
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths that are looked for by themselves."""
+    looks: list[str] = []
+    has = FileStore.has
+
+    def counting(store: FileStore, path: str) -> bool:
+        looks.append(path)
+        return has(store, path)
+
+    monkeypatch.setattr(FileStore, "has", counting)
+    return looks
+
+
+def test_many_artifacts_of_a_folder_on_disk_are_listed(
+    sqlite_repository: Repository, looks: list[str]
+) -> None:
+    events = window(sqlite_repository.root)
+    report = sqlite_repository.writer().write(decoded(*events))
+    for index in range(3):
+        written(report, index)
+    assert looks == []
+
+
+def test_what_a_listing_on_disk_does_not_show_is_looked_for(
+    sqlite_repository: Repository, looks: list[str]
+) -> None:
+    events = window(sqlite_repository.root)
+    gone = events[1]["datasets"][5]["path"]
+    (sqlite_repository.root / gone).unlink()
+    report = sqlite_repository.writer(missing_file_tries=2).write(decoded(*events))
+    assert rejection(report, 1).reason.endswith(f"{gone} is not there")
+    assert sqlite_repository.stored() == Counter(dataset_ids(events[0], events[2]))
+    assert looks == [gone, gone]
+
+
+def test_artifacts_in_a_folder_that_is_not_there_are_missing(
+    sqlite_repository: Repository, looks: list[str]
+) -> None:
+    events = window()
+    report = sqlite_repository.writer(missing_file_tries=1).write(decoded(*events))
+    assert {rejection(report, index).error_class for index in range(3)} == {"FileNotFoundError"}
+    assert len(looks) == 30
