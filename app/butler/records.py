@@ -17,7 +17,7 @@ from lsst.daf.butler import DatasetId, DatasetRef, DatasetType
 from app.butler.batch import Batch, Dataset, RefusedEventsError
 from app.butler.private import Datastores, FileStore, RegistryTables
 from app.butler.references import References
-from app.butler.rows import Addition, Row, append, matching
+from app.butler.rows import Addition, Row, append, holding, matching
 
 __all__ = ["RecordsPath"]
 
@@ -100,9 +100,10 @@ class RecordsPath:
         RefusedEventsError
             If there is one.
         """
+        tables = self._tags(batch)  # runs that somebody has removed are made again, for good
         with self._tables.connection() as connection:
-            self._refuse_held(connection, batch)
-            self._refuse_dangling(connection, batch)
+            self._refuse_dangling(connection, batch)  # the cheaper one
+            self._refuse_held(connection, batch, tables)
 
     def _refuse_dangling(self, connection: sqlalchemy.Connection, batch: Batch) -> None:
         """Refuse the events that need a dimension record that is not there and that none brings."""
@@ -110,7 +111,8 @@ class RecordsPath:
         for position, event in enumerate(batch.events):
             for (element, _), raw in event.records.items():
                 references.add(self._tables.element(element), raw.record.toDict(), position)
-            for ref in event.refs:
+            refs = {(id(ref.dataId), ref.datasetType.dimensions): ref for ref in event.refs}
+            for ref in refs.values():  # an event's data IDs are few
                 _, table = self._tables.dataset_type(ref.datasetType.name)
                 references.add(table, ref.dataId.required, position)
         brought = {
@@ -154,14 +156,19 @@ class RecordsPath:
         batch.refuse({key: reason for key, reason in conflicts.items() if key not in registered})
         return registered
 
-    def _refuse_held(self, connection: sqlalchemy.Connection, batch: Batch) -> None:
+    def _refuse_held(
+        self,
+        connection: sqlalchemy.Connection,
+        batch: Batch,
+        tables: Mapping[sqlalchemy.Table, _Tags],
+    ) -> None:
         """Refuse the events with a data ID that another dataset has, or an id that is another's."""
         conflicts: dict[DatasetId, str] = {}
         twins: dict[DatasetId, str] = {}
         new: list[DatasetId] = []
-        for table, tags in self._tags(batch).items():
+        for table, tags in tables.items():
             keys = list(dict.fromkeys(row[:-1] for row in tags.rows.values()))
-            found = matching(connection, table, tags.columns[:-1], keys, tags.columns)
+            found = holding(connection, table, tags.columns[:-1], keys, tags.columns)
             holders = {row[:-1]: row[-1] for row in found}
             firsts: dict[Row, DatasetId] = {}
             in_order_of_arrival = (key for key in batch.datasets if key in tags.rows)
