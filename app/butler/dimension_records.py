@@ -9,6 +9,8 @@ from typing import TypeAlias
 import structlog
 from lsst.daf.butler import Butler, DataCoordinate, DimensionElement, DimensionRecord
 
+from app.butler.batch import RefusedEventsError
+from app.butler.outcome import Rejection
 from app.butler.parsed import ParsedEvent, RawRecord, RecordKey
 
 __all__ = ["DimensionRecords"]
@@ -42,8 +44,8 @@ class DimensionRecords:
 
     butler: Butler
     having_records: _HavingRecords | None = None
-    _stored: dict[RecordKey, int] = field(default_factory=dict)
-    _pending: dict[RecordKey, int] = field(default_factory=dict)
+    _stored: dict[RecordKey, int | None] = field(default_factory=dict)
+    _pending: dict[RecordKey, int | None] = field(default_factory=dict)
 
     def insert(self, events: Iterable[ParsedEvent]) -> int:
         """Insert the records that are missing, inside the caller's transaction.
@@ -101,8 +103,51 @@ class DimensionRecords:
             records = query.join_data_coordinates(data_ids).dimension_records(element.name)
             return {record.dataId: record for record in records}
 
+    def refuse_dangling(self, events: Sequence[ParsedEvent]) -> None:
+        """Refuse the events with a data ID that needs a record which nobody has, after `insert`.
+
+        The database would refuse them, too, but only after it has taken most rows of all others.
+
+        Raises
+        ------
+        RefusedEventsError
+            If there is one.
+        """
+        if self.having_records is None:
+            return
+        rejections: dict[int, Rejection] = {}
+        for dimension, positions in self._doubtful(events).items():
+            found = set(self.having_records(dimension, [*positions]))
+            self._pending.update({(dimension.name, d.required_values): None for d in found})
+            for data_id in positions.keys() - found:
+                key = ", ".join(f"{name}={value!r}" for name, value in data_id.required.items())
+                reason = f"there is no {dimension.name} with {key}"
+                for position in positions[data_id]:
+                    rejections.setdefault(position, Rejection("LookupError", reason))
+        if rejections:
+            raise RefusedEventsError(rejections)
+
+    def _doubtful(
+        self, events: Sequence[ParsedEvent]
+    ) -> dict[DimensionElement, dict[DataCoordinate, set[int]]]:
+        """Return what data IDs need that is not known to be stored, and in which events."""
+        doubtful: dict[DimensionElement, dict[DataCoordinate, set[int]]] = {}
+        for position, event in enumerate(events):
+            data_ids = {id(ref.dataId): ref.dataId for ref in event.refs}  # an event has few
+            for data_id in data_ids.values():
+                for name in data_id.dimensions.required:
+                    dimension = self.butler.dimensions.dimensions[name]
+                    key = (name, tuple(data_id[n] for n in dimension.required.names))
+                    if dimension.has_own_table and not self._is_known(key):
+                        needed = data_id.subset(dimension.minimal_group)
+                        doubtful.setdefault(dimension, {}).setdefault(needed, set()).add(position)
+        return doubtful
+
+    def _is_known(self, key: RecordKey) -> bool:
+        return key in self._pending or key in self._stored
+
     def remember(self) -> None:
-        """Remember what the last `insert` found or made: its transaction is committed."""
+        """Remember what was found and made since the last `insert`: that is committed."""
         if len(self._stored) + len(self._pending) > _REMEMBERED:
             self._stored.clear()
         self._stored.update(self._pending)

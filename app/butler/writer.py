@@ -168,11 +168,12 @@ class ButlerWriter:
         try:
             with self._butler.transaction():
                 mismatched = self._dimension_records.insert(events)
+                self._dimension_records.refuse_dangling(events)
                 inserted = self._path.insert(batch)
         except BaseException as exc:
-            self._dimension_records.forget()
             self._path.forget()
             if any(isinstance(cause, IntegrityError) for cause in causes(exc)):
+                self._dimension_records.forget()
                 self._path.blame(batch)
             raise
         self._dimension_records.remember()
