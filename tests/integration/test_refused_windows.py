@@ -15,6 +15,7 @@ from app.butler.batch import Batch
 from app.butler.failures import AbandonedError, RetryableError
 from app.butler.parsed import ParsedEvent
 from app.butler.policy import WritePath
+from app.butler.records import RecordsPath
 from tests.events import DETECTORS, Night, dataset_ids
 from tests.repositories import Repository, decoded, rejection, written
 
@@ -138,3 +139,28 @@ def test_one_bad_event_among_many_costs_a_transaction_or_a_logarithm_of_them(
     others = [event for n, event in enumerate(events) if n != bad]
     assert repository.stored() == Counter(dataset_ids(twin, *others))
     assert sorted(sizes) == transactions
+
+
+@pytest.mark.postgresql
+def test_a_data_id_without_a_record_is_noticed_before_anything_is_written_in_vain(
+    postgresql_repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night = postgresql_repository.night()
+    events = [night.event(detector=detector) for detector in range(3)]
+    for ref in events[1]["datasets"][-1]["refs"].values():
+        ref["data_id"]["detector"] = 999
+    written_to: list[int] = []
+    insert = RecordsPath.insert
+
+    def counting(path: RecordsPath, batch: Batch) -> int:
+        written_to.append(len(batch.events))
+        return insert(path, batch)
+
+    monkeypatch.setattr(RecordsPath, "insert", counting)
+    report = postgresql_repository.writer().write(decoded(*events))
+
+    assert "there is no detector with instrument='TestCam', detector=999" in rejection(
+        report, 1
+    ).reason.replace('"', "'")
+    assert postgresql_repository.stored() == Counter(dataset_ids(events[0], events[2]))
+    assert written_to == [2]
