@@ -67,7 +67,8 @@ class Load:
         messages = []
         for due, pod in pods:
             self.workload.place_artifacts(pod)
-            messages.append(Message(encode_event(event_of(pod)), due, pod.outputs[-1].ref.id))
+            value = encode_event(event_of(pod))
+            messages.append(Message(value, due, pod.outputs[-1].ref.id, pod.visit.id))
             self.sent.update((output.ref.id, output) for output in pod.outputs)
         self.values += [message.value for message in messages]
         self.runs.append(self.service.run(messages))
@@ -108,6 +109,7 @@ def start(
     *,
     workers: int = 1,
     partitions: int | None = None,
+    by_visit: bool = False,
     cadence: float = 34.0,
     window_seconds: float | None = None,
 ) -> Load:
@@ -118,6 +120,7 @@ def start(
         Path(repositories.root.parent),
         workers=workers,
         partitions=partitions,
+        by_visit=by_visit,
         settings={"BUTLER_WRITER_WINDOW_SECONDS": str(window_seconds)} if window_seconds else {},
     )
     load = Load(stack.enter_context(service), repositories.workload(datasets, cadence))
@@ -145,17 +148,25 @@ def _bursts(repositories: Repositories, kafka: Cluster, result: Result, *, quick
 
 def _sustained(repositories: Repositories, kafka: Cluster, result: Result, *, quick: bool) -> None:
     """More at once than a window holds: one worker, and several."""
-    columns = ["workers", "partitions", "datasets an event", "events/s", "datasets/s"]
+    columns = ["workers", "partitions", "a visit in", "datasets an event", "events/s", "datasets/s"]
     table = Table([*columns, "CPU an event (ms)", "CPU idle", "peak RSS (MiB)"])
-    kinds = [(1, 1), (2, 2)] if quick else [(1, 1), (2, 2), (4, 4), (1, 16)]
+    kinds = [(1, 1, False), (2, 2, False), (2, 2, True)]
+    if not quick:
+        kinds += [(4, 4, False), (4, 4, True), (1, 16, False)]
     number = (4 if quick else 12) * len(DETECTORS)
     for datasets in (20,) if quick else (20, MOST_DATASETS):
         with ExitStack() as stack:
             loads = {
-                (workers, partitions): start(
-                    stack, repositories, kafka, datasets, workers=workers, partitions=partitions
+                kind: start(
+                    stack,
+                    repositories,
+                    kafka,
+                    datasets,
+                    workers=kind[0],
+                    partitions=kind[1],
+                    by_visit=kind[2],
                 )
-                for workers, partitions in kinds
+                for kind in kinds
             }
             seconds = alternate(
                 {
@@ -166,8 +177,11 @@ def _sustained(repositories: Repositories, kafka: Cluster, result: Result, *, qu
             )
             for kind, load in loads.items():
                 rates = [number / value for value in seconds[str(kind)]]
+                workers, partitions, by_visit = kind
                 table.add(
-                    *kind,
+                    workers,
+                    partitions,
+                    "one" if by_visit or partitions == 1 else "all",
                     datasets,
                     spread(rates),
                     f"{datasets_of(load.values) / len(load.values) * median(rates):.0f}",
@@ -175,11 +189,14 @@ def _sustained(repositories: Repositories, kafka: Cluster, result: Result, *, qu
                     f"{median(run.idle for run in load.runs):.0%}",
                     f"{load.service.peak_memory / 2**20:.0f}",
                 )
-                name = f"{kind[0]} workers, {kind[1]} partitions, {datasets} datasets"
+                name = f"{workers} workers, {partitions} partitions, {datasets} datasets"
+                name += ", by visit" if by_visit else ""
                 result.raw[name] = [vars(run) for run in load.runs]
                 load.verify(repositories, quick=quick)
-            result.figures["workers_2_vs_1"] = median_ratio(seconds["(1, 1)"], seconds["(2, 2)"])
-            result.figures["workers_2_idle"] = median(run.idle for run in loads[2, 2].runs)
+            one = seconds[str(kinds[0])]
+            for kind, suffix in {kinds[1]: "", kinds[2]: "_by_visit"}.items():
+                result.figures[f"workers_2{suffix}_vs_1"] = median_ratio(one, seconds[str(kind)])
+                result.figures[f"workers_2{suffix}_idle"] = median(r.idle for r in loads[kind].runs)
     result.tables.append(table)
 
 

@@ -12,7 +12,6 @@ from threading import Event, Thread
 from typing import Self
 from uuid import UUID
 
-import orjson
 import psutil
 from confluent_kafka import Producer
 
@@ -46,16 +45,14 @@ class Message:
         When, in seconds from the beginning.
     last : `uuid.UUID`
         Its last dataset.
+    visit : `int`
+        Its visit.
     """
 
     value: bytes
     due: float
     last: UUID
-
-    @classmethod
-    def of(cls, value: bytes, due: float = 0.0) -> Message:
-        """Make a message of a serialized event."""
-        return cls(value, due, UUID(next(iter(orjson.loads(value)["datasets"][-1]["refs"]))))
+    visit: int
 
 
 @dataclass
@@ -101,6 +98,8 @@ class Service:
         How many.
     partitions : `int`, optional
         Of the topic; absent: one for each worker.
+    by_visit : `bool`
+        Whether a visit's events go to one partition; else they are spread evenly, as pods do it.
     settings : `~collections.abc.Mapping` [`str`, `str`]
         Further environment variables of the workers.
     """
@@ -113,11 +112,13 @@ class Service:
         *,
         workers: int = 1,
         partitions: int | None = None,
+        by_visit: bool = False,
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.repository = repository
         self._kafka = kafka
         self._partitions = partitions or workers
+        self._by_visit = by_visit
         name = f"load{next(_numbers)}"
         self._topic = f"{name}-pp-output"
         self._announcements = f"{name}-batch-ingested"
@@ -189,7 +190,8 @@ class Service:
                 producer.poll(0)
                 time.sleep(wait)
             sent[message.last] = time.monotonic()
-            producer.produce(self._topic, value=message.value, partition=number % self._partitions)
+            partition = (message.visit if self._by_visit else number) % self._partitions
+            producer.produce(self._topic, value=message.value, partition=partition)
         producer.flush(60)
 
     def _watch(self, number: int, sent: Mapping[UUID, float], over: Event, run: Run) -> None:
