@@ -22,11 +22,12 @@ from simulator.event import encode_event, event_of
 from simulator.night import Output, Pod
 from tests.parts.cluster import Cluster
 from tests.parts.kafka import ApacheKafka
-from tests.tables import check_same
+from tests.tables import Tables, check_same
 
 __all__ = ["Load", "run", "start"]
 
 _ROUNDS = 3
+_WARM_UP = 40
 
 
 @dataclass
@@ -74,20 +75,42 @@ class Load:
         self.runs.append(self.service.run(messages))
         return self.runs[-1]
 
-    def verify(self, repositories: Repositories, *, quick: bool) -> None:
-        """See that all that was sent is there, once; if there is time, by the public path."""
+    def verify(
+        self, repositories: Repositories, *, quick: bool, expected: Tables | None = None
+    ) -> Tables | None:
+        """See that all that was sent is there, once; if there is time, by the public path.
+
+        Parameters
+        ----------
+        repositories : `Repositories`
+            Where a repository is made by the public path.
+        quick : `bool`
+            Whether there is no time.
+        expected : `Tables`, optional
+            What the public path makes of the same events, if that is known.
+
+        Returns
+        -------
+        expected : `Tables` or `None`
+            That.
+        """
         repository = self.service.repository
         verdict = check(repository.config, self.workload.night, self.sent)
         assert (verdict.missing, verdict.twice, verdict.lost_runs) == (0, 0, []), verdict
         if quick:
-            return
+            return None
+        expected = expected or self._written_plainly(repositories)
+        check_same(self.service.repository.tables(), expected)
+        return expected
+
+    def _written_plainly(self, repositories: Repositories) -> Tables:
         night = self.workload.night
         with repositories.copy() as plain, plain.plain_butler() as butler:
             peer = PeerWriter(butler)
             for first in range(0, len(self.values), len(DETECTORS)):
                 peer.write(self.values[first : first + len(DETECTORS)])
             ChainKeeper(butler).ensure([(night.chain, run) for run in night.runs])
-            check_same(repository.tables(), plain.tables())
+            return plain.tables()
 
 
 def run(*, quick: bool) -> Result:
@@ -113,7 +136,7 @@ def start(
     cadence: float = 34.0,
     window_seconds: float | None = None,
 ) -> Load:
-    """Start workers that are warm: each has written a window."""
+    """Start workers that are warm: each has written a window, of as many events for any number."""
     service = Service(
         kafka,
         stack.enter_context(repositories.copy()),
@@ -124,7 +147,7 @@ def start(
         settings={"BUTLER_WRITER_WINDOW_SECONDS": str(window_seconds)} if window_seconds else {},
     )
     load = Load(stack.enter_context(service), repositories.workload(datasets, cadence))
-    load.burst(10 * workers)
+    load.burst(_WARM_UP)
     load.runs.clear()
     return load
 
@@ -153,8 +176,9 @@ def _sustained(repositories: Repositories, kafka: Cluster, result: Result, *, qu
     kinds = [(1, 1, False), (2, 2, False), (2, 2, True)]
     if not quick:
         kinds += [(4, 4, False), (4, 4, True), (1, 16, False)]
-    number = (4 if quick else 12) * len(DETECTORS)
-    for datasets in (20,) if quick else (20, MOST_DATASETS):
+    for datasets, visits in [(20, 4)] if quick else [(20, 8), (MOST_DATASETS, 3)]:
+        number = visits * len(DETECTORS)
+        expected = None
         with ExitStack() as stack:
             loads = {
                 kind: start(
@@ -192,7 +216,7 @@ def _sustained(repositories: Repositories, kafka: Cluster, result: Result, *, qu
                 name = f"{workers} workers, {partitions} partitions, {datasets} datasets"
                 name += ", by visit" if by_visit else ""
                 result.raw[name] = [vars(run) for run in load.runs]
-                load.verify(repositories, quick=quick)
+                expected = load.verify(repositories, quick=quick, expected=expected)
             one = seconds[str(kinds[0])]
             for kind, suffix in {kinds[1]: "", kinds[2]: "_by_visit"}.items():
                 result.figures[f"workers_2{suffix}_vs_1"] = median_ratio(one, seconds[str(kind)])
