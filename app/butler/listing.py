@@ -74,7 +74,8 @@ def list_files(folder: ResourcePath) -> Iterator[ListedFile]:
 def list_some(folder: ResourcePath, start: str, most: int) -> Iterator[str]:
     """List the paths inside of a folder that start alike, up to a number of them.
 
-    On disk, all names of the folder that they are in are listed, in no order.
+    On disk, all names of the folder that they are in are listed, in no order, but for links, which
+    may lead nowhere.
 
     Parameters
     ----------
@@ -95,7 +96,9 @@ def list_some(folder: ResourcePath, start: str, most: int) -> Iterator[str]:
     if folder.isLocal:
         inside = start[: start.rfind("/") + 1]
         with os.scandir(folder.ospath + inside) as entries:
-            yield from (inside + entry.name for entry in islice(entries, most))
+            for entry in islice(entries, most):
+                if not entry.is_symlink():
+                    yield inside + entry.name
         return
     bounds = {"MaxItems": most, "PageSize": min(most, 1000)}
     yield from (path for path, _ in _objects(folder, start, PaginationConfig=bounds))

@@ -173,3 +173,16 @@ def test_artifacts_in_a_folder_that_is_not_there_are_missing(
     report = sqlite_repository.writer(missing_file_tries=1).write(decoded(*events))
     assert {rejection(report, index).error_class for index in range(3)} == {"FileNotFoundError"}
     assert len(looks) == 30
+
+
+def test_a_link_that_leads_nowhere_is_no_artifact(
+    sqlite_repository: Repository, looks: list[str]
+) -> None:
+    events = window(sqlite_repository.root)
+    path = events[1]["datasets"][5]["path"]
+    artifact = sqlite_repository.root / path
+    artifact.unlink()
+    artifact.symlink_to("nowhere")
+    report = sqlite_repository.writer(missing_file_tries=1).write(decoded(*events))
+    assert rejection(report, 1).error_class == "FileNotFoundError"
+    assert looks == [path]
