@@ -100,7 +100,7 @@ class Load:
         if quick:
             return None
         expected = expected or self._written_plainly(repositories)
-        check_same(self.service.repository.tables(), expected)
+        check_same(repository.tables(), expected)
         return expected
 
     def _written_plainly(self, repositories: Repositories) -> Tables:

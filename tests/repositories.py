@@ -16,6 +16,7 @@ from lsst.daf.butler import Butler, MissingCollectionError
 from app.butler.connection import open_butler
 from app.butler.outcome import Rejection, WriteReport, Written
 from app.butler.policy import WritePolicy
+from app.butler.private import engine_of
 from app.butler.writer import ButlerWriter
 from models import PromptOutput
 from tests.events import RUN, Night, encode
@@ -84,8 +85,7 @@ class Repository:
         """Have a statement done past the Butler; returns the first column of what it yields."""
         if isinstance(statement, str):
             statement = sqlalchemy.text(statement)
-        engine = self.reader._registry._db._engine  # type: ignore[attr-defined]
-        with engine.begin() as connection:
+        with engine_of(self.reader).begin() as connection:
             result = connection.execute(statement)
             return list(result.scalars()) if result.returns_rows else []
 

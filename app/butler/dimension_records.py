@@ -12,6 +12,7 @@ from lsst.daf.butler import Butler, DataCoordinate, DimensionElement, DimensionR
 from app.butler.batch import RefusedEventsError
 from app.butler.outcome import Rejection
 from app.butler.parsed import ParsedEvent, RawRecord, RecordKey
+from app.butler.references import missing_record
 
 __all__ = ["DimensionRecords"]
 
@@ -120,10 +121,9 @@ class DimensionRecords:
             found = set(self.having_records(dimension, [*positions]))
             self._pending.update({(dimension.name, d.required_values): None for d in found})
             for data_id in positions.keys() - found:
-                key = ", ".join(f"{name}={value!r}" for name, value in data_id.required.items())
-                reason = f"there is no {dimension.name} with {key}"
+                rejection = missing_record(dimension.name, data_id.required)
                 for position in positions[data_id]:
-                    rejections.setdefault(position, Rejection("LookupError", reason))
+                    rejections.setdefault(position, rejection)
         if rejections:
             raise RefusedEventsError(rejections)
 

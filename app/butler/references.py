@@ -11,7 +11,7 @@ import sqlalchemy
 from app.butler.outcome import Rejection
 from app.butler.rows import Row, matching
 
-__all__ = ["References"]
+__all__ = ["References", "missing_record"]
 
 _Target: TypeAlias = tuple[sqlalchemy.Table, tuple[str, ...]]
 """A table, and the columns of it that foreign keys name."""
@@ -67,8 +67,13 @@ class References:
             there = set(matching(connection, table, columns, wanted, columns))
             for row in wanted:
                 if row not in there:
-                    key = ", ".join(f"{n}={v!r}" for n, v in zip(columns, row, strict=True))
-                    rejection = Rejection("LookupError", f"there is no {table.name} with {key}")
+                    rejection = missing_record(table.name, dict(zip(columns, row, strict=True)))
                     for position in holders[row]:
                         rejections.setdefault(position, rejection)
         return rejections
+
+
+def missing_record(element: str, key: Mapping[str, Any]) -> Rejection:
+    """Return the rejection of an event that needs a record which is not there."""
+    values = ", ".join(f"{name}={value!r}" for name, value in key.items())
+    return Rejection("LookupError", f"there is no {element} with {values}")

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 import sqlalchemy
-from lsst.daf.butler import Butler, Config
+from lsst.daf.butler import Config
 
 from app.butler.connection import RepositoryError, open_butler
 from app.butler.failures import RetryableError
 from app.butler.policy import WritePath, WritePolicy
+from app.butler.private import engine_of
 from app.butler.writer import ButlerWriter
 from tests.events import Night, dataset_ids, make_repository
 from tests.parts.postgresql import PostgreSQL
@@ -29,11 +30,6 @@ only_postgresql = pytest.mark.postgresql
 _DECLARATION = {"Parse", "Bind", "Describe", "Execute", "Sync", "Terminate"}
 
 SHOW = "SELECT current_setting('statement_timeout'), current_setting('lock_timeout')"
-
-
-def engine_of(butler: Butler) -> sqlalchemy.Engine:
-    engine: sqlalchemy.Engine = butler._registry._db._engine  # type: ignore[attr-defined]
-    return engine
 
 
 @only_postgresql

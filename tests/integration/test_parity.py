@@ -27,7 +27,7 @@ from structlog.testing import capture_logs
 
 from app.butler.outcome import Written
 from app.butler.policy import WritePath
-from app.butler.private import uncovered_parts
+from app.butler.private import engine_of, uncovered_parts
 from tests.events import RUN, UNIVERSE_7, Night, make_repository
 from tests.repositories import Repository, decoded
 from tests.tables import Tables, check_same, tables_of
@@ -250,7 +250,7 @@ def _ref(butler: Butler, dataset_id: str, fields: Event) -> DatasetRef:
 
 
 def tables(repository: Repository) -> Tables:
-    return tables_of(repository.reader._registry._db._engine)  # type: ignore[attr-defined]
+    return tables_of(engine_of(repository.reader))
 
 
 def test_there_is_something_to_compare(plain: Plain) -> None:

@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 from app.butler.failures import RetryableError
 from app.butler.outcome import WriteReport, Written
 from app.butler.policy import WritePath
+from app.butler.private import engine_of
 from app.butler.writer import ButlerWriter
 from models import PromptOutput
 from tests.events import CHAIN, INSTRUMENT, RUN, Night, dataset_ids
@@ -184,7 +185,7 @@ def test_a_new_table_that_has_to_wait_for_a_lock_for_too_long_is_made_later(
     ref["dataset_type_name"] = kind.name
     ref["data_id"] = {"instrument": INSTRUMENT, "visit": 1}
     event["dataset_types"] = [kind.to_simple().model_dump(exclude_none=True)]
-    engine = repository.reader._registry._db._engine  # type: ignore[attr-defined]
+    engine = engine_of(repository.reader)
     with engine.begin() as another_writer:
         another_writer.execute(sqlalchemy.text("LOCK TABLE visit IN ROW EXCLUSIVE MODE"))
         with pytest.raises(RetryableError):
