@@ -123,6 +123,7 @@ def ten_events(kafka: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Depl
     """A deployment with events of which none is written; they end in transaction markers."""
     deployment = Deployment(kafka, "ten-events", tmp_path_factory.mktemp("ten"), partitions=2)
     kafka.create_topic(deployment.dead_letter_topic)
+    deployment.committed()  # a broker that has just started has no coordinator for a moment
     pod = Producer({**kafka.client_config, "transactional.id": deployment.topic})
     pod.init_transactions(20)
     pod.begin_transaction()
