@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import sqlalchemy
 from lsst.utils.iteration import chunk_iterable
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects import postgresql
 
 __all__ = ["Addition", "Row", "append", "holding", "matching"]
 
@@ -20,6 +20,8 @@ _PARAMETERS = 30_000
 
 #: Stands for `None` among texts: no text in PostgreSQL can have this character.
 _NULL = "\0"
+
+_POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +92,38 @@ def _one_statement(addition: Addition) -> tuple[sqlalchemy.Insert] | None:
     return (table.insert().from_select(columns, selected, include_defaults=False),)
 
 
+class _ArrayText(sqlalchemy.types.UserDefinedType[str]):
+    """An array that is sent as its text.
+
+    The literal itself is typed (``'{...}'::BIGINT[]``), so that the server reads it once: a cast of
+    a text is made by the planner, for an estimate, and again by the execution (our measurement:
+    85 ms of the 1.4 s that the database takes for 189 events of 100 datasets).
+    """
+
+    cache_ok = True
+    render_bind_cast = True
+
+    def __init__(self, element: str) -> None:
+        self.element = element
+
+    @classmethod
+    def of(cls, column: sqlalchemy.Column[Any]) -> _ArrayText:
+        """Return the type of an array of a column's values."""
+        # Not VARCHAR(n): an explicit cast to that cuts off what is too long, without a word.
+        kind = sqlalchemy.Text() if isinstance(column.type, sqlalchemy.String) else column.type
+        return cls(kind.compile(_POSTGRESQL))
+
+    def get_col_spec(self, **_: Any) -> str:
+        """Return the type's name."""
+        return f"{self.element}[]"
+
+
 def _unnested(
     table: sqlalchemy.Table, columns: Sequence[str], rows: Sequence[Row]
 ) -> sqlalchemy.TableValuedAlias:
     """Return rows as a table of PostgreSQL, which is sent as one array for each column."""
     arrays = (
-        sqlalchemy.cast(
-            sqlalchemy.literal(_array_text(values), sqlalchemy.Text),
-            ARRAY(table.columns[name].type),
-        )
+        sqlalchemy.literal(_array_text(values), _ArrayText.of(table.columns[name]))
         for name, values in zip(columns, zip(*rows, strict=True), strict=True)
     )
     return sqlalchemy.func.unnest(*arrays).table_valued(*columns).render_derived()

@@ -17,6 +17,7 @@ from app.butler.connection import RepositoryError, open_butler
 from app.butler.failures import RetryableError
 from app.butler.policy import WritePath, WritePolicy
 from app.butler.private import engine_of
+from app.butler.rows import Addition, append
 from app.butler.writer import ButlerWriter
 from tests.events import Night, dataset_ids, make_repository
 from tests.parts.postgresql import PostgreSQL
@@ -99,6 +100,21 @@ def test_a_write_sends_each_request_as_one_message(
     assert all(length < 4096 for _, length in several)
     if write_path is WritePath.RECORDS:
         assert {name for name, _ in several} == {"Terminate"}
+
+
+@only_postgresql
+def test_a_text_that_is_too_long_for_its_column_is_refused_not_cut_off(
+    postgresql_repository: Repository,
+) -> None:
+    names = sqlalchemy.Table(
+        "names", sqlalchemy.MetaData(), sqlalchemy.Column("name", sqlalchemy.String(4))
+    )
+    with engine_of(postgresql_repository.butler()).begin() as connection:
+        names.create(connection)
+        append(connection, [Addition(names, ["name"], [("four",), (None,)])])
+        assert connection.execute(names.select()).all() == [("four",), (None,)]
+        with pytest.raises(sqlalchemy.exc.DataError, match="too long"):
+            append(connection, [Addition(names, ["name"], [("five5",)])])
 
 
 @only_postgresql
