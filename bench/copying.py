@@ -48,8 +48,13 @@ def _read(
 
 
 def copy_in(connection: psycopg.Connection[tuple[object, ...]], tables: list[Rows]) -> None:
-    """Write rows in one transaction."""
+    """Write rows in one transaction, whose checks of foreign keys read no table, as ours do not.
+
+    Otherwise their plan, made while the tables were small, makes it four times as slow as ours.
+    """
     with connection.transaction(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("SET LOCAL jit = off")
         for rows in tables:
             statement = sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(rows.table))
             with cursor.copy(statement) as copy:
