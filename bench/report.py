@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +19,8 @@ __all__ = ["DOCUMENTS", "main", "report"]
 
 #: The first one has the curves in a folder of its name.
 DOCUMENTS = [Path("docs") / f"{name}.md" for name in ("performance", "tuning", "capacity")]
+
+_THOROUGH = re.compile(r"<!-- (\w+): begin -->\s+\*Measured by `make bench` ")
 
 
 def report(results: list[Result], document: str) -> str:
@@ -38,10 +41,14 @@ def _origin(result: Result) -> str:
 
 
 def _load() -> tuple[list[Result], list[Result]]:
-    """Read all that was measured: thoroughly if it was, else quickly; and all that was quick."""
+    """Read all that was measured: thoroughly if it was, here or elsewhere; and all that was quick.
+
+    A fresh clone has the documents, and no numbers of whoever has measured.
+    """
     quick = [Result.load(file) for file in sorted(FOLDER.glob("quick/*.json"))]
     thorough = [Result.load(file) for file in sorted(FOLDER.glob("thorough/*.json"))]
     names = {result.name for result in thorough}
+    names.update(*(_THOROUGH.findall(document.read_text()) for document in DOCUMENTS))
     return thorough + [result for result in quick if result.name not in names], quick
 
 

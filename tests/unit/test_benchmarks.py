@@ -10,7 +10,7 @@ import pytest
 from bench import result as results
 from bench.capacity import Costs, capacity
 from bench.measuring import alternate, median_ratio, quantile, spread
-from bench.report import report
+from bench.report import DOCUMENTS, main, report
 from bench.result import Result, Table
 from bench.workload import Workload, datasets_of
 from simulator.night import Night
@@ -82,6 +82,25 @@ def test_a_report_says_where_it_was_measured_and_leaves_other_parts() -> None:
     assert "| window | seconds |\n| --- | ---: |\n| of 50 | 0.5 |" in written
     assert "`make bench-quick`" in written
     assert written.endswith("<!-- s3: begin -->\n<!-- s3: end -->")
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_only_thorough_figures_replace_thorough_ones_though_these_were_measured_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, quick: bool
+) -> None:
+    """A fresh clone has the documents, and no raw numbers."""
+    monkeypatch.chdir(tmp_path)
+    Path("docs").mkdir()
+    empty = "".join(f"<!-- {name}: begin -->\n<!-- {name}: end -->\n" for name in ("quick", "s3"))
+    before, new = (Table(["seconds"], [[cell]]) for cell in ("before", "new"))
+    for document in DOCUMENTS:
+        document.write_text(report([Result("s3", [before])], empty))
+    Result("s3", [new], {"seconds": 0.25}, quick=quick).save()
+    main()
+    for document in DOCUMENTS:
+        assert ("| before |" in document.read_text()) is quick
+        assert ("| new |" in document.read_text()) is not quick
+        assert ("| `seconds` | 0.25 |" in document.read_text()) is quick
 
 
 def test_events_have_the_datasets_that_are_asked_for_and_artifacts_that_are_there(
