@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +28,7 @@ from tests.tables import Tables, check_same
 __all__ = ["Load", "run", "start"]
 
 _ROUNDS = 3
+_STARTED_AT_ONCE = 2
 _WARM_UP = 40
 
 
@@ -176,22 +178,25 @@ def _sustained(repositories: Repositories, kafka: Cluster, result: Result, *, qu
     one, two = kinds = [(1, 1, False), (2, 2, False)]
     if not quick:
         kinds += [(2, 2, True), (4, 4, False), (4, 4, True), (1, 16, False)]
-    for datasets, visits in [(20, 4)] if quick else [(20, 8), (MOST_DATASETS, 3)]:
+    for datasets, visits in [(20, 3)] if quick else [(20, 8), (MOST_DATASETS, 3)]:
         number = visits * len(DETECTORS)
         expected = None
         with ExitStack() as stack:
-            loads = {
-                kind: start(
-                    stack,
-                    repositories,
-                    kafka,
-                    datasets,
-                    workers=kind[0],
-                    partitions=kind[1],
-                    by_visit=kind[2],
-                )
-                for kind in kinds
-            }
+            with ThreadPoolExecutor(_STARTED_AT_ONCE) as pool:
+                started = [
+                    pool.submit(
+                        start,
+                        stack,
+                        repositories,
+                        kafka,
+                        datasets,
+                        workers=workers,
+                        partitions=partitions,
+                        by_visit=by_visit,
+                    )
+                    for workers, partitions, by_visit in kinds
+                ]
+            loads = {kind: load.result() for kind, load in zip(kinds, started, strict=True)}
             seconds = alternate(
                 {
                     str(kind): partial(_seconds_of_burst, load, number)

@@ -172,10 +172,10 @@ def run(*, quick: bool) -> Result:
     result = Result("database")
     table = Table(["an event, written by", *COLUMNS])
     blocked = Table(["pods", "writes itself, p50 (ms)", "p99 (ms)", "sends, p50 (ms)", "p99 (ms)"])
-    number = 32 if quick else 189
+    number, datasets = (96, 20) if quick else (189, MOST_DATASETS)
     with Repositories(autovacuum="off") as repositories, ApacheKafka() as kafka:
         kafka.create_topic(_TOPIC, max_message_bytes=11 * 2**20)
-        comparison = _Comparison(repositories, kafka, repositories.workload(MOST_DATASETS), number)
+        comparison = _Comparison(repositories, kafka, repositories.workload(datasets), number)
         for pods in (32,) if quick else (1, 8, 32):
             cost, direct, sent = comparison.direct(pods)
             table.add(f"{pods} pods themselves", *cost.per(number))

@@ -28,7 +28,7 @@ __all__ = ["run", "write_ours"]
 ROUNDS = 3
 
 #: Events that each writer writes first: its caches are then filled, as a worker's are.
-_WARM_UP = 10
+_WARM_UP = 3
 
 #: So often the datasets of one visit make more than a million.
 _FILLING_TIMES = 56

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import sqlalchemy
@@ -36,35 +35,34 @@ def tables_of(engine: sqlalchemy.Engine, since: int | None = None) -> Tables:
     names = sqlalchemy.inspect(engine).get_table_names()
     with engine.connect() as connection:
 
-        def select(columns: str, table: str, condition: str = "") -> Sequence[Any]:
+        def select(columns: str, table: str, condition: str = "") -> Any:
             statement = f'SELECT {columns} FROM "{table}"{condition}'
-            return connection.execute(sqlalchemy.text(statement)).all()
+            return connection.execute(sqlalchemy.text(statement))
 
-        meaning: dict[str, dict[Any, str]] = {
-            "collection": dict(select("collection_id, name", "collection")),
-            "dataset_type": dict(select("id, name", "dataset_type")),
+        meanings: dict[str, dict[Any, str | None]] = {
+            "collection": {None: None, **dict(select("collection_id, name", "collection").all())},
+            "dataset_type": {None: None, **dict(select("id, name", "dataset_type").all())},
         }
+        return {table: _texts(table, select("*", table, newer), meanings) for table in names}
 
-        def readable(table: str, column: str, value: Any) -> Any:
-            if table == "dataset_type" and column == "id":
-                return None
-            if (keys := _SURROGATES.get(column)) is not None and value is not None:
-                return meaning[keys][value]
-            return value
 
-        return {
-            table: sorted(
-                repr(
-                    {
-                        column: readable(table, column, value)
-                        for column, value in row._asdict().items()
-                        if column not in _TIMES
-                    }
-                )
-                for row in select("*", table, newer)
-            )
-            for table in names
-        }
+def _texts(
+    table: str, rows: sqlalchemy.CursorResult[Any], meanings: dict[str, dict[Any, str | None]]
+) -> list[str]:
+    columns = [
+        (place, column, meanings[_SURROGATES[column]] if column in _SURROGATES else None)
+        for place, column in enumerate(rows.keys())
+        if column not in _TIMES and (table, column) != ("dataset_type", "id")
+    ]
+    return sorted(
+        repr(
+            {
+                column: row[place] if meaning is None else meaning[row[place]]
+                for place, column, meaning in columns
+            }
+        )
+        for row in rows
+    )
 
 
 def check_same(found: Tables, expected: Tables) -> None:
