@@ -10,6 +10,7 @@ from typing import Self
 
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     ResourcePatternType,
@@ -126,10 +127,15 @@ class ApacheKafka(Cluster):
         pattern: ResourcePatternType = ResourcePatternType.LITERAL,
     ) -> None:
         """Grant a user one operation on a resource, such as READ on a TOPIC or a GROUP."""
-        rule = AclBinding(
-            kind, name, pattern, f"User:{user}", "*", operation, AclPermissionType.ALLOW
-        )
+        fields = (kind, name, pattern, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
+        rule = AclBinding(*fields)
         self.admin.create_acls([rule])[rule].result(_START_TIMEOUT)
+
+        # The controller has it; the broker, which refuses or lets pass, hears of it later.
+        def is_in_force() -> bool:
+            return bool(self.admin.describe_acls(AclBindingFilter(*fields)).result(_START_TIMEOUT))
+
+        wait_until(is_in_force, _START_TIMEOUT, lambda: f"the broker's knowledge of {rule}")
 
     def _format(self) -> None:
         """Write the settings and prepare the data folder."""
