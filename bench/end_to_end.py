@@ -13,7 +13,7 @@ from uuid import UUID
 from app.butler.chains import ChainKeeper
 from bench.measuring import alternate, median_ratio, quantile, spread
 from bench.peer import PeerWriter
-from bench.repositories import MOST_DATASETS, Repositories
+from bench.repositories import FEWER_DATASETS, MOST_DATASETS, Repositories
 from bench.result import Result, Table
 from bench.service import Message, Run, Service
 from bench.workload import Workload, datasets_of
@@ -157,7 +157,7 @@ def start(
 def _bursts(repositories: Repositories, kafka: Cluster, result: Result, *, quick: bool) -> None:
     """One worker, and all events of a visit at once."""
     with ExitStack() as stack:
-        load = start(stack, repositories, kafka, MOST_DATASETS)
+        load = start(stack, repositories, kafka, FEWER_DATASETS if quick else MOST_DATASETS)
         for _ in range(_ROUNDS if quick else 2 * _ROUNDS):
             load.burst(len(DETECTORS))
         load.verify(repositories, quick=quick)

@@ -25,7 +25,14 @@ from simulator.repository import make_repository
 from tests.parts.postgresql import PostgreSQL
 from tests.tables import Tables, tables_of
 
-__all__ = ["MOST_DATASETS", "POLICY", "SERVER_SETTINGS", "Repositories", "Repository"]
+__all__ = [
+    "FEWER_DATASETS",
+    "MOST_DATASETS",
+    "POLICY",
+    "SERVER_SETTINGS",
+    "Repositories",
+    "Repository",
+]
 
 #: As a server is run, not as a test's: what is committed is on the disk.
 SERVER_SETTINGS: dict[str, str | int] = {
@@ -46,6 +53,9 @@ _EMPTY, _FILLED = "empty", "filled"
 
 #: Datasets of the largest events.
 MOST_DATASETS = 100
+
+#: Of an event, if there is little time: the peer's calls for a visit of 100 take 8 to 20 seconds.
+FEWER_DATASETS = 50
 
 
 @dataclass(frozen=True)

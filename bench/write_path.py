@@ -17,7 +17,7 @@ from app.worker import COLLECTOR_THRESHOLDS
 from bench.copying import Rows, copy_in, copy_out
 from bench.measuring import alternate, median_ratio, spread, stopwatch
 from bench.peer import PeerWriter
-from bench.repositories import MOST_DATASETS, POLICY, Repositories, Repository
+from bench.repositories import FEWER_DATASETS, MOST_DATASETS, POLICY, Repositories, Repository
 from bench.result import Result, Table
 from bench.workload import datasets_of
 from models import PromptOutput
@@ -170,12 +170,12 @@ class _Case:
 
 
 def _cases(repositories: Repositories, *, quick: bool) -> Iterator[_Case]:
-    for datasets in (MOST_DATASETS,) if quick else (20, MOST_DATASETS):
+    for datasets in (FEWER_DATASETS,) if quick else (20, MOST_DATASETS):
         workload = repositories.workload(datasets)
         warm_up = workload.events(1, _WARM_UP)
         for size in (50, 189) if quick else (1, 10, 50, 189, 500):
             comparison = Comparison(repositories, False, warm_up, workload.events(2, size))
-            figure = size if datasets == MOST_DATASETS else None
+            figure = size if quick or datasets == MOST_DATASETS else None
             yield _Case(f"{size} events of {datasets} datasets", comparison, figure)
     if quick:
         return
