@@ -13,7 +13,7 @@ from uuid import UUID
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from lsst.daf.butler import DatasetRef
 
-from app.butler.presence import look_up
+from app.butler.repository.presence import look_up
 from app.dead_letters import Place, read_letters
 from app.log_reader import Message, finished_offsets, log_reader, read_until
 from models import InvalidEventError, PromptOutput

@@ -21,8 +21,8 @@ from sqlalchemy.exc import DBAPIError
 
 from app import app
 from app.audit import Audited, AuditRange, Finding, audit_events
-from app.butler.connection import RepositoryError, open_butler
 from app.butler.failures import RetryableError, describe
+from app.butler.repository.connection import RepositoryError, open_butler
 from app.dead_letters import (
     LostEventError,
     Place,

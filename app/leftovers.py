@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import orjson
 from lsst.resources import ResourcePath
 
-from app.butler.listing import list_files, list_folders
+from app.butler.files.listing import list_files, list_folders
 from app.butler.paths import address, address_in, path_in_datastore
-from app.butler.private import Datastores
-from app.butler.recorded import recorded_addresses
+from app.butler.private.registry import Datastores
+from app.butler.repository.recorded import recorded_addresses
 from app.dead_letters import LostEventError, original, read_letters
 from app.log_reader import finished_offsets, log_reader, read_until
 from models import InvalidEventError

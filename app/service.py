@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from faust.tables.manager import TableManager
     from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
-    from app.butler.chains import ChainKeeper
+    from app.butler.repository.chains import ChainKeeper
     from app.butler.writer import ButlerWriter
     from app.received import Received
     from app.windows import Window

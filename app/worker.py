@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 import faust
 from faust.types import AppT
 
-from app.butler.chains import ChainKeeper
-from app.butler.connection import RepositoryError, open_butler
+from app.butler.repository.chains import ChainKeeper
+from app.butler.repository.connection import RepositoryError, open_butler
 from app.butler.writer import ButlerWriter
 from app.settings import SettingsError
 from app.topic_check import TopicError, check_topics

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from uuid import UUID
 
-from app.butler.chains import ChainKeeper
+from app.butler.repository.chains import ChainKeeper
 from bench.measuring import alternate, median_ratio, quantile, spread
 from bench.peer import PeerWriter
 from bench.repositories import FEWER_DATASETS, MOST_DATASETS, Repositories

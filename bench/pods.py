@@ -16,7 +16,7 @@ from statistics import median
 
 from lsst.daf.butler import Butler
 
-from app.butler.chains import ChainKeeper
+from app.butler.repository.chains import ChainKeeper
 from app.butler.writer import ButlerWriter
 from bench.database_side import COLUMNS, Cost, observe
 from bench.measuring import quantile

@@ -15,8 +15,8 @@ import sqlalchemy
 from lsst.daf.butler import Butler
 from psycopg import sql
 
-from app.butler.connection import open_butler
 from app.butler.policy import WritePolicy
+from app.butler.repository.connection import open_butler
 from app.settings import WriteSettings
 from bench.filling import multiply
 from bench.peer import PeerWriter

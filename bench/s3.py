@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING
 import boto3
 from lsst.daf.butler import Butler, Config
 
-from app.butler.artifacts import FileChecker
-from app.butler.dataset_types import DatasetTypes
-from app.butler.parse import EventParser, WindowParser
-from app.butler.parsed import ParsedEvent
-from app.butler.private import Datastores
+from app.butler.events.parse import EventParser, WindowParser
+from app.butler.events.parsed import ParsedEvent
+from app.butler.files.check import FileChecker
+from app.butler.private.registry import Datastores
+from app.butler.repository.dataset_types import DatasetTypes
 from bench.measuring import alternate, spread, stopwatch
 from bench.repositories import MOST_DATASETS, POLICY
 from bench.result import Result, Table

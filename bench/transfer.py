@@ -16,7 +16,7 @@ from statistics import median
 
 from lsst.resources import ResourcePath
 
-from app.butler.chains import ChainKeeper
+from app.butler.repository.chains import ChainKeeper
 from bench.measuring import quantile
 from bench.peer import PeerWriter
 from bench.repositories import MOST_DATASETS, Repositories, Repository

@@ -13,10 +13,10 @@ from uuid import UUID
 import sqlalchemy
 from lsst.daf.butler import Butler, MissingCollectionError
 
-from app.butler.connection import open_butler
 from app.butler.outcome import Rejection, WriteReport, Written
 from app.butler.policy import WritePolicy
-from app.butler.private import engine_of
+from app.butler.private.registry import engine_of
+from app.butler.repository.connection import open_butler
 from app.butler.writer import ButlerWriter
 from models import PromptOutput
 from tests.events import RUN, Night, encode

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from uuid import UUID
 
+from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import describe
-from app.butler.parsed import ParsedEvent
 
 __all__ = ["Outcome", "Rejection", "WriteReport", "Written"]
 

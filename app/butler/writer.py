@@ -10,20 +10,20 @@ import structlog
 from lsst.daf.butler import Butler
 from sqlalchemy.exc import IntegrityError
 
-from app.butler.artifacts import FileChecker
-from app.butler.attempt import Counts, DividedWrite, Failed, attempt, blame_nobody_for_all
-from app.butler.batch import Batch
-from app.butler.dataset_types import DatasetTypes
-from app.butler.dimension_records import DimensionRecords
+from app.butler.division import Counts, DividedWrite, Failed, attempt, blame_nobody_for_all
+from app.butler.events.parse import EventParser, WindowParser
+from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import Failure, causes
+from app.butler.files.check import FileChecker
+from app.butler.files.staging import StagedArtifacts
+from app.butler.insert.batch import Batch
+from app.butler.insert.bulk_insert import RecordsPath
+from app.butler.insert.dimension_records import DimensionRecords
+from app.butler.insert.ingest import PublicPath
 from app.butler.outcome import Rejection, WriteReport
-from app.butler.parse import EventParser, WindowParser
-from app.butler.parsed import ParsedEvent
 from app.butler.policy import WritePath, WritePolicy
-from app.butler.private import Datastores, RegistryTables, uncovered_parts
-from app.butler.public import PublicPath
-from app.butler.records import RecordsPath
-from app.butler.staging import StagedArtifacts
+from app.butler.private.registry import Datastores, RegistryTables, uncovered_parts
+from app.butler.repository.dataset_types import DatasetTypes
 from models import PromptOutput
 
 __all__ = ["ButlerWriter", "ReadWindow"]

@@ -182,8 +182,8 @@ class InProcessService:
     def _serving(self) -> Iterator[ButlerWriterApp]:
         """Give the worker's parts to this repository."""
         from app import app  # noqa: PLC0415
-        from app.butler.chains import ChainKeeper  # noqa: PLC0415
-        from app.butler.connection import open_butler  # noqa: PLC0415
+        from app.butler.repository.chains import ChainKeeper  # noqa: PLC0415
+        from app.butler.repository.connection import open_butler  # noqa: PLC0415
         from app.butler.writer import ButlerWriter  # noqa: PLC0415
         from app.intake import Intake  # noqa: PLC0415
 

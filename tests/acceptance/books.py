@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from uuid import UUID
 
-from app.butler.presence import look_up
+from app.butler.repository.presence import look_up
 from tests.acceptance.pods import Pods, digest
 from tests.deployment import Deployment
 from tests.events import CHAIN, RUN, dataset_ids, stored_ids

@@ -12,7 +12,7 @@ import sqlalchemy
 from lsst.daf.butler import Butler, CollectionType
 from lsst.daf.butler.registry import CollectionTypeError
 
-from app.butler.chains import ChainKeeper
+from app.butler.repository.chains import ChainKeeper
 from tests.events import CHAIN, RUN
 from tests.repositories import Repository
 

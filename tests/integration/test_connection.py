@@ -13,11 +13,11 @@ import pytest
 import sqlalchemy
 from lsst.daf.butler import Config
 
-from app.butler.connection import RepositoryError, open_butler
 from app.butler.failures import RetryableError
 from app.butler.policy import WritePath, WritePolicy
-from app.butler.private import engine_of
-from app.butler.rows import Addition, append
+from app.butler.private.registry import engine_of
+from app.butler.repository.connection import RepositoryError, open_butler
+from app.butler.statements import Addition, append
 from app.butler.writer import ButlerWriter
 from tests.events import Night, dataset_ids, make_repository
 from tests.parts.postgresql import PostgreSQL

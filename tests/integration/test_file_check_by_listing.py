@@ -11,8 +11,8 @@ from botocore.endpoint import Endpoint
 from botocore.exceptions import ClientError
 from lsst.daf.butler import Config
 
-from app.butler import artifacts
-from app.butler.private import FileStore
+from app.butler.files import check as artifacts
+from app.butler.private.registry import FileStore
 from tests.buckets import Bucket
 from tests.events import RUN, Night, dataset_ids
 from tests.repositories import Repository, decoded, rejection, written

@@ -27,7 +27,7 @@ from structlog.testing import capture_logs
 
 from app.butler.outcome import Written
 from app.butler.policy import WritePath
-from app.butler.private import engine_of, uncovered_parts
+from app.butler.private.registry import engine_of, uncovered_parts
 from tests.events import RUN, UNIVERSE_7, Night, make_repository
 from tests.repositories import Repository, decoded
 from tests.tables import Tables, check_same, tables_of

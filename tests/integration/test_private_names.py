@@ -14,11 +14,11 @@ from lsst.daf.butler import Butler, DatasetRef
 from lsst.daf.butler import version as butler_version
 
 import app.butler
-from app.butler import private
+from app.butler.private import registry as private
 from tests.events import Night
 from tests.repositories import Repository, decoded
 
-MODULES = sorted(Path(app.butler.__path__[0]).glob("*.py"))
+MODULES = sorted(Path(app.butler.__path__[0]).rglob("*.py"))
 ALLOWED_MODULES = {
     "lsst.daf.butler",
     "lsst.daf.butler.registry",

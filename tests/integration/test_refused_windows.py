@@ -11,11 +11,11 @@ from uuid import uuid4
 import pytest
 import sqlalchemy
 
-from app.butler.batch import Batch
+from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import AbandonedError, RetryableError
-from app.butler.parsed import ParsedEvent
+from app.butler.insert.batch import Batch
+from app.butler.insert.bulk_insert import RecordsPath
 from app.butler.policy import WritePath
-from app.butler.records import RecordsPath
 from tests.events import DETECTORS, Night, dataset_ids
 from tests.repositories import Repository, decoded, rejection, written
 

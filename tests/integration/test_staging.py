@@ -13,9 +13,9 @@ from lsst.daf.butler import Config
 from lsst.resources import ResourcePath
 from structlog.testing import capture_logs
 
-from app.butler.connection import RepositoryError
 from app.butler.failures import RetryableError
 from app.butler.policy import FileCheck
+from app.butler.repository.connection import RepositoryError
 from app.butler.writer import ButlerWriter
 from tests.events import Night, dataset_ids
 from tests.repositories import Repository, decoded, rejection, written

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from app.butler.failures import RetryableError
 from app.butler.outcome import WriteReport, Written
 from app.butler.policy import WritePath
-from app.butler.private import engine_of
+from app.butler.private.registry import engine_of
 from app.butler.writer import ButlerWriter
 from models import PromptOutput
 from tests.events import CHAIN, INSTRUMENT, RUN, Night, dataset_ids

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given
 from sqlalchemy.exc import DBAPIError
 
-from app.butler.attempt import Counts, DividedWrite, Failed, attempt
+from app.butler.division import Counts, DividedWrite, Failed, attempt
+from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import AbandonedError, Failure, RetryableError
 from app.butler.outcome import Rejection, Written
-from app.butler.parsed import ParsedEvent
 from models import InvalidEventError
 
 

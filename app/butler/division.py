@@ -10,10 +10,10 @@ from typing import TypeVar
 
 import structlog
 
-from app.butler.batch import RefusedEventsError
+from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import AbandonedError, Failure, RetryableError, classify, describe
+from app.butler.insert.batch import RefusedEventsError
 from app.butler.outcome import Outcome, Rejection, Written
-from app.butler.parsed import ParsedEvent
 
 __all__ = ["Counts", "DividedWrite", "Failed", "attempt", "blame_nobody_for_all"]
 

@@ -14,10 +14,10 @@ from operator import itemgetter
 import sqlalchemy
 from lsst.daf.butler import DatasetId, DatasetRef, DatasetType
 
-from app.butler.batch import Batch, Dataset, RefusedEventsError
-from app.butler.private import Datastores, FileStore, RegistryTables
-from app.butler.references import References
-from app.butler.rows import Addition, Row, append, holding, matching
+from app.butler.insert.batch import Batch, Dataset, RefusedEventsError
+from app.butler.insert.references import References
+from app.butler.private.registry import Datastores, FileStore, RegistryTables
+from app.butler.statements import Addition, Row, append, holding, matching
 
 __all__ = ["RecordsPath"]
 

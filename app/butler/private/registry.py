@@ -30,7 +30,7 @@ from lsst.resources import ResourcePath
 
 from app.butler.failures import RetryableError
 from app.butler.paths import path_in_datastore
-from app.butler.rows import matching
+from app.butler.statements import matching
 from models import InvalidEventError
 
 __all__ = [

@@ -18,11 +18,11 @@ from lsst.daf.butler import (
 )
 from lsst.resources import ResourcePath
 
-from app.butler.dataset_types import DatasetTypes
-from app.butler.parsed import Artifact, ParsedEvent, RawRecord, RecordKey
+from app.butler.events.parsed import Artifact, ParsedEvent, RawRecord, RecordKey
 from app.butler.paths import staging_root
 from app.butler.policy import WritePolicy
-from app.butler.private import Datastores
+from app.butler.private.registry import Datastores
+from app.butler.repository.dataset_types import DatasetTypes
 from models import InvalidEventError, PromptOutput
 from models.prompt_output import (
     DatasetRefFields,

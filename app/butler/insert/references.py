@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import sqlalchemy
 
 from app.butler.outcome import Rejection
-from app.butler.rows import Row, matching
+from app.butler.statements import Row, matching
 
 __all__ = ["References", "missing_record"]
 

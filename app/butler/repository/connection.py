@@ -7,8 +7,8 @@ from sqlalchemy import URL, make_url
 
 from app.butler.failures import causes, describe
 from app.butler.policy import WritePolicy
-from app.butler.private import engine_of
-from app.butler.sessions import prepare_sessions
+from app.butler.private.registry import engine_of
+from app.butler.repository.sessions import prepare_sessions
 
 __all__ = ["RepositoryError", "open_butler"]
 

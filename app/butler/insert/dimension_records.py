@@ -9,10 +9,10 @@ from typing import TypeAlias
 import structlog
 from lsst.daf.butler import Butler, DataCoordinate, DimensionElement, DimensionRecord
 
-from app.butler.batch import RefusedEventsError
+from app.butler.events.parsed import ParsedEvent, RawRecord, RecordKey
+from app.butler.insert.batch import RefusedEventsError
+from app.butler.insert.references import missing_record
 from app.butler.outcome import Rejection
-from app.butler.parsed import ParsedEvent, RawRecord, RecordKey
-from app.butler.references import missing_record
 
 __all__ = ["DimensionRecords"]
 

@@ -51,7 +51,7 @@ def append(connection: sqlalchemy.Connection, additions: Iterable[Addition]) -> 
 
     To PostgreSQL each column goes as one array: as fast as COPY, and twice as fast as an INSERT for
     each row, pipelined (our measurement on PostgreSQL 15).  Not COPY, which is not one message (see
-    `app.butler.sessions`).
+    `app.butler.repository.sessions`).
 
     Parameters
     ----------

@@ -14,12 +14,12 @@ import structlog
 from botocore.exceptions import ClientError
 from lsst.utils.iteration import chunk_iterable
 
+from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import RetryableError
-from app.butler.listing import list_some
-from app.butler.parsed import ParsedEvent
+from app.butler.files.listing import list_some
 from app.butler.paths import is_plain
 from app.butler.policy import FileCheck, WritePolicy
-from app.butler.private import Datastores, FileStore
+from app.butler.private.registry import Datastores, FileStore
 
 __all__ = ["FileChecker", "of_all", "still_absent"]
 

@@ -16,16 +16,16 @@ from typing import TypeAlias
 import structlog
 from lsst.resources import ResourcePath
 
-from app.butler.artifacts import of_all, still_absent
-from app.butler.attempt import Failed
-from app.butler.connection import RepositoryError
-from app.butler.copying import bring_home
+from app.butler.division import Failed
+from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import Failure, RetryableError
+from app.butler.files.check import of_all, still_absent
+from app.butler.files.copying import bring_home
 from app.butler.outcome import Rejection
-from app.butler.parsed import ParsedEvent
 from app.butler.paths import address
 from app.butler.policy import WritePolicy
-from app.butler.private import Datastores, FileStore
+from app.butler.private.registry import Datastores, FileStore
+from app.butler.repository.connection import RepositoryError
 from models import InvalidEventError
 
 __all__ = ["StagedArtifacts"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lsst.daf.butler import Butler, FileDataset, FormatterV2
 
-from app.butler.batch import Batch, is_same
+from app.butler.insert.batch import Batch, is_same
 
 __all__ = ["PublicPath"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from lsst.daf.butler import DatasetId, DatasetRef
 
+from app.butler.events.parsed import Artifact, ParsedEvent
 from app.butler.outcome import Rejection
-from app.butler.parsed import Artifact, ParsedEvent
 
 __all__ = ["Batch", "Dataset", "RefusedEventsError", "is_same"]
 

@@ -8,7 +8,7 @@ from typing import Any
 from lsst.daf.butler import Butler, DatasetType, SerializedDatasetType
 from lsst.daf.butler.registry import ConflictingDefinitionError
 
-from app.butler.private import make_tables
+from app.butler.private.registry import make_tables
 from models import InvalidEventError
 
 __all__ = ["DatasetTypes"]

@@ -1,0 +1,1 @@
+"""From an event's JSON to dataset refs and dimension records."""

@@ -1,0 +1,1 @@
+"""Artifacts: checked, listed, copied out of staging."""

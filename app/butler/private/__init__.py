@@ -1,0 +1,1 @@
+"""The only private names of ``lsst.daf.butler`` that this service uses."""
