@@ -7,7 +7,7 @@ import structlog
 from faust.types import StreamT
 
 from app import app, topics
-from app.held import held_events
+from app.kafka.held_events import held_events
 from app.tables import chains as table
 from models import ChainState, ChainUpdate
 

@@ -8,11 +8,12 @@ from typing import Any
 import structlog
 from faust.types import TP, StreamT
 
-from app import app, metrics, topics
-from app.held import HeldEvent, held_events
-from app.ledger import Receipt
-from app.received import Received
-from app.windows import Window
+from app import app, topics
+from app.intake.ledger import Receipt
+from app.intake.received import Received
+from app.intake.windows import Window
+from app.kafka.held_events import HeldEvent, held_events
+from app.telemetry import metrics
 
 logger = structlog.get_logger("butler_writer")
 

@@ -16,15 +16,16 @@ from uuid import UUID
 import structlog
 from faust.types import StreamT
 
-from app import app, metrics, topics
-from app.announcement import batch_id_of, chain_updates_of, write_dataset_list
+from agents.steps import in_thread, until_done
+from app import app, topics
+from app.announce.announcements import batch_id_of, chain_updates_of, write_dataset_list
+from app.announce.sending import send, send_dead_letter
 from app.butler.failures import AbandonedError
 from app.butler.outcome import Rejection, WriteReport, Written
 from app.butler.writer import ReadWindow
-from app.received import Received
-from app.sending import send, send_dead_letter
-from app.steps import in_thread, until_done
-from app.windows import Arrival, Window
+from app.intake.received import Received
+from app.intake.windows import Arrival, Window
+from app.telemetry import metrics
 from models import InvalidEventError, PromptOutput
 
 logger = structlog.get_logger("butler_writer")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from app.service import ButlerWriterApp
+from app.application import ButlerWriterApp
 from app.settings import SettingsError, load_settings
 
 __all__ = ["app"]

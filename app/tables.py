@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app import app
-from app.topic_check import CHAIN_PARTITIONS
+from app.kafka.checks.topics import CHAIN_PARTITIONS
 from models import ChainState
 
 __all__ = ["chains"]

@@ -19,11 +19,11 @@ from faust.types import AppT
 from app.butler.repository.chains import ChainKeeper
 from app.butler.repository.connection import RepositoryError, open_butler
 from app.butler.writer import ButlerWriter
+from app.kafka.checks.topics import TopicError, check_topics
 from app.settings import SettingsError
-from app.topic_check import TopicError, check_topics
 
 if TYPE_CHECKING:
-    from app.service import ButlerWriterApp
+    from app.application import ButlerWriterApp
 
 __all__ = ["COLLECTOR_THRESHOLDS", "Worker"]
 

@@ -7,7 +7,8 @@ from typing import Any
 from faust.web import Request, Response, View
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from app import app, metrics
+from app import app
+from app.telemetry import metrics
 
 __all__ = ["LivePage", "MetricsPage", "ReadyPage", "StatePage"]
 

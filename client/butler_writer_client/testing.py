@@ -24,8 +24,8 @@ from butler_writer_client.kafka import Undelivered
 from butler_writer_client.writer import Mode, PromptOutputWriter
 
 if TYPE_CHECKING:
-    from app.held import HeldEvent
-    from app.service import ButlerWriterApp
+    from app.application import ButlerWriterApp
+    from app.kafka.held_events import HeldEvent
     from app.settings import Settings
 
 __all__ = ["EventRefusedError", "InProcessService"]
@@ -155,7 +155,8 @@ class InProcessService:
 
     async def _write(self, values: Sequence[bytes]) -> None:
         from agents import collect, flush  # noqa: PLC0415 - the pods' environment has none
-        from app import sending, topics  # noqa: PLC0415
+        from app import topics  # noqa: PLC0415
+        from app.announce import sending  # noqa: PLC0415
 
         async def take(topic: Any, *, value: bytes, headers: Any = None, **_: Any) -> None:
             if topic is topics.dead_letters:
@@ -185,7 +186,7 @@ class InProcessService:
         from app.butler.repository.chains import ChainKeeper  # noqa: PLC0415
         from app.butler.repository.connection import open_butler  # noqa: PLC0415
         from app.butler.writer import ButlerWriter  # noqa: PLC0415
-        from app.intake import Intake  # noqa: PLC0415
+        from app.intake.intake import Intake  # noqa: PLC0415
 
         windows, policy = self._settings.windows, self._settings.write.policy
         intake: Intake[Any] = Intake(windows.bounds, windows.max_bytes_held)

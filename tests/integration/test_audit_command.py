@@ -15,8 +15,8 @@ import pytest
 from confluent_kafka import Producer
 from lsst.daf.butler import Butler
 
-from app.audit import AuditRange, Finding, audit_events
-from app.dead_letters import StoredLetter, read_letters
+from app.operations.audit import AuditRange, Finding, audit_events
+from app.operations.dead_letters import StoredLetter, read_letters
 from app.settings import Settings
 from tests.buckets import Bucket
 from tests.deployment import Deployment
@@ -26,7 +26,7 @@ from tests.parts.s3 import S3Door
 from tests.parts.worker import faust_command
 
 if TYPE_CHECKING:
-    from app.service import ButlerWriterApp
+    from app.application import ButlerWriterApp
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ async def test_an_event_that_is_finished_during_the_audit_is_not_called_missing(
                 yield stored
             await asyncio.to_thread(finish)
 
-        monkeypatch.setattr("app.audit.read_letters", read_too_early)
+        monkeypatch.setattr("app.operations.audit.read_letters", read_too_early)
         service = service_of(deployment, monkeypatch)
         found = audit_events(service, deployment.butler, AuditRange())
         assert [audited.finding async for audited, _ in found] == [Finding.PENDING]

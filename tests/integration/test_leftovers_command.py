@@ -11,7 +11,7 @@ import pytest
 from lsst.daf.butler import Butler, DatasetRef, FileDataset
 
 from app import app
-from app.leftovers import LeftoverError, Leftovers
+from app.operations.leftovers import LeftoverError, Leftovers
 from tests.deployment import Deployment
 from tests.events import CHAIN, RUN, Night, dataset_type
 from tests.parts.cluster import Cluster

@@ -141,7 +141,7 @@ def test_brokers_that_stay_away_end_the_worker() -> None:
     address = f"127.0.0.1:{free_port()}"
     impatient = """
         import sys
-        from app import topic_check
+        from app.kafka.checks import topics as topic_check
         from faust.cli.faust import cli
 
         topic_check.PATIENCE = 2.0

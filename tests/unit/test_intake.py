@@ -6,9 +6,9 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from app.intake import Intake
-from app.ledger import Receipt
-from app.windows import Window, WindowBounds
+from app.intake.intake import Intake
+from app.intake.ledger import Receipt
+from app.intake.windows import Window, WindowBounds
 
 PARTITIONS = [("pp-output", 0), ("pp-output", 1), ("pp-output", 2)]
 Place = tuple[tuple[str, int], int]

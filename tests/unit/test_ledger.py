@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.ledger import Entry, Ledger, Receipt
+from app.intake.ledger import Entry, Ledger, Receipt
 
 P = ("pp-output", 0)
 Q = ("pp-output", 1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from app.steps import until_done
-from app.windows import Window
+from agents.steps import until_done
+from app.intake.windows import Window
 
 
 class Laden:

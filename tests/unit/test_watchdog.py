@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.watchdog import Watchdog
+from app.kafka.watchdog import Watchdog
 
 P = ("pp-output", 0)
 Q = ("pp-output", 1)

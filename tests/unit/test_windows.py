@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.ledger import Entry
-from app.windows import Arrival, WindowBounds, Windows
+from app.intake.ledger import Entry
+from app.intake.windows import Arrival, WindowBounds, Windows
 
 BOUNDS = WindowBounds(seconds=2.0, events=3, bytes=100)
 

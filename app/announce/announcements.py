@@ -11,7 +11,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 
 from lsst.resources import ResourcePath
 
-from app.ledger import Entry
+from app.intake.ledger import Entry
 from models import BatchIngested, ChainUpdate, dataset_list, dataset_list_name
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
-from app.ledger import Entry, Ledger, Partition, Receipt
-from app.windows import Arrival, Window, WindowBounds, Windows
+from app.intake.ledger import Entry, Ledger, Partition, Receipt
+from app.intake.windows import Arrival, Window, WindowBounds, Windows
 
 __all__ = ["Intake"]
 

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from faust.windows import TumblingWindow
 
-from app.ledger import Entry
+from app.intake.ledger import Entry
 
 __all__ = ["Arrival", "Window", "WindowBounds", "Windows"]
 

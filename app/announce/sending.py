@@ -9,10 +9,11 @@ from aiokafka.errors import MessageSizeTooLargeError
 from faust.exceptions import ProducerSendError
 from faust.types import TopicT
 
-from app import metrics, topics
+from app import topics
 from app.butler.outcome import Rejection
-from app.received import Received
-from app.windows import Arrival
+from app.intake.received import Received
+from app.intake.windows import Arrival
+from app.telemetry import metrics
 from models import DeadLetter
 
 __all__ = ["send", "send_dead_letter"]

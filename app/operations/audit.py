@@ -14,14 +14,14 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from lsst.daf.butler import DatasetRef
 
 from app.butler.repository.presence import look_up
-from app.dead_letters import Place, read_letters
-from app.log_reader import Message, finished_offsets, log_reader, read_until
+from app.kafka.readers import Message, finished_offsets, log_reader, read_until
+from app.operations.dead_letters import Place, read_letters
 from models import InvalidEventError, PromptOutput
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler
 
-    from app.service import ButlerWriterApp
+    from app.application import ButlerWriterApp
 
 __all__ = ["AuditRange", "Audited", "Finding", "audit_events"]
 

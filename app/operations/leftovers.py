@@ -21,14 +21,14 @@ from app.butler.files.listing import list_files, list_folders
 from app.butler.paths import address, address_in, path_in_datastore
 from app.butler.private.registry import Datastores
 from app.butler.repository.recorded import recorded_addresses
-from app.dead_letters import LostEventError, original, read_letters
-from app.log_reader import finished_offsets, log_reader, read_until
+from app.kafka.readers import finished_offsets, log_reader, read_until
+from app.operations.dead_letters import LostEventError, original, read_letters
 from models import InvalidEventError
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler
 
-    from app.service import ButlerWriterApp
+    from app.application import ButlerWriterApp
 
 __all__ = ["YOUNGEST", "Leftover", "LeftoverError", "Leftovers"]
 

@@ -20,10 +20,10 @@ from faust.cli import argument, option
 from sqlalchemy.exc import DBAPIError
 
 from app import app
-from app.audit import Audited, AuditRange, Finding, audit_events
 from app.butler.failures import RetryableError, describe
 from app.butler.repository.connection import RepositoryError, open_butler
-from app.dead_letters import (
+from app.operations.audit import Audited, AuditRange, Finding, audit_events
+from app.operations.dead_letters import (
     LostEventError,
     Place,
     StoredLetter,
@@ -33,7 +33,7 @@ from app.dead_letters import (
     read_letters,
     replay,
 )
-from app.leftovers import Leftover, LeftoverError, Leftovers
+from app.operations.leftovers import Leftover, LeftoverError, Leftovers
 from app.settings import SettingsError
 
 __all__ = ["audit", "dead_letters", "leftovers"]

@@ -24,11 +24,11 @@ from tenacity import (
     wait_exponential,
 )
 
-from app.access_check import Operation, connect, may_pass, missing_permissions
+from app.kafka.checks.access_rights import Operation, connect, may_pass, missing_permissions
 from app.settings import MIB
 
 if TYPE_CHECKING:
-    from app.service import ButlerWriterApp
+    from app.application import ButlerWriterApp
 
 __all__ = ["CHAIN_PARTITIONS", "TopicError", "check_topics"]
 

@@ -22,11 +22,11 @@ from aiokafka.errors import KafkaError
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from faust.types import TP
 
-from app.access_check import connect, may_pass
-from app.ledger import Partition
+from app.intake.ledger import Partition
+from app.kafka.checks.access_rights import connect, may_pass
 
 if TYPE_CHECKING:
-    from app.service import ButlerWriterApp
+    from app.application import ButlerWriterApp
     from app.settings import KafkaSettings
 
 __all__ = ["LOOK_INTERVAL", "Watchdog", "watch"]

@@ -12,12 +12,12 @@ import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError
 
-from app.log_reader import Message, connection_options, log_reader, message_at, read_until
+from app.kafka.readers import Message, connection_options, log_reader, message_at, read_until
 from app.settings import MIB
 from models import DeadLetter
 
 if TYPE_CHECKING:
-    from app.service import ButlerWriterApp
+    from app.application import ButlerWriterApp
 
 __all__ = [
     "LostEventError",

@@ -20,7 +20,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationErr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.butler.policy import FileCheck, WritePath, WritePolicy
-from app.windows import WindowBounds
+from app.intake.windows import WindowBounds
 
 __all__ = [
     "KafkaSettings",

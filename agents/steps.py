@@ -10,10 +10,11 @@ from typing import TypeVar
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
-from app import app, metrics
+from app import app
 from app.butler.failures import AbandonedError, RetryableError
-from app.received import Received
-from app.windows import Window
+from app.intake.received import Received
+from app.intake.windows import Window
+from app.telemetry import metrics
 
 __all__ = ["in_thread", "until_done"]
 

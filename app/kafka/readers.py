@@ -15,7 +15,7 @@ from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from app.settings import MIB
 
 if TYPE_CHECKING:
-    from app.service import ButlerWriterApp
+    from app.application import ButlerWriterApp
 
 __all__ = [
     "Message",

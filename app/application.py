@@ -25,12 +25,12 @@ from faust.transport.consumer import Consumer, ThreadDelegateConsumer
 from faust.types import TP, AgentT
 from mode import Service
 
-from app.held import HeldEvent
-from app.intake import Intake
-from app.log import logging_config
+from app.intake.intake import Intake
+from app.kafka.held_events import HeldEvent
+from app.kafka.watchdog import LOOK_INTERVAL, Watchdog, watch
 from app.settings import MIB, KafkaSettings, Settings, SettingsError
-from app.status import Status
-from app.watchdog import LOOK_INTERVAL, Watchdog, watch
+from app.telemetry.log import logging_config
+from app.telemetry.status import Status
 from app.worker import Worker
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from app.butler.repository.chains import ChainKeeper
     from app.butler.writer import ButlerWriter
-    from app.received import Received
-    from app.windows import Window
+    from app.intake.received import Received
+    from app.intake.windows import Window
 
 __all__ = ["ButlerWriterApp"]
 

@@ -1,0 +1,1 @@
+"""What has been received and is not yet written: ledger and windows.  Pure."""

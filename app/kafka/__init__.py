@@ -1,0 +1,1 @@
+"""Kafka, below Faust and beside it: the only code that knows aiokafka."""
