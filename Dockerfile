@@ -64,7 +64,7 @@ FROM base AS simulator
 
 COPY --from=build-simulator /opt/venv /opt/venv
 COPY simulator simulator
-COPY tests tests
+COPY testbed testbed
 
 USER 1000:1000
 ENTRYPOINT ["python", "-m", "simulator"]

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import click
 import structlog
 
-from bench import (
+from bench import report
+from bench.comparisons import (
+    database,
     end_to_end,
     network,
-    pods,
-    report,
     s3,
     staging,
     transfer,
@@ -30,7 +30,7 @@ LONG = {"network", "s3", "staging", "transfer", "window_size"}
 COMPARISONS: dict[str, Callable[..., Result]] = {
     "write_path": write_path.run,
     "windows": windows.run,
-    "database": pods.run,
+    "database": database.run,
     "end_to_end": end_to_end.run,
     "window_size": window_size.run,
     "network": network.run,

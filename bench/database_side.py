@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from simulator.transactions import PostgresTransactions
-from tests.parts.postgresql import PostgreSQL
+from testbed.postgresql import PostgreSQL
 
 __all__ = ["Cost", "observe"]
 

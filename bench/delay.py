@@ -7,8 +7,8 @@ import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.parts.ports import free_port
-from tests.parts.waiting import wait_until
+from testbed.ports import free_port
+from testbed.waiting import wait_until
 
 __all__ = ["delayed"]
 

@@ -13,7 +13,7 @@ from bench.capacity import capacity
 from bench.measuring import short
 from bench.plots import draw
 from bench.result import FOLDER, Result, Table
-from tests.parts.document import insert
+from testbed.document import insert
 
 __all__ = ["DOCUMENTS", "main", "report"]
 

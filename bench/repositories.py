@@ -22,8 +22,8 @@ from bench.filling import multiply
 from bench.peer import PeerWriter
 from bench.workload import Workload
 from simulator.repository import make_repository
-from tests.parts.postgresql import PostgreSQL
-from tests.tables import Tables, tables_of
+from testbed.postgresql import PostgreSQL
+from testbed.tables import Tables, tables_of
 
 __all__ = [
     "FEWER_DATASETS",

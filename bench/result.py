@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.parts.availability import PartUnavailableError
-from tests.parts.kafka_jars import KAFKA_VERSION
-from tests.parts.postgresql import find_postgresql
+from testbed.availability import PartUnavailableError
+from testbed.kafka_jars import KAFKA_VERSION
+from testbed.postgresql import find_postgresql
 
 __all__ = ["FOLDER", "Result", "Table", "describe_machine"]
 

@@ -17,10 +17,10 @@ from confluent_kafka import Producer
 
 from bench.repositories import Repository
 from simulator.topics import make_topics
-from tests.flow import partitions_of
-from tests.parts.cluster import Cluster
-from tests.parts.waiting import wait_until
-from tests.parts.worker import Worker
+from testbed.cluster import Cluster
+from testbed.waiting import wait_until
+from testbed.worker import Worker
+from tests.support.flow import partitions_of
 
 __all__ = ["Message", "Run", "Service"]
 

@@ -26,7 +26,7 @@ from simulator.progress import pod_bars
 from simulator.repository import make_repository
 from simulator.sending import NoTopicError, Sender
 from simulator.topics import make_topics
-from tests.parts.cluster import Cluster
+from testbed.cluster import Cluster
 
 _FRACTION = click.FloatRange(0.0, 1.0)
 

@@ -22,11 +22,11 @@ from simulator.repository import make_repository
 from simulator.sending import Sender
 from simulator.topics import make_topics
 from simulator.transactions import CountsTransactions, PostgresTransactions, SqliteTransactions
-from tests.parts.cluster import Cluster
-from tests.parts.embedded import EmbeddedBroker
-from tests.parts.kafka import ApacheKafka
-from tests.parts.postgresql import PostgreSQL
-from tests.parts.worker import Worker
+from testbed.cluster import Cluster
+from testbed.embedded import EmbeddedBroker
+from testbed.kafka import ApacheKafka
+from testbed.postgresql import PostgreSQL
+from testbed.worker import Worker
 
 __all__ = ["Demo", "DemoError", "Outcome"]
 

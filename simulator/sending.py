@@ -16,7 +16,7 @@ from butler_writer_client import KafkaTopic, Mode, PromptOutputWriter, TransferE
 from simulator.bad_events import spoil
 from simulator.event import event_of, write_outputs
 from simulator.night import Night, Pod
-from tests.parts.cluster import Cluster
+from testbed.cluster import Cluster
 
 __all__ = ["NoTopicError", "Sender"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.parts.cluster import Cluster
+from testbed.cluster import Cluster
 
 __all__ = ["make_topics"]
 

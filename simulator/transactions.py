@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from tests.parts.postgresql import PostgreSQL
+from testbed.postgresql import PostgreSQL
 
 __all__ = ["CountsTransactions", "PostgresTransactions", "SqliteTransactions"]
 

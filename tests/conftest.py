@@ -14,14 +14,14 @@ from typing import NoReturn, TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.buckets import Bucket
-from tests.parts.availability import PartUnavailableError
-from tests.parts.brokers import choose, why_not_apache_kafka
-from tests.parts.cluster import Cluster
-from tests.parts.embedded import EmbeddedBroker
-from tests.parts.kafka import ApacheKafka
-from tests.parts.postgresql import PostgreSQL
-from tests.parts.s3 import S3Door, S3Server
+from testbed.availability import PartUnavailableError
+from testbed.brokers import choose, why_not_apache_kafka
+from testbed.cluster import Cluster
+from testbed.embedded import EmbeddedBroker
+from testbed.kafka import ApacheKafka
+from testbed.postgresql import PostgreSQL
+from testbed.s3 import S3Door, S3Server
+from tests.support.buckets import Bucket
 
 # Timings never decide a test: a machine that is busy is no defect.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from app.butler.repository.presence import look_up
 from tests.acceptance.pods import Pods, digest
-from tests.deployment import Deployment
-from tests.events import CHAIN, RUN, dataset_ids, stored_ids
+from tests.support.deployment import Deployment
+from tests.support.events import CHAIN, RUN, dataset_ids, stored_ids
 
 __all__ = ["Tally", "make_books"]
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from testbed.cluster import Cluster
 from tests.acceptance.laboratory import Laboratory
-from tests.deployment import Deployment
-from tests.parts.cluster import Cluster
+from tests.support.deployment import Deployment
 
 _BOOKS = "books"
 _TOTALS = ("sent", "written", "dead", "lost", "twice")

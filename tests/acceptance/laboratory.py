@@ -10,13 +10,13 @@ import re
 from contextlib import ExitStack
 from pathlib import Path
 
+from testbed.waiting import wait_until
+from testbed.worker import Worker
 from tests.acceptance.books import Tally, make_books
 from tests.acceptance.pods import Pods
-from tests.deployment import Deployment
-from tests.events import DATASET_TYPES
-from tests.flow import partitions_of
-from tests.parts.waiting import wait_until
-from tests.parts.worker import Worker
+from tests.support.deployment import Deployment
+from tests.support.events import DATASET_TYPES
+from tests.support.flow import partitions_of
 
 __all__ = ["FAIL_POINTS", "Laboratory"]
 

@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from tests.acceptance.poison import spoil
-from tests.deployment import Deployment
-from tests.events import DETECTORS, Night, encode
+from tests.support.deployment import Deployment
+from tests.support.events import DETECTORS, Night, encode
 
 __all__ = ["Event", "Pods", "digest"]
 

@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from tests.events import encode
+from tests.support.events import encode
 
 __all__ = ["KINDS", "conflicting", "spoil"]
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.parts.document import insert
+from testbed.document import insert
 
 #: What the columns are called, by the names of the figures.
 COLUMNS = {

@@ -10,10 +10,10 @@ from itertools import count
 import psycopg
 import pytest
 
+from testbed.postgresql import PostgreSQL
+from testbed.waiting import wait_until
 from tests.acceptance.laboratory import FAIL_POINTS, Laboratory
-from tests.events import DETECTORS, INSTRUMENT, group_name
-from tests.parts.postgresql import PostgreSQL
-from tests.parts.waiting import wait_until
+from tests.support.events import DETECTORS, INSTRUMENT, group_name
 
 MakeLaboratory = Callable[..., Laboratory]
 

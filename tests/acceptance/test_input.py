@@ -10,7 +10,7 @@ import pytest
 
 from tests.acceptance.laboratory import Laboratory
 from tests.acceptance.poison import KINDS, conflicting
-from tests.events import Night, encode
+from tests.support.events import Night, encode
 
 MIB = 2**20
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from testbed.kafka import ApacheKafka
 from tests.acceptance.laboratory import Laboratory
-from tests.parts.kafka import ApacheKafka
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from statistics import median
 import psutil
 import pytest
 
+from testbed.kafka import ApacheKafka
+from testbed.postgresql import PostgreSQL
+from testbed.worker import Worker
 from tests.acceptance.laboratory import Laboratory
-from tests.parts.kafka import ApacheKafka
-from tests.parts.postgresql import PostgreSQL
-from tests.parts.worker import Worker
 
 MIB = 2**20
 

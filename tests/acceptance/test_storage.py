@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from testbed.s3 import S3Door
 from tests.acceptance.laboratory import Laboratory
-from tests.buckets import Bucket
-from tests.parts.s3 import S3Door
+from tests.support.buckets import Bucket
 
 
 def test_the_datastore_is_not_mounted(laboratory: Laboratory) -> None:

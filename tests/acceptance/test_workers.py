@@ -10,9 +10,9 @@ from uuid import UUID
 
 import pytest
 
+from testbed.waiting import wait_until
 from tests.acceptance.laboratory import FAIL_POINTS, Laboratory
-from tests.events import stored_ids
-from tests.parts.waiting import wait_until
+from tests.support.events import stored_ids
 
 
 @pytest.mark.slow

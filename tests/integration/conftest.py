@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.events import make_repository
-from tests.parts.postgresql import PostgreSQL
-from tests.pods import LocalPod
-from tests.repositories import Repository
+from testbed.postgresql import PostgreSQL
+from tests.support.events import make_repository
+from tests.support.pods import LocalPod
+from tests.support.repositories import Repository
 
 _numbers = count(1)
 

@@ -1,0 +1,1 @@
+"""The comparisons, one a module; each has a function `run`."""

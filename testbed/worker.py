@@ -1,0 +1,217 @@
+"""A worker process, started as an operator starts one."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from .ports import free_port
+from .process import ChildProcess
+from .waiting import wait_until
+
+__all__ = ["CHECKOUT", "Worker", "faust_command"]
+
+CHECKOUT = Path(__file__).parents[1]
+
+_REQUEST_TIMEOUT = 5.0
+_PROGRAMS = Path(sys.executable).parent
+
+
+def _surroundings(home: Path) -> dict[str, str]:
+    """Return what a process sees of this one's environment: where programs are."""
+    return {"PATH": f"{_PROGRAMS}:/usr/local/bin:/usr/bin:/bin", "HOME": str(home)}
+
+
+def faust_command(
+    environment: Mapping[str, str], *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``faust -A app`` with arguments to its end, in a worker's surroundings."""
+    with tempfile.TemporaryDirectory() as home:
+        return subprocess.run(
+            [_PROGRAMS / "faust", "-A", "app", *arguments],
+            env={**_surroundings(Path(home)), "BUTLER_WRITER_DATA_DIRECTORY": home, **environment},
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+
+class Worker:
+    """``faust -A app worker`` in a process of its own, with its own data folder.
+
+    Parameters
+    ----------
+    environment
+        Everything the worker is configured with. Of this process's environment it sees only
+        ``PATH``, with the virtual environment first, and a ``HOME`` of its own: nothing that
+        happens to be set here reaches it.
+    checkout
+        Working folder: where the package ``app`` is found.
+    arguments
+        Further arguments of ``faust worker``.
+    """
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *,
+        checkout: Path = CHECKOUT,
+        arguments: Sequence[str] = (),
+    ) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._folder = Path(tempfile.mkdtemp(prefix="butler-writer-worker-"))
+        self.log = self._folder / "worker.log"
+        self._checkout = checkout
+        self._arguments = arguments
+        self._environment = {
+            **_surroundings(self._folder),
+            "PYTHONUNBUFFERED": "1",  # the log is read while the worker runs
+            "BUTLER_WRITER_DATA_DIRECTORY": str(self._folder / "tables"),
+            **environment,
+        }
+        self._process: ChildProcess | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the process, or start it again; the data folder and the port stay the same."""
+        self._process = ChildProcess(
+            [
+                _PROGRAMS / "faust",
+                "-A",
+                "app",
+                "worker",
+                f"--web-port={self.port}",
+                *self._arguments,
+            ],
+            log=self.log,
+            env=self._environment,
+            cwd=self._checkout,
+        )
+
+    def wait_ready(self, timeout: float = 60) -> None:
+        """Wait until ``/readyz`` says yes.
+
+        Raises
+        ------
+        ChildProcessError
+            The worker ended instead.
+        TimeoutError
+            It was still not ready. In both cases the text has the end of its log.
+        """
+
+        def ready() -> bool:
+            if self.process.returncode is not None:
+                raise ChildProcessError(self._with_log(f"exit code {self.process.returncode}"))
+            return self.status("/readyz") == 200
+
+        wait_until(ready, timeout, lambda: self._with_log(f"{self.url}/readyz"), interval=0.1)
+
+    def status(self, path: str) -> int | None:
+        """Return the HTTP status of a page, None if nobody answers."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=_REQUEST_TIMEOUT) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return None
+
+    def state(self) -> dict[str, Any]:
+        """Return what ``/state`` tells about the worker."""
+        with urllib.request.urlopen(f"{self.url}/state", timeout=_REQUEST_TIMEOUT) as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+
+    def page(self, path: str) -> str:
+        """Return the text of a page."""
+        with urllib.request.urlopen(self.url + path, timeout=_REQUEST_TIMEOUT) as answer:
+            return str(answer.read().decode())
+
+    @property
+    def process(self) -> ChildProcess:
+        """The running process, or the last one.
+
+        Raises
+        ------
+        RuntimeError
+            The worker was never started.
+        """
+        if self._process is None:
+            raise RuntimeError("the worker was not started")
+        return self._process
+
+    def term(self) -> None:
+        """Ask for an orderly end (SIGTERM); `wait` tells when and how it came."""
+        self.process.send(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the worker at once (SIGKILL)."""
+        self.process.kill()
+
+    def stop_process(self) -> None:
+        """Freeze the worker (SIGSTOP): its connections stay open and nothing answers."""
+        self.process.send(signal.SIGSTOP)
+
+    def continue_process(self) -> None:
+        """Let a frozen worker go on (SIGCONT)."""
+        self.process.send(signal.SIGCONT)
+
+    def wait(self, timeout: float = 60) -> int:
+        """Wait for the end and return the exit code, negative for a signal.
+
+        Raises
+        ------
+        TimeoutError
+            The worker was still running; the text has the end of its log.
+        """
+        return self.process.wait(timeout)
+
+    def log_text(self) -> str:
+        """Return everything the worker has written, over all its starts."""
+        return self.process.log_text()
+
+    def wait_for_log(self, pattern: str, timeout: float = 30) -> re.Match[str]:
+        """Wait until the log matches a regular expression, and return the first match.
+
+        Raises
+        ------
+        TimeoutError
+            It did not match in time; the text has the end of the log.
+        """
+        found = wait_until(
+            lambda: re.search(pattern, self.log_text()),
+            timeout,
+            lambda: self._with_log(f"a line that matches {pattern!r}"),
+        )
+        assert found is not None
+        return found
+
+    def close(self) -> None:
+        """End the worker if it still runs, and remove its folder."""
+        if self._process is not None:
+            self._process.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _with_log(self, text: str) -> str:
+        return f"{text}; the worker's log ends:\n{self.process.log_tail()}"

@@ -1,0 +1,160 @@
+"""Runs in their chains: once, newest first, and nothing done where there is nothing to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Barrier
+
+import pytest
+import sqlalchemy
+from lsst.daf.butler import Butler, CollectionType
+from lsst.daf.butler.registry import CollectionTypeError
+
+from app.butler.repository.chains import ChainKeeper
+from tests.support.events import CHAIN, RUN
+from tests.support.repositories import Repository
+
+
+@pytest.fixture
+def butler(repository: Repository) -> Butler:
+    """The keeper's Butler; the runs are registered."""
+    butler = repository.butler()
+    for number in range(4):
+        butler.collections.register(f"{RUN}{number}")
+    return butler
+
+
+def children(repository: Repository, chain: str = CHAIN) -> list[str]:
+    """Return the numbers of the runs in a chain, by another Butler."""
+    repository.reader.registry.refresh()
+    info = repository.reader.collections.get_info(chain)
+    return [child.removeprefix(RUN) for child in info.children]
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """Collect the SQL statements that are executed."""
+    found: list[str] = []
+
+    def note(connection: object, cursor: object, statement: str, *more: object) -> None:
+        found.append(statement)
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
+
+
+def pairs(*numbers: int, chain: str = CHAIN) -> list[tuple[str, str]]:
+    return [(chain, f"{RUN}{number}") for number in numbers]
+
+
+def test_a_new_chain_is_registered(repository: Repository, butler: Butler) -> None:
+    keeper = ChainKeeper(butler)
+    assert keeper.children(CHAIN) == ()
+    assert keeper.ensure(pairs(0)) == {}
+    assert repository.butler().collections.get_info(CHAIN).type is CollectionType.CHAINED
+    assert children(repository) == ["0"]
+    assert keeper.children(CHAIN) == (f"{RUN}0",)
+
+
+def test_the_newest_run_is_first(repository: Repository, butler: Butler) -> None:
+    keeper = ChainKeeper(butler)
+    keeper.ensure(pairs(0, 1))
+    keeper.ensure(pairs(2))
+    assert children(repository) == ["2", "1", "0"]
+
+
+def test_a_run_may_be_in_several_chains(repository: Repository, butler: Butler) -> None:
+    ChainKeeper(butler).ensure(pairs(0) + pairs(0, 1, chain="another"))
+    assert children(repository) == ["0"]
+    assert children(repository, "another") == ["1", "0"]
+
+
+def test_a_pair_that_is_known_costs_nothing(butler: Butler) -> None:
+    keeper = ChainKeeper(butler)
+    keeper.ensure(pairs(0, 1))
+    with statements() as executed:
+        assert keeper.ensure(pairs(1, 0, 1)) == {}
+    assert executed == []
+
+
+def test_a_run_that_is_in_the_chain_is_not_moved(repository: Repository, butler: Butler) -> None:
+    ChainKeeper(butler).ensure(pairs(0, 1, 2))
+    restarted = ChainKeeper(repository.butler())
+    with statements() as executed:
+        restarted.ensure(pairs(0, 1))
+    assert children(repository) == ["2", "1", "0"]
+    assert not [line for line in executed if line.startswith(("INSERT", "UPDATE", "DELETE"))]
+
+
+def test_what_others_did_to_the_chain_stays(repository: Repository, butler: Butler) -> None:
+    keeper = ChainKeeper(butler)
+    keeper.ensure(pairs(0))
+    repository.butler().collections.prepend_chain(CHAIN, f"{RUN}3")
+    keeper.ensure(pairs(1))
+    assert children(repository) == ["1", "3", "0"]
+
+
+def test_a_name_that_is_no_chains_is_refused_and_the_others_are_done(
+    repository: Repository, butler: Butler
+) -> None:
+    keeper = ChainKeeper(butler)
+    (bad,) = pairs(0, chain=f"{RUN}3")
+    with pytest.raises(CollectionTypeError):
+        keeper.children(f"{RUN}3")
+    for _ in range(2):
+        refused = keeper.ensure([*pairs(0), bad, *pairs(1)])
+        assert refused.keys() == {bad}
+        assert f"{RUN}3" in refused[bad].reason
+        assert refused[bad].reason.startswith("written, but")
+    assert children(repository) == ["1", "0"]
+
+
+def test_a_run_that_is_not_registered_is_refused(repository: Repository, butler: Butler) -> None:
+    (missing,) = pairs(9)
+    refused = ChainKeeper(butler).ensure([missing, *pairs(0)])
+    assert refused.keys() == {missing}
+    assert children(repository) == ["0"]
+
+
+def test_a_chain_in_itself_is_refused(repository: Repository, butler: Butler) -> None:
+    keeper = ChainKeeper(butler)
+    keeper.ensure(pairs(0))
+    outer, inner = ("outer", CHAIN), (CHAIN, "outer")
+    refused = keeper.ensure([outer, inner])
+    assert refused.keys() == {inner}
+    assert children(repository) == ["0"]
+
+
+def test_what_goes_wrong_otherwise_is_raised(repository: Repository, butler: Butler) -> None:
+    keeper = ChainKeeper(butler)
+    repository.sql("ALTER TABLE collection_chain RENAME TO away")
+    with pytest.raises(sqlalchemy.exc.DBAPIError):
+        keeper.ensure(pairs(0))
+    repository.sql("ALTER TABLE away RENAME TO collection_chain")
+    assert keeper.ensure(pairs(0)) == {}
+    assert children(repository) == ["0"]
+
+
+@pytest.mark.postgresql
+def test_keepers_at_once_end_with_one_of_each(postgresql_repository: Repository) -> None:
+    repository = postgresql_repository
+    runs = [f"{RUN}{number}" for number in range(6)]
+    for run in runs:
+        repository.reader.collections.register(run)
+    keepers = [ChainKeeper(repository.butler()) for _ in range(3)]
+    together = Barrier(len(keepers))
+
+    def ensure(keeper: ChainKeeper) -> None:
+        for run in runs:
+            together.wait(timeout=30)
+            assert keeper.ensure([(CHAIN, run)]) == {}
+
+    with ThreadPoolExecutor(len(keepers)) as pool:
+        for done in [pool.submit(ensure, keeper) for keeper in keepers]:
+            done.result()
+    assert children(repository) == ["5", "4", "3", "2", "1", "0"]

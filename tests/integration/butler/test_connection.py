@@ -1,0 +1,314 @@
+"""The repository and its database: opened or not, busy, gone, and back."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+from lsst.daf.butler import Config
+
+from app.butler.failures import RetryableError
+from app.butler.policy import WritePath, WritePolicy
+from app.butler.private.registry import engine_of
+from app.butler.repository.connection import RepositoryError, open_butler
+from app.butler.statements import Addition, append
+from app.butler.writer import ButlerWriter
+from testbed.postgresql import PostgreSQL
+from testbed.waiting import wait_until
+from tests.support.events import Night, dataset_ids, make_repository
+from tests.support.repositories import Repository, decoded, written
+
+both_paths = pytest.mark.parametrize("write_path", list(WritePath))
+only_postgresql = pytest.mark.postgresql
+
+#: Messages by which a server-side cursor is declared, and the last one of a session.
+_DECLARATION = {"Parse", "Bind", "Describe", "Execute", "Sync", "Terminate"}
+
+SHOW = "SELECT current_setting('statement_timeout'), current_setting('lock_timeout')"
+
+
+@only_postgresql
+def test_statements_are_bounded_in_every_transaction_and_not_outside(
+    postgresql_repository: Repository,
+) -> None:
+    butler = postgresql_repository.butler(WritePolicy(statement_timeout=61.5, lock_timeout=7.25))
+    for each in (butler, butler.clone()):
+        with engine_of(each).connect() as connection:
+            for _ in range(2):
+                with connection.begin():
+                    bounds = connection.exec_driver_sql(SHOW).one()
+                assert tuple(bounds) == ("61500ms", "7250ms")
+            # What a connection pooler would hand to somebody else.
+            raw = connection.connection.cursor()
+            raw.execute(SHOW)
+            assert raw.fetchone() == ("0", "0")
+
+
+@only_postgresql
+def test_a_plan_made_while_a_table_was_small_does_not_read_all_of_it_when_it_has_grown(
+    postgresql_repository: Repository,
+) -> None:
+    """PostgreSQL's checks of foreign keys keep their plan for as long as statistics stay."""
+    policy = WritePolicy()
+    butler = postgresql_repository.butler(policy)
+    writer, night = ButlerWriter(butler, policy), postgresql_repository.night()
+    small, large = [night.event(1, 0)], [night.event(visit, 0) for visit in range(2, 60)]
+    rows = len(dataset_ids(*small, *large))
+
+    postgresql_repository.sql("ANALYZE dataset")  # it has no rows
+    for events in (small, large):
+        assert written(writer.write(decoded(*events)), -1)
+    engine_of(butler).dispose()  # which is when the server counts what a session did
+
+    look = "SELECT (n_tup_ins, seq_tup_read) FROM pg_stat_user_tables WHERE relname = 'dataset'"
+    wait_until(lambda: postgresql_repository.sql(look)[0][0] == str(rows), 30, "all is counted")
+    assert int(postgresql_repository.sql(look)[0][1]) <= rows
+
+
+@only_postgresql
+@both_paths
+def test_a_write_sends_each_request_as_one_message(
+    postgresql_repository: Repository, write_path: WritePath, tmp_path: Path
+) -> None:
+    """In the middle of several the server would wait for a frozen worker, its locks held."""
+    policy = WritePolicy(write_path=write_path)
+    butler = postgresql_repository.butler(policy)
+    trace = tmp_path / "trace"
+    with trace.open("w") as file:
+
+        @sqlalchemy.event.listens_for(engine_of(butler), "checkout")
+        def _trace(connection: Any, *_: object) -> None:
+            connection.pgconn.trace(file.fileno())
+
+        night = postgresql_repository.night()
+        events = [night.event(visit, detector) for visit in (1, 2) for detector in range(4)]
+        assert written(ButlerWriter(butler, policy).write(decoded(*events)), -1)
+        engine_of(butler).dispose()
+
+    # Time, F(rom the client), length in bytes, name, contents.
+    sent = [line.split("\t") for line in trace.read_text().splitlines() if "\tF\t" in line]
+    assert sum("INSERT INTO public.dataset " in message[-1] for message in sent) > 0
+    several = [(name, int(length)) for _, _, length, name, *_ in sent if name != "Query"]
+    # A server-side cursor is declared by a few small ones, which one system call sends.
+    assert {name for name, _ in several} <= _DECLARATION
+    assert all(length < 4096 for _, length in several)
+    if write_path is WritePath.RECORDS:
+        assert {name for name, _ in several} == {"Terminate"}
+
+
+@only_postgresql
+def test_a_text_that_is_too_long_for_its_column_is_refused_not_cut_off(
+    postgresql_repository: Repository,
+) -> None:
+    names = sqlalchemy.Table(
+        "names", sqlalchemy.MetaData(), sqlalchemy.Column("name", sqlalchemy.String(4))
+    )
+    with engine_of(postgresql_repository.butler()).begin() as connection:
+        names.create(connection)
+        append(connection, [Addition(names, ["name"], [("four",), (None,)])])
+        assert connection.execute(names.select()).all() == [("four",), (None,)]
+        with pytest.raises(sqlalchemy.exc.DataError, match="too long"):
+            append(connection, [Addition(names, ["name"], [("five5",)])])
+
+
+@only_postgresql
+def test_rows_that_are_sent_at_once_arrive_as_they_are_and_are_counted(
+    postgresql_repository: Repository,
+) -> None:
+    names = ["100%", "%(name)s", "a;b", "it's", "back\\slash", ":name", "100%"]
+    insert = sqlalchemy.text("INSERT INTO names VALUES (:name) ON CONFLICT DO NOTHING")
+    with engine_of(postgresql_repository.butler()).begin() as connection:
+        connection.exec_driver_sql("CREATE TEMPORARY TABLE names (name TEXT PRIMARY KEY)")
+        counted = connection.execution_options(preserve_rowcount=True).execute(
+            insert, [{"name": name} for name in names]
+        )
+        assert counted.rowcount == len(set(names))
+        found = connection.exec_driver_sql("SELECT name FROM names").scalars()
+        assert set(found) == set(names)
+
+
+@only_postgresql
+def test_a_statement_that_takes_too_long_is_ended(postgresql_repository: Repository) -> None:
+    butler = postgresql_repository.butler(WritePolicy(statement_timeout=0.2))
+    with (
+        engine_of(butler).begin() as connection,
+        pytest.raises(sqlalchemy.exc.OperationalError, match="statement timeout"),
+    ):
+        connection.exec_driver_sql("SELECT pg_sleep(30)")
+
+
+@only_postgresql
+@both_paths
+def test_a_lock_that_another_holds_is_not_waited_for_without_end(
+    postgresql_repository: Repository, write_path: WritePath
+) -> None:
+    repository = postgresql_repository
+    event = Night(repository.root).event()
+    writer = repository.writer(write_path=write_path, lock_timeout=0.3)
+    with engine_of(repository.reader).begin() as other:
+        other.exec_driver_sql("LOCK TABLE dataset IN ACCESS EXCLUSIVE MODE")
+        started = time.monotonic()
+        with pytest.raises(RetryableError, match="lock timeout"):
+            writer.write(decoded(event))
+        assert 0.3 <= time.monotonic() - started < 20
+    written(writer.write(decoded(event)))
+    assert repository.stored() == Counter(dataset_ids(event))
+
+
+@only_postgresql
+def test_a_server_that_vanished_is_noticed(postgresql_repository: Repository) -> None:
+    butler = postgresql_repository.butler()
+    with engine_of(butler).connect() as connection:
+        parameters = connection.connection.driver_connection.info.get_parameters()  # type: ignore[union-attr]
+    assert {k: parameters.get(k) for k in ("keepalives_idle", "tcp_user_timeout")} == {
+        "keepalives_idle": "30",
+        "tcp_user_timeout": "60000",
+    }
+
+
+@only_postgresql
+def test_what_the_address_says_about_the_connection_is_kept(
+    postgresql_repository: Repository,
+) -> None:
+    config = postgresql_repository.root / "butler.yaml"
+    text = config.read_text()
+    (line,) = (line for line in text.splitlines() if "postgresql://" in line)
+    config.write_text(text.replace(line, f"{line}?keepalives_idle=77&application_name=writer"))
+    with engine_of(postgresql_repository.butler()).connect() as connection:
+        parameters = connection.connection.driver_connection.info.get_parameters()  # type: ignore[union-attr]
+    assert parameters["keepalives_idle"] == "77"
+    assert parameters["application_name"] == "writer"
+    assert parameters["keepalives_count"] == "3"
+
+
+@contextmanager
+def at_the_last_insert(call: Callable[[sqlalchemy.Connection], object]) -> Iterator[None]:
+    """Have something happen, once, just before the datastore's records are inserted."""
+    calls = [call]
+
+    def before(
+        connection: sqlalchemy.Connection, cursor: object, statement: str, *more: object
+    ) -> None:
+        if "INSERT INTO public.file_datastore_records" in statement and calls:
+            calls.pop()(connection)
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", before)
+    try:
+        yield
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", before)
+    assert not calls, "it never came to that"
+
+
+@only_postgresql
+@both_paths
+def test_the_same_writer_goes_on_after_the_server_was_killed_in_the_middle(
+    private_postgresql: PostgreSQL, tmp_path: Path, write_path: WritePath
+) -> None:
+    root = tmp_path / "repository"
+    make_repository(root, database=private_postgresql.create_database("butler")).close()
+    repository = Repository(root)
+    events = [Night(root).event(visit, detector) for visit in (1, 2) for detector in range(3)]
+    before, window = decoded(*events[:3]), decoded(*events[3:])
+    writer = repository.writer(write_path=write_path)
+    writer.write(before)
+
+    with (
+        at_the_last_insert(lambda connection: private_postgresql.kill()),
+        pytest.raises(RetryableError) as raised,
+    ):
+        writer.write(window)
+    assert not raised.value.alarm
+    with pytest.raises(RetryableError):
+        writer.write(window)
+
+    private_postgresql.start()
+    assert repository.stored() == Counter(dataset_ids(*events[:3]))
+    report = writer.write(window)
+    assert report.inserted == len(dataset_ids(*events[3:]))
+    assert repository.stored() == Counter(dataset_ids(*events))
+    repository.close()
+
+
+@only_postgresql
+@both_paths
+def test_the_same_writer_goes_on_after_its_connection_was_ended_in_the_middle(
+    postgresql: PostgreSQL, postgresql_repository: Repository, write_path: WritePath
+) -> None:
+    repository = postgresql_repository
+    events = [Night(repository.root).event(detector=detector) for detector in range(3)]
+    writer = repository.writer(write_path=write_path)
+
+    def end(connection: sqlalchemy.Connection) -> None:
+        pid = connection.connection.driver_connection.info.backend_pid  # type: ignore[union-attr]
+        with postgresql.connect() as other:
+            assert other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid]).fetchone() == (
+                True,
+            )
+
+    with at_the_last_insert(end), pytest.raises(RetryableError):
+        writer.write(decoded(*events))
+    assert repository.stored() == Counter()
+    report = writer.write(decoded(*events))
+    assert report.inserted == len(dataset_ids(*events))
+    assert repository.stored() == Counter(dataset_ids(*events))
+
+
+def test_a_repository_that_is_missing_is_named(tmp_path: Path) -> None:
+    missing = str(tmp_path / "nowhere")
+    with pytest.raises(RepositoryError, match="nowhere") as raised:
+        open_butler(missing, WritePolicy())
+    check_one_line(raised.value)
+    assert str(raised.value).startswith(f"cannot open the repository {missing!r}: FileNotFound")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("datastore/cls", "lsst.analysis.tools.SasquatchDatastore"),
+        ("registry/managers/opaque", "no_such_package.Manager"),
+    ],
+)
+def test_a_package_that_the_configuration_needs_is_named(
+    sqlite_repository: Repository, key: str, value: str
+) -> None:
+    config = sqlite_repository.root / "butler.yaml"
+    before = Config(str(config))
+    before[tuple(key.split("/"))] = value
+    before.dumpToUri(str(config))
+    with pytest.raises(RepositoryError) as raised:
+        open_butler(str(sqlite_repository.root), WritePolicy())
+    check_one_line(raised.value)
+    assert "needs what is not installed" in str(raised.value)
+    assert value in str(raised.value)
+
+
+def test_a_configuration_that_is_no_yaml_is_named(sqlite_repository: Repository) -> None:
+    (sqlite_repository.root / "butler.yaml").write_text("registry: [")
+    with pytest.raises(RepositoryError, match="cannot open the repository") as raised:
+        open_butler(str(sqlite_repository.root), WritePolicy())
+    check_one_line(raised.value)
+
+
+@only_postgresql
+def test_a_password_is_not_in_the_message(
+    postgresql_repository: Repository, postgresql: PostgreSQL
+) -> None:
+    config = postgresql_repository.root / "butler.yaml"
+    text = config.read_text().replace("postgres@127.0.0.1", "nobody:s3cret@127.0.0.1")
+    config.write_text(text)
+    with pytest.raises(RepositoryError, match="nobody") as raised:
+        open_butler(str(postgresql_repository.root), WritePolicy())
+    check_one_line(raised.value)
+    assert "s3cret" not in str(raised.value)
+
+
+def check_one_line(error: Exception) -> None:
+    assert "\n" not in str(error)
+    assert len(str(error)) < 1000

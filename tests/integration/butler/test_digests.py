@@ -1,0 +1,71 @@
+"""Sizes and checksums that a pod tells of: the datastore records them, and Butler heeds them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+from lsst.daf.butler import FileIntegrityError
+
+from tests.support.events import Night, dataset_ids
+from tests.support.repositories import Repository, decoded, rejection, written
+
+
+def tell(event: dict[str, Any], night: Night) -> None:
+    """Put the sizes and checksums of an event's artifacts into it."""
+    assert night.root is not None
+    for dataset in event["datasets"]:
+        content = (night.root / dataset["path"]).read_bytes()
+        dataset["size"] = len(content)
+        dataset["checksum"] = hashlib.blake2b(content).hexdigest()
+
+
+def test_they_are_recorded_as_far_as_they_are_given(repository: Repository) -> None:
+    night = repository.night()
+    told, untold = night.event(1, 0), night.event(1, 1)
+    tell(told, night)
+
+    report = repository.writer().write(decoded(told, untold))
+
+    assert written(report, 0)
+    assert written(report, 1)
+    for dataset in told["datasets"]:
+        found = repository.sql(
+            "SELECT path FROM file_datastore_records "
+            f"WHERE checksum = '{dataset['checksum']}' AND file_size = {dataset['size']}"
+        )
+        assert dataset["path"] in found
+    unknown = repository.sql(
+        "SELECT path FROM file_datastore_records WHERE checksum IS NULL AND file_size = -1"
+    )
+    assert set(unknown) == {dataset["path"] for dataset in untold["datasets"]}
+
+
+def test_a_file_that_has_not_the_size_that_was_told_is_not_read(
+    sqlite_repository: Repository,
+) -> None:
+    night = sqlite_repository.night()
+    event = night.event()
+    tell(event, night)
+    written(sqlite_repository.writer().write(decoded(event)))
+    (ref, *_) = sqlite_repository.reader.get_many_datasets(dataset_ids(event))
+    assert sqlite_repository.reader.get(ref)
+    sqlite_repository.reader.getURI(ref).write(b"{}")
+
+    with pytest.raises(FileIntegrityError):
+        sqlite_repository.reader.get(ref)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("size", "5"), ("size", -1), ("size", True), ("checksum", 5), ("checksum", "g" * 8)],
+)
+def test_what_is_none_is_refused(sqlite_repository: Repository, name: str, value: object) -> None:
+    event = sqlite_repository.night().event()
+    event["datasets"][3][name] = value
+
+    refused = rejection(sqlite_repository.writer().write(decoded(event)))
+
+    assert refused.error_class == "InvalidEventError"
+    assert name in refused.reason

@@ -1,0 +1,207 @@
+"""The file check: what is looked for, and a store that does not answer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from lsst.daf.butler import Config
+
+from app.butler.failures import RetryableError
+from app.butler.policy import FileCheck
+from testbed.s3 import S3Server
+from tests.support.events import Night, dataset_ids
+from tests.support.repositories import Repository, decoded, rejection, written
+
+
+def lose(repository: Repository, event: dict[str, Any], *places: int) -> None:
+    """Remove some of an event's artifacts."""
+    for place in places:
+        (repository.root / event["datasets"][place]["path"]).unlink()
+
+
+def test_every_artifact_is_looked_for(sqlite_repository: Repository) -> None:
+    repository = sqlite_repository
+    events = [Night(repository.root).event(detector=detector) for detector in range(3)]
+    lose(repository, events[1], 4, 9)
+    report = repository.writer().write(decoded(*events))
+    reason = rejection(report, 1).reason
+    assert events[1]["datasets"][4]["path"].rsplit("/", 1)[1] in reason
+    assert "not there and 1 more" in reason
+    assert repository.stored() == Counter(dataset_ids(events[0], events[2]))
+
+
+def test_of_a_sample_the_first_artifact_is_looked_for(sqlite_repository: Repository) -> None:
+    repository = sqlite_repository
+    events = [Night(repository.root).event(detector=detector) for detector in range(2)]
+    lose(repository, events[0], 0)
+    lose(repository, events[1], 1)
+    report = repository.writer(file_check=FileCheck.SAMPLE).write(decoded(*events))
+    rejection(report, 0)
+    written(report, 1)
+
+
+def test_artifacts_need_not_be_looked_for(sqlite_repository: Repository) -> None:
+    event = Night().event()
+    written(sqlite_repository.writer(file_check=FileCheck.NONE).write(decoded(event)))
+    assert sqlite_repository.stored() == Counter(dataset_ids(event))
+
+
+def test_an_artifact_that_comes_late_is_waited_for(sqlite_repository: Repository) -> None:
+    repository = sqlite_repository
+    event = Night(repository.root).event()
+    late = repository.root / event["datasets"][3]["path"]
+    content = late.read_bytes()
+    late.unlink()
+    writer = repository.writer(missing_file_tries=2)
+    asked = comes_when_asked = 0
+
+    def wanted() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == comes_when_asked:
+            late.write_bytes(content)
+        return True
+
+    rejection(writer.write(decoded(event), wanted=wanted))
+    comes_when_asked, asked = asked, 0  # the last time was between the two looks
+    written(writer.write(decoded(event), wanted=wanted))
+
+
+def test_an_artifact_of_a_written_event_must_be_there_too(sqlite_repository: Repository) -> None:
+    repository = sqlite_repository
+    event = Night(repository.root).event()
+    writer = repository.writer()
+    written(writer.write(decoded(event)))
+    lose(repository, event, 0)
+    rejection(writer.write(decoded(event)))
+    assert repository.stored() == Counter(dataset_ids(event))
+
+
+class Store(ThreadingHTTPServer):
+    """An S3 service that answers as it is told.
+
+    Attributes
+    ----------
+    answer : `int`
+        HTTP status of every object.
+    special : `dict` [`str`, `int`]
+        That of objects whose key contains a word.
+    goes_on : `threading.Event`
+        Nothing is answered until it is set.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answer = 200
+        self.special: dict[str, int] = {}
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+
+    def status(self, path: str) -> int:
+        self.goes_on.wait()
+        if path.strip("/").count("/") <= 1:  # the bucket, or the datastore's root
+            return 200
+        return next((s for word, s in self.special.items() if word in path), self.answer)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self) -> None:
+        assert isinstance(self.server, Store)
+        self.send_response(self.server.status(self.path))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    with Store() as store:
+        threading.Thread(target=store.serve_forever, daemon=True).start()
+        for name, value in S3Server().environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("S3_ENDPOINT_URL", f"http://127.0.0.1:{store.server_port}")
+        yield store
+        store.goes_on.set()
+        store.shutdown()
+
+
+@pytest.fixture
+def on_s3(sqlite_repository: Repository, store: Store) -> Repository:
+    """A repository whose datastore is in that store."""
+    config = sqlite_repository.root / "butler.yaml"
+    changed = Config(str(config))
+    changed["datastore", "root"] = "s3://bucket/butler/"
+    changed.dumpToUri(str(config))
+    return sqlite_repository
+
+
+def test_a_store_that_forbids_is_no_empty_one(on_s3: Repository, store: Store) -> None:
+    events = [Night().event(detector=detector) for detector in range(2)]
+    writer = on_s3.writer()
+    store.answer = 403
+    with pytest.raises(RetryableError, match="Forbidden"):
+        writer.write(decoded(*events))
+    with pytest.raises(RetryableError, match="Forbidden"):
+        writer.write(decoded(events[0]))
+    store.answer = 200
+    written(writer.write(decoded(*events)), 1)
+    assert on_s3.stored() == Counter(dataset_ids(*events))
+
+
+def test_a_store_that_does_not_answer_is_not_waited_for_without_end(
+    on_s3: Repository, store: Store
+) -> None:
+    event = Night().event()
+    writer = on_s3.writer(file_check_timeout=0.3)
+    store.goes_on.clear()
+    started = time.monotonic()
+    with pytest.raises(RetryableError, match="10 artifacts"):
+        writer.write(decoded(event))
+    assert 0.3 <= time.monotonic() - started < 20
+    store.goes_on.set()
+    written(on_s3.writer().write(decoded(event)))
+
+
+def test_a_key_that_the_store_takes_for_a_mistake_is_its_events_fault_alone(
+    on_s3: Repository, store: Store
+) -> None:
+    events = [Night().event(detector=detector) for detector in range(3)]
+    store.special = {"mistake": 400}
+    events[1]["datasets"][5]["path"] = "a/mistake.json"
+    report = on_s3.writer().write(decoded(*events))
+    assert "400" in rejection(report, 1).reason
+    assert on_s3.stored() == Counter(dataset_ids(events[0], events[2]))
+
+
+def test_a_window_is_read_again_if_the_store_takes_all_its_keys_for_mistakes(
+    on_s3: Repository, store: Store
+) -> None:
+    events = [Night().event(detector=detector) for detector in range(2)]
+    writer = on_s3.writer()
+    store.answer = 400  # S3's answer to credentials that have expired
+    with pytest.raises(RetryableError, match="no event can be written"):
+        writer.read(decoded(*events))  # to commit what was read would fail for ever
+    store.answer = 200
+    written(writer.commit(writer.read(decoded(*events))), 1)
+    assert on_s3.stored() == Counter(dataset_ids(*events))
+
+
+def test_what_the_store_does_not_have_is_missing(on_s3: Repository, store: Store) -> None:
+    events = [Night().event(detector=detector) for detector in range(2)]
+    store.special = {"never": 404}
+    events[0]["datasets"][5]["path"] = "a/never_written.json"
+    report = on_s3.writer().write(decoded(*events))
+    assert rejection(report, 0).reason == "s3://bucket/butler/a/never_written.json is not there"
+    assert on_s3.stored() == Counter(dataset_ids(events[1]))

@@ -1,0 +1,188 @@
+"""The file check of many artifacts in one folder: a listing, and looks for the rest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from botocore.endpoint import Endpoint
+from botocore.exceptions import ClientError
+from lsst.daf.butler import Config
+
+from app.butler.files import check as artifacts
+from app.butler.private.registry import FileStore
+from tests.support.buckets import Bucket
+from tests.support.events import RUN, Night, dataset_ids
+from tests.support.repositories import Repository, decoded, rejection, written
+
+Event = dict[str, Any]
+
+FOLDER = f"{RUN}/all"
+
+
+@pytest.fixture
+def on_s3(sqlite_repository: Repository, bucket: Bucket) -> Repository:
+    """A repository whose datastore is in the bucket."""
+    config = sqlite_repository.root / "butler.yaml"
+    changed = Config(str(config))
+    changed["datastore", "root"] = bucket.root
+    changed.dumpToUri(str(config))
+    return sqlite_repository
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each operation is asked of S3 by this process."""
+    counts: Counter[str] = Counter()
+    make_request = Endpoint.make_request
+
+    def counting(self: Endpoint, operation_model: Any, request_dict: Any) -> Any:
+        counts[operation_model.name] += 1
+        return make_request(self, operation_model, request_dict)
+
+    monkeypatch.setattr(Endpoint, "make_request", counting)
+    return counts
+
+
+def window(root: Path | None = None) -> list[Event]:
+    """Return events whose artifacts are all in one folder: thirty; written to a datastore on disk.
+
+    Parameters
+    ----------
+    root : `pathlib.Path`, optional
+        Of the datastore; absent: they are on S3, and written by the test.
+    """
+    events = [Night().event(detector=detector) for detector in range(3)]
+    for event in events:
+        for dataset in event["datasets"]:
+            dataset["path"] = f"{FOLDER}/{dataset['path'].rpartition('/')[2]}"
+            if root:
+                artifact = root / dataset["path"]
+                artifact.parent.mkdir(parents=True, exist_ok=True)
+                artifact.touch()
+    return events
+
+
+def test_many_artifacts_of_a_folder_are_listed(
+    on_s3: Repository, bucket: Bucket, requests: Counter[str]
+) -> None:
+    events = window()
+    for event in events:
+        bucket.upload(event)
+    writer = on_s3.writer()
+    requests.clear()
+    report = writer.write(decoded(*events))
+    for index in range(3):
+        written(report, index)
+    assert requests == {"ListObjectsV2": 1}
+
+
+def test_what_a_listing_does_not_show_is_looked_for(
+    on_s3: Repository, bucket: Bucket, requests: Counter[str]
+) -> None:
+    events = window()
+    for event, missing in zip(events, (None, 5, None), strict=True):
+        bucket.upload(event, but=missing)
+    writer = on_s3.writer(missing_file_tries=1)
+    requests.clear()
+    report = writer.write(decoded(*events))
+    assert rejection(report, 1).reason.endswith(f"{events[1]['datasets'][5]['path']} is not there")
+    assert on_s3.stored() == Counter(dataset_ids(events[0], events[2]))
+    assert requests == {"ListObjectsV2": 1, "HeadObject": 1}
+
+
+def test_a_folder_of_far_more_keys_is_not_listed_to_its_end(
+    on_s3: Repository, bucket: Bucket, requests: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "_KEYS_EACH", 1)
+    events = window()
+    for event in events:
+        bucket.upload(event)
+    for n in range(10):  # before the others, in the order of a listing
+        bucket.put(f"butler/{FOLDER}/a{n}", b"")
+    writer = on_s3.writer()
+    requests.clear()
+    report = writer.write(decoded(*events))
+    for index in range(3):
+        written(report, index)
+    assert requests == {"ListObjectsV2": 1, "HeadObject": 10}
+
+
+def test_a_store_that_refuses_to_list_is_looked_through(
+    on_s3: Repository, bucket: Bucket, requests: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = window()
+    for event in events:
+        bucket.upload(event)
+    writer = on_s3.writer()
+    requests.clear()
+
+    def refuse(*_: object) -> NoReturn:
+        raise ClientError({"Error": {"Code": "AccessDenied"}}, "ListObjectsV2")
+
+    monkeypatch.setattr(artifacts, "list_some", refuse)
+    monkeypatch.setattr(artifacts, "_MANY", 10)  # so that each event alone would be listed too
+    report = writer.write(decoded(*events))
+    for index in range(3):
+        written(report, index)
+    assert requests == {"HeadObject": 30}
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths that are looked for by themselves."""
+    looks: list[str] = []
+    has = FileStore.has
+
+    def counting(store: FileStore, path: str) -> bool:
+        looks.append(path)
+        return has(store, path)
+
+    monkeypatch.setattr(FileStore, "has", counting)
+    return looks
+
+
+def test_many_artifacts_of_a_folder_on_disk_are_listed(
+    sqlite_repository: Repository, looks: list[str]
+) -> None:
+    events = window(sqlite_repository.root)
+    report = sqlite_repository.writer().write(decoded(*events))
+    for index in range(3):
+        written(report, index)
+    assert looks == []
+
+
+def test_what_a_listing_on_disk_does_not_show_is_looked_for(
+    sqlite_repository: Repository, looks: list[str]
+) -> None:
+    events = window(sqlite_repository.root)
+    gone = events[1]["datasets"][5]["path"]
+    (sqlite_repository.root / gone).unlink()
+    report = sqlite_repository.writer(missing_file_tries=2).write(decoded(*events))
+    assert rejection(report, 1).reason.endswith(f"{gone} is not there")
+    assert sqlite_repository.stored() == Counter(dataset_ids(events[0], events[2]))
+    assert looks == [gone, gone]
+
+
+def test_artifacts_in_a_folder_that_is_not_there_are_missing(
+    sqlite_repository: Repository, looks: list[str]
+) -> None:
+    events = window()
+    report = sqlite_repository.writer(missing_file_tries=1).write(decoded(*events))
+    assert {rejection(report, index).error_class for index in range(3)} == {"FileNotFoundError"}
+    assert len(looks) == 30
+
+
+def test_a_link_that_leads_nowhere_is_no_artifact(
+    sqlite_repository: Repository, looks: list[str]
+) -> None:
+    events = window(sqlite_repository.root)
+    path = events[1]["datasets"][5]["path"]
+    artifact = sqlite_repository.root / path
+    artifact.unlink()
+    artifact.symlink_to("nowhere")
+    report = sqlite_repository.writer(missing_file_tries=1).write(decoded(*events))
+    assert rejection(report, 1).error_class == "FileNotFoundError"
+    assert looks == [path]

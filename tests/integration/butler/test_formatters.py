@@ -1,0 +1,87 @@
+"""Formatters are data: nothing that a message names is imported."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import lsst
+import pytest
+
+from app.butler.policy import WritePath
+from tests.support.events import Night, make_repository
+from tests.support.repositories import Repository, decoded, written
+
+MODULE = "lsst.poisoned.formatters"
+NAME = f"{MODULE}.Formatter"
+EXECUTED = "executed"
+
+both_paths = pytest.mark.parametrize("write_path", list(WritePath))
+
+
+def names(repository: Repository) -> set[str]:
+    """Return the names of formatters that are stored."""
+    return set(repository.sql("SELECT formatter FROM file_datastore_records"))
+
+
+@both_paths
+def test_a_formatter_that_is_not_installed_is_stored_as_it_is_named(
+    sqlite_repository: Repository, write_path: WritePath
+) -> None:
+    name = "lsst.no_such_package._private.Formatter"
+    event = Night(sqlite_repository.root).event()
+    for dataset in event["datasets"]:
+        dataset["formatter"] = name
+    before = set(sys.modules)
+    written(sqlite_repository.writer(write_path=write_path).write(decoded(event)))
+    assert names(sqlite_repository) == {name}
+    assert not [new for new in set(sys.modules) - before if "no_such_package" in new]
+
+
+@pytest.fixture
+def poisoned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module under an allowed name, that leaves a trace when it is executed."""
+    package = tmp_path / "installed" / "lsst" / "poisoned"
+    package.mkdir(parents=True)
+    trace = tmp_path / EXECUTED
+    (package / "__init__.py").write_text(f"open({str(trace)!r}, 'w').close()\n")
+    (package / "formatters.py").write_text("class Formatter: pass\n")
+    monkeypatch.setattr(lsst, "__path__", [*lsst.__path__, str(package.parent)])
+    importlib.invalidate_caches()
+    assert importlib.util.find_spec("lsst.poisoned"), "it could be imported"
+    return trace
+
+
+@both_paths
+def test_a_formatter_that_is_installed_is_not_executed(
+    sqlite_repository: Repository, write_path: WritePath, poisoned: Path
+) -> None:
+    writer = sqlite_repository.writer(write_path=write_path)
+    event = Night(sqlite_repository.root).event()
+    for dataset in event["datasets"]:
+        dataset["formatter"] = NAME
+    for _ in range(2):
+        written(writer.write(decoded(event)))
+    assert names(sqlite_repository) == {NAME}
+    assert not poisoned.exists()
+    assert not [name for name in sys.modules if name.startswith("lsst.poisoned")]
+
+
+@both_paths
+def test_a_formatter_of_the_repositorys_map_is_not_executed(
+    tmp_path: Path, write_path: WritePath, poisoned: Path
+) -> None:
+    config = {"datastore": {"formatters": {"isr_log": NAME}}}
+    make_repository(tmp_path / "repository", config=config).close()
+    repository = Repository(tmp_path / "repository")
+    event = Night(repository.root).event()
+    for dataset in event["datasets"]:
+        dataset["formatter"] = None
+    try:
+        written(repository.writer(write_path=write_path).write(decoded(event)))
+        assert NAME in names(repository)
+    finally:
+        repository.close()
+    assert not poisoned.exists()
+    assert not [name for name in sys.modules if name.startswith("lsst.poisoned")]

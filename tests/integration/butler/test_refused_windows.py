@@ -1,0 +1,165 @@
+"""Windows that are refused as a whole: divided, tried again later, or abandoned."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from uuid import uuid4
+
+import pytest
+import sqlalchemy
+
+from app.butler.events.parsed import ParsedEvent
+from app.butler.failures import AbandonedError, RetryableError
+from app.butler.insert.batch import Batch
+from app.butler.insert.bulk_insert import RecordsPath
+from app.butler.policy import WritePath
+from tests.support.events import DETECTORS, Night, dataset_ids
+from tests.support.repositories import Repository, decoded, rejection, written
+
+RECORDS = "file_datastore_records"
+
+
+@contextmanager
+def table_away(repository: Repository, name: str) -> Iterator[None]:
+    """Take a table away, as a migration that went wrong might."""
+    repository.sql(f"ALTER TABLE {name} RENAME TO away")
+    try:
+        yield
+    finally:
+        repository.sql(f"ALTER TABLE away RENAME TO {name}")
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("write_path", list(WritePath))
+def test_nobody_is_blamed_for_what_befalls_every_event_and_nobody_knows(
+    postgresql_repository: Repository, write_path: WritePath
+) -> None:
+    repository = postgresql_repository
+    night = Night(repository.root)
+    events = [night.event(detector=detector) for detector in range(3)]
+    bad = night.event(detector=4, staging="s3://staging/")
+    window = decoded(*events, bad)
+    writer = repository.writer(write_path=write_path)
+    with table_away(repository, RECORDS), pytest.raises(RetryableError, match=RECORDS) as raised:
+        writer.write(window)
+    assert raised.value.alarm
+    assert repository.stored() == Counter()
+
+    report = writer.write(window)
+    assert repository.stored() == Counter(dataset_ids(*events))
+    assert "staging" in rejection(report, 3).reason
+
+
+@pytest.mark.postgresql
+def test_a_single_event_is_rejected_over_what_nobody_knows(
+    postgresql_repository: Repository,
+) -> None:
+    repository = postgresql_repository
+    writer = repository.writer()
+    window = decoded(Night(repository.root).event())
+    with table_away(repository, RECORDS):
+        assert RECORDS in rejection(writer.write(window)).reason
+    written(writer.write(window))
+
+
+def wanted_times(times: int) -> Callable[[], bool]:
+    """Return an answer that is yes so many times."""
+    answers = count(1)
+    return lambda: next(answers) <= times
+
+
+def test_a_window_that_is_not_wanted_is_not_written(repository: Repository) -> None:
+    window = decoded(Night(repository.root).event())
+    with pytest.raises(AbandonedError):
+        repository.writer().write(window, wanted=lambda: False)
+    assert repository.stored() == Counter()
+
+
+def test_a_window_may_be_abandoned_between_any_two_tries(sqlite_repository: Repository) -> None:
+    repository = sqlite_repository
+    night = Night(repository.root)
+    good = [night.event(visit=visit) for visit in range(1, 5)]
+    bad = night.event(detector=1)
+    (dataset_id,) = bad["datasets"][0]["refs"]
+    bad["datasets"][0]["refs"][dataset_id]["data_id"]["detector"] = 999
+    window = decoded(good[0], bad, *good[1:])
+    writer = repository.writer()
+    for times in count():
+        try:
+            report = writer.write(window, wanted=wanted_times(times))
+            break
+        except AbandonedError:
+            ids = sqlalchemy.table("dataset", sqlalchemy.column("id", sqlalchemy.Uuid()))
+            stored = set(repository.sql(sqlalchemy.select(ids.c.id)))
+            assert all(stored & dataset_ids(event) in (set(), dataset_ids(event)) for event in good)
+    assert times > 2 * len(window)  # each event is parsed, and the window is divided
+    rejection(report, 1)
+    assert repository.stored() == Counter(dataset_ids(*good))
+
+
+@pytest.mark.parametrize("bad", [0, 31, 63])
+@pytest.mark.parametrize(
+    ("write_path", "transactions"),
+    [
+        # The bad one is known, the others are written.
+        (WritePath.RECORDS, [63, 64]),
+        # Halves of what holds the bad one, down to it, and it once more when the rest is written.
+        (WritePath.PUBLIC, [1, 1, 1, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32, 64]),
+    ],
+)
+def test_one_bad_event_among_many_costs_a_transaction_or_a_logarithm_of_them(
+    sqlite_repository: Repository,
+    monkeypatch: pytest.MonkeyPatch,
+    write_path: WritePath,
+    transactions: list[int],
+    bad: int,
+) -> None:
+    repository = sqlite_repository
+    night = Night(repository.root)
+    events = [night.event(1 + n // DETECTORS, n % DETECTORS) for n in range(64)]
+    twin = night.event(1 + bad // DETECTORS, bad % DETECTORS)
+    for dataset in twin["datasets"]:
+        dataset["refs"] = {str(uuid4()): ref for ref in dataset["refs"].values()}
+    writer = repository.writer(write_path=write_path)
+    written(writer.write(decoded(twin)))
+
+    sizes = []
+
+    def counted(batch: Sequence[ParsedEvent]) -> Batch:
+        sizes.append(len(batch))
+        return make(batch)
+
+    make = Batch.of
+    monkeypatch.setattr(Batch, "of", counted)
+    report = writer.write(decoded(*events))
+    rejection(report, bad)
+    others = [event for n, event in enumerate(events) if n != bad]
+    assert repository.stored() == Counter(dataset_ids(twin, *others))
+    assert sorted(sizes) == transactions
+
+
+@pytest.mark.postgresql
+def test_a_data_id_without_a_record_is_noticed_before_anything_is_written_in_vain(
+    postgresql_repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night = postgresql_repository.night()
+    events = [night.event(detector=detector) for detector in range(3)]
+    for ref in events[1]["datasets"][-1]["refs"].values():
+        ref["data_id"]["detector"] = 999
+    written_to: list[int] = []
+    insert = RecordsPath.insert
+
+    def counting(path: RecordsPath, batch: Batch) -> int:
+        written_to.append(len(batch.events))
+        return insert(path, batch)
+
+    monkeypatch.setattr(RecordsPath, "insert", counting)
+    report = postgresql_repository.writer().write(decoded(*events))
+
+    reason = rejection(report, 1).reason
+    assert "there is no detector with instrument='TestCam', detector=999" in reason
+    assert postgresql_repository.stored() == Counter(dataset_ids(events[0], events[2]))
+    assert written_to == [2]

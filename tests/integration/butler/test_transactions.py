@@ -1,0 +1,171 @@
+"""One transaction a window, counted by PostgreSQL itself: commits in its write-ahead log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import count
+from typing import Any
+
+import orjson
+import psycopg
+import pytest
+from lsst.daf.butler import DatasetType, DimensionUniverse
+
+from testbed.availability import PartUnavailableError
+from testbed.cluster import Cluster
+from testbed.postgresql import PostgreSQL
+from testbed.worker import Worker
+from tests.support.deployment import Deployment
+from tests.support.events import RUN, Night
+
+pytestmark = [pytest.mark.kafka, pytest.mark.postgresql]
+
+EVENTS_A_WINDOW = 3
+
+
+class Observed:
+    """A worker whose windows are of a known number of events, and the log of its database.
+
+    Nobody else writes to the database server.
+    """
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        worker: Worker,
+        connection: psycopg.Connection[tuple[Any, ...]],
+    ) -> None:
+        self._deployment = deployment
+        self._worker = worker
+        self._connection = connection
+        self._visits = count(1)
+
+    def events(self, windows: int, run: str = RUN, **more: Any) -> list[dict[str, Any]]:
+        """Make the events of some windows."""
+        night = Night(self._deployment.root, run=run)
+        visits = [next(self._visits) for _ in range(windows)]
+        return [night.event(v, d, **more) for v in visits for d in range(EVENTS_A_WINDOW)]
+
+    def write(self, events: Iterable[dict[str, Any]]) -> tuple[int, int]:
+        """Have events written; return how many windows and how many transactions it took."""
+        windows, start = self._windows(), self._end_of_log()
+        self._deployment.send(*events)
+        self._deployment.wait_done()
+        return self._windows() - windows, self._commits(start, self._end_of_log())
+
+    def tables(self) -> int:
+        """Return how many tables there are."""
+        return int(self._one("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"))
+
+    def _windows(self) -> int:
+        return self._worker.log_text().count('"event": "window flushed"')
+
+    def _end_of_log(self) -> str:
+        # With synchronous_commit on, a commit has been flushed before its client hears of it.
+        return str(self._one("SELECT pg_current_wal_flush_lsn()"))
+
+    def _commits(self, start: str, end: str) -> int:
+        if start == end:
+            return 0
+        return int(
+            self._one(
+                "SELECT count(*) FROM pg_get_wal_records_info(%s, %s)"
+                " WHERE resource_manager = 'Transaction' AND record_type LIKE 'COMMIT%%'",
+                start,
+                end,
+            )
+        )
+
+    def _one(self, query: str, *values: str) -> Any:
+        row = self._connection.execute(query, values).fetchone()
+        assert row is not None
+        return row[0]
+
+
+@pytest.fixture(scope="module")
+def server(request: pytest.FixtureRequest) -> Iterator[PostgreSQL]:
+    try:
+        # No housekeeping: what is in the log is what the worker did.
+        server = PostgreSQL({"autovacuum": "off", "synchronous_commit": "on"})
+    except PartUnavailableError:
+        request.getfixturevalue("postgresql")  # leaves the test out
+        raise
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def observed(
+    kafka: Cluster, server: PostgreSQL, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Observed]:
+    name = f"transactions-{os.getpid()}"
+    deployment = Deployment(
+        kafka,
+        name,
+        tmp_path_factory.mktemp(name),
+        database=server.create_database(name, ["btree_gist", "pg_walinspect"]),
+        settings={
+            "BUTLER_WRITER_WINDOW_EVENTS": str(EVENTS_A_WINDOW),
+            "BUTLER_WRITER_WINDOW_SECONDS": "600",
+        },
+    )
+    with deployment.worker() as worker, server.connect(name) as connection:
+        worker.wait_ready()
+        observed = Observed(deployment, worker, connection)
+        observed.write(observed.events(1))  # from here on, RUN is known
+        yield observed
+
+
+def new_type(name: str, *dimensions: str) -> dict[str, Any]:
+    """Return a dataset type as a pod brings it along."""
+    universe = DimensionUniverse()
+    found = DatasetType(name, ("instrument", *dimensions), "StructuredDataDict", universe=universe)
+    return dict(orjson.loads(found.to_simple().model_dump_json()))
+
+
+def test_each_window_is_one_transaction(observed: Observed) -> None:
+    assert observed.write(observed.events(12)) == (12, 12)
+
+
+def test_each_chain_change_is_one_transaction_more(observed: Observed) -> None:
+    runs = [f"{RUN}-{n}" for n in range(3)]
+
+    assert observed.write(e for run in runs for e in observed.events(1, run)) == (3, 3 + 3)
+    assert observed.write(e for run in runs for e in observed.events(2, run)) == (6, 6)
+
+
+def test_a_new_chain_is_made_in_the_transaction_of_its_first_run(observed: Observed) -> None:
+    run = RUN.replace("2026-11-23", "2026-11-24")
+
+    assert observed.write(observed.events(1, run)) == (1, 1 + 1)
+
+
+def test_a_run_without_a_chain_costs_no_transaction_more(observed: Observed) -> None:
+    assert observed.write(observed.events(2, "u/somebody/run")) == (2, 2)
+
+
+def test_each_new_dataset_type_is_one_transaction_more(observed: Observed) -> None:
+    types = [new_type(f"new_{n}", "visit", "detector") for n in range(2)]
+    tables = observed.tables()
+
+    assert observed.write(observed.events(1, dataset_types=types[:1])) == (1, 1 + 1)
+    assert observed.write(observed.events(3, dataset_types=types)) == (3, 3 + 1)
+    assert observed.tables() == tables
+
+
+def test_a_new_set_of_dimensions_is_two_transactions_more(observed: Observed) -> None:
+    types = [new_type(f"whole_visit_{n}", "visit") for n in range(2)]
+    tables = observed.tables()
+
+    # daf_butler numbers the dimensions, makes their table, and enters each type, one by one: it
+    # makes no table inside another transaction.
+    assert observed.write(observed.events(1, dataset_types=types)) == (1, 1 + 2 + len(types))
+    assert observed.tables() == tables + 1
+
+
+def test_what_is_delivered_again_is_no_transaction(observed: Observed) -> None:
+    events = observed.events(2)
+    assert observed.write(events) == (2, 2)
+
+    assert observed.write(events) == (2, 0)

@@ -1,0 +1,194 @@
+"""What a pod's writer says of an event that it has sent, and what becomes of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count, cycle
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from butler_writer_client import (
+    Artifact,
+    KafkaTopic,
+    Mode,
+    PromptOutputWriter,
+    TransferError,
+    Undelivered,
+    export_artifacts,
+)
+from testbed.cluster import Cluster, Message
+from testbed.kafka import ApacheKafka
+from testbed.waiting import wait_until
+from tests.support.deployment import Deployment
+from tests.support.events import CHAIN, RUN
+from tests.support.pods import LocalPod
+
+_detectors = count()
+
+
+@pytest.fixture
+def pod(make_pod: Callable[[int], LocalPod]) -> LocalPod:
+    """A pod with outputs of a detector that no other pod has."""
+    return make_pod(next(_detectors))
+
+
+def dataset_ids(messages: list[Message]) -> list[UUID]:
+    """Return the ids of the datasets that some messages name, as often as they do."""
+    events = [json.loads(message.value or b"") for message in messages]
+    return [UUID(i) for event in events for file in event["datasets"] for i in file["refs"]]
+
+
+@pytest.fixture(scope="module")
+def deployment(broker: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A deployment whose worker is running."""
+    folder = tmp_path_factory.mktemp("client")
+    settings = {
+        "BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8",
+        "BUTLER_WRITER_STAGING_ROOTS": str(folder / "staging"),
+    }
+    deployment = Deployment(broker, folder.name, folder, settings=settings)
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        yield deployment
+
+
+@pytest.fixture
+def stored(deployment: Deployment) -> Callable[[], Counter[UUID]]:
+    """Return how often each dataset is in the Butler, once all that was sent is written."""
+
+    def stored() -> Counter[UUID]:
+        deployment.wait_done()
+        found = deployment.fresh_butler().query_all_datasets(RUN, find_first=False, limit=None)
+        assert deployment.dead_letters() == []
+        return Counter(ref.id for ref in found)
+
+    return stored
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_what_a_pod_transfers_can_be_read_from_the_central_repository(
+    deployment: Deployment, pod: LocalPod, stored: Callable[[], Counter[UUID]], mode: Mode
+) -> None:
+    topic = KafkaTopic(deployment.cluster.client_config, deployment.topic)
+    roots = {Mode.FINAL: deployment.root, Mode.STAGING: deployment.folder / "staging"}
+    writer = PromptOutputWriter(topic, str(roots[mode]), mode=mode)
+
+    writer.transfer_outputs(pod.butler, pod.records, pod.outputs)
+
+    assert stored().keys() >= {ref.id for ref in pod.outputs}
+    central = deployment.fresh_butler([CHAIN])
+    for ref in pod.outputs:
+        assert central.get(ref.datasetType, ref.dataId) == pod.butler.get(ref)
+    assert [path for path in roots[Mode.STAGING].rglob("*") if path.is_file()] == []
+
+
+def test_what_a_pod_transfers_again_is_there_once(
+    deployment: Deployment, pod: LocalPod, stored: Callable[[], Counter[UUID]]
+) -> None:
+    topic = KafkaTopic(deployment.cluster.client_config, deployment.topic)
+    writer = PromptOutputWriter(topic, str(deployment.root))
+
+    writer.transfer_outputs(pod.butler, pod.records, pod.outputs)
+    stored()
+    writer.transfer_outputs(pod.butler, pod.records, pod.outputs)
+
+    found = stored()
+    assert {found[ref.id] for ref in pod.outputs} == {1}
+    sent = [json.loads(m.value or b"") for m in deployment.cluster.consume(deployment.topic)]
+    assert sent[-1]["event_id"] == sent[-2]["event_id"]
+
+
+def test_an_event_in_parts_becomes_all_its_datasets(
+    deployment: Deployment, pod: LocalPod, stored: Callable[[], Counter[UUID]]
+) -> None:
+    topic = KafkaTopic(deployment.cluster.client_config, deployment.topic, max_event_bytes=4000)
+    before = deployment.committed()
+
+    PromptOutputWriter(topic, str(deployment.root)).transfer_outputs(
+        pod.butler, pod.records, pod.outputs
+    )
+
+    found = stored()
+    assert {found[ref.id] for ref in pod.outputs} == {1}
+    assert deployment.committed() - before >= 2
+
+
+@pytest.mark.kafka
+def test_nothing_is_said_to_be_sent_that_a_dying_broker_does_not_have(
+    private_kafka: ApacheKafka, pod: LocalPod, topic_name: str, tmp_path: Path
+) -> None:
+    private_kafka.create_topic(topic_name)
+    topic = KafkaTopic(private_kafka.client_config, topic_name, timeout=3)
+    writer = PromptOutputWriter(topic, str(tmp_path / "store"))
+    artifacts = export_artifacts(pod.butler, pod.outputs)
+    sent: list[Artifact] = []
+
+    def send_until_it_fails() -> tuple[Artifact, TransferError]:
+        for artifact in cycle(artifacts):
+            try:
+                writer.transfer(pod.records, [artifact])
+            except TransferError as error:
+                return artifact, error
+            sent.append(artifact)
+        raise AssertionError
+
+    with ThreadPoolExecutor(1) as pods:
+        failing = pods.submit(send_until_it_fails)
+        wait_until(lambda: len(sent) > 50, 60, lambda: f"{len(sent)} events sent")
+        private_kafka.kill()
+        failed, error = failing.result()
+
+    assert error.unused == []  # the event may have reached the broker
+    assert [file.basename() for file in error.in_doubt] == [failed.source.basename()]
+    private_kafka.start()
+    there = dataset_ids(private_kafka.consume(topic_name))
+    assert there[: len(sent)] == [artifact.refs[0].id for artifact in sent]
+    assert there[len(sent) :] in ([], [failed.refs[0].id])
+
+    writer.transfer(pod.records, [failed])
+    assert dataset_ids(private_kafka.consume(topic_name))[-1] == failed.refs[0].id
+
+
+def test_a_wrong_property_of_kafka_is_named_and_nothing_is_in_doubt() -> None:
+    topic = KafkaTopic({"bootstrap.servers": "127.0.0.1:1", "no.such": "property"}, "any")
+
+    (undelivered,) = topic.send([b"{}"])
+
+    assert undelivered is not None
+    assert "no.such" in undelivered.reason
+    assert not undelivered.in_doubt
+
+
+@pytest.mark.kafka
+class TestRefusals:
+    """What the brokers do not take, they never have."""
+
+    def test_a_topic_that_is_not_there(self, kafka: Cluster, topic_name: str) -> None:
+        config = {**kafka.client_config, "topic.metadata.propagation.max.ms": 500}
+
+        (undelivered,) = KafkaTopic(config, topic_name, timeout=20).send([b"{}"])
+
+        assert undelivered is not None
+        assert not undelivered.in_doubt
+        assert "Unknown topic" in undelivered.reason
+
+    def test_an_event_over_the_topics_limit(self, kafka: Cluster, topic_name: str) -> None:
+        kafka.create_topic(topic_name, max_message_bytes=1000)
+        config = {**kafka.client_config, "compression.type": "none"}
+
+        small, large = KafkaTopic(config, topic_name).send([b"x" * 500, b"x" * 2000])
+
+        assert small is None
+        assert isinstance(large, Undelivered)
+        assert not large.in_doubt
+        assert [len(message.value or b"") for message in kafka.consume(topic_name)] == [500]
+
+    def test_what_is_compressed_may_be_larger(self, kafka: Cluster, topic_name: str) -> None:
+        kafka.create_topic(topic_name, max_message_bytes=1000)
+
+        assert KafkaTopic(kafka.client_config, topic_name).send([b"x" * 20_000]) == [None]

@@ -1,0 +1,195 @@
+"""``faust -A app audit``: what became of each event, told from outside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import orjson
+import pytest
+from confluent_kafka import Producer
+from lsst.daf.butler import Butler
+
+from app.operations.audit import AuditRange, Finding, audit_events
+from app.operations.dead_letters import StoredLetter, read_letters
+from app.settings import Settings
+from testbed.cluster import Cluster
+from testbed.s3 import S3Door
+from testbed.worker import faust_command
+from tests.support.buckets import Bucket
+from tests.support.deployment import Deployment
+from tests.support.events import Night, dataset_ids, encode
+
+if TYPE_CHECKING:
+    from app.application import ButlerWriterApp
+
+
+@pytest.fixture
+def deployment(kafka: Cluster, topic_name: str, tmp_path: Path) -> Deployment:
+    return Deployment(kafka, topic_name, tmp_path)
+
+
+def test_every_event_is_accounted_for(deployment: Deployment, tmp_path: Path) -> None:
+    night = Night(deployment.root)
+    written, expired, pruned, missing, bad, pending = (night.event(1, n) for n in range(6))
+    bad["datasets"][0]["path"] += ".lost"
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(written, expired, pruned, missing, bad)
+        deployment.cluster.produce(deployment.topic, b"no event at all")
+        deployment.wait_done()
+    (deployment.root / expired["datasets"][3]["path"]).unlink()
+    butler = Butler.from_config(str(deployment.root), writeable=True)
+    refs = butler.get_many_datasets(dataset_ids(pruned))
+    butler.pruneDatasets(refs, disassociate=False, unstore=True)
+    deployment.send(pending)
+
+    healthy = faust_command(deployment.environment, "audit")
+    assert healthy.returncode == 0, healthy.stderr
+    assert "audit: written=2 expired=2 dead-letter=2 pending=1 missing=0" in healthy.stdout
+
+    lost = butler.get_many_datasets([next(iter(dataset_ids(missing)))])
+    butler.pruneDatasets(lost, disassociate=True, unstore=True, purge=True)
+    report = tmp_path / "report.json"
+    audit = faust_command(deployment.environment, "audit", "--json", str(report))
+    assert audit.returncode == 1
+    assert "audit: written=1 expired=2 dead-letter=2 pending=1 missing=1" in audit.stdout
+    assert f"missing      {deployment.topic}-0@3  1 of 10 datasets" in audit.stdout
+    said = orjson.loads(report.read_bytes())
+    findings = [event["finding"] for event in said["events"]]
+    assert findings == [
+        *("written", "expired", "expired", "missing", "dead-letter", "dead-letter", "pending")
+    ]
+    assert said["summary"] == Counter(findings)
+
+
+def test_an_event_whose_datasets_are_others_is_not_called_written(deployment: Deployment) -> None:
+    night = Night(deployment.root)
+    first, second = night.event(1, 1), night.event(1, 2)
+    for one, other in zip(first["datasets"], second["datasets"], strict=True):
+        other["refs"] = dict(zip(one["refs"], other["refs"].values(), strict=True))
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(first)
+        deployment.wait_done()
+        deployment.send(second)
+        deployment.wait_done()
+    audit = faust_command(deployment.environment, "audit")
+    assert "audit: written=1 expired=0 dead-letter=1 pending=0 missing=0" in audit.stdout
+
+
+def service_of(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> ButlerWriterApp:
+    """Return what an audit needs of the application."""
+    for name, value in deployment.environment.items():
+        monkeypatch.setenv(name, value)
+    service: Any = SimpleNamespace(
+        settings=Settings(), conf=SimpleNamespace(broker_credentials=None)
+    )
+    return cast("ButlerWriterApp", service)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "places"),
+    [
+        (AuditRange(), {(p, o) for p in range(2) for o in range(5)}),
+        (AuditRange(first=1, last=3), {(p, o) for p in range(2) for o in range(1, 4)}),
+        (AuditRange(first=3, last=10**9), {(p, o) for p in range(2) for o in range(3, 5)}),
+        (AuditRange(first=10**9), set()),
+        (AuditRange(first=3, last=2), set()),
+        (AuditRange(since=datetime(2100, 1, 1, tzinfo=UTC)), set()),
+        (AuditRange(until=datetime(1900, 1, 1, tzinfo=UTC)), set()),
+        (AuditRange(since=datetime(1900, 1, 1, tzinfo=UTC), first=4), {(0, 4), (1, 4)}),
+    ],
+)
+async def test_a_range_is_looked_at_on_every_partition(
+    ten_events: Deployment,
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: AuditRange,
+    places: set[tuple[int, int]],
+) -> None:
+    """What it has beyond the log is not there to be looked at."""
+    service = service_of(ten_events, monkeypatch)
+    found = [each async for each in audit_events(service, ten_events.butler, wanted)]
+    assert {(audited.partition, audited.offset) for audited, _ in found} == places
+
+
+@pytest.fixture(scope="module")
+def ten_events(kafka: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """A deployment with events of which none is written; they end in transaction markers."""
+    deployment = Deployment(kafka, "ten-events", tmp_path_factory.mktemp("ten"), partitions=2)
+    kafka.create_topic(deployment.dead_letter_topic)
+    deployment.committed()  # a broker that has just started has no coordinator for a moment
+    pod = Producer({**kafka.client_config, "transactional.id": deployment.topic})
+    pod.init_transactions(20)
+    pod.begin_transaction()
+    for detector in range(10):
+        event = Night(deployment.root).event(1, detector)
+        pod.produce(deployment.topic, encode(event), partition=detector % 2)
+    pod.flush(20)
+    pod.commit_transaction(20)
+    return deployment
+
+
+async def test_an_event_that_is_finished_during_the_audit_is_not_called_missing(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The letters have been read when it is set aside."""
+    with deployment.worker() as worker:
+        worker.wait_ready()
+
+        def finish() -> None:
+            deployment.cluster.produce(deployment.topic, b"no event at all")
+            deployment.wait_done()
+
+        async def read_too_early(service: ButlerWriterApp) -> AsyncIterator[StoredLetter]:
+            async for stored in read_letters(service):
+                yield stored
+            await asyncio.to_thread(finish)
+
+        monkeypatch.setattr("app.operations.audit.read_letters", read_too_early)
+        service = service_of(deployment, monkeypatch)
+        found = audit_events(service, deployment.butler, AuditRange())
+        assert [audited.finding async for audited, _ in found] == [Finding.PENDING]
+
+
+def test_a_store_that_cannot_be_asked_is_not_an_empty_one(
+    deployment: Deployment, bucket: Bucket, s3_door: S3Door
+) -> None:
+    bucket.hold_artifacts_of(deployment)
+    deployment.settings["S3_ENDPOINT_URL"] = s3_door.url
+    event = Night().event()
+    bucket.upload(event)
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(event)
+        deployment.wait_done()
+    s3_door.shut()
+    audit = faust_command(deployment.environment, "audit")
+    s3_door.open()
+    assert audit.returncode == 2
+    assert "expired" not in audit.stdout
+    assert s3_door.url in audit.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("BUTLER_REPOSITORY", "/nowhere", "cannot open the repository '/nowhere'"),
+        ("KAFKA_CLUSTER", "127.0.0.1:1", "Unable to bootstrap from"),
+        ("KAFKA_CLUSTER", "", "not set: KAFKA_CLUSTER"),
+    ],
+)
+def test_what_keeps_an_audit_from_its_work_is_said_in_one_line(
+    deployment: Deployment, setting: str, value: str, said: str
+) -> None:
+    audit = faust_command({**deployment.environment, setting: value}, "audit")
+    assert audit.returncode == 2
+    last = audit.stderr.splitlines()[-1]
+    assert last.startswith("butler-writer: ")
+    assert said in last
+    assert "Traceback" not in audit.stderr

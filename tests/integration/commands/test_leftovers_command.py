@@ -1,0 +1,156 @@
+"""``faust -A app leftovers``: what nothing needs is found, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from lsst.daf.butler import Butler, DatasetRef, FileDataset
+
+from app import app
+from app.operations.leftovers import LeftoverError, Leftovers
+from testbed.cluster import Cluster
+from testbed.worker import faust_command
+from tests.support.deployment import Deployment
+from tests.support.events import CHAIN, RUN, Night, dataset_type
+from tests.support.repositories import Repository
+
+DAY = 24 * 3600
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Path:
+    return tmp_path / "staging"
+
+
+@pytest.fixture
+def deployment(broker: Cluster, topic_name: str, staging: Path, tmp_path: Path) -> Deployment:
+    staging.mkdir()
+    settings = {
+        "BUTLER_WRITER_STAGING_ROOTS": str(staging),
+        "BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8",
+        "BUTLER_WRITER_MISSING_FILE_WAIT": "0.1",
+    }
+    deployment = Deployment(broker, topic_name, tmp_path, settings=settings)
+    broker.create_topic(deployment.dead_letter_topic)
+    return deployment
+
+
+def files(*folders: Path) -> set[Path]:
+    return {path for folder in folders for path in folder.rglob("*") if path.is_file()}
+
+
+def make_old(*places: Path) -> None:
+    for place in places:
+        for path in sorted([place, *place.rglob("*")], reverse=True):
+            os.utime(path, (time.time() - 2 * DAY,) * 2, follow_symlinks=False)
+
+
+def ingest_in_place(butler: Butler, path: Path, *, direct: bool) -> None:
+    """Have a file recorded by another path than its own in the datastore."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"{}")
+    data_id = butler.registry.expandDataId(instrument="TestCam", detector=1, exposure=1)
+    ref = DatasetRef(dataset_type("isr_log", butler.dimensions), data_id, f"{RUN}/direct-{direct}")
+    butler.collections.register(ref.run)
+    name = path.as_uri() if direct else str(path)
+    butler.ingest(FileDataset(name, ref), transfer="direct" if direct else None)
+
+
+def test_what_nothing_needs_is_found_and_removed(deployment: Deployment, staging: Path) -> None:
+    night, pods = Night(deployment.root), Night(staging)
+    written = night.event(1, 0)
+    staged = {"staging": staging.as_uri()}
+    come_home = pods.event(1, 1, **staged)
+    set_aside = pods.event(1, 2, **staged)
+    (staging / set_aside["datasets"][3]["path"]).unlink()
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(written, come_home, set_aside)
+        deployment.wait_done()
+    deployment.send(night.event(1, 3), pods.event(1, 4, **staged))  # nobody has processed these
+    home = deployment.root / CHAIN
+    ingest_in_place(deployment.butler, home / "direct.json", direct=True)
+    ingest_in_place(deployment.butler, home / "in place.json", direct=False)
+    (home / "link.json").symlink_to(home / "what it leads to.json")
+    (home / "what it leads to.json").write_bytes(b"{}")
+    (staging / "an empty folder" / "of old").mkdir(parents=True)
+    make_old(home, staging)
+    kept = files(deployment.root, staging)
+
+    # Pods that died before they sent their events.
+    Night(staging).event(2, 0)
+    Night(deployment.root).event(2, 1)
+    for name in (".0123.partial", "in place.json#left over", "$HOME", "file:x", "100%25"):
+        (home / name).write_bytes(b"{")
+    make_old(home, staging)
+    left = files(deployment.root, staging) - kept
+    assert len(left) == 25
+    Night(staging).event(3, 0)  # this pod is at work
+    Night(deployment.root).event(3, 1)
+    everything = files(deployment.root, staging)
+
+    def leftovers(*arguments: str) -> str:
+        said = faust_command(deployment.environment, "leftovers", "--older-than=1d", *arguments)
+        assert said.returncode == 0, said.stdout + said.stderr
+        return said.stdout
+
+    dry = leftovers(f"--folder={CHAIN}")
+    assert "leftovers: staged=10 final=15 bytes=" in dry
+    assert "removed=0" in dry
+    named = {line.split("  ")[2] for line in dry.splitlines() if "://" in line}
+    assert named == {path.as_uri() for path in left}
+    assert files(deployment.root, staging) == everything
+
+    assert "removed=25" in leftovers(f"--folder={CHAIN}/", "--delete")
+    assert files(deployment.root, staging) == everything - left
+    assert not (staging / "an empty folder").exists()
+
+
+@pytest.mark.parametrize(
+    ("age", "folder", "reason"),
+    [
+        (timedelta(minutes=59), "folder", "files younger than 1:00:00"),
+        (timedelta(days=1), "/", "not a folder of the datastore"),
+        (timedelta(days=1), "a/..", "not a folder of the datastore"),
+        (timedelta(days=1), "../staging", "not a folder of the datastore"),
+        (timedelta(days=1), "link", "is behind a link"),
+    ],
+)
+def test_a_search_that_is_not_safe_is_refused(
+    sqlite_repository: Repository, age: timedelta, folder: str, reason: str
+) -> None:
+    (sqlite_repository.root / "folder").mkdir()
+    (sqlite_repository.root / "link").symlink_to(sqlite_repository.root / "folder")
+    with pytest.raises(LeftoverError, match=reason):
+        Leftovers(app, sqlite_repository.butler(), age, [folder])
+
+
+def test_nothing_is_removed_where_it_is_not_known_who_needs_it(
+    deployment: Deployment, staging: Path
+) -> None:
+    Night(staging).event()
+    make_old(staging)
+    another = {**deployment.environment, "KAFKA_TOPIC": "another"}
+    said = faust_command(another, "leftovers", "--older-than=1d", "--delete")
+    assert said.returncode == 2
+    assert "there is no topic another" in said.stderr
+    assert len(files(staging)) == 10
+
+
+def test_a_group_that_has_finished_nothing_needs_all_events(
+    deployment: Deployment, staging: Path
+) -> None:
+    deployment.send(Night(staging).event(staging=str(staging)))
+    link = staging.with_name("another-name")
+    link.symlink_to(staging)
+    deployment.send(Night(staging).event(2, staging=str(link)))
+    make_old(staging)
+    assert deployment.committed() == 0
+    Night(deployment.root).event(3)
+    make_old(deployment.root / CHAIN)
+    said = faust_command(deployment.environment, "leftovers", "--older-than=1d")
+    assert "leftovers: staged=0 final=0 bytes=0 removed=0" in said.stdout, said.stderr

@@ -1,0 +1,365 @@
+"""The durability rules (design, section 4), on real parts."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+
+from models import DeadLetter
+from testbed.cluster import Cluster
+from testbed.kafka import ApacheKafka
+from testbed.postgresql import PostgreSQL
+from testbed.waiting import wait_until
+from testbed.worker import Worker
+from tests.support.deployment import Deployment
+from tests.support.events import Night, dataset_ids, encode, stored_ids
+from tests.support.flow import check_all_written, partitions_of, streaming
+
+FAULTS = str(Path(__file__).parents[2] / "support" / "faults")
+
+
+@pytest.fixture
+def deployment(kafka: Cluster, topic_name: str, tmp_path: Path) -> Deployment:
+    return Deployment(kafka, topic_name, tmp_path)
+
+
+@pytest.fixture
+def on_postgresql(
+    kafka: Cluster, postgresql_url: str, topic_name: str, tmp_path: Path
+) -> Deployment:
+    return Deployment(kafka, topic_name, tmp_path, database=postgresql_url, partitions=2)
+
+
+@contextmanager
+def locked(deployment: Deployment) -> Iterator[None]:
+    """Let no write of the Butler come to its end, by a lock."""
+    assert deployment.database is not None
+    with psycopg.connect(deployment.database) as connection, connection.transaction():
+        connection.execute("LOCK TABLE dataset IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+def set_group(deployment: Deployment, offset: int) -> None:
+    """Set the group, which nobody is in, to an offset of the input."""
+    start = [TopicPartition(deployment.topic, n, offset) for n in range(deployment.partitions)]
+    asked = ConsumerGroupTopicPartitions(deployment.group, start)
+    deployment.cluster.admin.alter_consumer_group_offsets([asked])[deployment.group].result(20)
+
+
+def acked(worker: Worker) -> int:
+    """Return up to which offset a worker, the only one, has acked the events."""
+    return sum(partition["acked_to"] for partition in worker.state()["partitions"].values())
+
+
+def held(worker: Worker) -> int:
+    """Return how many events a worker has received and not written."""
+    return sum(partition["held"] for partition in worker.state()["partitions"].values())
+
+
+def flushing(worker: Worker) -> bool:
+    """Tell whether a window is on its way into the Butler."""
+    return int(worker.state()["windows_in_flight"]) > 0
+
+
+def test_rule_3_nothing_is_committed_past_an_event_that_is_not_written(
+    deployment: Deployment,
+) -> None:
+    """Not even where Faust believes in a gap: it has lost events once, and they came again."""
+    night = Night(deployment.root)
+    events = [night.event(1, detector) for detector in range(8)]
+    late = deployment.root / events[4]["datasets"][0]["path"]
+    content = late.read_bytes()
+    late.unlink()
+    settings = {
+        "PYTHONPATH": FAULTS,
+        "LOSE_FETCHED": "2,3,4,5,6",
+        "BUTLER_WRITER_WINDOW_EVENTS": "1",
+        "BUTLER_WRITER_KAFKA_COMMIT_INTERVAL": "0.2",
+        "BUTLER_WRITER_MISSING_FILE_TRIES": "10000",
+        "BUTLER_WRITER_MISSING_FILE_WAIT": "0.1",
+    }
+    with deployment.worker(**settings) as worker:
+        worker.wait_ready()
+        deployment.send(*events)
+        wait_until(lambda: deployment.committed() >= 4, 60, "the events before it are finished")
+        time.sleep(1)  # five more commits
+        assert deployment.committed() == 4
+        late.write_bytes(content)
+        deployment.wait_done()
+    check_all_written(deployment, events)
+
+
+def test_rule_4_events_lost_on_their_way_through_faust_are_read_again(
+    deployment: Deployment,
+) -> None:
+    """Before the first commit, after it, and at the end of the log."""
+    night = Night(deployment.root)
+    events = [night.event(1, detector) for detector in range(12)]
+    with deployment.worker(PYTHONPATH=FAULTS, LOSE_QUEUED="2,3,8,11") as worker:
+        worker.wait_ready()
+        deployment.send(*events[:7])
+        deployment.wait_done()
+        deployment.send(*events[7:])
+        deployment.wait_done()
+        assert worker.state()["accepted_gaps"] == 0
+    check_all_written(deployment, events)
+
+
+def test_rule_4_a_tables_changes_lost_on_their_way_are_read_again(deployment: Deployment) -> None:
+    """Recovery would wait for them for ever, and the worker have no partitions."""
+    night = Night(deployment.root)
+    events = [night.event(1, detector) for detector in range(2)]
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(events[0])
+        deployment.wait_done()
+        worker.term()
+        assert worker.wait() == 0
+    with deployment.worker(PYTHONPATH=FAULTS, LOSE_CHANGES="1") as worker:
+        worker.wait_ready()
+        assert "the recovery of the tables has stalled" in worker.log_text()
+        deployment.send(events[1])
+        deployment.wait_done()
+    check_all_written(deployment, events)
+
+
+def test_rule_4_gaps_that_are_real_are_passed_over(deployment: Deployment) -> None:
+    """What retention has removed, and transaction markers."""
+    cluster, topic = deployment.cluster, deployment.topic
+    night = Night(deployment.root)
+    removed, *events, aborted = [night.event(1, detector) for detector in range(9)]
+    deployment.send(removed, removed, events[0])
+    set_group(deployment, 1)
+    cluster.admin.delete_records([TopicPartition(topic, 0, 2)])[TopicPartition(topic, 0)].result(20)
+    pod = Producer({**cluster.client_config, "transactional.id": topic})
+    pod.init_transactions(20)
+
+    def in_transaction(*several: dict[str, Any], commit: bool = True) -> None:
+        pod.begin_transaction()
+        for event in several:
+            pod.produce(topic, encode(event))
+        pod.flush(20)
+        if commit:
+            pod.commit_transaction(20)
+        else:
+            pod.abort_transaction(20)
+
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        in_transaction(events[1], events[2])
+        in_transaction(aborted, commit=False)
+        deployment.send(*events[3:])
+        deployment.wait_done()
+        assert worker.state()["accepted_gaps"] == 3
+    check_all_written(deployment, [*events, aborted])
+
+
+def test_rule_5_whatever_a_message_holds_it_is_set_aside_and_the_rest_is_written(
+    deployment: Deployment,
+) -> None:
+    night = Night(deployment.root)
+    good = [night.event(1, detector) for detector in range(6)]
+    absent = night.event(2, 0)
+    (deployment.root / absent["datasets"][3]["path"]).unlink()
+    bound = 100_000
+    too_large = b" " * (bound + 2 * 2**20)  # the dead letters take the bound and 1 MiB
+    bad: dict[bytes | None, tuple[str, str]] = {
+        b"{not JSON": ("InvalidEventError", "not JSON"),
+        b"\xff\x00": ("InvalidEventError", "not JSON"),
+        b"[1, 2]": ("InvalidEventError", "not a JSON object but list"),
+        b'{"type": "pp-output"}': ("InvalidEventError", "dimension_records"),
+        b'{"type": "alert"}': ("InvalidEventError", "type is 'alert'"),
+        None: ("InvalidEventError", "no value"),
+        b" " * (bound + 1): ("InvalidEventError", f"over the bound of {bound}"),
+        too_large: ("InvalidEventError", f"over the bound of {bound}"),
+        encode(absent): ("FileNotFoundError", absent["datasets"][3]["path"]),
+    }
+    places = {}
+    odd_headers: list[tuple[str, Any]] = [("replays", None), ("replays", b"9" * 5000)]
+    pod = Producer(deployment.cluster.client_config)
+    for header in odd_headers:
+        pod.produce(deployment.topic, encode(good[0]), headers=[header])
+    pod.flush(20)
+    for n, value in enumerate(bad):
+        deployment.send(good[n % len(good)])
+        key = b"\xffkey" if n % 2 or value is None else None
+        places[deployment.cluster.produce(deployment.topic, value, key=key)[1]] = (key, value)
+    deployment.send(*good)
+    settings = {"BUTLER_WRITER_KAFKA_MAX_MESSAGE_BYTES": str(bound)}
+    with deployment.worker(**settings) as worker:
+        worker.wait_ready()
+        deployment.wait_done()
+        log = [json.loads(line) for line in worker.log_text().splitlines() if line[:1] == "{"]
+    letters = deployment.dead_letters()
+    assert len(letters) == len(bad)
+    for letter in letters:
+        said = DeadLetter.from_headers(dict(letter.headers))
+        key, value = places.pop(said.offset)
+        error_class, reason = bad[value]
+        assert (said.topic, said.partition) == (deployment.topic, 0)
+        assert said.error_class == error_class
+        assert reason in said.reason
+        assert datetime.fromisoformat(said.time).tzinfo is not None
+        (line,) = [x for x in log if x["event"] == "event set aside" and x["offset"] == said.offset]
+        assert (line["topic"], line["partition"]) == (said.topic, said.partition)
+        assert line["reason"] == said.reason
+        if value == too_large:
+            assert json.loads(letter.value or b"") == {
+                "type": "dead-letter-pointer",
+                "topic": deployment.topic,
+                "partition": 0,
+                "offset": said.offset,
+                "bytes": len(too_large),
+                "sha256": sha256(too_large).hexdigest(),
+            }
+        else:
+            assert (letter.key, letter.value) == (key, value or b"")
+    check_all_written(deployment, good, dead_letters=len(bad))
+
+
+def test_rule_6_a_rebalance_does_not_wait_for_a_flush(on_postgresql: Deployment) -> None:
+    """The flush is abandoned; what it was to write is written by whoever has the partition."""
+    deployment = on_postgresql
+    events = [Night(deployment.root).event(1, detector) for detector in range(8)]
+    with deployment.worker() as one, ExitStack() as later:
+        one.wait_ready()
+        with locked(deployment):
+            deployment.send(*events)
+            wait_until(lambda: flushing(one), 60, "a flush is under way")
+            two = later.enter_context(deployment.worker())
+            two.wait_ready()
+            wait_until(lambda: partitions_of(two), 60, "the second worker has a partition")
+            assert deployment.committed() == 0
+        one.wait_for_log("window abandoned")
+        deployment.wait_done()
+    check_all_written(deployment, events)
+
+
+def test_rule_7_what_is_held_in_memory_is_bounded_while_nothing_can_be_written(
+    on_postgresql: Deployment,
+) -> None:
+    deployment = on_postgresql
+    night = Night(deployment.root)
+    events = [night.event(visit, detector) for visit in range(1, 26) for detector in range(12)]
+    bound = 200_000
+    with deployment.worker(BUTLER_WRITER_MAX_BYTES_HELD=str(bound)) as worker:
+        worker.wait_ready()
+        with locked(deployment):
+            deployment.send(*events)
+            wait_until(lambda: worker.state()["bytes_held"] >= bound, 60, "the bound is reached")
+            assert worker.state()["bytes_held"] < bound + len(encode(events[0])) * 1.1
+        deployment.wait_done()
+    check_all_written(deployment, events)
+
+
+def test_rule_8_on_sigterm_open_windows_are_written_and_committed(deployment: Deployment) -> None:
+    events = [Night(deployment.root).event(1, detector) for detector in range(8)]
+    with deployment.worker(BUTLER_WRITER_WINDOW_SECONDS="3600") as worker:
+        worker.wait_ready()
+        deployment.send(*events)
+        wait_until(lambda: held(worker) == len(events), 60, "all have arrived")
+        worker.term()
+        assert worker.wait(30) == 0
+    assert deployment.committed() == len(events)
+    check_all_written(deployment, events)
+
+
+def test_rule_8_sigterm_ends_a_worker_in_time_although_nothing_can_be_written(
+    on_postgresql: Deployment,
+) -> None:
+    deployment = on_postgresql
+    events = [Night(deployment.root).event(1, detector) for detector in range(8)]
+    settings = {"BUTLER_WRITER_SHUTDOWN_TIMEOUT": "2", "BUTLER_WRITER_LOCK_TIMEOUT": "300"}
+    with deployment.worker(**settings) as worker:
+        worker.wait_ready()
+        with locked(deployment):
+            deployment.send(*events)
+            wait_until(lambda: flushing(worker), 60, "a flush is under way")
+            worker.term()
+            assert worker.wait(15) == 1
+    assert deployment.committed() == 0  # all is delivered again
+
+
+def test_rule_9_while_the_database_is_away_the_worker_waits_says_so_and_loses_nothing(
+    kafka: Cluster, topic_name: str, tmp_path: Path
+) -> None:
+    with PostgreSQL() as server:
+        database = server.create_database("butler")
+        deployment = Deployment(kafka, topic_name, tmp_path, database=database)
+        events = [Night(deployment.root).event(1, detector) for detector in range(12)]
+        with deployment.worker(BUTLER_WRITER_RETRY_WAIT_MAX="1") as worker:
+            worker.wait_ready()
+            deployment.send(*events[:6])
+            deployment.wait_done()
+            server.kill()
+            deployment.send(*events[6:])
+            wait_until(lambda: worker.status("/readyz") == 503, 60, "not ready")
+            assert re.search("write is failing: .*connection", worker.state()["not_ready"])
+            assert deployment.committed() == 6
+            server.start()
+            deployment.wait_done()
+            worker.wait_ready()
+        check_all_written(deployment, events)
+
+
+def test_rule_10_what_is_delivered_again_is_announced_again_and_written_once(
+    on_postgresql: Deployment,
+) -> None:
+    deployment = on_postgresql
+    night = Night(deployment.root)
+    events = [night.event(visit, detector) for visit in (1, 2) for detector in range(6)]
+    deployment.send(*events)
+    with deployment.worker() as worker:
+        deployment.wait_done()
+        worker.term()
+        assert worker.wait() == 0
+    already = len(deployment.announced_ids())
+    set_group(deployment, 0)
+    assert deployment.committed() == 0
+    with deployment.worker() as worker:
+        deployment.wait_done()
+    again = deployment.announced_ids()[already:]
+    assert set(map(UUID, again)) == dataset_ids(*events)
+    check_all_written(deployment, events)
+
+
+def test_rule_11_nothing_is_acked_before_the_brokers_have_its_announcement(
+    private_kafka: ApacheKafka, topic_name: str, tmp_path: Path
+) -> None:
+    """The broker is killed with events in the open window, then restarted while more come."""
+    deployment = Deployment(private_kafka, topic_name, tmp_path)
+    night = Night(deployment.root)
+    first, *events = [night.event(100, detector) for detector in range(12)]
+    settings = {"BUTLER_WRITER_WINDOW_SECONDS": "2", "BUTLER_WRITER_RETRY_WAIT_MAX": "1"}
+    with deployment.worker(**settings) as worker:
+        worker.wait_ready()
+        deployment.send(first)
+        deployment.wait_done()
+        deployment.send(*events)
+        wait_until(lambda: held(worker) == len(events), 60, "all have arrived")
+        private_kafka.kill()
+        wait_until(lambda: worker.status("/readyz") == 503, 60, "not ready")
+        assert worker.state()["not_ready"].startswith("announce is failing")
+        assert set(stored_ids(deployment.fresh_butler())) == dataset_ids(first, *events)
+        assert held(worker) == len(events)
+        private_kafka.start()
+        deployment.wait_done()
+        with streaming(deployment) as more:
+            wait_until(lambda: acked(worker) > 1 + len(events), 60, "more is written")
+            private_kafka.restart()
+            so_far = 1 + len(events) + len(more)
+            wait_until(lambda: acked(worker) > so_far, 60, "it goes on")
+        deployment.wait_done()
+    check_all_written(deployment, [first, *events, *more])

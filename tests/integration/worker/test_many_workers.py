@@ -1,0 +1,165 @@
+"""Several members of one consumer group: whoever dies or comes back, each dataset is written."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from app.settings import KafkaSettings
+from testbed.cluster import Cluster
+from testbed.process import ChildProcess
+from testbed.waiting import wait_until
+from testbed.worker import Worker
+from tests.support.deployment import Deployment
+from tests.support.events import Night, dataset_ids, stored_ids
+from tests.support.flow import check_all_written, partitions_of, streaming
+
+#: Seconds until the group notices that a worker is dead.
+SESSION = {"BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "6"}
+
+
+@pytest.fixture
+def deployment(kafka: Cluster, postgresql_url: str, topic_name: str, tmp_path: Path) -> Deployment:
+    return Deployment(
+        kafka, topic_name, tmp_path, database=postgresql_url, partitions=2, settings=SESSION
+    )
+
+
+def wait_shared(deployment: Deployment, *workers: Worker) -> None:
+    """Wait until every partition is read by one of the workers."""
+    everyone = sorted(f"{deployment.topic}-{n}" for n in range(deployment.partitions))
+    wait_until(
+        lambda: sorted(p for worker in workers for p in partitions_of(worker)) == everyone,
+        120,
+        lambda: "\n".join(
+            [
+                f"each partition read by one worker: {[*map(partitions_of, workers)]}",
+                *(worker.process.log_tail() for worker in workers),
+            ]
+        ),
+    )
+
+
+def wait_progress(deployment: Deployment, events: Sequence[object]) -> None:
+    """Wait until what has been sent of a stream so far is finished."""
+    so_far = len(events)
+    wait_until(lambda: deployment.committed() > so_far, 120, "the stream is written")
+
+
+def test_rule_8_a_killed_workers_events_are_written_by_those_that_are_left(
+    deployment: Deployment,
+) -> None:
+    """A worker that stood by, without a partition, takes its turn."""
+    with deployment.worker() as one, deployment.worker() as two, deployment.worker() as three:
+        left = [one, two, three]
+        for worker in left:
+            worker.wait_ready()
+        wait_shared(deployment, *left)
+        assert sorted(len(partitions_of(worker)) for worker in left) == [0, 1, 1]
+        with streaming(deployment) as events:
+            for _ in range(2):
+                wait_progress(deployment, events)
+                busy = next(worker for worker in left if partitions_of(worker))
+                busy.kill()
+                left.remove(busy)
+                wait_shared(deployment, *left)
+            wait_progress(deployment, events)
+        deployment.wait_done()
+    check_all_written(deployment, events)
+
+
+def test_rule_12_a_worker_frozen_in_its_transaction_holds_nobody_up_and_comes_back(
+    deployment: Deployment,
+) -> None:
+    """The server ends its session, since the others need its locks (rule 9)."""
+    assert deployment.database is not None
+    events = [Night(deployment.root).event(100, detector) for detector in range(8)]
+    settings = {"BUTLER_WRITER_LOCK_TIMEOUT": "3", "BUTLER_WRITER_RETRY_WAIT_MAX": "1"}
+    with deployment.worker(**settings) as one, ExitStack() as later:
+        one.wait_ready()
+        with psycopg.connect(deployment.database) as connection, connection.transaction():
+            connection.execute("LOCK TABLE dataset IN EXCLUSIVE MODE")
+            deployment.send(*events)
+            wait_until(lambda: is_blocked(deployment.database), 60, "a write is under way")
+            one.stop_process()
+        two = later.enter_context(deployment.worker(**settings))
+        wait_shared(deployment, two)
+        deployment.wait_done()
+        one.continue_process()
+        wait_until(lambda: len(partitions_of(one)) == 1, 60, "the frozen one is back")
+        wait_shared(deployment, one, two)
+        with streaming(deployment) as more:
+            wait_until(lambda: deployment.committed() > 20, 60, "both write")
+        deployment.wait_done()
+    check_all_written(deployment, events + more)
+
+
+def is_blocked(database: str | None) -> bool:
+    """Tell whether a statement waits for a lock."""
+    query = (
+        "SELECT FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with psycopg.connect(database or "") as connection:
+        return bool(connection.execute(query).fetchall())
+
+
+#: A member of the deployed service's kind: it commits the first events, says so, and stays.
+PEER = """
+import sys
+from confluent_kafka import Consumer
+servers, group, topic, count = sys.argv[1:]
+consumer = Consumer({"bootstrap.servers": servers, "group.id": group, "session.timeout.ms": 10000,
+                     "auto.offset.reset": "earliest", "enable.auto.commit": False})
+consumer.subscribe([topic])
+taken = 0
+while True:
+    message = consumer.poll(1)
+    if message is not None and message.error() is None and taken < int(count):
+        consumer.commit(message, asynchronous=False)
+        taken += 1
+        if taken == int(count):
+            print("committed", flush=True)
+"""
+
+
+@contextmanager
+def peer(deployment: Deployment, count: int) -> Iterator[ChildProcess]:
+    """Run a member that has committed the first events; killed at the end, it does not leave."""
+    process = ChildProcess(
+        [
+            *(sys.executable, "-c", PEER),
+            *(deployment.cluster.bootstrap, deployment.group, deployment.topic, str(count)),
+        ],
+        log=deployment.folder / "peer.log",
+    )
+    try:
+        wait_until(lambda: "committed" in process.log_text(), 60, process.log_tail)
+        yield process
+    finally:
+        process.kill()
+
+
+def test_a_swap_goes_on_where_the_deployed_service_has_stopped(
+    kafka: Cluster, topic_name: str, tmp_path: Path
+) -> None:
+    """Its last member is still in the group, dead, and has another assignment protocol."""
+    group = KafkaSettings.model_fields["group"].default
+    settings = {**SESSION, "BUTLER_WRITER_KAFKA_GROUP": group}
+    deployment = Deployment(kafka, topic_name, tmp_path, settings=settings)
+    events = [Night(deployment.root).event(1, detector) for detector in range(10)]
+    deployment.send(*events)
+    with peer(deployment, 4):
+        pass
+    with deployment.worker(BUTLER_WRITER_KAFKA_GROUP="") as worker:
+        worker.wait_for_log("not in the consumer group")
+        worker.wait_ready()
+        deployment.wait_done()
+    found = stored_ids(deployment.fresh_butler())
+    assert set(found) == dataset_ids(*events[4:])
+    assert len(found) == len(set(found))

@@ -1,0 +1,187 @@
+"""A worker that must log in to Kafka, and may do there what its operator was told to grant."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AclOperation, ResourceType
+
+from testbed.cluster import Cluster
+from testbed.kafka import ApacheKafka
+from testbed.postgresql import PostgreSQL
+from testbed.worker import CHECKOUT, Worker
+from tests.support.deployment import Deployment
+from tests.support.events import Night, dataset_ids, encode, stored_ids
+
+pytestmark = pytest.mark.kafka
+
+LOGIN = {"KAFKA_USERNAME": "writer", "KAFKA_PASSWORD": "writer-secret"}
+
+#: (kind of resource, its name, operation), as README.md has them for an operator.
+RULES = [
+    (kind, name, operation)
+    for kind, name, operations in re.findall(
+        r"^\| (group|topic) `(.+)` \| ([A-Z_, ]+) \|$",
+        (CHECKOUT / "README.md").read_text(),
+        re.MULTILINE,
+    )
+    for operation in operations.split(", ")
+]
+
+
+def grant(
+    cluster: ApacheKafka, deployment: Deployment, *, but: tuple[str, str, str] | None = None
+) -> None:
+    """Let the user ``writer`` do what the README says, with one exception perhaps."""
+    for kind, name, operation in RULES:
+        if (kind, name, operation) != but:
+            cluster.allow(
+                "writer",
+                AclOperation[operation],
+                ResourceType[kind.upper()],
+                called(name, deployment),
+            )
+
+
+def called(name: str, deployment: Deployment) -> str:
+    """Return what a resource of the README is called in a deployment."""
+    return (
+        name.replace("butler-writer", deployment.group)
+        .replace("KAFKA_OUTPUT_TOPIC", deployment.output_topic)
+        .replace("<KAFKA_TOPIC>", deployment.topic)
+        .replace("KAFKA_TOPIC", deployment.topic)
+    )
+
+
+@pytest.fixture
+def deployment(secure_kafka: ApacheKafka, topic_name: str, tmp_path: Path) -> Deployment:
+    return Deployment(secure_kafka, topic_name, tmp_path, settings=dict(LOGIN))
+
+
+def last_words(worker: Worker) -> str:
+    """Return the one line with which a worker ends instead of starting."""
+    assert worker.wait() == 1
+    *before, line = worker.log_text().splitlines()
+    assert {json.loads(other)["event"] for other in before} <= {"topic created"}
+    return line
+
+
+def test_the_rules_of_the_readme_are_enough(
+    secure_kafka: ApacheKafka, deployment: Deployment
+) -> None:
+    grant(secure_kafka, deployment)
+    secure_kafka.allow("pod", AclOperation.WRITE, ResourceType.TOPIC, deployment.topic)
+    pod = Cluster(secure_kafka.bootstrap, secure_kafka.security("pod"))
+    events = [Night(deployment.root).event(1, detector) for detector in range(4)]
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        for event in events:
+            pod.produce(deployment.topic, encode(event))
+        pod.produce(deployment.topic, b"no event")
+        deployment.wait_done()
+        assert "size limit of topic not checked" not in worker.log_text()
+        worker.term()
+        assert worker.wait() == 0
+    assert set(stored_ids(deployment.fresh_butler())) == dataset_ids(*events)
+    assert {str(i) for i in dataset_ids(*events)} == set(deployment.announced_ids())
+    assert [letter.value for letter in deployment.dead_letters()] == [b"no event"]
+    assert secure_kafka.consume(f"{deployment.topic}-chain-updates")
+
+
+def test_a_wrong_password_ends_the_worker_at_once(deployment: Deployment) -> None:
+    with deployment.worker(KAFKA_PASSWORD="guess") as worker:
+        said = last_words(worker)
+    assert said.startswith(f"butler-writer: Kafka at {deployment.cluster.bootstrap}: ")
+    assert "SaslAuthenticationFailed" in said
+    assert "guess" not in said
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        ("topic", "KAFKA_TOPIC", "READ"),
+        ("topic", "<KAFKA_TOPIC>-dead-letters", "WRITE"),
+        ("group", "butler-writer", "READ"),
+    ],
+)
+def test_a_missing_rule_is_named(
+    secure_kafka: ApacheKafka, deployment: Deployment, rule: tuple[str, str, str]
+) -> None:
+    grant(secure_kafka, deployment, but=rule)
+    kind, name, operation = rule
+    lacks = f"{operation} on {kind} {called(name, deployment)}"
+    with deployment.worker() as worker:
+        assert last_words(worker) == f"butler-writer: Kafka user writer lacks {lacks}"
+
+
+def test_without_any_rule_all_are_named(deployment: Deployment) -> None:
+    with deployment.worker() as worker:
+        said = last_words(worker)
+    prefix = "butler-writer: Kafka user writer lacks "
+    assert said.startswith(prefix)
+    assert set(said.removeprefix(prefix).split(", ")) == {
+        f"{operation} on {kind} {called(name, deployment)}"
+        for kind, name, operation in RULES
+        if operation in {"READ", "WRITE"}
+    }
+
+
+def test_a_topic_that_the_user_may_not_create_is_named(
+    secure_kafka: ApacheKafka, deployment: Deployment
+) -> None:
+    grant(secure_kafka, deployment, but=("topic", "<KAFKA_TOPIC>-dead-letters", "CREATE"))
+    with deployment.worker() as worker:
+        assert last_words(worker).startswith(
+            f"butler-writer: topic {deployment.dead_letter_topic} cannot be created: "
+            "TopicAuthorizationFailedError"
+        )
+
+
+@pytest.mark.postgresql
+def test_passwords_are_in_no_log_line_and_on_no_page(
+    secure_kafka: ApacheKafka,
+    postgresql: PostgreSQL,
+    postgresql_url: str,
+    topic_name: str,
+    tmp_path: Path,
+) -> None:
+    settings = {**LOGIN, "WRITER_DEBUG_LEVEL": "DEBUG", "KAFKA_DEBUG": "1"}
+    database = postgresql_url.replace("postgres@", "postgres:database-secret@")
+    deployment = Deployment(
+        secure_kafka, topic_name, tmp_path, database=database, settings=settings
+    )
+    grant(secure_kafka, deployment)
+    assert "database-secret" in (deployment.root / "butler.yaml").read_text()
+    night = Night(deployment.root)
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(night.event(1))
+        deployment.wait_done()
+        postgresql.drop_database(database.rpartition("/")[2])
+        deployment.send(night.event(2))
+        worker.wait_for_log("step failed")
+        assert worker.state()["last_error"]
+        pages = [page(worker, path) for path in ("/state", "/readyz", "/metrics", "/", "/router/")]
+        log = worker.log_text()
+    with deployment.worker() as worker:  # now there is no database to open
+        assert worker.wait() == 1
+        log += worker.log_text()
+    assert '"level": "debug", "logger": "aiokafka' in log
+    assert "cannot open the repository" in log
+    for text in (log, *pages):
+        assert "writer-secret" not in text
+        assert "database-secret" not in text
+
+
+def page(worker: Worker, path: str) -> str:
+    """Return a page's text, whatever its status."""
+    try:
+        with urllib.request.urlopen(worker.url + path, timeout=10) as answer:
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        return error.read().decode()

@@ -1,0 +1,244 @@
+"""What a worker checks before it takes part: what is wrong is one line, and the exit code is 1."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed.cluster import Cluster
+from testbed.embedded import EmbeddedBroker
+from testbed.ports import free_port
+from testbed.worker import CHECKOUT, Worker
+from tests.support.deployment import Deployment
+
+PROGRAMS = Path(sys.executable).parent
+FAUST = [str(PROGRAMS / "faust"), "-A", "app"]
+
+#: Enough to start a worker, were there a broker.
+COMPLETE = {
+    "BUTLER_REPOSITORY": "/nowhere/repository",
+    "KAFKA_CLUSTER": "127.0.0.1:1",
+    "KAFKA_TOPIC": "events",
+    "KAFKA_OUTPUT_TOPIC": "ingested",
+    "OUTPUT_DATASET_LIST_DIRECTORY": "/nowhere/lists",
+}
+
+
+def run(
+    *command: str, environment: Mapping[str, str] | None = None, folder: Path = CHECKOUT
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, with nothing in its environment but what is given."""
+    return subprocess.run(
+        command,
+        env={"PATH": f"{PROGRAMS}:/usr/bin:/bin", **(environment or {})},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+def complaint(environment: Mapping[str, str]) -> str:
+    """Start a worker that must not start, and return the one line that it says."""
+    result = run(*FAUST, "worker", environment=environment)
+    assert result.returncode == 1, result.stderr
+    *more, line = result.stderr.splitlines()
+    # A broker that is busy may have to be asked again, which is a warning.
+    assert {json.loads(other)["level"] for other in more} <= {"info", "warning"}
+    assert line.startswith("butler-writer: ")
+    assert result.stdout == ""
+    return line.removeprefix("butler-writer: ")
+
+
+def test_every_wrong_value_is_named() -> None:
+    said = complaint({"BUTLER_WRITER_WINDOW_EVENTS": "many", "BUTLER_WRITER_WINDOW_BYTES": "0"})
+
+    assert re.fullmatch(
+        "BUTLER_WRITER_WINDOW_EVENTS='many': .*; BUTLER_WRITER_WINDOW_BYTES='0': .*", said
+    )
+
+
+def test_every_missing_variable_is_named() -> None:
+    assert complaint({}) == f"not set: {', '.join(COMPLETE)}"
+
+
+def test_half_a_login_is_refused() -> None:
+    said = complaint({**COMPLETE, "KAFKA_USERNAME": "writer"})
+
+    assert said == "KAFKA_USERNAME and KAFKA_PASSWORD go together; only one is set"
+
+
+def test_an_authority_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    tls = {"BUTLER_WRITER_KAFKA_TLS": "true"}
+    broken = tmp_path / "ca.pem"
+    broken.write_text("no certificate")
+
+    for file, reason in ((tmp_path / "absent.pem", "No such file"), (broken, "certificate")):
+        said = complaint({**COMPLETE, **tls, "BUTLER_WRITER_KAFKA_CA_FILE": str(file)})
+        assert said.startswith(f"BUTLER_WRITER_KAFKA_CA_FILE='{file}': ")
+        assert reason in said
+
+
+def test_a_repository_that_is_not_there_is_named(
+    embedded_broker: EmbeddedBroker, topic_name: str
+) -> None:
+    said = complaint(
+        {**COMPLETE, "KAFKA_CLUSTER": embedded_broker.bootstrap, "KAFKA_TOPIC": topic_name}
+    )
+
+    assert said.startswith("cannot open the repository '/nowhere/repository': FileNotFoundError")
+
+
+@pytest.mark.kafka
+class TestTopics:
+    """What is wrong with a topic is named with the topic."""
+
+    @pytest.fixture
+    def deployment(self, kafka: Cluster, topic_name: str, tmp_path: Path) -> Deployment:
+        return Deployment(kafka, topic_name, tmp_path)
+
+    def test_topics_that_the_worker_may_not_create(self, deployment: Deployment) -> None:
+        deployment.settings["BUTLER_WRITER_KAFKA_DECLARE_TOPICS"] = "false"
+        deployment.cluster.create_topic(f"{deployment.topic}-chain-updates")
+
+        assert complaint(deployment.environment) == (
+            f"missing topics: {deployment.dead_letter_topic}, {deployment.group}-chains-changelog"
+        )
+        assert deployment.dead_letter_topic not in deployment.cluster.topics()
+
+    def test_a_dead_letter_topic_for_smaller_messages_only(self, deployment: Deployment) -> None:
+        limit = 10 * 2**20
+        name = deployment.dead_letter_topic
+        deployment.cluster.create_topic(name, max_message_bytes=limit)
+
+        assert complaint(deployment.environment) == (
+            f"topic {name} takes messages of {limit} bytes; "
+            f"max.message.bytes must be at least {limit + 2**20}"
+        )
+
+    def test_a_changelog_of_several_partitions(self, deployment: Deployment) -> None:
+        name = f"{deployment.group}-chains-changelog"
+        deployment.cluster.create_topic(name, 3)
+
+        assert complaint(deployment.environment) == f"topic {name} has 3 partitions, not 1"
+
+
+def json_lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_brokers_that_stay_away_end_the_worker() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    impatient = """
+        import sys
+        from app.kafka.checks import topics as topic_check
+        from faust.cli.faust import cli
+
+        topic_check.PATIENCE = 2.0
+        sys.argv = ["faust", "-A", "app", "worker"]
+        cli()
+    """
+    result = run(
+        sys.executable,
+        "-c",
+        textwrap.dedent(impatient),
+        environment={**COMPLETE, "KAFKA_CLUSTER": address},
+    )
+
+    assert result.returncode == 1
+    *waiting, last = result.stderr.splitlines()
+    assert re.fullmatch(rf"butler-writer: Kafka at {address}: .*Connect call failed.*", last)
+    notes = json_lines("\n".join(waiting))
+    assert {note["event"] for note in notes} == {"Kafka does not answer, will be asked again"}
+    assert all("Connect call failed" in note["error"] for note in notes)
+
+
+def test_a_worker_that_waits_for_the_brokers_ends_when_asked() -> None:
+    with Worker({**COMPLETE, "KAFKA_CLUSTER": f"127.0.0.1:{free_port()}"}) as worker:
+        worker.wait_for_log("will be asked again")
+
+        worker.term()
+
+        assert worker.wait(5) == 0
+        assert all(line["level"] == "warning" for line in json_lines(worker.log_text()))
+
+
+def test_a_worker_ends_when_asked_while_a_broker_is_silent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with Worker({**COMPLETE, "KAFKA_CLUSTER": address}) as worker:
+            silent.settimeout(30)
+            connection, _ = silent.accept()
+            with connection:
+                worker.term()
+
+                assert worker.wait(5) == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (
+            ("agents", "--local"),
+            {
+                "@agents.chains.chains": "Track each chain's runs",
+                "@agents.collect.collect": "Group the pods' events in tumbling windows",
+                "@agents.flush.flush": "Write each closed window into the Butler",
+            },
+        ),
+        (("tables",), {"chains": "Each chain's runs, newest first"}),
+        (
+            ("models",),
+            {
+                "models.batch_ingested.BatchIngested": "Says that the datasets of a batch",
+                "models.chains.ChainState": "A chain as the table keeps it",
+                "models.chains.ChainUpdate": "What one window brought to one run",
+                "models.chains.RunState": "One run of a chain",
+                "models.dead_letter.DeadLetter": "Why an event was set aside",
+                "models.prompt_output.PromptOutput": "",
+            },
+        ),
+    ],
+)
+def test_what_there_is_is_listed_with_an_empty_environment(
+    command: tuple[str, ...], expected: dict[str, str]
+) -> None:
+    result = run(FAUST[0], "--json", *FAUST[1:], *command)
+
+    assert result.returncode == 0, result.stderr
+    found = {row["name"]: row["help"] for row in json.loads(result.stdout)}
+    ours = {name: text for name, text in found.items() if not name.startswith("faust.")}
+    assert ours.keys() == expected.keys()
+    for name, text in expected.items():
+        assert ours[name].startswith(text)
+
+
+def test_help_needs_no_environment() -> None:
+    result = run(*FAUST, "--help")
+
+    assert result.returncode == 0
+    assert result.stderr == ""
+    assert re.search(r"^  worker +Start worker instance", result.stdout, re.MULTILINE)
+
+
+def test_another_package_named_agents_is_named(tmp_path: Path) -> None:
+    decoy = tmp_path / "agents"
+    decoy.mkdir()
+    (decoy / "__init__.py").write_text("raise AssertionError('imported')")
+
+    said = complaint({**COMPLETE, "PYTHONPATH": str(tmp_path)})
+
+    assert said == (
+        f"the package 'agents' is not this service's but comes from {tmp_path}; "
+        "install the service into an environment of its own"
+    )

@@ -1,0 +1,154 @@
+"""Both wheels, each in a fresh virtual environment, used from another working folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+from models import PromptOutput
+from models.prompt_output import describe_shape_errors
+from testbed.worker import CHECKOUT
+
+PROGRAMS = Path(sys.executable).parent
+
+#: What a pod does: outputs of its own Butler go to another folder, and as an event to a topic.
+POD = """
+    import sys
+    from pathlib import Path
+    from lsst.daf.butler import Butler, DatasetType
+    from butler_writer_client import KafkaTopic, PromptOutputWriter
+
+    class Topic:
+        max_event_bytes = 10**6
+
+        def send(self, values):
+            Path("event.json").write_bytes(*values)
+            return [None]
+
+    Butler.makeRepo("pod")
+    pod = Butler.from_config("pod", run="LSSTCam/prompt/output-2026-11-23/ApPipe")
+    pod.registry.insertDimensionData("instrument", {"name": "LSSTCam"})
+    seeing = DatasetType("seeing", ["instrument"], "StructuredDataDict", universe=pod.dimensions)
+    pod.registry.registerDatasetType(seeing)
+    output = pod.put({"fwhm": 0.7}, seeing, instrument="LSSTCam")
+    records = {"instrument": pod.query_dimension_records("instrument")}
+    PromptOutputWriter(Topic(), "central").transfer_outputs(pod, records, [output])
+
+    (undelivered,) = KafkaTopic({"bootstrap.servers": "127.0.0.1:1"}, "t", timeout=0.1).send([b""])
+    assert undelivered.in_doubt
+    assert not {"faust", "app", "agents", "models"} & set(sys.modules)
+"""
+
+
+@dataclass
+class Environment:
+    """A virtual environment, and a working folder that has nothing to do with it."""
+
+    root: Path
+    folder: Path
+
+    def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one of its programs in the working folder."""
+        return subprocess.run(
+            [self.root / "bin" / program, *arguments],
+            cwd=self.folder,
+            env={"HOME": str(self.folder)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+def install(folder: Path, *what: str | Path) -> Environment:
+    """Make an environment with packages, in the versions of the lock file."""
+    environment = Environment(folder / "environment", folder / "elsewhere")
+    if not environment.root.exists():
+        environment.folder.mkdir()
+        run("uv", "venv", "--python", sys.executable, environment.root)
+    python = environment.root / "bin" / "python"
+    run("uv", "pip", "install", "--python", python, *what)
+    return environment
+
+
+def run(program: str, *arguments: str | Path) -> None:
+    done = subprocess.run(
+        [PROGRAMS / program, *arguments],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def build(project: Path, target: Path) -> Path:
+    """Build a project's wheel."""
+    options = ["--no-index", "--no-deps", "--no-build-isolation", f"--wheel-dir={target}"]
+    run("pip", "wheel", "--quiet", *options, project)
+    (wheel,) = target.glob("*.whl")
+    return wheel
+
+
+def copied(source: Path, target: Path) -> Path:
+    """Copy a project without what was built of it."""
+    ignored = shutil.ignore_patterns(".*", "*.egg-info", "build", "__pycache__", "tests")
+    return Path(shutil.copytree(source, target, ignore=ignored))
+
+
+def test_the_clients_wheel_needs_butler_and_kafka_alone(tmp_path: Path) -> None:
+    wheel = build(copied(CHECKOUT / "client", tmp_path / "client"), tmp_path)
+    environment = install(tmp_path, wheel, "--constraint", "requirements-dev.lock")
+    assert not list(environment.root.glob("lib/*/site-packages/*faust*"))
+    asks = (
+        "from importlib.metadata import requires as r; print('\\n'.join(r('butler-writer-client')))"
+    )
+    required = environment.run("python", "-c", asks).stdout.splitlines()
+    assert sorted(line for line in required if "extra ==" not in line) == [
+        "confluent-kafka>=2.6",
+        "lsst-daf-butler>=30",
+    ]
+
+    pod = environment.run("python", "-c", textwrap.dedent(POD))
+
+    assert pod.returncode == 0, pod.stderr
+    event = PromptOutput.decode((environment.folder / "event.json").read_bytes())
+    assert describe_shape_errors(event.asdict()) == ""
+    (file,) = event.datasets
+    assert (environment.folder / "central" / file["path"]).exists()
+
+
+def test_the_services_wheel_names_a_decoy_in_its_environment(tmp_path: Path) -> None:
+    wheel = build(copied(CHECKOUT, tmp_path / "service"), tmp_path)
+    install(tmp_path, "--require-hashes", "--requirement", "requirements.lock")
+    environment = install(tmp_path, "--no-deps", wheel)
+
+    listed = environment.run("faust", "--json", "-A", "app", "agents", "--local")
+
+    assert listed.returncode == 0, listed.stderr
+    assert {agent["name"] for agent in json.loads(listed.stdout)} == {
+        "@agents.chains.chains",
+        "@agents.collect.collect",
+        "@agents.flush.flush",
+    }
+
+    decoy = tmp_path / "decoy"
+    (decoy / "agents").mkdir(parents=True)
+    (decoy / "agents" / "spy.py").write_text("raise AssertionError('imported')")
+    (decoy / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+        '[project]\nname = "decoy"\nversion = "1"\n[tool.setuptools]\npackages = ["agents"]\n'
+    )
+    install(tmp_path, "--no-deps", build(decoy, decoy))
+
+    refused = environment.run("faust", "-A", "app", "worker")
+
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "butler-writer: the package 'agents' is also installed by decoy; "
+        "install the service into an environment of its own\n"
+    )

@@ -1,0 +1,1 @@
+"""What several tests use: events, repositories, deployments, pods."""

@@ -1,0 +1,62 @@
+"""A stream of events while something happens to the service; the check that all came through."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+from testbed.worker import Worker
+from tests.support.deployment import Deployment
+from tests.support.events import DETECTORS, Night, dataset_ids, stored_ids
+
+__all__ = ["check_all_written", "partitions_of", "streaming"]
+
+#: Seconds between two events of a stream.
+PAUSE = 0.05
+
+
+@contextmanager
+def streaming(deployment: Deployment) -> Iterator[list[dict[str, Any]]]:
+    """Send events, one after another, until the block ends; yields those that were sent."""
+    night = Night(deployment.root)
+    events: list[dict[str, Any]] = []
+    over = threading.Event()
+
+    def send() -> None:
+        for number in count():
+            event = night.event(1 + number // DETECTORS, number % DETECTORS)
+            deployment.send(event, partition=number % deployment.partitions)
+            events.append(event)
+            if over.wait(PAUSE):
+                return
+
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(send)
+        try:
+            yield events
+        finally:
+            over.set()
+        sent.result()
+
+
+def partitions_of(worker: Worker) -> set[str]:
+    """Return the partitions of the input topic that a worker reads."""
+    if worker.status("/state") != 200:
+        return set()
+    return set(worker.state()["partitions"])
+
+
+def check_all_written(
+    deployment: Deployment, events: list[dict[str, Any]], dead_letters: int = 0
+) -> None:
+    """Every dataset is in the Butler once and in a list at least; so many events are set aside."""
+    found = Counter(stored_ids(deployment.fresh_butler()))
+    assert found == Counter(dataset_ids(*events))
+    assert set(map(UUID, deployment.announced_ids())) == set(found)
+    assert len(deployment.dead_letters()) == dead_letters

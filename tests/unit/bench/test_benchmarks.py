@@ -1,0 +1,140 @@
+"""What the benchmarks make of their measurements."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from bench import result as results
+from bench.capacity import Costs, capacity
+from bench.measuring import alternate, median_ratio, quantile, spread
+from bench.report import DOCUMENTS, main, report
+from bench.result import Result, Table
+from bench.workload import Workload, datasets_of
+from simulator.night import Night
+from testbed.document import insert
+
+
+def test_contenders_take_turns_and_every_second_round_goes_backwards() -> None:
+    order: list[str] = []
+
+    def run(name: str) -> float:
+        order.append(name)
+        return float(len(order))
+
+    measured = alternate({name: lambda name=name: run(name) for name in "abc"}, 3)  # type: ignore[misc]
+    assert "".join(order) == "abccbaabc"
+    assert measured == {"a": [1, 6, 7], "b": [2, 5, 8], "c": [3, 4, 9]}
+
+
+def test_a_ratio_is_of_medians() -> None:
+    assert median_ratio([1, 100, 4], [2, 1, 3]) == 2
+
+
+@pytest.mark.parametrize(("fraction", "value"), [(0.0, 1), (0.5, 51), (0.99, 100), (1.0, 100)])
+def test_a_quantile_is_one_of_the_values(fraction: float, value: float) -> None:
+    assert quantile(list(range(100, 0, -1)), fraction) == value
+
+
+def test_there_is_no_quantile_of_nothing() -> None:
+    with pytest.raises(ValueError, match="no values"):
+        quantile([], 0.5)
+
+
+def test_a_spread_is_told_with_its_median() -> None:
+    assert spread([0.5, 0.25, 123.4]) == "0.5 (0.25 - 123)"
+    assert spread([0.12345]) == "0.123"
+
+
+def test_a_text_replaces_what_was_between_its_markers_alone() -> None:
+    document = (
+        "a\n<!-- one: begin -->\nold\n<!-- one: end -->\nb\n<!-- two: begin --><!-- two: end -->"
+    )
+    once = insert(document, "one", "new")
+    assert once == document.replace("old", "new")
+    assert insert(once, "one", "new") == once
+
+
+def test_a_document_without_the_markers_is_an_error() -> None:
+    with pytest.raises(ValueError, match="<!-- one: begin -->"):
+        insert("<!-- one: end -->", "one", "new")
+
+
+def test_a_result_is_the_same_after_it_was_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    table = Table(["window", "seconds"])
+    table.add("of 50", 0.5)
+    kept = Result("windows", [table], {"ratio": 2.0}, {"runs": [1.0, 2.0]})
+    assert dataclasses.asdict(Result.load(kept.save())) == dataclasses.asdict(kept)
+
+
+def test_a_report_says_where_it_was_measured_and_leaves_other_parts() -> None:
+    table = Table(["window", "seconds"])
+    table.add("of 50", 0.5)
+    document = (
+        "<!-- windows: begin -->\n<!-- windows: end -->\n<!-- s3: begin -->\n<!-- s3: end -->"
+    )
+    written = report([Result("windows", [table], quick=True), Result("elsewhere")], document)
+    assert "| window | seconds |\n| --- | ---: |\n| of 50 | 0.5 |" in written
+    assert "`make bench-quick`" in written
+    assert written.endswith("<!-- s3: begin -->\n<!-- s3: end -->")
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_only_thorough_figures_replace_thorough_ones_though_these_were_measured_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, quick: bool
+) -> None:
+    """A fresh clone has the documents, and no raw numbers."""
+    monkeypatch.chdir(tmp_path)
+    Path("docs").mkdir()
+    empty = "".join(f"<!-- {name}: begin -->\n<!-- {name}: end -->\n" for name in ("quick", "s3"))
+    before, new = (Table(["seconds"], [[cell]]) for cell in ("before", "new"))
+    for document in DOCUMENTS:
+        document.write_text(report([Result("s3", [before])], empty))
+    Result("s3", [new], {"seconds": 0.25}, quick=quick).save()
+    main()
+    for document in DOCUMENTS:
+        assert ("| before |" in document.read_text()) is quick
+        assert ("| new |" in document.read_text()) is not quick
+        assert ("| `seconds` | 0.25 |" in document.read_text()) is quick
+
+
+def test_events_have_the_datasets_that_are_asked_for_and_artifacts_that_are_there(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "repository").mkdir()
+    workload = Workload(tmp_path / "repository", 20)
+    events = workload.events(1, 3)
+    assert datasets_of(events) == 3 * 20
+    assert len([*workload.root.rglob("*.json")]) == 3 * 20
+    assert workload.events(1, 3) == events
+
+
+def test_a_night_needs_what_its_events_cost() -> None:
+    costs = Costs(
+        seconds=0.02, worker_cpu=0.01, database_cpu=0.02, wal_bytes=2e5, message_bytes=1e5
+    )
+    night, ten = costs.needs(1), costs.needs(10)
+    assert night["events a night"] == "189,000"
+    assert night["a worker is busy"] == "11%"
+    assert night["workers, each busy 50% at most"] == "1"
+    assert ten["workers, each busy 50% at most"] == "3"
+    assert ten["partitions"] == "6"
+    assert night["WAL a night (GB)"] == "38"
+    assert night["Kafka, one copy of two weeks (GB)"] == "265"
+
+
+def test_there_is_no_model_of_what_was_not_measured() -> None:
+    with pytest.raises(KeyError):
+        capacity({"windows": Result("windows")})
+
+
+@pytest.mark.parametrize("number", [20, 100])
+def test_a_pod_can_make_any_number_of_datasets(number: int) -> None:
+    types = Night(datasets=number).dataset_types
+    assert len({kind.name for kind in types}) == len(types) == number
+    assert types[:20] == Night().dataset_types[:20]

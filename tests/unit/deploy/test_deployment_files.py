@@ -1,0 +1,265 @@
+"""The image and the Compose file: what can be told of them without running them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import faust
+import pytest
+import yaml
+
+from app.settings import KafkaSettings, ServiceSettings, WindowSettings, WriteSettings
+from simulator.__main__ import main as simulator
+from testbed.kafka_jars import KAFKA_VERSION
+from testbed.worker import CHECKOUT
+
+SECTIONS = (KafkaSettings, WindowSettings, WriteSettings, ServiceSettings)
+
+#: What the libraries read: lsst.resources and daf_butler, as deployed, and PostgreSQL's client.
+LIBRARY_VARIABLES = {
+    "AWS_PROFILE",
+    "AWS_REQUEST_CHECKSUM_CALCULATION",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "LSST_DB_AUTH",
+    "PGPASSWORD",
+    "S3_ENDPOINT_URL",
+}
+
+Service = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Service]:
+    """What the Compose file starts."""
+    found: dict[str, Service] = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
+    return found["services"]
+
+
+@pytest.fixture(scope="module")
+def stages() -> dict[str, list[list[str]]]:
+    """The Dockerfile's instructions, each in its words, by stage."""
+    lines = (CHECKOUT / "Dockerfile").read_text().splitlines()
+    text = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+    instructions = [line.split() for line in text.replace("\\\n", " ").splitlines() if line]
+    starts = [n for n, (word, *_) in enumerate(instructions) if word == "FROM"]
+    return {
+        instructions[start][-1]: [
+            instructions[start],
+            *takewhile(lambda words: words[0] != "FROM", instructions[start + 1 :]),
+        ]
+        for start in starts
+    }
+
+
+def _check(program: str, *arguments: str) -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name(program), *arguments],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _last(stage: list[list[str]], instruction: str) -> str:
+    return [" ".join(words[1:]) for words in stage if words[0] == instruction][-1]
+
+
+def _seconds(duration: str) -> float:
+    assert duration.endswith("s")
+    return float(duration[:-1])
+
+
+def test_compose_file_is_of_its_schema() -> None:
+    _check("check-jsonschema", "--builtin-schema=vendor.compose-spec", "docker-compose.yml")
+
+
+def test_dockerfile_passes_its_linter() -> None:
+    _check("hadolint", "Dockerfile")
+
+
+def test_services_wait_only_for_what_comes(services: dict[str, Service]) -> None:
+    for service in services.values():
+        for name, wait in service.get("depends_on", {}).items():
+            target = services[name]
+            assert set(target.get("profiles", [])) <= set(service.get("profiles", []))
+            if wait["condition"] == "service_healthy":
+                assert "healthcheck" in target
+            else:
+                assert wait["condition"] == "service_completed_successfully"
+                assert "restart" not in target
+
+
+def test_services_that_stay_say_whether_they_are_well(services: dict[str, Service]) -> None:
+    assert {name for name, service in services.items() if "healthcheck" in service} == {
+        "kafka",
+        "postgresql",
+        "standby",
+        "worker",
+    }
+
+
+def test_a_worker_is_given_only_what_it_reads(services: dict[str, Service]) -> None:
+    settings = {
+        str(field.validation_alias or f"BUTLER_WRITER_{name.upper()}")
+        for section in SECTIONS
+        for name, field in section.model_fields.items()
+    }
+    assert set(services["worker"]["environment"]) <= settings | LIBRARY_VARIABLES
+
+
+def test_worker_and_simulator_mean_the_same_topics_and_repository(
+    services: dict[str, Service],
+) -> None:
+    shared = {"KAFKA_CLUSTER", "KAFKA_TOPIC", "KAFKA_OUTPUT_TOPIC", "BUTLER_REPOSITORY"}
+    environments = [services[name]["environment"] for name in ("prepare", "worker", "simulator")]
+    assert {tuple(env[name] for name in sorted(shared)) for env in environments} == {
+        ("/repo/prompt", "kafka:19092", "batch-ingested", "pp-output")
+    }
+
+
+def test_prepare_understands_its_command(services: dict[str, Service]) -> None:
+    name, *arguments = services["prepare"]["command"]
+    required = ["--bootstrap=kafka:19092", "--root=/repo/prompt"]  # from the environment
+    understood = simulator.commands[name].make_context(name, [*arguments, *required])
+    assert understood.params["partitions"] > 1
+    assert understood.params["database"].startswith("postgresql://")
+
+
+def test_workers_can_be_added(services: dict[str, Service]) -> None:
+    """A name or a host's port can be had by one container only."""
+    assert "container_name" not in services["worker"]
+    assert services["worker"]["ports"] == ["127.0.0.1::6066"]
+
+
+def test_a_worker_writes_nowhere_but_to_its_volume_and_tmp(services: dict[str, Service]) -> None:
+    worker = services["worker"]
+    assert worker["read_only"]
+    assert worker["tmpfs"] == ["/tmp"]
+    assert ServiceSettings().data_directory.is_relative_to("/tmp")
+    assert worker["volumes"] == ["repository:/repo"]
+    for name in ("BUTLER_REPOSITORY", "OUTPUT_DATASET_LIST_DIRECTORY"):
+        assert worker["environment"][name].startswith("/repo/")
+
+
+def test_a_worker_has_the_deployed_pods_limits_and_the_time_to_stop(
+    services: dict[str, Service],
+) -> None:
+    worker = services["worker"]
+    assert worker["deploy"]["resources"]["limits"] == {"cpus": "1", "memory": "1G"}
+    assert _seconds(worker["stop_grace_period"]) > WindowSettings().shutdown_timeout
+
+
+def test_compose_runs_the_kafka_that_the_tests_run(services: dict[str, Service]) -> None:
+    assert services["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
+
+
+def test_a_reader_reaches_the_standby_and_no_other_server(services: dict[str, Service]) -> None:
+    mine = set(services["reader"]["networks"])
+    reached = {
+        name
+        for name, service in services.items()
+        if mine & set(service.get("networks", ["default"]))
+    }
+    assert reached == {"reader", "standby"}
+    read_repo = yaml.safe_load((CHECKOUT / "deploy/read-replica/butler.yaml").read_text())
+    assert "@standby/" in read_repo["registry"]["db"]
+    assert read_repo["datastore"]["root"] == services["worker"]["environment"]["BUTLER_REPOSITORY"]
+
+
+def test_mounted_files_exist(services: dict[str, Service]) -> None:
+    for service in services.values():
+        for source in (volume.split(":")[0] for volume in service.get("volumes", [])):
+            if source.startswith("./"):
+                assert (CHECKOUT / source).is_file()
+
+
+def test_targets_exist_and_the_worker_is_built_by_default(
+    services: dict[str, Service], stages: dict[str, list[list[str]]]
+) -> None:
+    targets = {service["build"]["target"] for service in services.values() if "build" in service}
+    assert targets == {"worker", "simulator"}
+    assert targets <= set(stages)
+    assert list(stages)[-1] == "worker"
+
+
+def test_a_worker_is_a_process_of_user_1000_that_gets_the_signals(
+    stages: dict[str, list[list[str]]],
+) -> None:
+    """A shell in between would keep SIGTERM to itself."""
+    worker = stages["worker"]
+    assert _last(worker, "USER") == "1000:1000"
+    assert _last(worker, "ENTRYPOINT") == '["faust", "-A", "app"]'
+    assert _last(worker, "CMD") == '["worker"]'
+
+
+def test_health_checks_ask_where_faust_answers(
+    services: dict[str, Service], stages: dict[str, list[list[str]]]
+) -> None:
+    port = faust.App("any").conf.web_port
+    assert f"127.0.0.1:{port}/livez" in _last(stages["worker"], "HEALTHCHECK")
+    assert f"127.0.0.1:{port}/readyz" in services["worker"]["healthcheck"]["test"]
+    assert _last(stages["worker"], "EXPOSE") == str(port)
+
+
+def test_nothing_of_the_image_is_where_deployments_mount(
+    stages: dict[str, list[list[str]]],
+) -> None:
+    words = [words for stage in stages.values() for words in stage]
+    places = [Path(place) for kind, *_, place in words if kind in {"COPY", "WORKDIR"}]
+    assert not [place for place in places if place.is_relative_to("/app")]
+    # Faust looks for packages in the working folder first.
+    assert _last(stages["base"], "WORKDIR") == "/srv"
+    assert not [words for words in stages["worker"] if words[0] == "WORKDIR"]
+
+
+def test_every_copied_file_exists_and_is_not_ignored(stages: dict[str, list[list[str]]]) -> None:
+    copied = {
+        source
+        for stage in stages.values()
+        for words in stage
+        if words[0] == "COPY" and not words[1].startswith("--from")
+        for source in words[1:-1]
+    }
+    lines = (CHECKOUT / ".dockerignore").read_text().splitlines()
+    let_in = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    assert "*" in lines
+    assert {path.split("/")[0] for path in let_in} == copied
+    for path in let_in:
+        assert (CHECKOUT / path).exists()
+
+
+def test_what_is_downloaded_into_the_image_is_hashed(stages: dict[str, list[list[str]]]) -> None:
+    scripts = [" ".join(words) for stage in stages.values() for words in stage if words[0] == "RUN"]
+    installs = [line for script in scripts for line in script.split("&&") if " install " in line]
+    pip_installs = [line for line in installs if "pip " in line]
+    assert len(pip_installs) >= 4
+    for line in pip_installs:
+        assert " --require-hashes " in line or " --no-index " in line
+
+
+def test_wheel_holds_the_whole_service_and_nothing_else(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    for name in ("agents", "app", "models", "simulator"):
+        shutil.copytree(
+            CHECKOUT / name, project / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    for name in ("LICENSE", "README.md", "pyproject.toml"):
+        shutil.copy(CHECKOUT / name, project)
+    options = ["--no-index", "--no-deps", "--no-build-isolation", f"--wheel-dir={tmp_path}"]
+    _check("pip", "wheel", "--quiet", *options, str(project))
+    with ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        held = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert held == {
+        str(path.relative_to(CHECKOUT))
+        for name in ("agents", "app", "models")
+        for path in (CHECKOUT / name).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }

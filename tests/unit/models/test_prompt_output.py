@@ -1,0 +1,131 @@
+"""The input event: what pods send, its schema, the Record, and what is refused at the door."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import jsonschema
+import orjson
+import pytest
+from hypothesis import given
+from pydantic import ValidationError
+
+from butler_writer_client import event as client
+from models import InvalidEventError, PromptOutput
+from models.prompt_output import describe_shape_errors
+
+SCHEMA = Path(__file__).parents[3] / "docs" / "pp-output.schema.json"
+
+EVENT: dict[str, Any] = {
+    "type": "pp-output",
+    "dimension_records": [{"definition": "visit", "record": {"instrument": "LSSTCam", "id": 5}}],
+    "datasets": [
+        {
+            "refs": {
+                "6ba7b810-9dad-11d1-80b4-00c04fd430c8": {
+                    "dataset_type_name": "calexp",
+                    "run": "LSSTCam/prompt/output-2025-09-12/ApPipe/x",
+                    "data_id": {"instrument": "LSSTCam", "detector": 5},
+                }
+            },
+            "path": "a/b.fits",
+            "formatter": None,
+        }
+    ],
+}
+
+scalars = st.none() | st.booleans() | st.integers(-3, 3) | st.floats(0.1, 0.9) | st.text(max_size=3)
+json_values = st.recursive(
+    scalars, lambda v: st.lists(v, max_size=2) | st.dictionaries(st.text(max_size=3), v, max_size=2)
+)
+
+
+@st.composite
+def almost_events(draw: st.DrawFn) -> Any:
+    """Draw an event in which at most one value, anywhere, was replaced or removed."""
+    event = orjson.loads(orjson.dumps(EVENT))
+    for name in draw(st.sets(st.sampled_from(["dataset_types", "chains", "event_id", "staging"]))):
+        event[name] = draw(json_values)
+    for name in draw(st.sets(st.sampled_from(["size", "checksum"]))):
+        event["datasets"][0][name] = draw(json_values)
+    place: Any = event
+    while True:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        if not keys or draw(st.booleans()):
+            return event
+        key = draw(st.sampled_from(keys))
+        if not isinstance(place[key], dict | list) or draw(st.booleans()):
+            if isinstance(place, dict) and draw(st.booleans()):
+                del place[key]
+            else:
+                place[key] = draw(json_values)
+            return event
+        place = place[key]
+
+
+def test_the_kept_schema_is_the_clients() -> None:
+    assert json.loads(SCHEMA.read_text()) == client.json_schema(), "run `make schema`"
+
+
+def test_the_schema_names_the_records_fields_and_requires_what_the_pods_send() -> None:
+    schema = client.json_schema()
+    assert list(schema["properties"]) == list(PromptOutput._options.fields)
+    assert schema["required"] == ["type", "dimension_records", "datasets"]
+
+
+@given(almost_events())
+def test_schema_and_record_agree_on_every_shape(event: Any) -> None:
+    validator = jsonschema.Draft202012Validator(client.json_schema())
+    right_type = event.get("type") == "pp-output"
+    assert validator.is_valid(event) == (describe_shape_errors(event) == "" and right_type)
+
+
+@given(almost_events())
+def test_client_and_service_agree_on_every_event(event: Any) -> None:
+    right = describe_shape_errors(event) == "" and event.get("type") == "pp-output"
+    try:
+        given = client.PromptOutput.model_validate(event)
+    except ValidationError:
+        assert not right
+    else:
+        assert right
+        received = PromptOutput.decode(given.encode())
+        assert client.PromptOutput.model_validate(received.asdict()) == given
+
+
+@given(almost_events())
+def test_decoding_yields_a_record_or_a_reason(event: Any) -> None:
+    value = orjson.dumps(event)
+    outermost = [event.get("dimension_records"), event.get("datasets")]
+    if event.get("type") == "pp-output" and all(isinstance(part, list) for part in outermost):
+        assert PromptOutput.decode(value).datasets == event["datasets"]
+    else:
+        with pytest.raises(InvalidEventError):
+            PromptOutput.decode(value)
+
+
+def test_unknown_fields_are_ignored() -> None:
+    output = PromptOutput.decode(orjson.dumps(EVENT | {"colour": "blue"}))
+    assert output.asdict().keys() == PromptOutput._options.fields.keys()
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "no value"),
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[]", "not a JSON object"),
+        (b"{}", "type is None"),
+        (b'{"type": "batch-ingested"}', "type is 'batch-ingested'"),
+        (b'{"type": "pp-output"}', "dimension_records: Field required"),
+        (b'{"type": "pp-output", "dimension_records": [], "datasets": 1}', "datasets"),
+    ],
+)
+def test_what_is_no_event_is_refused_with_the_reason(value: bytes | None, reason: str) -> None:
+    with pytest.raises(InvalidEventError, match=reason):
+        PromptOutput.decode(value)

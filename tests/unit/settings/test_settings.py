@@ -1,0 +1,164 @@
+"""Settings from the environment, and the file that describes every one of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from pydantic_settings import BaseSettings
+
+from app.settings import Settings, SettingsError, load_settings
+from testbed.worker import CHECKOUT
+
+#: Set to these, a worker has everything that it must be told.
+COMPLETE = {
+    "BUTLER_REPOSITORY": "/repo/main",
+    "KAFKA_CLUSTER": "broker-1:9092, broker-2:9092",
+    "KAFKA_TOPIC": "events",
+    "KAFKA_OUTPUT_TOPIC": "ingested",
+    "OUTPUT_DATASET_LIST_DIRECTORY": "s3://bucket/lists/",
+}
+
+#: Not ours: lsst.resources, boto3 and daf_butler read them.
+OTHERS = {
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "DAF_BUTLER_REPOSITORY_INDEX",
+    "LSST_DB_AUTH",
+    "S3_ENDPOINT_URL",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The process's environment, empty."""
+    empty: dict[str, str] = {}
+    monkeypatch.setattr(os, "environ", empty)
+    return empty
+
+
+def variables(settings: Settings) -> Iterator[tuple[str, object]]:
+    """Yield the environment variable of each setting, and the setting's value."""
+    sections: dict[str, BaseSettings] = vars(settings)
+    for section in sections.values():
+        for name, field in type(section).model_fields.items():
+            variable = field.validation_alias or f"BUTLER_WRITER_{name.upper()}"
+            yield str(variable), getattr(section, name)
+
+
+def example(tmp_path: Path) -> dict[str, str]:
+    """Return what a shell reads from ``.env.example``, with nothing commented out."""
+    text = (CHECKOUT / ".env.example").read_text()
+    variable = re.compile("^#?([A-Z][A-Z0-9_]+)=", re.MULTILINE)
+    names = variable.findall(text)
+    assert len(names) == len(set(names))
+    file = tmp_path / "env"
+    file.write_text(variable.sub(r"\1=", text))
+    read = f"set -a; . {file}; env -0"
+    said = subprocess.run(["sh", "-ec", read], env={}, capture_output=True, text=True, check=True)
+    found = dict(line.split("=", 1) for line in said.stdout.split("\0")[:-1])
+    return {name: found[name] for name in names}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("BUTLER_WRITER_WRITE_PATH", "fast", "'records' or 'public'"),
+        ("BUTLER_WRITER_FILE_CHECK", "some", "'all', 'sample' or 'none'"),
+        ("BUTLER_WRITER_WINDOW_EVENTS", "many", "integer"),
+        ("BUTLER_WRITER_WINDOW_EVENTS", "0", "greater than 0"),
+        ("BUTLER_WRITER_WINDOW_SECONDS", "-1", "greater than 0"),
+        ("BUTLER_WRITER_KAFKA_TLS", "maybe", "boolean"),
+        ("BUTLER_WRITER_ALLOWED_FORMATTERS", "(lsst", "not a regular expression: .*position 0"),
+        ("BUTLER_WRITER_CHAIN_PATTERN", "(?P<chain>.+", "not a regular expression"),
+        ("BUTLER_WRITER_CHAIN_PATTERN", "^(.+)/.+$", r"a group \(\?P<chain>\.\.\.\)"),
+        ("KAFKA_DEBUG", "yes", "'0' or '1'"),
+        ("OUTPUT_DATASET_LIST_DIRECTORY", "ftp://host/lists/", "scheme: 'ftp'"),
+        ("BUTLER_WRITER_STAGING_ROOTS", "/staging,ftp://host/", "scheme: 'ftp'"),
+        ("KAFKA_CLUSTER", "broker-1:9092,broker-2:kafka", "not host:port"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_variable(
+    environment: dict[str, str], variable: str, value: str, reason: str
+) -> None:
+    environment.update(COMPLETE | {variable: value})
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+
+    assert str(caught.value).startswith(f"{variable}={value!r}: ")
+    assert re.search(reason, str(caught.value))
+    assert "\n" not in str(caught.value)
+
+
+def refusal(environment: Mapping[str, str]) -> str:
+    """Return why a worker with some environment cannot connect."""
+    os.environ.update(environment)
+    with pytest.raises(SettingsError) as caught:
+        load_settings().require_connections()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("variable", COMPLETE)
+def test_an_empty_variable_counts_as_missing(environment: dict[str, str], variable: str) -> None:
+    assert refusal(COMPLETE | {variable: ""}) == f"not set: {variable}"
+
+
+@pytest.mark.parametrize("variable", ["KAFKA_USERNAME", "KAFKA_PASSWORD"])
+def test_half_a_login_is_refused_without_showing_it(
+    environment: dict[str, str], variable: str
+) -> None:
+    said = refusal(COMPLETE | {variable: "half-secret"})
+
+    assert said == "KAFKA_USERNAME and KAFKA_PASSWORD go together; only one is set"
+
+
+def test_a_password_is_not_shown(environment: dict[str, str]) -> None:
+    environment["KAFKA_PASSWORD"] = "kafka-secret"
+
+    assert "kafka-secret" not in repr(load_settings().kafka)
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        ("DEBUG", logging.DEBUG),
+        ("warning", logging.WARNING),
+        ("CHATTY", logging.INFO),
+        ("", logging.INFO),
+    ],
+)
+def test_an_unknown_log_level_means_info(
+    environment: dict[str, str], level: str, expected: int
+) -> None:
+    environment["WRITER_DEBUG_LEVEL"] = level
+
+    assert load_settings().service.log_level == expected
+
+
+def test_the_example_has_every_setting_and_no_other(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    ours = [name for name, _ in variables(load_settings())]
+
+    assert sorted(example(tmp_path)) == sorted([*ours, *OTHERS])
+
+
+def test_the_example_has_the_defaults(environment: dict[str, str], tmp_path: Path) -> None:
+    defaults = dict(variables(load_settings()))
+    environment.update(example(tmp_path))
+
+    as_the_example_says = dict(variables(load_settings()))
+
+    told = {"BUTLER_REPOSITORY", "KAFKA_CLUSTER", "OUTPUT_DATASET_LIST_DIRECTORY"}
+    assert {name for name in defaults if as_the_example_says[name] != defaults[name]} == told
+
+
+def test_the_example_sets_what_is_required_and_nothing_else() -> None:
+    text = (CHECKOUT / ".env.example").read_text()
+
+    assert re.findall(r"^([A-Z0-9_]+)=", text, re.MULTILINE) == list(COMPLETE)
