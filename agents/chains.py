@@ -20,7 +20,7 @@ async def chains(stream: StreamT[bytes]) -> None:
     async for event in held_events(stream):
         try:
             apply(ChainUpdate.from_data(orjson.loads(event.value)))
-        except Exception as exc:  # noqa: BLE001 - no exception may leave an agent (rule 5)
+        except Exception as exc:  # noqa: BLE001 - rule no-exception-leaves-an-agent
             logger.warning(
                 "chain update passed over",
                 partition=event.message.partition,

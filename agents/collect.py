@@ -42,7 +42,7 @@ async def close_due_windows() -> None:
 
 @app.timer(interval=TAIL_INTERVAL)
 async def look_for_lost_tail() -> None:
-    """Read again if the log's end stays ahead of what has arrived (rule 4)."""
+    """Read again if the log's end stays ahead of what has arrived (rule no-gaps-in-offsets)."""
     if app.draining or app.rebalancing:
         return
     ends = {

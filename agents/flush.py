@@ -34,7 +34,8 @@ logger = structlog.get_logger("butler_writer")
 @app.agent(app.closed_windows)
 async def flush(windows: StreamT[Window[Received]]) -> None:
     """Write each closed window into the Butler, announce it, and ack its events."""
-    async with asyncio.TaskGroup() as tasks:  # an exception in one leaves the agent (rule 5)
+    # An exception in one of the tasks leaves the agent (rule no-exception-leaves-an-agent).
+    async with asyncio.TaskGroup() as tasks:
         under_way: asyncio.Task[None] | None = None
         async for _ in windows:
             if (window := app.intake.take()) is None:

@@ -72,5 +72,5 @@ async def until_done(window: Window[Received], step: Callable[[], Awaitable[None
 
 
 async def in_thread(thread: ThreadPoolExecutor, call: Callable[[], T]) -> T:
-    """Run a call in a thread that has a Butler of its own (rule 9)."""
+    """Run a call in a thread that has a Butler of its own (rule bounded-database-calls)."""
     return await asyncio.get_running_loop().run_in_executor(thread, call)

@@ -1,7 +1,6 @@
 """The Faust application: its configuration, and what it does around a rebalance and a stop.
 
-The rules named here are those of the design's durability section; each was measured on
-faust-streaming 0.15.3 or read in its source.
+The rules named here are those of ``docs/durability.md``.
 """
 
 from __future__ import annotations
@@ -109,7 +108,7 @@ class ButlerWriterApp(faust.App):
         raise ImportError(f"{name} cannot be imported") from sys.exception()
 
     async def reread(self) -> None:
-        """Read the input again from its committed offsets, after a jump of offsets (rule 4)."""
+        """Read the input again from its committed offsets (rule no-gaps-in-offsets)."""
         try:
             if await self._start_reading() and not self.rebalancing:
                 self.consumer.resume_flow()
@@ -124,7 +123,7 @@ class ButlerWriterApp(faust.App):
         return dict(recovery.active_offsets) if going_on else None
 
     async def recover_again(self) -> None:
-        """Let the recovery of the tables read again from where it has come to (rule 4).
+        """Let the recovery of the tables read again from where it is (rule no-gaps-in-offsets).
 
         Faust drops what a fetch brings that was under way when partitions were revoked; its
         recovery then waits for these changes for ever.
@@ -161,7 +160,7 @@ class ButlerWriterApp(faust.App):
     async def _on_agent_error(self, agent: AgentT[Any], exc: BaseException) -> None:
         """End the process: what an agent held when an exception left it would never be acked.
 
-        No exception may leave an agent (rule 5); should one, Faust would start the agent again.
+        Faust would start the agent again (rule no-exception-leaves-an-agent).
         """
         logger.critical(
             "an exception left an agent, ending the worker", agent=agent.name, exc_info=exc
@@ -169,7 +168,7 @@ class ButlerWriterApp(faust.App):
         os._exit(1)
 
     async def on_stop(self) -> None:
-        """Flush what is open before Faust lets go of the partitions (rule 8)."""
+        """Flush what is open before Faust lets go of the partitions (rule orderly-shutdown)."""
         timeout = self.settings.windows.shutdown_timeout
         _end_process_after(timeout + STOP_SECONDS)
         try:
@@ -195,8 +194,8 @@ class ButlerWriterApp(faust.App):
     def closed_windows(self) -> faust.Channel[Any]:
         """Windows on their way to the sink.
 
-        Unbounded, since a bounded channel is cleared with its putters cancelled (rule 7); the
-        bound is on the bytes held.
+        Unbounded, since Faust clears a bounded channel and cancels its putters (rule
+        bounded-memory); the bound is on the bytes held.
         """
         return cast("faust.Channel[Any]", self.channel(maxsize=0))
 
@@ -206,14 +205,14 @@ class ButlerWriterApp(faust.App):
             await self.closed_windows.put(window)  # type: ignore[arg-type]
 
     async def _forget(self, _app: Any, revoked: set[TP], **_: Any) -> None:
-        """Rule 6: what was received under the old assignment is delivered again."""
+        """Forget what was received so far (rule rebalance-starts-a-new-epoch)."""
         self.status.revoked()
         self.intake.revoke()
         self.room.set()
         logger.info("partitions revoked", partitions=len(revoked), epoch=self.intake.epoch)
 
     async def _place(self, *_: Any, **__: Any) -> None:
-        """Rule 4: note where the reading starts."""
+        """Note where the reading starts (rule no-gaps-in-offsets)."""
         if await self._start_reading():
             self.status.assigned()
             starts = {str(p): log["start"] for (_, p), log in self.intake.ledger.state().items()}
@@ -283,9 +282,9 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "topic_allow_declare": False,  # app.topics creates and checks the topics
         "table_standby_replicas": 0,
         "stream_publish_on_commit": False,
-        # Unacked events are open windows: a rebalance must not wait for them (rule 6).
+        # Unacked events are open windows (rule rebalance-starts-a-new-epoch).
         "stream_wait_empty": False,
-        # Faust's own queues are part of the memory bound (rule 7).
+        # Faust's own queues are part of the memory bound (rule bounded-memory).
         "stream_buffer_maxsize": 64,
         "broker_max_poll_records": 64,
         # Partitions that are added to the input are read that much later, at most.

@@ -1,7 +1,7 @@
 """The topics, and how their messages are read and written.
 
 Everything is raw bytes: a codec of Faust's that raised would commit the event it raised on
-(rule 5), so decoding happens inside the agents.
+(rule no-exception-leaves-an-agent), so decoding happens inside the agents.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ async def write_dataset_list(
     """Write the list of a batch's datasets.
 
     Every valid dataset of the window is listed, on every delivery, whether it was inserted now or
-    was there already: to be announced twice is allowed, never is not (rule 10).
+    was there already (rule announced-on-every-delivery).
 
     Parameters
     ----------

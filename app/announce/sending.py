@@ -22,7 +22,7 @@ logger = structlog.get_logger("butler_writer")
 
 
 async def send(topic: TopicT, **message: Any) -> None:
-    """Send a message, and wait until every in-sync replica has it (rule 11)."""
+    """Send a message, and wait until every in-sync replica has it (rule sends-are-awaited)."""
     try:
         await (await topic.send(**message))
     except ProducerSendError as exc:  # Faust's, around the one that says why

@@ -32,7 +32,7 @@ class Received:
     def read(
         cls, key: bytes | None, value: bytes | None, max_bytes: int, replays: int = 0
     ) -> Received:
-        """Decode a message; never raises, since no exception may leave an agent (rule 5)."""
+        """Decode a message; never raises (rule no-exception-leaves-an-agent)."""
         if value is not None and len(value) > max_bytes:
             reason = f"{len(value)} bytes, over the bound of {max_bytes}"
             return cls(key, value, InvalidEventError(reason), replays)

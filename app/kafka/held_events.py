@@ -28,6 +28,6 @@ class HeldEvent(faust.Event):
 
 
 async def held_events(stream: StreamT[Any]) -> AsyncIterator[HeldEvent]:
-    """Iterate over a stream's events without acking any (rule 3)."""
+    """Iterate over a stream's events without acking any (rule acked-in-offset-order)."""
     async for event in cast("faust.Stream[Any]", stream).noack().events():
         yield cast("HeldEvent", event)

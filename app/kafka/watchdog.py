@@ -1,4 +1,4 @@
-"""Ends a worker whose consumer is stuck, so that it is started again (rule 12).
+"""Ends a worker whose consumer is stuck, so that it is started again (rule stuck-workers-end).
 
 Three ways of getting stuck are known: the consumer is revoked and never assigned again, its
 membership in the group ends by an error, and commits stall although events are acked

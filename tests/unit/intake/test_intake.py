@@ -1,4 +1,7 @@
-"""Ledger and windows together: no interleaving acks what is not written (rules 3, 4, 6, 7)."""
+"""Ledger and windows together: no interleaving acks what is not written.
+
+Rules acked-in-offset-order, no-gaps-in-offsets, rebalance-starts-a-new-epoch, bounded-memory.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The offset ledger (durability rules 3 and 4)."""
+"""The offset ledger (rules acked-in-offset-order, no-gaps-in-offsets)."""
 
 from __future__ import annotations
 

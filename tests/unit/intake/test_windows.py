@@ -1,4 +1,4 @@
-"""Tumbling windows on arrival (durability rules 1 and 2)."""
+"""Tumbling windows on arrival (rules no-data-in-windowed-tables, windows-on-arrival)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The watchdog ends a worker whose consumer is stuck, and no other (durability rule 12)."""
+"""The watchdog ends a worker whose consumer is stuck, and no other (rule stuck-workers-end)."""
 
 from __future__ import annotations
 
