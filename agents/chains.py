@@ -9,7 +9,7 @@ from faust.types import StreamT
 from app import app, topics
 from app.kafka.held_events import held_events
 from app.tables import chains as table
-from models import ChainState, ChainUpdate
+from models.chains import ChainState, ChainUpdate
 
 logger = structlog.get_logger("butler_writer")
 

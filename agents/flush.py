@@ -26,7 +26,8 @@ from app.butler.writer import ReadWindow
 from app.intake.received import Received
 from app.intake.windows import Arrival, Window
 from app.telemetry import metrics
-from models import InvalidEventError, PromptOutput
+from models.errors import InvalidEventError
+from models.prompt_output import PromptOutput
 
 logger = structlog.get_logger("butler_writer")
 

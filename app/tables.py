@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app import app
 from app.kafka.checks.topics import CHAIN_PARTITIONS
-from models import ChainState
+from models.chains import ChainState
 
 __all__ = ["chains"]
 

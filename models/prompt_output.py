@@ -1,60 +1,23 @@
-"""The `pp-output` event: what a Prompt Processing pod says it has produced.
-
-The shape is that of the deployed pods (unkeyed UTF-8 JSON).  The fields after ``dataset_types``
-are additions: optional, so that old pods and the service that this one replaces both keep working.
-"""
+"""The `pp-output` event: what a Prompt Processing pod says it has produced."""
 
 from __future__ import annotations
 
-from typing import Any, NotRequired
+from typing import Any
 
 import faust
 import orjson
-from pydantic import ConfigDict, TypeAdapter, ValidationError, create_model
-from typing_extensions import TypedDict
 
-__all__ = [
-    "DatasetRefFields",
-    "DimensionRecordFields",
-    "FileDatasetFields",
-    "InvalidEventError",
-    "PromptOutput",
-    "describe_shape_errors",
-]
+from models.errors import InvalidEventError
+from models.fields import (
+    DimensionRecordFields,
+    EventFields,
+    FileDatasetFields,
+    describe_shape_errors,
+)
+
+__all__ = ["PromptOutput"]
 
 EVENT_TYPE = "pp-output"
-
-
-class InvalidEventError(ValueError):
-    """A message that can never become a Butler write; the text is the reason."""
-
-
-class DimensionRecordFields(TypedDict):
-    """A serialized dimension record (``lsst.daf.butler.SerializedDimensionRecord``)."""
-
-    definition: str
-    record: dict[str, Any]
-
-
-class DatasetRefFields(TypedDict):
-    """A dataset ref as pods send it; its UUID is the key in ``FileDatasetFields.refs``."""
-
-    dataset_type_name: str
-    run: str
-    data_id: dict[str, int | str]
-
-
-class FileDatasetFields(TypedDict):
-    """One artifact and the dataset refs that it holds, all of one run.
-
-    ``size`` is in bytes, ``checksum`` the hexadecimal BLAKE2b; both are additions.
-    """
-
-    refs: dict[str, DatasetRefFields]
-    path: str
-    formatter: str | None
-    size: NotRequired[int | None]
-    checksum: NotRequired[str | None]
 
 
 class PromptOutput(faust.Record, serializer="json", include_metadata=False):
@@ -95,8 +58,8 @@ class PromptOutput(faust.Record, serializer="json", include_metadata=False):
     def decode(cls, value: bytes | None) -> PromptOutput:
         """Read a message's value.
 
-        Only the outermost shape is checked here: elements are checked where they are parsed, in
-        the flush's own thread.  Fields that this version does not know are ignored.
+        Only the outermost shape is checked here: elements are checked where they are parsed.
+        Fields that this version does not know are ignored.
 
         Parameters
         ----------
@@ -122,39 +85,4 @@ class PromptOutput(faust.Record, serializer="json", include_metadata=False):
             data.get("datasets"), list
         ):
             raise InvalidEventError(describe_shape_errors(data))
-        return cls(**{name: data[name] for name in _FIELDS if name in data})
-
-
-_FIELDS: tuple[str, ...] = tuple(PromptOutput._options.fields)
-
-
-def _shape() -> type[Any]:
-    """Build the event's pydantic model from the Record, the one source of its shape."""
-    fields: Any = {
-        name: (annotation, PromptOutput._options.defaults.get(name, ...))
-        for name, annotation in PromptOutput._options.fields.items()
-    }
-    shape: type[Any] = create_model("PromptOutput", __config__=ConfigDict(strict=True), **fields)
-    return shape
-
-
-def describe_shape_errors(data: object) -> str:
-    """Say where a decoded event departs from the contract.
-
-    Too slow for every event (1 ms for 130 kB, three times the parse): for failures only.
-
-    Returns
-    -------
-    reason : `str`
-        The first few departures, or an empty string when the shape is right.
-    """
-    try:
-        TypeAdapter(_shape()).validate_python(data)
-    except ValidationError as exc:
-        places = [
-            f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
-            for error in exc.errors(include_url=False, include_input=False, include_context=False)
-        ]
-        more = f" (and {len(places) - 3} more)" if len(places) > 3 else ""
-        return "not the shape of an event: " + "; ".join(places[:3]) + more
-    return ""
+        return cls(**{name: data[name] for name in EventFields.__annotations__ if name in data})

@@ -12,7 +12,8 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 from lsst.resources import ResourcePath
 
 from app.intake.ledger import Entry
-from models import BatchIngested, ChainUpdate, dataset_list, dataset_list_name
+from models.batch_ingested import BatchIngested, dataset_list, dataset_list_name
+from models.chains import ChainUpdate
 
 if TYPE_CHECKING:
     from app.butler.outcome import Written

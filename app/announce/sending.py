@@ -14,7 +14,7 @@ from app.butler.outcome import Rejection
 from app.intake.received import Received
 from app.intake.windows import Arrival
 from app.telemetry import metrics
-from models import DeadLetter
+from models.dead_letter import DeadLetter
 
 __all__ = ["send", "send_dead_letter"]
 

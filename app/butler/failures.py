@@ -20,7 +20,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from models import InvalidEventError
+from models.errors import InvalidEventError
 
 __all__ = ["AbandonedError", "Failure", "RetryableError", "causes", "classify", "describe"]
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from lsst.daf.butler import Location
 from lsst.resources import ResourcePath
 
-from models import InvalidEventError
+from models.errors import InvalidEventError
 
 __all__ = ["address", "address_in", "is_plain", "path_in_datastore", "staging_root"]
 

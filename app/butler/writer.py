@@ -24,7 +24,7 @@ from app.butler.outcome import Rejection, WriteReport
 from app.butler.policy import WritePath, WritePolicy
 from app.butler.private.registry import Datastores, RegistryTables, uncovered_parts
 from app.butler.repository.dataset_types import DatasetTypes
-from models import PromptOutput
+from models.prompt_output import PromptOutput
 
 __all__ = ["ButlerWriter", "ReadWindow"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models import InvalidEventError, PromptOutput
+from models.errors import InvalidEventError
+from models.prompt_output import PromptOutput
 
 __all__ = ["Received"]
 

@@ -16,7 +16,8 @@ from lsst.daf.butler import DatasetRef
 from app.butler.repository.presence import look_up
 from app.kafka.readers import Message, finished_offsets, log_reader, read_until
 from app.operations.dead_letters import Place, read_letters
-from models import InvalidEventError, PromptOutput
+from models.errors import InvalidEventError
+from models.prompt_output import PromptOutput
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler

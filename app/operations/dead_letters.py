@@ -14,7 +14,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 
 from app.kafka.readers import Message, connection_options, log_reader, message_at, read_until
 from app.settings import MIB
-from models import DeadLetter
+from models.dead_letter import DeadLetter
 
 if TYPE_CHECKING:
     from app.application import ButlerWriterApp

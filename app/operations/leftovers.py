@@ -23,7 +23,7 @@ from app.butler.private.registry import Datastores
 from app.butler.repository.recorded import recorded_addresses
 from app.kafka.readers import finished_offsets, log_reader, read_until
 from app.operations.dead_letters import LostEventError, original, read_letters
-from models import InvalidEventError
+from models.errors import InvalidEventError
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler

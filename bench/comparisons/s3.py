@@ -30,7 +30,7 @@ from bench.measuring import alternate, spread, stopwatch
 from bench.repositories import MOST_DATASETS, POLICY
 from bench.result import Result, Table
 from bench.workload import Workload
-from models import PromptOutput
+from models.prompt_output import PromptOutput
 from simulator.repository import make_repository
 from testbed.s3 import S3Server
 

@@ -17,7 +17,7 @@ from bench.peer import PeerWriter
 from bench.repositories import MOST_DATASETS, POLICY, Repositories, Repository
 from bench.result import Result, Table
 from bench.workload import Workload
-from models import PromptOutput
+from models.prompt_output import PromptOutput
 from simulator.event import encode_event
 from testbed.tables import check_same
 

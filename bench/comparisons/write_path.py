@@ -20,7 +20,7 @@ from bench.peer import PeerWriter
 from bench.repositories import FEWER_DATASETS, MOST_DATASETS, POLICY, Repositories, Repository
 from bench.result import Result, Table
 from bench.workload import datasets_of
-from models import PromptOutput
+from models.prompt_output import PromptOutput
 from testbed.tables import Tables, check_same
 
 __all__ = ["run", "write_ours"]

@@ -10,8 +10,8 @@ from uuid import UUID
 from lsst.daf.butler import Butler, DatasetRef, DimensionRecord
 
 from butler_writer_client import Undelivered
-from models import PromptOutput
-from models.prompt_output import DatasetRefFields
+from models.fields import DatasetRefFields
+from models.prompt_output import PromptOutput
 from tests.support.events import RUN, Night
 from tests.support.repositories import Repository
 

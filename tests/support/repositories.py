@@ -18,7 +18,7 @@ from app.butler.policy import WritePolicy
 from app.butler.private.registry import engine_of
 from app.butler.repository.connection import open_butler
 from app.butler.writer import ButlerWriter
-from models import PromptOutput
+from models.prompt_output import PromptOutput
 from tests.support.events import RUN, Night, encode
 
 __all__ = ["Repository", "decoded", "rejection", "written"]

@@ -23,13 +23,14 @@ from app.butler.paths import staging_root
 from app.butler.policy import WritePolicy
 from app.butler.private.registry import Datastores
 from app.butler.repository.dataset_types import DatasetTypes
-from models import InvalidEventError, PromptOutput
-from models.prompt_output import (
+from models.errors import InvalidEventError
+from models.fields import (
     DatasetRefFields,
     DimensionRecordFields,
     FileDatasetFields,
     describe_shape_errors,
 )
+from models.prompt_output import PromptOutput
 
 __all__ = ["EventParser", "WindowParser"]
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from lsst.resources import ResourcePath
 
-from models import InvalidEventError
+from models.errors import InvalidEventError
 
 __all__ = ["UnreadableError", "bring_home"]
 

@@ -26,7 +26,7 @@ from app.butler.paths import address
 from app.butler.policy import WritePolicy
 from app.butler.private.registry import Datastores, FileStore
 from app.butler.repository.connection import RepositoryError
-from models import InvalidEventError
+from models.errors import InvalidEventError
 
 __all__ = ["StagedArtifacts"]
 

@@ -31,7 +31,7 @@ from lsst.resources import ResourcePath
 from app.butler.failures import RetryableError
 from app.butler.paths import path_in_datastore
 from app.butler.statements import matching
-from models import InvalidEventError
+from models.errors import InvalidEventError
 
 __all__ = [
     "Datastores",

@@ -9,7 +9,7 @@ from lsst.daf.butler import Butler, DatasetType, SerializedDatasetType
 from lsst.daf.butler.registry import ConflictingDefinitionError
 
 from app.butler.private.registry import make_tables
-from models import InvalidEventError
+from models.errors import InvalidEventError
 
 __all__ = ["DatasetTypes"]
 

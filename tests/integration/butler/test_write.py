@@ -21,7 +21,7 @@ from app.butler.outcome import WriteReport, Written
 from app.butler.policy import WritePath
 from app.butler.private.registry import engine_of
 from app.butler.writer import ButlerWriter
-from models import PromptOutput
+from models.prompt_output import PromptOutput
 from tests.support.events import CHAIN, INSTRUMENT, RUN, Night, dataset_ids
 from tests.support.repositories import Repository, decoded, rejection, written
 

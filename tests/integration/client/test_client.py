@@ -12,7 +12,7 @@ from lsst.daf.butler import DatasetRef, FileDataset
 from lsst.resources import ResourcePath
 
 from butler_writer_client import Mode, PromptOutputWriter, TransferError, Undelivered
-from models.prompt_output import describe_shape_errors
+from models.fields import describe_shape_errors
 from tests.support.buckets import Bucket
 from tests.support.events import RUN
 from tests.support.pods import LocalPod, RecordingTopic

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
-from models import PromptOutput
+from models.prompt_output import PromptOutput
 from simulator.__main__ import main
 from simulator.check import check
 from simulator.night import Night

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 
-from models import DeadLetter
+from models.dead_letter import DeadLetter
 from testbed.cluster import Cluster
 from testbed.kafka import ApacheKafka
 from testbed.postgresql import PostgreSQL

@@ -76,7 +76,7 @@ def test_rule_8_a_killed_workers_events_are_written_by_those_that_are_left(
 def test_rule_12_a_worker_frozen_in_its_transaction_holds_nobody_up_and_comes_back(
     deployment: Deployment,
 ) -> None:
-    """The server ends its session, since the others need its locks (rule bounded-database-calls)."""
+    """The server ends its session, the others need its locks (rule bounded-database-calls)."""
     assert deployment.database is not None
     events = [Night(deployment.root).event(100, detector) for detector in range(8)]
     settings = {"BUTLER_WRITER_LOCK_TIMEOUT": "3", "BUTLER_WRITER_RETRY_WAIT_MAX": "1"}

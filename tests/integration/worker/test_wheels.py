@@ -10,8 +10,8 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from models import PromptOutput
-from models.prompt_output import describe_shape_errors
+from models.fields import describe_shape_errors
+from models.prompt_output import PromptOutput
 from testbed.worker import CHECKOUT
 
 PROGRAMS = Path(sys.executable).parent

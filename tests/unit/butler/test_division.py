@@ -15,7 +15,7 @@ from app.butler.division import Counts, DividedWrite, Failed, attempt
 from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import AbandonedError, Failure, RetryableError
 from app.butler.outcome import Rejection, Written
-from models import InvalidEventError
+from models.errors import InvalidEventError
 
 
 def always() -> bool:

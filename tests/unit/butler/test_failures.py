@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.butler.failures import Failure, RetryableError, classify, describe
-from models import InvalidEventError
+from models.errors import InvalidEventError
 
 STATEMENT = "INSERT INTO dataset (id, run) VALUES (%(id)s, %(run)s)"
 PARAMETERS = {"id": 17, "run": "the-parameter"}

@@ -9,7 +9,7 @@ from lsst.daf.butler import Location
 from lsst.resources import ResourcePath
 
 from app.butler.paths import _PLAIN, _resolved, path_in_datastore, staging_root
-from models import InvalidEventError
+from models.errors import InvalidEventError
 
 FILE = ResourcePath("file:///repo/main/", forceDirectory=True)
 S3 = ResourcePath("s3://bucket/main/", forceDirectory=True)

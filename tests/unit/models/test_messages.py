@@ -8,14 +8,9 @@ from uuid import UUID
 
 import orjson
 
-from models import (
-    BatchIngested,
-    ChainState,
-    ChainUpdate,
-    DeadLetter,
-    dataset_list,
-    dataset_list_name,
-)
+from models.batch_ingested import BatchIngested, dataset_list, dataset_list_name
+from models.chains import ChainState, ChainUpdate
+from models.dead_letter import DeadLetter
 
 BATCH = UUID("0b7f2a9e-6f0c-5c3e-8d4e-0123456789ab")
 DATASET = UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")

@@ -14,8 +14,9 @@ from hypothesis import given
 from pydantic import ValidationError
 
 from butler_writer_client import event as client
-from models import InvalidEventError, PromptOutput
-from models.prompt_output import describe_shape_errors
+from models.errors import InvalidEventError
+from models.fields import EventFields, describe_shape_errors
+from models.prompt_output import PromptOutput
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "pp-output.schema.json"
 
@@ -73,6 +74,7 @@ def test_the_kept_schema_is_the_clients() -> None:
 def test_the_schema_names_the_records_fields_and_requires_what_the_pods_send() -> None:
     schema = client.json_schema()
     assert list(schema["properties"]) == list(PromptOutput._options.fields)
+    assert list(schema["properties"]) == list(EventFields.__annotations__)
     assert schema["required"] == ["type", "dimension_records", "datasets"]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from lsst.daf.butler import Butler
 from lsst.sphgeom import CONTAINS
 
-from models import PromptOutput
+from models.prompt_output import PromptOutput
 from simulator.camera import DETECTORS, footprint
 from simulator.event import encode_event, event_of
 from simulator.night import Night
