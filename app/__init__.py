@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 
 from app.application import ButlerWriterApp
-from app.settings import SettingsError, load_settings
+from app.errors import OperatorError
+from app.settings import load_settings
 
 __all__ = ["app"]
 
 try:
     app = ButlerWriterApp(load_settings())
-except SettingsError as exc:
+except OperatorError as exc:
     # One line instead of a traceback: this is read by an operator.
     sys.exit(f"butler-writer: {exc}")

@@ -17,10 +17,10 @@ import faust
 from faust.types import AppT
 
 from app.butler.repository.chains import ChainKeeper
-from app.butler.repository.connection import RepositoryError, open_butler
+from app.butler.repository.connection import open_butler
 from app.butler.writer import ButlerWriter
-from app.kafka.checks.topics import TopicError, check_topics
-from app.settings import SettingsError
+from app.errors import OperatorError
+from app.kafka.checks.topics import check_topics
 
 if TYPE_CHECKING:
     from app.application import ButlerWriterApp
@@ -52,7 +52,7 @@ class Worker(faust.Worker):
             service.settings.require_connections()
             _run(check_topics(service))
             open_repository(service)
-        except (SettingsError, TopicError, RepositoryError) as exc:
+        except OperatorError as exc:
             sys.exit(f"butler-writer: {exc}")
         kwargs["loglevel"] = service.settings.service.log_level
         super().__init__(app, *services, **kwargs)

@@ -21,10 +21,10 @@ from sqlalchemy.exc import DBAPIError
 
 from app import app
 from app.butler.failures import RetryableError, describe
-from app.butler.repository.connection import RepositoryError, open_butler
+from app.butler.repository.connection import open_butler
+from app.errors import OperatorError
 from app.operations.audit import Audited, AuditRange, Finding, audit_events
 from app.operations.dead_letters import (
-    LostEventError,
     Place,
     StoredLetter,
     find_letters,
@@ -33,8 +33,7 @@ from app.operations.dead_letters import (
     read_letters,
     replay,
 )
-from app.operations.leftovers import Leftover, LeftoverError, Leftovers
-from app.settings import SettingsError
+from app.operations.leftovers import Leftover, Leftovers
 
 __all__ = ["audit", "dead_letters", "leftovers"]
 
@@ -223,11 +222,8 @@ def _operator_command() -> Iterator[None]:
     try:
         yield
     except (
-        SettingsError,
-        RepositoryError,
+        OperatorError,
         RetryableError,
-        LostEventError,
-        LeftoverError,
         KafkaError,
     ) as exc:
         reason = str(exc) or repr(exc)

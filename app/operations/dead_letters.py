@@ -12,6 +12,7 @@ import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError
 
+from app.errors import OperatorError
 from app.kafka.readers import Message, connection_options, log_reader, message_at, read_until
 from app.settings import MIB
 from models.dead_letter import DeadLetter
@@ -40,7 +41,7 @@ Place = tuple[int, int]
 """Partition and offset."""
 
 
-class LostEventError(Exception):
+class LostEventError(OperatorError):
     """The event that a letter points to is no longer in the input topic."""
 
 

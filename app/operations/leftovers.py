@@ -21,6 +21,7 @@ from app.butler.files.listing import list_files, list_folders
 from app.butler.paths import address, address_in, path_in_datastore
 from app.butler.private.registry import Datastores
 from app.butler.repository.recorded import recorded_addresses
+from app.errors import OperatorError
 from app.kafka.readers import finished_offsets, log_reader, read_until
 from app.operations.dead_letters import LostEventError, original, read_letters
 from models.errors import InvalidEventError
@@ -37,8 +38,8 @@ __all__ = ["YOUNGEST", "Leftover", "LeftoverError", "Leftovers"]
 YOUNGEST = timedelta(hours=1)
 
 
-class LeftoverError(ValueError):
-    """Leftovers cannot be looked for in that way; the text is one line for the operator."""
+class LeftoverError(OperatorError):
+    """Leftovers cannot be looked for in that way."""
 
 
 @dataclass(frozen=True, slots=True)

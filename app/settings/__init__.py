@@ -20,6 +20,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationErr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.butler.policy import FileCheck, WritePath, WritePolicy
+from app.errors import OperatorError
 from app.intake.windows import WindowBounds
 
 __all__ = [
@@ -35,8 +36,8 @@ __all__ = [
 MIB = 1024 * 1024
 
 
-class SettingsError(ValueError):
-    """A setting is missing or wrong; the text is one line for the operator."""
+class SettingsError(OperatorError):
+    """A setting is missing or wrong."""
 
 
 class _Section(BaseSettings):

@@ -9,6 +9,7 @@ from app.butler.failures import causes, describe
 from app.butler.policy import WritePolicy
 from app.butler.private.registry import engine_of
 from app.butler.repository.sessions import prepare_sessions
+from app.errors import OperatorError
 
 __all__ = ["RepositoryError", "open_butler"]
 
@@ -24,8 +25,8 @@ _KEEPALIVES = {
 }
 
 
-class RepositoryError(Exception):
-    """The Butler repository cannot be opened; the text is one line for the operator."""
+class RepositoryError(OperatorError):
+    """The Butler repository cannot be opened or used as it is configured."""
 
 
 def open_butler(repository: str, policy: WritePolicy, *, writeable: bool = True) -> Butler:

@@ -24,6 +24,7 @@ from tenacity import (
     wait_exponential,
 )
 
+from app.errors import OperatorError
 from app.kafka.checks.access_rights import Operation, connect, may_pass, missing_permissions
 from app.settings import MIB
 
@@ -41,8 +42,8 @@ CHAIN_PARTITIONS = 1
 PATIENCE = 60.0
 
 
-class TopicError(RuntimeError):
-    """A topic is not as it must be; the text is one line for the operator."""
+class TopicError(OperatorError):
+    """A topic is not as it must be, or the brokers do not let the user work with it."""
 
 
 @dataclass(frozen=True, slots=True)
