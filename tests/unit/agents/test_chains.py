@@ -1,0 +1,53 @@
+"""The agent that keeps the table of chains."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import orjson
+import pytest
+
+from agents import chains
+from models.chains import ChainUpdate
+
+UPDATE = ChainUpdate(chain="chain", run="run", datasets=1, events=1, batch_id="b", written_at=0.0)
+BAD = [b"{not JSON", b"[]", b'{"chain": "chain"}', None]
+
+
+class FakeStream:
+    """Delivers some values; notes which of them were released."""
+
+    def __init__(self, *values: bytes | None) -> None:
+        self.values = values
+        self.released: list[int] = []
+
+    def noack(self) -> FakeStream:
+        return self
+
+    async def events(self) -> AsyncIterator[Any]:
+        for offset, value in enumerate(self.values):
+            yield SimpleNamespace(
+                value=value,
+                message=SimpleNamespace(partition=0, offset=offset),
+                release=lambda offset=offset: self.released.append(offset),
+            )
+
+
+async def test_a_bad_chain_update_is_logged_and_the_next_one_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    applied: list[ChainUpdate] = []
+    logged: list[int] = []
+    monkeypatch.setattr(chains, "apply", applied.append)
+    monkeypatch.setattr(
+        chains, "logger", SimpleNamespace(warning=lambda _, **facts: logged.append(facts["offset"]))
+    )
+    stream = FakeStream(*BAD, orjson.dumps(UPDATE.asdict()))
+
+    await cast("Any", chains.chains).fun(stream)
+
+    assert applied == [UPDATE]
+    assert logged == [*range(len(BAD))]
+    assert stream.released == [*range(len(BAD) + 1)]
