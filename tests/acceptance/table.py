@@ -1,4 +1,4 @@
-"""Put the scenarios' figures into a document, between its two markers.
+"""Insert the scenarios' figures into a document, between its two markers.
 
 ``python -m tests.acceptance.table <books> <document>``
 """
@@ -12,12 +12,12 @@ from typing import Any
 
 from testbed.document import insert
 
-#: What the columns are called, by the names of the figures.
+#: The heading of each column, by the name of its figure.
 COLUMNS = {
     "sent": "sent",
     "written": "written",
     "dead": "dead-lettered",
-    "redelivered": "redelivered and absorbed",
+    "redelivered": "redelivered, already written",
     "kills": "kills",
     "lost": "lost",
     "twice": "twice",

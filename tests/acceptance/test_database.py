@@ -36,7 +36,7 @@ def test_postgresql_is_restarted(laboratory: Laboratory, private_postgresql: Pos
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_postgresql_is_away_for_60_s(
+def test_postgresql_is_unavailable_for_60_s(
     laboratory: Laboratory, private_postgresql: PostgreSQL
 ) -> None:
     """Ten session timeouts: nobody may leave the group."""
@@ -52,7 +52,7 @@ def test_postgresql_is_away_for_60_s(
     laboratory.make_books()
 
 
-def test_a_backend_is_ended_in_mid_transaction(
+def test_a_database_session_is_terminated_in_mid_transaction(
     laboratory: Laboratory, private_postgresql: PostgreSQL
 ) -> None:
     laboratory.start(2)
@@ -79,7 +79,7 @@ def test_a_backend_is_ended_in_mid_transaction(
     ],
     ids=["deadlocks", "serialization failures"],
 )
-def test_a_rival_writes_the_same_visits(
+def test_another_writer_writes_the_same_visits(
     laboratory: Laboratory, private_postgresql: PostgreSQL, isolation: str, failure: str
 ) -> None:
     """It has the later of two visits when the service, which has the earlier one, comes to it."""

@@ -15,7 +15,7 @@ from tests.support.events import Night, encode
 MIB = 2**20
 
 
-def test_every_kind_of_poison_among_good_events(laboratory: Laboratory) -> None:
+def test_every_kind_of_bad_event_among_good_ones(laboratory: Laboratory) -> None:
     laboratory.start(2)
     night = Night(laboratory.deployment.root, seed=2)
     good = night.event(1000)
@@ -63,7 +63,7 @@ def test_the_largest_event_is_written_and_a_larger_one_set_aside(laboratory: Lab
     laboratory.make_books()
 
 
-def test_partitions_fall_idle(make_laboratory: Callable[..., Laboratory]) -> None:
+def test_partitions_become_idle(make_laboratory: Callable[..., Laboratory]) -> None:
     """The last events of each are written without another one to push them on."""
     laboratory = make_laboratory(partitions=6)
     laboratory.start(2)
@@ -75,7 +75,7 @@ def test_partitions_fall_idle(make_laboratory: Callable[..., Laboratory]) -> Non
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_poison_of_5_percent_under_load_with_killed_workers(laboratory: Laboratory) -> None:
+def test_bad_events_of_5_percent_under_load_with_killed_workers(laboratory: Laboratory) -> None:
     rng = random.Random(5)
     workers = laboratory.start(2)
     with laboratory.pods.load(rate=60, poison=0.05):

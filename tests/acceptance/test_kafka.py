@@ -35,7 +35,7 @@ def test_the_broker_is_restarted(laboratory: Laboratory, private_kafka: ApacheKa
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_the_broker_dies_and_is_away_for_30_s(
+def test_the_broker_is_killed_and_unavailable_for_30_s(
     laboratory: Laboratory, private_kafka: ApacheKafka
 ) -> None:
     """No worker is taken for stuck: to start again would not bring the broker back."""

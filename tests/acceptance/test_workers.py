@@ -16,7 +16,7 @@ from tests.support.events import stored_ids
 
 
 @pytest.mark.slow
-def test_one_of_two_workers_is_killed_again_and_again(laboratory: Laboratory) -> None:
+def test_one_of_two_workers_is_killed_repeatedly(laboratory: Laboratory) -> None:
     rng = random.Random(1)
     workers = laboratory.start(2)
     with laboratory.pods.load():
@@ -60,7 +60,7 @@ def test_a_worker_dies(laboratory: Laboratory, tmp_path: Path, place: str) -> No
     assert laboratory.make_books().redelivered > 0
 
 
-def test_sigterm_under_load_ends_in_good_order(laboratory: Laboratory) -> None:
+def test_sigterm_under_load_is_an_orderly_shutdown(laboratory: Laboratory) -> None:
     (worker,) = laboratory.start()
     with laboratory.pods.load():
         laboratory.wait_finished(20)
