@@ -1,15 +1,15 @@
-# Two images: `worker`, which is built by default, and `simulator` for Docker Compose.
+# Two images: `worker` (the default) and `simulator` (for Docker Compose).
 #
-# Packages are in /opt/venv. Nothing is in /app, where deployments mount credentials, and nothing
-# needs to be written outside /tmp: the root file system may be read-only.
+# Packages are in /opt/venv. /app stays empty, because deployments mount credentials there. Only /tmp
+# is written to, so the root file system may be read-only.
 
 FROM python:3.11-slim-bookworm AS base
 
-# The base image comes without the standard library's bytecode, and user 1000 cannot add it.
+# The base image has no bytecode of the standard library, and user 1000 cannot write it.
 RUN python -m compileall -q -j 0 /usr/local/lib/python3.11 \
     && groupadd --gid 1000 butler \
     && useradd --uid 1000 --gid butler --home-dir /tmp --no-create-home butler \
-    # A new volume takes its owner from the folder it is mounted on.
+    # A new volume gets its owner from the folder that it is mounted on.
     && install --directory --owner butler --group butler /repo
 
 ENV PATH=/opt/venv/bin:$PATH \
@@ -17,11 +17,11 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 
-# Empty, since Python and Faust look for packages in the working folder first.
+# An empty folder, because Python and Faust look for packages in the working folder first.
 WORKDIR /srv
 
 
-# pip stays outside of the virtual environment that it fills.
+# pip is not installed in the virtual environment.
 FROM base AS build
 
 RUN python -m venv --without-pip /opt/venv
@@ -34,7 +34,7 @@ RUN pip --python /opt/venv install --no-cache-dir --require-hashes --requirement
 
 FROM build AS build-worker
 
-# The build system, as it is locked.
+# The build system, in its locked version.
 COPY requirements-dev.lock ./
 RUN awk '/^setuptools==/, !/\\$/' requirements-dev.lock > build.lock \
     && pip install --no-cache-dir --require-hashes --requirement build.lock
@@ -55,7 +55,7 @@ COPY requirements-dev.lock ./
 RUN pip --python /opt/venv install --no-cache-dir --require-hashes \
     --requirement requirements-dev.lock
 
-# For the demo, which starts workers of its own.
+# For the demo, which starts its own workers.
 COPY --from=build-worker /build/dist /build/client/dist dist/
 RUN pip --python /opt/venv install --no-cache-dir --no-deps --no-index dist/*.whl
 

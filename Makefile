@@ -1,22 +1,22 @@
-# `make` alone lists the targets. What they need is installed into .venv, from requirements-dev.lock.
+# `make` without a target lists the targets. They install requirements-dev.lock into .venv.
 
 VENV = .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 ARGS =
-# Tests at once: most of them wait for something, so more than there are processors.
+# Number of tests that run at once. Most tests wait, so it is higher than the number of processors.
 JOBS = 3
 
 LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
-# Left empty, each is as the demo has it by default.
+# If they are empty, the demo's defaults apply.
 KAFKA =
 DB =
 WORKERS =
 DEMO = $(strip $(KAFKA:%=--kafka=%) $(DB:%=--db=%) $(WORKERS:%=--workers=%) $(ARGS))
 
-# Of the soak: how long, and which faults; without a seed it takes one, and prints it.
+# For the soak: its duration, and the seed of its faults. Without a seed it chooses one and prints it.
 MINUTES = 15
 SEED =
 
@@ -25,31 +25,31 @@ SEED =
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
-demo: $(INSTALLED) ## a simulated night into a Butler; KAFKA=apache, DB=postgresql, WORKERS=2, ARGS="--visits 5"
+demo: $(INSTALLED) ## write a simulated night into a Butler; KAFKA=apache, DB=postgresql, WORKERS=2, ARGS="--visits 5"
 	@$(if $(KAFKA)$(DB),.ci/parts)
 	$(BIN)/python -m simulator demo $(DEMO)
 
-test: $(INSTALLED) ## install what the tests need (Apache Kafka, PostgreSQL), run them all; ARGS="-k ..." selects
+test: $(INSTALLED) ## install what the tests need (Apache Kafka, PostgreSQL) and run all tests; ARGS="-k ..." selects
 	@.ci/parts
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 unit: $(INSTALLED) ## run the tests that need no server
 	$(BIN)/pytest tests/unit $(ARGS)
 
-acceptance: $(INSTALLED) ## run every fault scenario, and write their figures to docs/reliability.md
+acceptance: $(INSTALLED) ## run every fault scenario, and write the figures to docs/reliability.md
 	@.ci/parts
 	$(BIN)/pytest tests/acceptance -m "not soak" -n 2 --dist worksteal --books build/acceptance.json $(ARGS)
 	$(BIN)/python -m tests.acceptance.table build/acceptance.json docs/reliability.md
 
-soak: $(INSTALLED) ## random faults for MINUTES=15 from SEED=...
+soak: $(INSTALLED) ## apply random faults for MINUTES=15, from SEED=...
 	@.ci/parts
 	$(BIN)/pytest tests/acceptance -m soak -s --minutes $(MINUTES) $(SEED:%=--seed %) $(ARGS)
 
-bench: $(INSTALLED) ## run every benchmark (the better part of an hour), and write its figures to docs/
+bench: $(INSTALLED) ## run every benchmark (about 50 minutes), and write the figures to docs/
 	@.ci/parts
 	$(BIN)/python -m bench $(ARGS)
 
-bench-quick: $(INSTALLED) ## run what takes four minutes of it, and close with a line a figure
+bench-quick: $(INSTALLED) ## run the quick benchmarks (four minutes), and end with one line for each figure
 	@.ci/parts
 	$(BIN)/python -m bench --quick $(ARGS)
 
@@ -58,16 +58,16 @@ lint: $(INSTALLED) ## check format, style and types
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
-lock: | $(BIN)/uv ## bring both lock files in line with pyproject.toml, keeping the pins that still fit
+lock: | $(BIN)/uv ## update both lock files from pyproject.toml, keeping the pins that still fit
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --group dev --output-file requirements-dev.lock
 
-schema: $(INSTALLED) ## write docs/pp-output.schema.json from the client's event
+schema: $(INSTALLED) ## generate docs/pp-output.schema.json from the client's event
 	@$(BIN)/python -c 'import json, pathlib, butler_writer_client.event as event; \
 		pathlib.Path("docs/pp-output.schema.json").write_text( \
 		json.dumps(event.json_schema(), indent=2) + "\n")'
 
-clean: ## remove everything that was made in this folder, .venv too
+clean: ## remove everything that was generated in this folder, including .venv
 	rm -rf $(VENV) build dist *.egg-info client/build client/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

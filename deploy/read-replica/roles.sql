@@ -1,14 +1,15 @@
--- What the primary needs for a standby, and for pods that read there.  Run it once, as a superuser:
--- roles, rights and passwords reach the standby with everything else.
+-- What the primary needs for a standby and for pods that read from it.  Run it once, as a superuser:
+-- roles, rights and passwords are replicated to the standby like everything else.
 
--- The standby connects with this one.
+-- The role of the standby.
 CREATE ROLE standby WITH LOGIN REPLICATION PASSWORD 'standby';
 
--- Keeps what the standby has not received yet; nothing, as long as it has never connected.
+-- Keeps the WAL that the standby has not received yet.  It keeps nothing before the standby has
+-- connected for the first time.
 SELECT pg_create_physical_replication_slot('standby');
 
--- The pods connect with this one.  The right covers the tables of dataset types yet to come, which
--- GRANT SELECT ON ALL TABLES does not.
+-- The role of the pods.  pg_read_all_data includes the tables of dataset types that are registered
+-- later; GRANT SELECT ON ALL TABLES does not.
 CREATE ROLE pod WITH LOGIN PASSWORD 'pod';
 GRANT pg_read_all_data TO pod;
 ALTER ROLE pod SET default_transaction_read_only = on;

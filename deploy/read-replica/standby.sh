@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs a standby in the PostgreSQL image: a copy of the primary at its first start, then that copy.
+# Runs a standby in the PostgreSQL image.  The first start copies the primary, later ones use the copy.
 # PRIMARY names the primary's host; PGPASSWORD is the password of the role standby.
 set -eu
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
@@ -7,6 +7,6 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     pg_basebackup --host="$PRIMARY" --username=standby --pgdata="$PGDATA" \
         --slot=standby --wal-method=stream --write-recovery-conf
 fi
-# Without the feedback, the primary cleans up rows that a pod's query still reads, and the standby
-# ends that query.
+# Without the feedback, the primary removes rows that a pod's query still reads, and the standby
+# cancels that query.
 exec postgres -c hot_standby_feedback=on
