@@ -26,31 +26,31 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: $(INSTALLED) ## write a simulated night into a Butler; KAFKA=apache, DB=postgresql, WORKERS=2, ARGS="--visits 5"
-	@$(if $(KAFKA)$(DB),.ci/parts)
+	@$(if $(KAFKA)$(DB),.ci/servers)
 	$(BIN)/python -m simulator demo $(DEMO)
 
 test: $(INSTALLED) ## install what the tests need (Apache Kafka, PostgreSQL) and run all tests; ARGS="-k ..." selects
-	@.ci/parts
+	@.ci/servers
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 unit: $(INSTALLED) ## run the tests that need no server
 	$(BIN)/pytest tests/unit $(ARGS)
 
 acceptance: $(INSTALLED) ## run every fault scenario, and write the figures to docs/reliability.md
-	@.ci/parts
+	@.ci/servers
 	$(BIN)/pytest tests/acceptance -m "not soak" -n 2 --dist worksteal --books build/acceptance.json $(ARGS)
 	$(BIN)/python -m tests.acceptance.table build/acceptance.json docs/reliability.md
 
 soak: $(INSTALLED) ## apply random faults for MINUTES=15, from SEED=...
-	@.ci/parts
+	@.ci/servers
 	$(BIN)/pytest tests/acceptance -m soak -s --minutes $(MINUTES) $(SEED:%=--seed %) $(ARGS)
 
 bench: $(INSTALLED) ## run every benchmark (about 50 minutes), and write the figures to docs/
-	@.ci/parts
+	@.ci/servers
 	$(BIN)/python -m bench $(ARGS)
 
 bench-quick: $(INSTALLED) ## run the quick benchmarks (four minutes), and end with one line for each figure
-	@.ci/parts
+	@.ci/servers
 	$(BIN)/python -m bench --quick $(ARGS)
 
 lint: $(INSTALLED) ## check format, style and types

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from testbed.availability import PartUnavailableError
+from testbed.availability import ServerUnavailableError
 from testbed.kafka_jars import KAFKA_VERSION
 from testbed.postgresql import find_postgresql
 
@@ -41,7 +41,7 @@ def describe_machine() -> dict[str, str]:
 def _postgresql() -> str:
     try:
         program = find_postgresql() / "postgres"
-    except PartUnavailableError:
+    except ServerUnavailableError:
         return "none"
     answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
     return answer.stdout.split()[2]

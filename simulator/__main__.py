@@ -34,7 +34,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _options(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
-    """Make one decorator of several options, in the order in which help shows them."""
+    """Combine several options into one decorator, in the order in which help shows them."""
 
     def add(command: Command) -> Command:
         for option in reversed(options):
@@ -45,23 +45,23 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
 
 
 def _night_options(visits: int, cadence: float) -> Callable[[Callable[..., Any]], Any]:
-    """Add the options that make a night; the command gets it as ``night``."""
+    """Add the options that describe a night; the command gets the night as ``night``."""
     add = _options(
-        click.option("--visits", default=visits, type=click.IntRange(1), help="How many visits."),
+        click.option("--visits", default=visits, type=click.IntRange(1), help="Number of visits."),
         click.option("--cadence", default=cadence, help="Seconds between two visits."),
         click.option(
             "--detectors",
             default=len(DETECTORS),
             type=click.IntRange(1, len(DETECTORS)),
-            help="How many detectors of each visit.",
+            help="Number of detectors in each visit.",
         ),
         click.option("--stragglers", default=0.0, type=_FRACTION, help="Fraction of late pods."),
-        click.option("--seed", default=1, help="Decides what is left to chance."),
+        click.option("--seed", default=1, help="Seed of the random numbers."),
         click.option(
             "--day-obs",
             default="2026-11-23",
             type=click.DateTime(["%Y-%m-%d"]),
-            help="The day on which the night begins.",
+            help="Day on which the night begins.",
         ),
     )
 
@@ -96,12 +96,18 @@ _mishap_options = _options(
     click.option(
         "--duplicates", default=0.0, type=_FRACTION, help="Fraction of events sent twice."
     ),
-    click.option("--bad", default=0.0, type=_FRACTION, help="Fraction that a spoiled event joins."),
+    click.option(
+        "--bad", default=0.0, type=_FRACTION, help="Fraction of events followed by a bad event."
+    ),
 )
 
 _cluster_options = _options(
     click.option(
-        "--bootstrap", envvar="KAFKA_CLUSTER", show_envvar=True, required=True, help="Brokers."
+        "--bootstrap",
+        envvar="KAFKA_CLUSTER",
+        show_envvar=True,
+        required=True,
+        help="Bootstrap servers.",
     ),
     click.option(
         "--topic",
@@ -126,7 +132,7 @@ def _root_option(*, exists: bool) -> Callable[[Command], Command]:
 
 @contextmanager
 def _in_one_line() -> Iterator[None]:
-    """Say in one line what is wrong with the servers or the disk."""
+    """Report an error of the servers or the disk in one line."""
     try:
         yield
     except KafkaException as exc:
@@ -154,7 +160,7 @@ def main() -> None:
     help="Where pods store their artifacts.",
 )
 @_mishap_options
-@click.option("--keep", is_flag=True, help="Leave it running until Ctrl-C.")
+@click.option("--keep", is_flag=True, help="Keep everything running until Ctrl-C.")
 def demo(
     *,
     night: Night,
@@ -166,7 +172,7 @@ def demo(
     bad: float,
     keep: bool,
 ) -> None:
-    """Run a night through real workers into a Butler, and check what the Butler has.
+    """Write a night through real workers into a Butler, and check the Butler.
 
     The exit code is 0 only if every dataset that was sent is there, exactly once.
     """
@@ -191,7 +197,7 @@ def demo(
                 console.print(f"FAILED: {complaint}", style="red", highlight=False)
             console.print(outcome.line, highlight=False, soft_wrap=True)
             if keep:
-                console.print("Ctrl-C ends it")
+                console.print("press Ctrl-C to stop")
                 while True:
                     time.sleep(1)
     except DemoError as exc:
@@ -213,10 +219,13 @@ def demo(
     help="Topic of the announcements.",
 )
 @click.option(
-    "--partitions", default=1, type=click.IntRange(1), help="Of the topic of the events, if made."
+    "--partitions",
+    default=1,
+    type=click.IntRange(1),
+    help="Partitions of the input topic, if it is created.",
 )
 @_root_option(exists=False)
-@click.option("--database", help="URL of a PostgreSQL database; without it SQLite.")
+@click.option("--database", help="URL of a PostgreSQL database; default: SQLite.")
 def prepare(
     *,
     bootstrap: str,
@@ -226,14 +235,14 @@ def prepare(
     root: Path,
     database: str | None,
 ) -> None:
-    """Make the repository and the topics of a night, as far as they are missing."""
+    """Create missing topics and the repository."""
     with _in_one_line():
         for name in make_topics(
             Cluster(bootstrap), events=topic, announcements=output_topic, partitions=partitions
         ):
-            click.echo(f"made topic {name}")
+            click.echo(f"created topic {name}")
         if make_repository(root, database):
-            click.echo(f"made repository {root}")
+            click.echo(f"created repository {root}")
 
 
 @main.command()
@@ -241,7 +250,7 @@ def prepare(
 @_mishap_options
 @_cluster_options
 @_root_option(exists=True)
-@click.option("--staging", help="Staging root of the artifacts; without it their final place.")
+@click.option("--staging", help="Staging root of the artifacts; default: their final location.")
 def send(
     *,
     night: Night,
@@ -252,7 +261,7 @@ def send(
     root: Path,
     staging: str | None,
 ) -> None:
-    """Let the pods of a night store their artifacts and send their events to a cluster."""
+    """Simulate the pods of a night: store their artifacts and send their events."""
     sender = Sender(
         night, Cluster(bootstrap), topic, root, staging, duplicates=duplicates, spoiled=bad
     )
@@ -268,7 +277,7 @@ def send(
 @main.command()
 @_night_options(visits=800, cadence=34.0)
 def generate(*, night: Night) -> None:
-    """Make the events of a night, send them nowhere, and say how fast that goes."""
+    """Generate the events of a night without sending them, and print the rate."""
     started = time.monotonic()
     events = size = 0
     for _, pod in night.pods():

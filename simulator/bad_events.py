@@ -1,4 +1,4 @@
-"""Events that can never be written, as a pod gone wrong might send them."""
+"""Events that can never be written, as a faulty pod might send them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Event: TypeAlias = dict[str, Any]
 
 
 def spoil(event: Event, rng: random.Random) -> bytes:
-    """Return a spoiled copy of an event: new datasets, and something wrong with them."""
+    """Return a spoiled copy of an event, with new datasets and one error."""
     spoiled = deepcopy(event)
     for dataset in spoiled["datasets"]:
         dataset["refs"] = {

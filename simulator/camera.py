@@ -1,4 +1,4 @@
-"""A camera like LSSTCam: 21 science rafts of nine sensors each, named and numbered as there."""
+"""A camera like LSSTCam: 21 science rafts of nine sensors, with the same names and numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["DETECTORS", "INSTRUMENT", "Detector", "footprint"]
 
 INSTRUMENT = "LSSTCam"
 
-#: Rows and columns of rafts; those in the corners guide the telescope and take no science images.
+#: Rows and columns of rafts.  The corner rafts guide the telescope and take no science images.
 _RAFTS = range(5)
 _SENSORS = range(3)
 _CORNERS = {(row, column) for row in (0, 4) for column in (0, 4)}
@@ -32,7 +32,7 @@ class Detector:
     raft, sensor : `str`
         Names such as ``R22`` and ``S11``.
     x, y : `int`
-        Its place in the focal plane, in sensors from the centre.
+        Its position in the focal plane, in sensors from the centre.
     """
 
     id: int
@@ -52,13 +52,13 @@ class Detector:
         return [(x + half * u, y + half * v) for u, v in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
 
     def region(self, ra: float, dec: float) -> ConvexPolygon:
-        """Return what it sees while the telescope points at (ra, dec), in degrees."""
+        """Return its field of view when the telescope points at (ra, dec), in degrees."""
         return _polygon(ra, dec, self._offsets)
 
 
 def _detectors() -> tuple[Detector, ...]:
     rafts = [(row, column) for row in _RAFTS for column in _RAFTS if (row, column) not in _CORNERS]
-    places = [(raft, row, column) for raft in rafts for row in _SENSORS for column in _SENSORS]
+    sensors = [(raft, row, column) for raft in rafts for row in _SENSORS for column in _SENSORS]
     return tuple(
         Detector(
             id=number,
@@ -67,7 +67,7 @@ def _detectors() -> tuple[Detector, ...]:
             x=(raft[1] - 2) * 3 + column - 1,
             y=(raft[0] - 2) * 3 + row - 1,
         )
-        for number, (raft, row, column) in enumerate(places)
+        for number, (raft, row, column) in enumerate(sensors)
     )
 
 
@@ -76,13 +76,13 @@ DETECTORS = _detectors()
 
 
 def footprint(ra: float, dec: float) -> ConvexPolygon:
-    """Return a region that holds what all detectors see, pointing at (ra, dec), in degrees."""
+    """Return a region that contains all detectors' fields of view at (ra, dec), in degrees."""
     half = 7.5 * _PITCH
     return _polygon(ra, dec, [(-half, -half), (half, -half), (half, half), (-half, half)])
 
 
 def _polygon(ra: float, dec: float, offsets: list[tuple[float, float]]) -> ConvexPolygon:
-    """Put corners, given in degrees on the tangent plane, on the sky."""
+    """Project corners, given in degrees on the tangent plane, onto the sky."""
     centre = UnitVector3d(LonLat.fromDegrees(ra, dec))
     east = UnitVector3d.orthogonalTo(UnitVector3d(0.0, 0.0, 1.0), centre)
     north = centre.cross(east)

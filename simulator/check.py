@@ -1,4 +1,4 @@
-"""Whether everything is there, exactly once: asked of the Butler, whatever the service says."""
+"""Checks in the Butler, not in the service, that every dataset is there exactly once."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from simulator.night import Night, Output
 
 __all__ = ["Verdict", "check"]
 
-#: How many datasets are read back.
+#: Number of datasets that are read back.
 _SAMPLE = 50
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the Butler has of a night.
+    """What the Butler contains of a night.
 
     Attributes
     ----------
     missing, twice, unreadable : `int`
-        How many datasets are not there, are there more than once or unasked, and cannot be read
-        back as they were written.
+        Number of datasets that are not there, that are there more than once or were never sent,
+        and that cannot be read back as they were written.
     lost_runs : `list` [`str`]
-        Runs that the night's chain does not hold.
+        Runs that are not in the night's chain.
     """
 
     missing: int
@@ -39,7 +39,7 @@ class Verdict:
 
     @property
     def complaints(self) -> list[str]:
-        """What is wrong, in words."""
+        """What is wrong, one sentence each."""
         said = {
             f"{self.missing} datasets that were sent are missing": self.missing,
             f"{self.twice} datasets are there twice, or were never sent": self.twice,
@@ -57,7 +57,7 @@ def check(root: Path, night: Night, sent: Mapping[UUID, Output]) -> Verdict:
     root : `pathlib.Path`
         The repository.
     night : `Night`
-        Names the chain, and the dataset types to look for.
+        Gives the chain's name, and the dataset types to look for.
     sent : `~collections.abc.Mapping` [`uuid.UUID`, `Output`]
         Every dataset that was sent in a valid event.
     """

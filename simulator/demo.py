@@ -1,4 +1,4 @@
-"""The demo: a night through real workers into a Butler, watched and then checked."""
+"""The demo: a night is written by real workers, observed, and then checked."""
 
 from __future__ import annotations
 
@@ -37,36 +37,36 @@ _ANNOUNCEMENTS = "batch-ingested"
 _DEAD_LETTERS = f"{_TOPIC}-dead-letters"
 _GROUP = "butler-writer"
 
-#: How long nothing may arrive before the demo gives up, in seconds.
+#: Seconds without any progress after which the demo gives up.
 _PATIENCE = 60.0
-#: Seconds between two looks at how far things are.
+#: Seconds between two progress checks.
 _INTERVAL = 0.2
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the text says why."""
+    """The demo cannot continue; the text says why."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the demo went.
+    """The result of the demo.
 
     Attributes
     ----------
     events, spoiled : `int`
-        How many pods sent a valid event, and how many spoiled ones came along.
+        Number of pods that sent a valid event, and of spoiled events.
     windows, dead_letters : `int`
-        How many windows were announced, and how many events set aside.
+        Number of windows that were announced, and of events that were set aside.
     transactions : `int`
-        How many transactions wrote to the database, by its own count.
+        Number of transactions that wrote to the database, as the database counts them.
     datasets : `int`
-        How many datasets the valid events hold.
+        Number of datasets in the valid events.
     staged : `int`
-        How many of their files are still in the staging area.
+        Number of their files that are still in the staging area.
     verdict : `Verdict`
-        What the Butler has of them.
+        What the Butler contains of them.
     p50, p99 : `float`
-        Seconds from a send's return to the Butler's answer that a dataset of the event is there.
+        Seconds from the end of a send until a query finds a dataset of the event in the Butler.
     """
 
     events: int
@@ -82,7 +82,7 @@ class Outcome:
 
     @property
     def complaints(self) -> list[str]:
-        """What is wrong, in words."""
+        """What is wrong, one sentence each."""
         said = self.verdict.complaints
         if self.dead_letters != self.spoiled:
             said.append(f"{self.dead_letters} dead letters for {self.spoiled} spoiled events")
@@ -92,7 +92,7 @@ class Outcome:
 
     @property
     def line(self) -> str:
-        """The closing line."""
+        """The last line of the output."""
         return (
             f"demo: events={self.events} windows={self.windows} datasets={self.datasets} "
             f"missing={self.verdict.missing} twice={self.verdict.twice} "
@@ -102,20 +102,20 @@ class Outcome:
 
 @dataclass
 class Demo:
-    """A night, and the parts that it runs through, from ``with`` to its end.
+    """A night, and the servers and workers that write it; a context manager.
 
     Attributes
     ----------
     night : `Night`
-        What happens.
+        The night.
     workers : `int`
-        How many workers share the load.
+        Number of workers.
     apache_kafka, postgresql : `bool`
-        Real servers instead of the embedded broker and SQLite.
+        Whether to use the real servers instead of the embedded broker and SQLite.
     mode : `Mode`
         Where pods store their artifacts.
     duplicates, spoiled : `float`
-        Fractions of events that are sent twice, and that a spoiled one comes along with.
+        Fractions of events that are sent twice, and that are followed by a spoiled event.
     console : `rich.console.Console`
         Where progress is shown.
     sent : `dict` [`uuid.UUID`, `Output`]
@@ -185,7 +185,7 @@ class Demo:
             "KAFKA_OUTPUT_TOPIC": _ANNOUNCEMENTS,
             "OUTPUT_DATASET_LIST_DIRECTORY": str(lists),
             "BUTLER_WRITER_STAGING_ROOTS": str(self.staging),
-            # The embedded broker lets the first member of a group wait for half of it.
+            # With the embedded broker, the first member of a group waits for half of the timeout.
             "BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8",
         }
         self.running = [stack.enter_context(Worker(environment)) for _ in range(self.workers)]
@@ -193,19 +193,19 @@ class Demo:
             worker.wait_ready()
 
     def run(self) -> None:
-        """Let the night happen, and wait until the workers have finished with it.
+        """Simulate the night, and wait until the workers have written it.
 
         Raises
         ------
         DemoError
-            If a worker has ended, or nothing arrives any more.
+            If a worker has ended, or there is no progress any more.
         """
         with self._progress() as update:
             self._sender.run(update)
             self._wait(update)
 
     def _note(self, pod: Pod) -> None:
-        """Wait for what a pod has just sent."""
+        """Start to wait for the datasets that a pod has just sent."""
         self._observer.expect(pod.outputs[0].ref.id)
         self.sent.update((output.ref.id, output) for output in pod.outputs)
 
@@ -220,7 +220,7 @@ class Demo:
             elif time.monotonic() - since > _PATIENCE:
                 raise DemoError(
                     f"{finished} of {self._sender.messages} events are finished, "
-                    f"{self._observer.pending} are not in the Butler, and nothing moves:\n"
+                    f"{self._observer.pending} are not in the Butler, and there is no progress:\n"
                     f"{self.running[0].process.log_tail()}"
                 )
 
@@ -233,7 +233,7 @@ class Demo:
 
     @contextmanager
     def _progress(self) -> Iterator[Update]:
-        """Show how far things are; each update also looks whether the workers are running."""
+        """Show the progress; each update also checks that the workers are running."""
         total = self.night.visits * self.night.detectors
         with pod_bars(self.console) as progress:
             sent = progress.add_task("pods have sent", total=total)
@@ -248,7 +248,7 @@ class Demo:
             update()
 
     def finish(self) -> Outcome:
-        """Ask the Butler what it has, and Kafka what was announced."""
+        """Check the Butler and the announcements."""
         with self.console.status("asking the Butler for every dataset"):
             transactions = self._transactions.count()
             return Outcome(

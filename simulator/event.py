@@ -1,4 +1,4 @@
-"""What a pod gives to its writer, and the `pp-output` event that is made of it."""
+"""What a pod passes to its writer, and the `pp-output` event that the writer makes of it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from simulator.outputs import FORMATTER
 __all__ = ["encode_event", "event_of", "write_outputs"]
 
 
-#: Where the artifacts are is no part of the event.
+#: The event does not contain the folder of the artifacts.
 _ANYWHERE = ResourcePath("/")
 
 
 def write_outputs(pod: Pod, folder: Path) -> list[Artifact]:
-    """Write a pod's outputs into a folder of its own, and return the artifacts."""
+    """Write a pod's outputs into the pod's own folder, and return the artifacts."""
     root = ResourcePath(str(folder), forceDirectory=True)
     artifacts = []
     for output in pod.outputs:
@@ -32,7 +32,7 @@ def write_outputs(pod: Pod, folder: Path) -> list[Artifact]:
 
 
 def event_of(pod: Pod) -> dict[str, Any]:
-    """Return what a pod says it has produced, without what is about the sending."""
+    """Return a pod's event, without the fields that describe the sending."""
     event = PromptOutput(
         type="pp-output",
         dimension_records=[

@@ -1,4 +1,4 @@
-"""A night: visits at a cadence, and for each detector of a visit the pod that processes it."""
+"""A night: visits at regular intervals, and a pod for each detector of a visit."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ FILTERS = {"u_24": "u", "g_6": "g", "r_57": "r", "i_39": "i", "z_20": "z", "y_10
 
 _VERSION = "pipelines-1a2b3c4-config-5d6e7f8"
 _EXPOSURE_SECONDS = 30.0
-#: Of the cadence: mean and deviation of the time that pods take after the shutter has closed, and
-#: the least and most that a straggler takes longer.
+#: As fractions of the cadence: mean and standard deviation of the time that a pod needs after the
+#: shutter has closed, and the shortest and longest delay of a straggler.
 _PROCESSING = (0.6, 0.12)
 _STRAGGLING = (1.0, 4.0)
-#: A pod whose tasks fail early still writes this many datasets.
+#: Number of datasets that a pod writes even if its tasks fail early.
 _FEWEST_DATASETS = 20
 
 
 @dataclass(frozen=True)
 class Night:
-    """A night of observing: the same seed gives the same one, whenever it is made.
+    """A night of observing; the same seed always gives the same night.
 
     Attributes
     ----------
     seed : `int`
-        Decides everything that is left to chance.
+        Seed of all random numbers.
     day_obs : `str`
-        The day on which it begins, ``YYYY-MM-DD``.
+        The day on which the night begins, ``YYYY-MM-DD``.
     visits, detectors : `int`
-        How many visits, and how many detectors of each are processed.
+        Number of visits, and of detectors that are processed in each.
     cadence : `float`
         Seconds between two visits.
     stragglers : `float`
-        Fraction of pods that come late.
+        Fraction of pods that are late.
     datasets : `int`, optional
-        How many datasets a pod makes; absent: what its tasks make.
+        Number of datasets of a pod; if omitted, the number that its tasks produce.
     universe : `lsst.daf.butler.DimensionUniverse`
         Dimension universe of the pods.
     """
@@ -72,16 +72,16 @@ class Night:
 
     @property
     def day(self) -> int:
-        """The day as Butler's ``day_obs`` dimension has it, ``YYYYMMDD``."""
+        """The day as in the Butler's dimension ``day_obs``, ``YYYYMMDD``."""
         return int(self.day_obs.replace("-", ""))
 
     @property
     def chain(self) -> str:
-        """The chain that all its runs are in."""
+        """The chain that contains all its runs."""
         return f"{INSTRUMENT}/prompt/output-{self.day_obs}"
 
     def run(self, dataset_type: DatasetType) -> str:
-        """Return the run that a dataset type's datasets go to."""
+        """Return the run of a dataset type's datasets."""
         return f"{self.chain}/{pipeline_of(dataset_type)}/{_VERSION}"
 
     @property
@@ -91,18 +91,18 @@ class Night:
 
     @cached_property
     def dataset_types(self) -> list[DatasetType]:
-        """What a pod can produce."""
+        """The dataset types that a pod can produce."""
         return dataset_types(self.universe, self.datasets)
 
     def pods(self) -> Iterator[tuple[float, Pod]]:
-        """Go through the night.
+        """Yield the pods of the night in the order in which they end.
 
-        Only the pods that are still at work are in memory.
+        Only pods that have not ended are kept in memory.
 
         Yields
         ------
         seconds : `float`
-            When the pod is done, from the end of the night's first exposure; in order.
+            When the pod ends, in seconds after the end of the night's first exposure.
         pod : `Pod`
             The pod.
         """
@@ -123,14 +123,14 @@ class Night:
 
 @dataclass(frozen=True)
 class Visit:
-    """One visit, of one exposure.
+    """One visit, with one exposure.
 
     Attributes
     ----------
     night : `Night`
         Its night.
     number : `int`
-        Its place in the night, from 1.
+        Its number in the night, from 1.
     """
 
     night: Night
@@ -149,7 +149,7 @@ class Visit:
 
     @cached_property
     def group(self) -> str:
-        """Name of its group: when it was announced."""
+        """Name of its group: the time at which it was announced."""
         return str(self.begin.isot)
 
     @cached_property
@@ -160,7 +160,7 @@ class Visit:
 
     @cached_property
     def data_id(self) -> dict[str, int | str]:
-        """What identifies it, without the detector."""
+        """Its data ID, without the detector."""
         return {
             "instrument": INSTRUMENT,
             "visit": self.id,
@@ -220,7 +220,7 @@ class Output:
     ref : `lsst.daf.butler.DatasetRef`
         The dataset.
     path : `str`
-        Of its artifact, relative to the datastore root.
+        Path of its artifact, relative to the datastore root.
     """
 
     ref: DatasetRef
@@ -228,7 +228,7 @@ class Output:
 
     @property
     def content(self) -> dict[str, object]:
-        """What the artifact holds."""
+        """The content of the artifact."""
         return {"dataset_type": self.ref.datasetType.name, **self.ref.dataId.required}
 
 
@@ -245,7 +245,7 @@ class Pod:
 
     @cached_property
     def seconds(self) -> float:
-        """How long it takes after the shutter has closed."""
+        """Seconds that it needs after the shutter has closed."""
         rng = self._random("seconds")
         late = rng.uniform(*_STRAGGLING) if rng.random() < self.visit.night.stragglers else 0.0
         return self.visit.night.cadence * (max(0.1, rng.gauss(*_PROCESSING)) + late)
@@ -254,7 +254,7 @@ class Pod:
     def records(self) -> dict[str, list[DimensionRecord]]:
         """The dimension records that it exports, by element.
 
-        As the deployed pods choose them: not those that are registered with the instrument.
+        The same as the deployed pods': not those that are registered with the instrument.
         """
         region = self.visit.night.universe["visit_detector_region"].RecordClass(
             instrument=INSTRUMENT,
@@ -266,7 +266,7 @@ class Pod:
 
     @cached_property
     def outputs(self) -> list[Output]:
-        """What it has written, in the order of its tasks; the last tasks fail at times."""
+        """Its outputs, in the order of its tasks; sometimes the last tasks fail."""
         night = self.visit.night
         rng = self._random("outputs")
         made = len(night.dataset_types)

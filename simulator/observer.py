@@ -1,4 +1,4 @@
-"""Watches the Butler from outside, to tell when what a pod sent gets there."""
+"""Queries the Butler to measure when an event's datasets appear there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _INTERVAL = 0.1
 
 
 class Observer:
-    """Asks the Butler for one dataset of each event until it is there.
+    """Queries the Butler for one dataset of each event until it is there.
 
     Parameters
     ----------
@@ -42,17 +42,17 @@ class Observer:
         self._thread.join()
 
     def expect(self, dataset_id: UUID) -> None:
-        """Wait for a dataset whose event has just been sent."""
+        """Start to wait for a dataset whose event has just been sent."""
         with self._lock:
             self._pending[dataset_id] = time.monotonic()
 
     @property
     def pending(self) -> int:
-        """How many events have not been seen in the Butler."""
+        """Number of events that have not appeared in the Butler yet."""
         return len(self._pending)
 
     def latency(self, fraction: float) -> float:
-        """Return a quantile of the latencies, in seconds; ``nan`` while there are none."""
+        """Return a quantile of the latencies, in seconds; ``nan`` if there are none yet."""
         ordered = sorted(self.latencies)
         return (
             ordered[min(len(ordered) - 1, int(fraction * len(ordered)))]

@@ -1,7 +1,7 @@
 """What a pod produces: dataset types, runs, and the paths of artifacts.
 
 The names are those of an alert production pipeline.  Every artifact is a small JSON file
-(``StructuredDataDict``), so that a bare daf_butler can read it back.
+(``StructuredDataDict``), so that daf_butler alone can read it back.
 """
 
 from __future__ import annotations
@@ -42,14 +42,15 @@ _TASKS: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = {
 
 
 def dataset_types(universe: DimensionUniverse, number: int | None = None) -> list[DatasetType]:
-    """Return the dataset types of all outputs, in the order in which a pod makes them.
+    """Return the dataset types of all outputs, in the order in which a pod writes them.
 
     Parameters
     ----------
     universe : `lsst.daf.butler.DimensionUniverse`
         Dimension universe.
     number : `int`, optional
-        So many: the first of them, or more, as if every task ran again under another name.
+        How many to return.  If it is more than there are, the tasks are repeated under other
+        names.
     """
     names = [
         (f"{task}_{kind}", dimensions)
@@ -66,5 +67,5 @@ def dataset_types(universe: DimensionUniverse, number: int | None = None) -> lis
 
 
 def pipeline_of(dataset_type: DatasetType) -> str:
-    """Return the pipeline that makes a dataset type: what is known before the exposure is apart."""
+    """Return the pipeline that produces a dataset type: one runs before the exposure, one after."""
     return "Preprocessing" if "group" in dataset_type.dimensions else "ApPipe"

@@ -1,4 +1,4 @@
-"""Bars that show how far the pods are."""
+"""Progress bars."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ __all__ = ["pod_bars"]
 
 
 def pod_bars(console: Console) -> Progress:
-    """Return a place for bars that count pods (use it in a ``with`` statement)."""
+    """Return a display for bars that count pods (use it in a ``with`` statement)."""
     columns = (TextColumn("{task.description:>22}"), BarColumn(), MofNCompleteColumn())
     return Progress(*columns, TimeElapsedColumn(), console=console)

@@ -1,4 +1,4 @@
-"""A repository that takes the night's outputs."""
+"""The repository that the night's outputs are written to."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ __all__ = ["make_repository"]
 
 
 def make_repository(root: Path, database: str | None = None) -> bool:
-    """Make a repository if there is none, and register the instrument and the dataset types.
+    """Create a repository if there is none, and register the instrument and the dataset types.
 
     Parameters
     ----------
     root : `pathlib.Path`
-        Where it will be.
+        Root of the repository.
     database : `str`, optional
-        URL of a PostgreSQL database; absent: SQLite.
+        URL of a PostgreSQL database; if omitted, SQLite is used.
 
     Returns
     -------
     made : `bool`
-        Whether there was none.
+        Whether it was created.
     """
     file = root / "butler.yaml"
     missing = not file.exists()
@@ -39,7 +39,7 @@ def make_repository(root: Path, database: str | None = None) -> bool:
         try:
             Butler.makeRepo(str(root), config=config)
         except BaseException:
-            # It comes first, and would pass for a repository.
+            # It is written first, and would be taken for a complete repository.
             file.unlink(missing_ok=True)
             raise
     butler = Butler.from_config(str(root), writeable=True)
@@ -51,7 +51,7 @@ def make_repository(root: Path, database: str | None = None) -> bool:
 
 
 def _install_extension(database: str) -> None:
-    """Install what Butler needs in a PostgreSQL database; its owner may."""
+    """Install the extension that the Butler needs in PostgreSQL; the database's owner may."""
     with psycopg.connect(database) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS btree_gist")
 

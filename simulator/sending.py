@@ -1,4 +1,4 @@
-"""Pods at their end: each transfers its outputs, at its time of the night."""
+"""Simulates how pods transfer their outputs, each at its time of the night."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ from testbed.cluster import Cluster
 
 __all__ = ["NoTopicError", "Sender"]
 
-#: How many pods transfer their outputs at the same time.
+#: Number of pods that transfer their outputs at the same time.
 _PODS_AT_ONCE = 4
-#: How many may wait for that, which bounds the memory where pods end faster than they can send.
+#: Number of pods that may wait for that.  It bounds the memory if pods end faster than they send.
 _PODS_WAITING = 1000
-#: Seconds between two ticks.
+#: Longest time between two calls of ``tick``, in seconds.
 _INTERVAL = 0.2
 
 
 class NoTopicError(Exception):
-    """There is no topic of that name; the text says so."""
+    """The topic does not exist."""
 
 
 @dataclass
 class Sender:
-    """Lets a night happen.
+    """Simulates a night.
 
     Attributes
     ----------
     night : `Night`
-        What happens.
+        The night.
     cluster : `Cluster`
         The brokers.
     topic : `str`
-        Where the events go.
+        The input topic.
     root : `pathlib.Path`
         Repository that the artifacts belong to.
     staging : `str`, optional
-        URI of the staging root that the artifacts are stored under; absent: at their final place.
+        URI of the staging root; if omitted, artifacts are stored at their final location.
     duplicates, spoiled : `float`
-        Fractions of events that are sent twice, and that a spoiled one comes along with.
+        Fractions of events that are sent twice, and that are followed by a spoiled event.
     on_sent : `~collections.abc.Callable`
-        Called with each pod whose event the brokers have; never twice at the same time.
+        Called with each pod whose event the brokers have; never concurrently.
     events, spoiled_events, messages : `int`
-        How many pods have sent, how many spoiled events came along, and how many messages that is.
+        Number of pods that have sent, of spoiled events, and of all messages.
     """
 
     night: Night
@@ -78,21 +78,21 @@ class Sender:
         )
 
     def run(self, tick: Callable[[], None]) -> None:
-        """Let all pods send, and return when the brokers have their events.
+        """Let all pods send, and return when the brokers have all events.
 
         Parameters
         ----------
         tick : `~collections.abc.Callable`
-            Called several times a second; what it raises ends the night.
+            Called several times a second; an exception ends the night.
 
         Raises
         ------
         NoTopicError
-            If the topic is not there.
+            If the topic does not exist.
         butler_writer_client.TransferError
             If an artifact cannot be stored, or an event is not delivered.
         confluent_kafka.KafkaException
-            If the brokers are not there.
+            If the brokers cannot be reached.
         """
         if self.topic not in self.cluster.topics():
             raise NoTopicError(f"there is no topic {self.topic}")
@@ -110,7 +110,7 @@ class Sender:
                 raise
 
     def _as_they_end(self, tick: Callable[[], None]) -> Iterator[Pod]:
-        """Go through the night in its own time; it begins when its first pod ends."""
+        """Yield pods in real time; the night begins when its first pod ends."""
         begin: float | None = None
         for seconds, pod in self.night.pods():
             begin = time.monotonic() - seconds if begin is None else begin

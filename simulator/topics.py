@@ -1,4 +1,4 @@
-"""The topics that pods and publication share; the worker makes its own."""
+"""The input topic and the topic of announcements; the worker creates the others."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from testbed.cluster import Cluster
 
 __all__ = ["make_topics"]
 
-#: The largest event, 10 MiB, and room for what Kafka puts around it.
+#: The largest event, 10 MiB, and Kafka's overhead.
 _LARGEST_MESSAGE = 11 * 2**20
 
 
 def make_topics(
     cluster: Cluster, *, events: str, announcements: str, partitions: int = 1
 ) -> list[str]:
-    """Make the input topic and the topic of announcements, where they are missing.
+    """Create the input topic and the topic of announcements if they are missing.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def make_topics(
     events, announcements : `str`
         Names of the topics.
     partitions : `int`
-        Of the input topic: so many workers can share the load.
+        Number of partitions of the input topic, and so of workers that can share the load.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How many transactions wrote to the database: counted by the database itself."""
+"""The number of transactions that wrote to the database, as the database counts them."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ __all__ = ["CountsTransactions", "PostgresTransactions", "SqliteTransactions"]
 
 
 class CountsTransactions(Protocol):
-    """Counts the write transactions from a moment on."""
+    """Counts write transactions."""
 
     def start(self) -> None:
-        """Count from now."""
+        """Start counting."""
 
     def count(self) -> int:
-        """Return how many transactions have written something since."""
+        """Return the number of transactions that have written something since then."""
 
 
 class SqliteTransactions:
-    """Counts by the change counter in the database file's header.
+    """Counts with the change counter in the database file's header.
 
-    Every transaction that changes the file adds one (SQLite file format, 1.3.7).
+    Every transaction that changes the file increments it (SQLite file format, 1.3.7).
     """
 
     def __init__(self, root: Path) -> None:
         self._file = root / "gen3.sqlite3"
 
     def start(self) -> None:
-        """Count from now."""
+        """Start counting."""
         self._first = self._counter()
 
     def count(self) -> int:
-        """Return how many transactions have written something since."""
+        """Return the number of transactions that have written something since then."""
         return self._counter() - self._first
 
     def _counter(self) -> int:
@@ -49,13 +49,13 @@ class PostgresTransactions:
         self._server = server
 
     def start(self) -> None:
-        """Count from now."""
+        """Start counting."""
         with self._server.connect() as connection:
             connection.execute("CREATE EXTENSION IF NOT EXISTS pg_walinspect")
             self._first = connection.execute("SELECT pg_current_wal_insert_lsn()").fetchone()
 
     def count(self) -> int:
-        """Return how many transactions have written something since."""
+        """Return the number of transactions that have written something since then."""
         with self._server.connect() as connection:
             found = connection.execute(
                 "SELECT count(*) FROM pg_get_wal_records_info(%s, pg_current_wal_flush_lsn()) "

@@ -1,6 +1,6 @@
-"""The real things that tests, the demo and the benchmarks run against.
+"""The servers and workers that tests, the demo and the benchmarks use.
 
-Each part is a plain class that is also a context manager: entering it starts it on a free
-port in a temporary folder, leaving it stops it and removes the folder. No part needs pytest;
-the fixtures in ``tests/conftest.py`` are thin wrappers.
+Each is a plain class that is also a context manager: entering it starts the server on a free
+port, in a temporary folder; leaving it stops the server and removes the folder. None needs
+pytest; the fixtures in ``tests/conftest.py`` are thin wrappers.
 """

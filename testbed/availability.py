@@ -1,7 +1,7 @@
-"""What a part says when this machine cannot run it."""
+"""The error of a server that cannot run on this machine."""
 
-__all__ = ["PartUnavailableError"]
+__all__ = ["ServerUnavailableError"]
 
 
-class PartUnavailableError(Exception):
-    """Raised if this machine lacks what a part needs; the text says what, and what would help."""
+class ServerUnavailableError(Exception):
+    """A server cannot run on this machine; the text says what is missing, and how to get it."""

@@ -1,8 +1,8 @@
-"""The one place that decides which Kafka broker is used."""
+"""Chooses the Kafka broker."""
 
 import os
 
-from .availability import PartUnavailableError
+from .availability import ServerUnavailableError
 from .cluster import Cluster
 from .embedded import EmbeddedBroker
 from .kafka import ApacheKafka
@@ -14,10 +14,10 @@ _ADDRESS = "BUTLER_WRITER_TEST_KAFKA"
 
 
 def choose() -> Cluster:
-    """Return a cluster to enter.
+    """Return a cluster, to be used as a context manager.
 
-    That is Apache Kafka at the address in ``BUTLER_WRITER_TEST_KAFKA``; without one a private
-    node; where that cannot run, the embedded broker.
+    It is Apache Kafka at the address in ``BUTLER_WRITER_TEST_KAFKA``; if that is not set, a
+    private node; if that cannot run, the embedded broker.
     """
     if address := os.environ.get(_ADDRESS):
         return Cluster(address)
@@ -25,12 +25,12 @@ def choose() -> Cluster:
 
 
 def why_not_apache_kafka() -> str | None:
-    """Return what keeps `choose` from Apache Kafka on this machine, None if nothing does."""
+    """Return why `choose` cannot use Apache Kafka on this machine; None if it can."""
     if os.environ.get(_ADDRESS):
         return None
     try:
         find_java()
         kafka_jars()
-    except PartUnavailableError as reason:
+    except ServerUnavailableError as reason:
         return str(reason)
     return None

@@ -1,4 +1,4 @@
-"""What a test does with a Kafka cluster, whoever runs it: topics, messages, offsets."""
+"""What a test needs from any Kafka cluster: topics, messages, offsets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ __all__ = ["Cluster", "Message"]
 _REQUEST_TIMEOUT = 20.0
 _MAX_MESSAGE_BYTES = 12 * 1024 * 1024
 
-# What a broker answers that has just started.
+# The answers of a broker that has just started.
 _COORDINATOR_STARTS = {
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -35,7 +35,7 @@ _COORDINATOR_STARTS = {
 
 @dataclass(frozen=True)
 class Message:
-    """One message as it stands in a partition."""
+    """One message of a partition."""
 
     partition: int
     offset: int
@@ -46,23 +46,23 @@ class Message:
 
 
 class Cluster:
-    """A Kafka cluster at an address; subclasses also start and stop one.
+    """A Kafka cluster at an address; subclasses also start and stop it.
 
     Parameters
     ----------
     bootstrap
         ``host:port`` of a broker.
     security
-        librdkafka's security properties, for these methods' own connections.
+        librdkafka's security properties, for the connections of these methods.
     """
 
     def __init__(self, bootstrap: str, security: Mapping[str, str] | None = None) -> None:
         self.bootstrap = bootstrap
         self.client_config: dict[str, str | int | float | bool] = {
             "bootstrap.servers": bootstrap,
-            # Tests stop brokers; a client should see them back at once.
+            # Tests stop brokers; a client should notice at once when they are back.
             "reconnect.backoff.max.ms": 500,
-            # ... and need no line for each try meanwhile: what matters is raised.
+            # ... and should not log each attempt meanwhile: errors that matter are raised.
             "log_level": 2,
             **(security or {}),
         }
@@ -90,7 +90,7 @@ class Cluster:
         )
 
     def answers(self) -> bool:
-        """Tell whether a broker is there and takes part in the cluster."""
+        """Tell whether a broker answers and takes part in the cluster."""
         try:
             return bool(self.admin.list_topics(timeout=1).brokers)
         except KafkaException:
@@ -152,14 +152,14 @@ class Cluster:
         return _int(message.partition()), _int(message.offset())
 
     def consume(self, topic: str) -> list[Message]:
-        """Return all messages of a topic, from the first to the present last one.
+        """Return all messages that a topic has now.
 
-        Messages of one partition are in offset order; aborted transactions are left out.
+        Messages of one partition are in offset order; aborted transactions are not returned.
         """
         consumer = Consumer(
             {
                 **self.client_config,
-                "group.id": "butler-writer-tests",  # required; nothing is committed
+                "group.id": "butler-writer-tests",  # required by the client; nothing is committed
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
             }
@@ -171,7 +171,9 @@ class Cluster:
             while partitions:
                 message = consumer.poll(_REQUEST_TIMEOUT)
                 if message is None:
-                    raise TimeoutError(f"{topic}: partitions {partitions} did not come to an end")
+                    raise TimeoutError(
+                        f"{topic}: partitions {partitions} were not read to their end"
+                    )
                 error = message.error()
                 if error is None:
                     messages.append(_to_message(message))
@@ -184,7 +186,7 @@ class Cluster:
             consumer.close()
 
     def end_offsets(self, topic: str) -> dict[int, int]:
-        """Return, by partition, the offset that the next message will have."""
+        """Return the offset of the next message of each partition."""
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         asked = {TopicPartition(topic, number): latest for number in self._partitions(topic)}
         answers = self.admin.list_offsets(asked, request_timeout=_REQUEST_TIMEOUT)
@@ -194,7 +196,7 @@ class Cluster:
         }
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
-        """Return a consumer group's committed offsets by partition; none committed, no entry."""
+        """Return a group's committed offsets by partition; without one there is no entry."""
         asked = ConsumerGroupTopicPartitions(
             group, [TopicPartition(topic, number) for number in self._partitions(topic)]
         )
@@ -236,6 +238,6 @@ def _to_message(message: ConfluentMessage) -> Message:
 
 
 def _int(number: int | None) -> int:
-    """Narrow what confluent-kafka types as optional; a delivered message always has it."""
+    """Narrow an optional type of confluent-kafka; a delivered message always has the value."""
     assert number is not None
     return number

@@ -1,15 +1,15 @@
-"""Documents with parts that a command writes: between two markers."""
+"""Documents in which a command writes the text between two markers."""
 
 __all__ = ["insert"]
 
 
 def insert(document: str, name: str, text: str) -> str:
-    """Return a document with a text between the markers of a name.
+    """Return a document in which a text replaces what is between two markers.
 
     Raises
     ------
     ValueError
-        If the document does not have both of them.
+        If the document does not have both markers.
     """
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, found, rest = document.partition(begin)

@@ -1,7 +1,7 @@
 """The embedded broker: Tansu, a Kafka-compatible broker that keeps everything in memory.
 
-For what needs *a* broker on a bare machine. It has no transactions, and what it held is gone
-when it ends: it proves nothing about durability.
+For tests that need *a* broker on a machine without Java. It has no transactions, and it loses its
+messages when it ends, so it shows nothing about durability.
 """
 
 import shutil
@@ -22,10 +22,10 @@ _START_TIMEOUT = 15.0
 
 
 class EmbeddedBroker(Cluster):
-    """A private broker in memory, which starts in milliseconds.
+    """A private in-memory broker, which starts in milliseconds.
 
-    Three things differ from Apache Kafka: the end offset that it tells is wrong after a batch
-    of several messages (let producers send batches of one), the first member of a group waits
+    It differs from Apache Kafka in three ways: it returns a wrong end offset after a batch of
+    several messages (let producers send batches of one), the first member of a group waits for
     half a session timeout, and there are no transactions.
     """
 
@@ -63,13 +63,13 @@ class EmbeddedBroker(Cluster):
 
         def answers() -> bool:
             if process.returncode is not None:
-                raise ChildProcessError(f"Tansu ended as it started:\n{process.log_tail()}")
+                raise ChildProcessError(f"Tansu ended while it started:\n{process.log_tail()}")
             return self.answers()
 
         wait_until(answers, _START_TIMEOUT, lambda: f"Tansu's answer:\n{process.log_tail()}")
 
     def stop(self) -> None:
-        """End the broker at once: it has nothing to save, and what it held is gone."""
+        """End the broker at once, and with it its messages."""
         if self._process is not None:
             self._process.kill()
 

@@ -1,4 +1,4 @@
-"""Apache Kafka itself: one node that is broker and controller (KRaft), run from its jars."""
+"""Apache Kafka: one node that is broker and controller (KRaft), run from its jars."""
 
 import secrets
 import shutil
@@ -31,18 +31,18 @@ _SUPER_USER = "admin"
 
 
 class ApacheKafka(Cluster):
-    """A private Kafka node; its address and its data survive `restart` and `kill` + `start`.
+    """A private Kafka node; it keeps address and data over `restart` and `kill` + `start`.
 
     Parameters
     ----------
     users
         Names and passwords. If given, clients must log in (SASL_PLAINTEXT, SCRAM-SHA-512), and
-        may do only what `allow` granted them; this object's own methods act as a super user.
+        may do only what `allow` has granted; the methods of this class act as a super user.
 
     Raises
     ------
-    PartUnavailableError
-        There is no Java, or Kafka's jars cannot be had.
+    ServerUnavailableError
+        There is no Java, or Kafka's jars cannot be downloaded.
     """
 
     def __init__(self, users: Mapping[str, str] | None = None) -> None:
@@ -87,29 +87,29 @@ class ApacheKafka(Cluster):
 
     def start(self) -> None:
         """Start the node and wait until it answers."""
-        # librdkafka's administration client does not find a group's coordinator a second time.
+        # librdkafka's administration client does not look up a group's coordinator again.
         self.__dict__.pop("admin", None)
         process = self._process = self._run("kafka.Kafka", str(self._settings))
 
         def answers() -> bool:
             if process.returncode is not None:
-                raise ChildProcessError(f"Kafka ended as it started:\n{process.log_tail()}")
+                raise ChildProcessError(f"Kafka ended while it started:\n{process.log_tail()}")
             return self.answers()
 
         wait_until(answers, _START_TIMEOUT, lambda: f"Kafka's answer:\n{process.log_tail()}")
 
     def stop(self) -> None:
-        """Stop the node in good order; its data stays."""
+        """Shut the node down; it keeps its data."""
         if self._process is not None:
             self._process.stop(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the node with SIGKILL; its data stays."""
+        """Kill the node (SIGKILL); it keeps its data."""
         if self._process is not None:
             self._process.kill()
 
     def restart(self) -> None:
-        """Stop the node and start it again at the same address with its data."""
+        """Stop the node and start it again with the same address and data."""
         self.stop()
         self.start()
 
@@ -131,11 +131,11 @@ class ApacheKafka(Cluster):
         rule = AclBinding(*fields)
         self.admin.create_acls([rule])[rule].result(_START_TIMEOUT)
 
-        # The controller has it; the broker, which refuses or lets pass, hears of it later.
+        # The controller has the rule; the broker, which enforces it, receives it later.
         def is_in_force() -> bool:
             return bool(self.admin.describe_acls(AclBindingFilter(*fields)).result(_START_TIMEOUT))
 
-        wait_until(is_in_force, _START_TIMEOUT, lambda: f"the broker's knowledge of {rule}")
+        wait_until(is_in_force, _START_TIMEOUT, lambda: f"the broker to receive {rule}")
 
     def _format(self) -> None:
         """Write the settings and prepare the data folder."""
@@ -160,7 +160,7 @@ class ApacheKafka(Cluster):
             [
                 self._java,
                 "-Xmx512m",
-                "-XX:+UseSerialGC",  # the smallest footprint for a heap of this size
+                "-XX:+UseSerialGC",  # needs the least memory for a heap of this size
                 "-Dlog4j2.level=INFO",
                 "-cp",
                 f"{self._jars}/*",
@@ -182,26 +182,26 @@ class ApacheKafka(Cluster):
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "CLIENT",
             "log.dirs": f"{self._folder}/data",
-            # A topic that nobody declared is an error to be seen, not to be papered over.
+            # Access to a topic that does not exist must be an error.
             "auto.create.topics.enable": "false",
-            # One node cannot hold the three copies that internal topics have by default ...
+            # One node cannot hold the three replicas that internal topics have by default ...
             "offsets.topic.replication.factor": 1,
             "transaction.state.log.replication.factor": 1,
             "transaction.state.log.min.isr": 1,
-            # ... and creating their 50 partitions would be most of a first group's waiting time.
+            # ... and creating their 50 partitions would delay the first group.
             "offsets.topic.num.partitions": 1,
             "transaction.state.log.num.partitions": 1,
-            # A new group waits 3 s for more members by default.
+            # By default, a new group waits 3 s for more members.
             "group.initial.rebalance.delay.ms": 0,
-            # Lets a test choose a session timeout short enough to wait for (default 6 s).
+            # Allows tests to choose a short session timeout (the default minimum is 6 s).
             "group.min.session.timeout.ms": 1000,
-            # After a kill the node may not come back before its old session is over (default 9 s).
+            # After a kill, the node cannot return before its old session has expired (default 9 s).
             "broker.session.timeout.ms": 3000,
             "broker.heartbeat.interval.ms": 500,
-            # An event of 10 MiB, and the dead letter that is larger than its event.
+            # An event of 10 MiB, and a dead letter, which is larger than its event.
             "message.max.bytes": 12 * 1024 * 1024,
             "replica.fetch.max.bytes": 12 * 1024 * 1024,
-            # The cleaner reserves 128 MiB by default, a quarter of this heap.
+            # By default, the cleaner reserves 128 MiB, a quarter of this heap.
             "log.cleaner.dedupe.buffer.size": 8 * 1024 * 1024,
         }
 
@@ -211,13 +211,13 @@ class ApacheKafka(Cluster):
             "listener.security.protocol.map": "CLIENT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
             "sasl.enabled.mechanisms": _MECHANISM,
             "sasl.mechanism.inter.broker.protocol": _MECHANISM,
-            # How the node logs in where it is its own client.
+            # The node's login as a client of itself.
             f"listener.name.client.{_MECHANISM.lower()}.sasl.jaas.config": (
                 "org.apache.kafka.common.security.scram.ScramLoginModule required"
                 f' username="{_SUPER_USER}" password="{password}";'
             ),
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-            # Only the node itself is anonymous: the controller's listener has no login, the
-            # clients' has nothing but.
+            # Only the node itself is anonymous: the controller's listener has no login, but the
+            # clients' listener requires one.
             "super.users": f"User:{_SUPER_USER};User:ANONYMOUS",
         }

@@ -1,6 +1,6 @@
-"""Apache Kafka's jars: fetched once from Maven, then kept in a cache folder.
+"""Apache Kafka's jars: downloaded once with Maven, then kept in a cache folder.
 
-Also a command, so that an install step can fetch ahead: ``python -m testbed.kafka_jars``.
+``python -m testbed.kafka_jars`` downloads them in advance.
 """
 
 import fcntl
@@ -12,16 +12,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .availability import PartUnavailableError
+from .availability import ServerUnavailableError
 
 __all__ = ["KAFKA_VERSION", "find_java", "kafka_jars"]
 
 KAFKA_VERSION = "4.1.1"
-_MINIMUM_JAVA = 17  # what Kafka 4's broker is compiled for
+_MINIMUM_JAVA = 17  # the version that Kafka 4's broker is compiled for
 _DEPENDENCY_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 
-# The log4j binding is part of Kafka's release archive, but not of the artifact's dependencies:
-# without it the broker is mute. The version is that of the log4j-core which Kafka brings.
+# The log4j binding is in Kafka's release archive, but not among the artifact's dependencies.
+# Without it, the broker logs nothing. Its version is that of Kafka's log4j-core.
 _POM = f"""<?xml version="1.0" encoding="UTF-8"?>
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -46,35 +46,35 @@ _POM = f"""<?xml version="1.0" encoding="UTF-8"?>
 
 
 def find_java() -> Path:
-    """Return the ``java`` to run Kafka with: that of ``JAVA_HOME``, else the first on the path.
+    """Return the ``java`` to run Kafka with: that of ``JAVA_HOME``, or else that in ``PATH``.
 
     Raises
     ------
-    PartUnavailableError
+    ServerUnavailableError
         There is none, or it is too old.
     """
     home = os.environ.get("JAVA_HOME")
     found = str(Path(home, "bin", "java")) if home else shutil.which("java")
     if found is None or not Path(found).exists():
-        raise PartUnavailableError("no Java: install a JDK (17 or newer) or set JAVA_HOME")
+        raise ServerUnavailableError("no Java: install a JDK (17 or newer) or set JAVA_HOME")
     answer = subprocess.run([found, "-version"], capture_output=True, text=True, check=False)
     version = re.search(r'version "(\d+)', answer.stderr)
     if version is None or int(version[1]) < _MINIMUM_JAVA:
-        raise PartUnavailableError(f"{found} is older than Java {_MINIMUM_JAVA}")
+        raise ServerUnavailableError(f"{found} is older than Java {_MINIMUM_JAVA}")
     return Path(found)
 
 
 def kafka_jars() -> Path:
-    """Return the folder with the broker's jars; the first call on a machine fetches them.
+    """Return the folder with the broker's jars; the first call on a machine downloads them.
 
     The folder is ``kafka-<version>`` in ``BUTLER_WRITER_CACHE``, by default
-    ``${XDG_CACHE_HOME:-~/.cache}/butler-writer``. It appears whole or not at all, and two
-    processes that want it at once fetch it once.
+    ``${XDG_CACHE_HOME:-~/.cache}/butler-writer``. It appears only when it is complete. If two
+    processes need it at once, it is downloaded once.
 
     Raises
     ------
-    PartUnavailableError
-        The jars are not there and cannot be fetched.
+    ServerUnavailableError
+        The jars are not in the cache and cannot be downloaded.
     """
     cache = _cache_folder()
     jars = cache / f"kafka-{KAFKA_VERSION}"
@@ -82,12 +82,14 @@ def kafka_jars() -> Path:
         return jars
     maven = shutil.which("mvn")
     if maven is None:
-        raise PartUnavailableError("no Maven (mvn) to fetch Apache Kafka with, and none cached")
+        raise ServerUnavailableError(
+            "Apache Kafka is not in the cache, and there is no Maven (mvn) to download it"
+        )
     try:
         cache.mkdir(parents=True, exist_ok=True)
         lock = (cache / f"kafka-{KAFKA_VERSION}.lock").open("w")
     except OSError as error:
-        raise PartUnavailableError(
+        raise ServerUnavailableError(
             f"cannot write the cache folder {cache} ({error.strerror}): set BUTLER_WRITER_CACHE"
         ) from None
     with lock:
@@ -128,8 +130,8 @@ def _fetch(maven: str, jars: Path) -> None:
         )
         if answer.returncode != 0:
             end = "\n".join(answer.stdout.splitlines()[-15:])
-            raise PartUnavailableError(
-                f"Maven could not fetch Apache Kafka {KAFKA_VERSION}:\n{end}"
+            raise ServerUnavailableError(
+                f"Maven could not download Apache Kafka {KAFKA_VERSION}:\n{end}"
             )
         fetched.rename(jars)
 
@@ -137,5 +139,5 @@ def _fetch(maven: str, jars: Path) -> None:
 if __name__ == "__main__":
     try:
         sys.stdout.write(f"{kafka_jars()}\n")
-    except PartUnavailableError as unavailable:
+    except ServerUnavailableError as unavailable:
         sys.exit(str(unavailable))

@@ -12,7 +12,7 @@ from typing import Any, Self
 import psycopg
 from psycopg import sql
 
-from .availability import PartUnavailableError
+from .availability import ServerUnavailableError
 from .ports import free_port
 from .process import ChildProcess
 from .waiting import wait_until
@@ -23,16 +23,16 @@ _START_TIMEOUT = 30.0
 _SUPER_USER = "postgres"
 _DEBIAN_VERSIONS = Path("/usr/lib/postgresql")
 
-# Nothing here has to survive the machine, only the death of the server's processes.
+# The data must survive the death of the server's processes, but not a crash of the machine.
 _SETTINGS: dict[str, str | int] = {"fsync": "off", "log_lock_waits": "on"}
 
 
 def find_postgresql() -> Path:
-    """Return the folder of the server's programs: Debian's newest, else that on the path.
+    """Return the folder of the server's programs: Debian's newest, or else that in ``PATH``.
 
     Raises
     ------
-    PartUnavailableError
+    ServerUnavailableError
         There is no server installed.
     """
     debian = [found for found in _DEBIAN_VERSIONS.glob("*/bin") if (found / "initdb").exists()]
@@ -40,11 +40,11 @@ def find_postgresql() -> Path:
         return max(debian, key=lambda folder: float(folder.parent.name))
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
-    raise PartUnavailableError("no PostgreSQL server (initdb): install the package postgresql")
+    raise ServerUnavailableError("no PostgreSQL server (initdb): install the package postgresql")
 
 
 class PostgreSQL:
-    """A private PostgreSQL server; its address and data survive `restart` and `kill` + `start`.
+    """A private PostgreSQL server; it keeps address and data over `restart` and `kill` + `start`.
 
     Parameters
     ----------
@@ -53,8 +53,8 @@ class PostgreSQL:
 
     Raises
     ------
-    PartUnavailableError
-        There is no server installed, or no account to run it as: root may not.
+    ServerUnavailableError
+        No server is installed, or there is no account to run it as: root may not run it.
     """
 
     def __init__(self, settings: Mapping[str, str | int] | None = None) -> None:
@@ -85,7 +85,7 @@ class PostgreSQL:
         self.close()
 
     def start(self) -> None:
-        """Start the server and wait until it takes connections."""
+        """Start the server and wait until it accepts connections."""
         settings = {
             **self._settings,
             "listen_addresses": "127.0.0.1",
@@ -97,7 +97,7 @@ class PostgreSQL:
 
         def answers() -> bool:
             if process.returncode is not None:
-                raise ChildProcessError(f"PostgreSQL ended as it started:\n{process.log_tail()}")
+                raise ChildProcessError(f"PostgreSQL ended while it started:\n{process.log_tail()}")
             try:
                 self.connect().close()
             except psycopg.OperationalError:
@@ -107,17 +107,17 @@ class PostgreSQL:
         wait_until(answers, _START_TIMEOUT, lambda: f"PostgreSQL:\n{process.log_tail()}")
 
     def stop(self) -> None:
-        """Stop the server in good order, ending its clients' sessions; its data stays."""
+        """Shut the server down, which ends all sessions; it keeps its data."""
         if self._process is not None:
             self._process.stop(signal.SIGINT)
 
     def kill(self) -> None:
-        """End the server and all its backends with SIGKILL; its data stays."""
+        """Kill the server and all its backends (SIGKILL); it keeps its data."""
         if self._process is not None:
             self._process.kill()
 
     def restart(self) -> None:
-        """Stop the server and start it again at the same address with its data."""
+        """Stop the server and start it again with the same address and data."""
         self.stop()
         self.start()
 
@@ -140,15 +140,15 @@ class PostgreSQL:
         return self._process.pid
 
     def url(self, database: str) -> str:
-        """Return a database's address, as a Butler repository's configuration has it."""
+        """Return a database's URL in the form that a Butler repository's configuration uses."""
         return f"postgresql://{_SUPER_USER}@127.0.0.1:{self.port}/{database}"
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
-        """Open a connection of the super user, each statement a transaction of its own."""
+        """Open a connection of the super user in autocommit mode."""
         return psycopg.connect(self.url(database), autocommit=True)
 
     def create_database(self, name: str, extensions: Sequence[str] = ("btree_gist",)) -> str:
-        """Create a database with extensions (Butler needs the default one); return its address."""
+        """Create a database with extensions (the Butler needs the default one); return its URL."""
         with self.connect() as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         with self.connect(name) as connection:
@@ -157,7 +157,7 @@ class PostgreSQL:
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
-        """Remove a database, ending the sessions that use it."""
+        """Remove a database, and end the sessions that use it."""
         with self.connect() as connection:
             connection.execute(
                 sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
@@ -184,18 +184,18 @@ class PostgreSQL:
             log=self.log,
             cwd=self._folder,
             user=self._user,
-            # SIGQUIT is the server's "immediate shutdown": it takes its backends along.
+            # SIGQUIT is the server's "immediate shutdown", which also ends its backends.
             death_signal=signal.SIGQUIT,
         )
 
 
 class Standby(PostgreSQL):
-    """A server that follows another by streaming replication; it is read-only.
+    """A read-only server that follows another one by streaming replication.
 
     Parameters
     ----------
     primary
-        The server to follow, running, with a role and a replication slot named ``standby``.
+        The server to follow. It is running, and has a role and a replication slot ``standby``.
     settings
         Server settings by name.
     """
@@ -220,7 +220,7 @@ class Standby(PostgreSQL):
 
 
 def _unprivileged_user() -> str | None:
-    """Return the account to run the server as; None means our own."""
+    """Return the account to run the server as; None for that of this process."""
     if os.geteuid() != 0:
         return None
     for name in (_SUPER_USER, "nobody"):
@@ -228,4 +228,4 @@ def _unprivileged_user() -> str | None:
             return pwd.getpwnam(name).pw_name
         except KeyError:
             continue
-    raise PartUnavailableError("PostgreSQL does not run as root, and there is no other account")
+    raise ServerUnavailableError("PostgreSQL does not run as root, and there is no other account")

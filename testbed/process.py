@@ -1,4 +1,4 @@
-"""One child process with a log file, which never outlives the process that started it."""
+"""A child process with a log file; it never outlives the process that started it."""
 
 import shutil
 import signal
@@ -13,14 +13,14 @@ from .waiting import wait_until
 
 __all__ = ["ChildProcess"]
 
-# The kernel sends the parent-death signal when the *thread* that forked ends. Every child is
-# forked from this one thread, which lives as long as the interpreter; a child started from
-# a test's own thread pool would be killed with that pool.
+# The kernel sends the parent-death signal when the *thread* that forked ends. So every child is
+# forked from this thread, which lives as long as the interpreter; a child forked from a test's
+# thread pool would be killed when that pool ends.
 _forking_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fork")
 
 
 class ChildProcess:
-    """A running command, in a session of its own, its output appended to a file.
+    """A running command in a new session, whose output is appended to a file.
 
     Parameters
     ----------
@@ -29,11 +29,11 @@ class ChildProcess:
     log
         File that receives standard output and standard error.
     env
-        The whole environment of the command; this process's own if not given.
+        The complete environment of the command; by default that of this process.
     cwd
         Working folder.
     user
-        Account to run as; takes root.
+        Account to run as; only root can choose one.
     death_signal
         Sent by the kernel when this process dies, however it dies (Linux with ``setpriv``).
     """
@@ -74,7 +74,7 @@ class ChildProcess:
         return self._popen.poll()
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the process alone; nothing happens if it has ended."""
+        """Send a signal to this process only; do nothing if it has ended."""
         self._popen.send_signal(number)
 
     def wait(self, timeout: float) -> int:
@@ -93,7 +93,7 @@ class ChildProcess:
             ) from None
 
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = 30) -> None:
-        """Ask for the end with a signal, and force it when the time is up."""
+        """Send a signal that asks the process to end, and kill it after the timeout."""
         self.send(number)
         try:
             self.wait(timeout)
@@ -101,7 +101,7 @@ class ChildProcess:
             self.kill()
 
     def kill(self) -> None:
-        """End the process and its descendants at once with SIGKILL, and wait until they are gone.
+        """Kill the process and its descendants (SIGKILL), and wait until they are gone.
 
         Descendants are found by parentage: some leave the process group (a PostgreSQL backend
         opens its own session).
@@ -128,7 +128,7 @@ class ChildProcess:
 
 
 def _runs(process: psutil.Process) -> bool:
-    """Tell whether a process is more than an entry that nobody has collected yet."""
+    """Tell whether a process is running, and not a zombie."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -136,7 +136,7 @@ def _runs(process: psutil.Process) -> bool:
 
 
 def _setpriv(user: str | None, death_signal: signal.Signals) -> list[str]:
-    """Return the command that sets user and death signal, then becomes its arguments."""
+    """Return the command that sets user and death signal and then executes its arguments."""
     if shutil.which("setpriv") is None:
         if user is not None:
             raise FileNotFoundError("setpriv (package util-linux) is needed to change the user")

@@ -26,9 +26,9 @@ __all__ = ["S3Door", "S3Server"]
 
 
 class S3Server:
-    """A private S3 service in a thread; what it held is gone when it ends.
+    """A private S3 service in a thread; it loses its objects when it ends.
 
-    It sets nothing for this process: what is to use it is given `environment`.
+    It does not change this process's environment; a process that uses it needs `environment`.
     """
 
     def __init__(self) -> None:
@@ -41,23 +41,23 @@ class S3Server:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        # Moto keeps its buckets in the process, not in the server.
+        # Moto keeps its buckets per process, not per server.
         reset = urllib.request.Request(f"{self.url}/moto-api/reset", method="POST")
         urllib.request.urlopen(reset, timeout=10).close()
         self._server.stop()
 
     @property
     def environment(self) -> dict[str, str]:
-        """What lsst.resources and boto3 read to find the service; any credentials do."""
+        """The variables by which lsst.resources and boto3 find the service; any login works."""
         return {
             "S3_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": "us-east-1",
-            # Without a file, boto3 looks for credentials in the user's home.
+            # Without this, boto3 looks for credentials in the user's home folder.
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
             "AWS_CONFIG_FILE": "/dev/null",
-            # A proxy for the outside world is none for this machine.
+            # A proxy for external addresses must not be used for this machine.
             "NO_PROXY": "127.0.0.1",
         }
 
@@ -73,7 +73,7 @@ class S3Server:
         )
 
     def make_older(self, bucket: str, age: timedelta) -> None:
-        """Let a bucket's objects be older than they are: nothing but the server can."""
+        """Make a bucket's objects appear older than they are; only the server can do this."""
         for backends in s3_backends.values():
             for backend in backends.values():
                 if bucket in backend.buckets:
@@ -81,20 +81,20 @@ class S3Server:
                         key.last_modified -= age
 
     def create_bucket(self, name: str) -> str:
-        """Create a bucket and return its address, ``s3://name/``."""
+        """Create a bucket and return its URI, ``s3://name/``."""
         self.client().create_bucket(Bucket=name)
         return f"s3://{name}/"
 
 
 class S3Door:
-    """Another address of the same buckets, for who is to find it shut, or the store full.
+    """Another address of the same buckets, which can be closed, or report a full store.
 
     Attributes
     ----------
     url
         The address.
     full
-        Whether everything that is to be stored is answered by ``507 Insufficient Storage``.
+        Whether every request to store an object is answered with ``507 Insufficient Storage``.
     """
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ class S3Door:
         self.shut()
 
     def open(self) -> None:
-        """Answer from now on."""
+        """Start to answer."""
         self._server = make_server(
             "127.0.0.1",
             self._port,
@@ -122,7 +122,7 @@ class S3Door:
         Thread(target=self._server.serve_forever, daemon=True).start()
 
     def shut(self) -> None:
-        """Let nobody answer."""
+        """Stop answering."""
         self._server.shutdown()
         self._server.server_close()
 

@@ -1,4 +1,4 @@
-"""All tables of a repository, in a form in which two repositories can be compared."""
+"""Reads all tables of a repository so that two repositories can be compared."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["Tables", "check_same", "tables_of"]
 
 Tables: TypeAlias = dict[str, list[str]]
 
-#: When it was written: never the same twice.
+#: Columns with the time of writing, which always differs.
 _TIMES = {"ingest_date"}
 
-#: Keys that the database makes, and the tables that say what they stand for.
+#: Keys that the database generates, and the tables that say what they stand for.
 _SURROGATES = {
     "collection_id": "collection",
     "run_id": "collection",
@@ -22,14 +22,14 @@ _SURROGATES = {
 
 
 def tables_of(engine: sqlalchemy.Engine, since: int | None = None) -> Tables:
-    """Return the rows of all tables, sorted; what a surrogate key stands for in its place.
+    """Return the sorted rows of all tables, with values instead of surrogate keys.
 
     Parameters
     ----------
     engine : `sqlalchemy.Engine`
         The database.
     since : `int`, optional
-        Only what was written by this transaction or a later one (PostgreSQL).
+        Return only rows that this transaction or a later one wrote (PostgreSQL).
     """
     newer = "" if since is None else f" WHERE xmin::text::bigint >= {since}"
     names = sqlalchemy.inspect(engine).get_table_names()
@@ -66,12 +66,12 @@ def _texts(
 
 
 def check_same(found: Tables, expected: Tables) -> None:
-    """Check that two repositories hold the same.
+    """Check that two repositories have the same content.
 
     Raises
     ------
     AssertionError
-        If they do not; the text names a table.
+        If they differ; the text names a table.
     """
     assert found.keys() == expected.keys()
     for table, rows in expected.items():

@@ -1,4 +1,4 @@
-"""Waiting for a condition, instead of sleeping and hoping."""
+"""Waits for a condition."""
 
 import time
 from collections.abc import Callable
@@ -15,23 +15,24 @@ def wait_until(
     message: str | Callable[[], str],
     interval: float = 0.05,
 ) -> T:
-    """Call a condition until what it returns is true, and return that.
+    """Call a condition until it returns a true value, and return that value.
 
     Parameters
     ----------
     condition
-        Called at least once, and once more after the time is up.
+        Called at least once, and once more after the timeout.
     timeout
         Seconds to wait.
     message
-        What was waited for; a function is called only on failure, so it may look at the state.
+        What is waited for. A function is called only after the timeout, so it can report the
+        state.
     interval
         Seconds between two calls.
 
     Raises
     ------
     TimeoutError
-        The condition was still false when the time was up.
+        The condition was still false after the timeout.
     """
     deadline = time.monotonic() + timeout
     while True:

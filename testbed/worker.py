@@ -26,14 +26,14 @@ _PROGRAMS = Path(sys.executable).parent
 
 
 def _surroundings(home: Path) -> dict[str, str]:
-    """Return what a process sees of this one's environment: where programs are."""
+    """Return the part of this process's environment that a child gets: where programs are."""
     return {"PATH": f"{_PROGRAMS}:/usr/local/bin:/usr/bin:/bin", "HOME": str(home)}
 
 
 def faust_command(
     environment: Mapping[str, str], *arguments: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``faust -A app`` with arguments to its end, in a worker's surroundings."""
+    """Run ``faust -A app`` with arguments, in the environment of a worker, until it ends."""
     with tempfile.TemporaryDirectory() as home:
         return subprocess.run(
             [_PROGRAMS / "faust", "-A", "app", *arguments],
@@ -47,16 +47,15 @@ def faust_command(
 
 
 class Worker:
-    """``faust -A app worker`` in a process of its own, with its own data folder.
+    """A process ``faust -A app worker`` with a data folder of its own.
 
     Parameters
     ----------
     environment
-        Everything the worker is configured with. Of this process's environment it sees only
-        ``PATH``, with the virtual environment first, and a ``HOME`` of its own: nothing that
-        happens to be set here reaches it.
+        The worker's complete configuration. From this process's environment it gets only
+        ``PATH``, with the virtual environment first. It has a ``HOME`` of its own.
     checkout
-        Working folder: where the package ``app`` is found.
+        Working folder, in which the package ``app`` is found.
     arguments
         Further arguments of ``faust worker``.
     """
@@ -76,7 +75,7 @@ class Worker:
         self._arguments = arguments
         self._environment = {
             **_surroundings(self._folder),
-            "PYTHONUNBUFFERED": "1",  # the log is read while the worker runs
+            "PYTHONUNBUFFERED": "1",  # tests read the log while the worker runs
             "BUTLER_WRITER_DATA_DIRECTORY": str(self._folder / "tables"),
             **environment,
         }
@@ -94,7 +93,7 @@ class Worker:
         self.close()
 
     def start(self) -> None:
-        """Start the process, or start it again; the data folder and the port stay the same."""
+        """Start the process, or start it again with the same data folder and port."""
         self._process = ChildProcess(
             [
                 _PROGRAMS / "faust",
@@ -110,14 +109,14 @@ class Worker:
         )
 
     def wait_ready(self, timeout: float = 60) -> None:
-        """Wait until ``/readyz`` says yes.
+        """Wait until ``/readyz`` answers 200.
 
         Raises
         ------
         ChildProcessError
             The worker ended instead.
         TimeoutError
-            It was still not ready. In both cases the text has the end of its log.
+            It was still not ready. In both cases the text contains the end of its log.
         """
 
         def ready() -> bool:
@@ -128,7 +127,7 @@ class Worker:
         wait_until(ready, timeout, lambda: self._with_log(f"{self.url}/readyz"), interval=0.1)
 
     def status(self, path: str) -> int | None:
-        """Return the HTTP status of a page, None if nobody answers."""
+        """Return the HTTP status of a page; None if there is no answer."""
         try:
             with urllib.request.urlopen(self.url + path, timeout=_REQUEST_TIMEOUT) as answer:
                 return int(answer.status)
@@ -138,7 +137,7 @@ class Worker:
             return None
 
     def state(self) -> dict[str, Any]:
-        """Return what ``/state`` tells about the worker."""
+        """Return the worker's state from ``/state``."""
         with urllib.request.urlopen(f"{self.url}/state", timeout=_REQUEST_TIMEOUT) as answer:
             found: dict[str, Any] = json.load(answer)
             return found
@@ -162,19 +161,19 @@ class Worker:
         return self._process
 
     def term(self) -> None:
-        """Ask for an orderly end (SIGTERM); `wait` tells when and how it came."""
+        """Ask the worker to shut down (SIGTERM); use `wait` for the end."""
         self.process.send(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the worker at once (SIGKILL)."""
+        """Kill the worker (SIGKILL)."""
         self.process.kill()
 
     def stop_process(self) -> None:
-        """Freeze the worker (SIGSTOP): its connections stay open and nothing answers."""
+        """Freeze the worker (SIGSTOP): its connections stay open, but it does not answer."""
         self.process.send(signal.SIGSTOP)
 
     def continue_process(self) -> None:
-        """Let a frozen worker go on (SIGCONT)."""
+        """Resume a frozen worker (SIGCONT)."""
         self.process.send(signal.SIGCONT)
 
     def wait(self, timeout: float = 60) -> int:
@@ -183,12 +182,12 @@ class Worker:
         Raises
         ------
         TimeoutError
-            The worker was still running; the text has the end of its log.
+            The worker was still running; the text contains the end of its log.
         """
         return self.process.wait(timeout)
 
     def log_text(self) -> str:
-        """Return everything the worker has written, over all its starts."""
+        """Return the worker's whole log, from all its starts."""
         return self.process.log_text()
 
     def wait_for_log(self, pattern: str, timeout: float = 30) -> re.Match[str]:
@@ -197,7 +196,7 @@ class Worker:
         Raises
         ------
         TimeoutError
-            It did not match in time; the text has the end of the log.
+            It did not match in time; the text contains the end of the log.
         """
         found = wait_until(
             lambda: re.search(pattern, self.log_text()),
@@ -208,7 +207,7 @@ class Worker:
         return found
 
     def close(self) -> None:
-        """End the worker if it still runs, and remove its folder."""
+        """Kill the worker if it is still running, and remove its folder."""
         if self._process is not None:
             self._process.kill()
         shutil.rmtree(self._folder, ignore_errors=True)

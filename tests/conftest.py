@@ -1,8 +1,7 @@
-"""Fixtures for the real parts, and the rule for parts that this machine cannot run.
+"""Fixtures for the servers, and the rule for servers that this machine cannot run.
 
-Where a part is missing, the tests that need it are skipped and the closing lines say what was
-left out and why. With ``CI=true`` nothing may be left out: a missing part, and any other
-skipped test, is a failure.
+If a server is missing, the tests that need it are skipped, and the last lines of the output name it
+with the reason. With ``CI=true``, a missing server or any other skipped test is a failure.
 """
 
 import os
@@ -14,7 +13,7 @@ from typing import NoReturn, TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 
-from testbed.availability import PartUnavailableError
+from testbed.availability import ServerUnavailableError
 from testbed.brokers import choose, why_not_apache_kafka
 from testbed.cluster import Cluster
 from testbed.embedded import EmbeddedBroker
@@ -23,41 +22,41 @@ from testbed.postgresql import PostgreSQL
 from testbed.s3 import S3Door, S3Server
 from tests.support.buckets import Bucket
 
-# Timings never decide a test: a machine that is busy is no defect.
+# No test depends on timing: a busy machine is not a defect.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
-#: A test's property that is printed at the end; it decides nothing.
+#: A test's property that is printed at the end, for information only.
 FIGURE = "figure"
 
 _CI = os.environ.get("CI") == "true"
 _NEEDS = "every test that needs "
 _numbers = count(1)
 
-Part = TypeVar("Part")
+Server = TypeVar("Server")
 
 
-def _leave_out(name: str, reason: str) -> NoReturn:
-    """Skip what asked for a part that cannot run here; in CI, fail it."""
+def _skip(name: str, reason: str) -> NoReturn:
+    """Skip the test that needs a server that cannot run here; in CI, fail it."""
     if _CI:
         pytest.fail(f"{name} is required in CI: {reason}")
     pytest.skip(f"{_NEEDS}{name} ({reason})")
 
 
 @contextmanager
-def _part(name: str, make: Callable[[], AbstractContextManager[Part]]) -> Iterator[Part]:
-    """Run a part, or leave it out."""
+def _running(name: str, make: Callable[[], AbstractContextManager[Server]]) -> Iterator[Server]:
+    """Run a server, or skip the test."""
     try:
-        part = make()
-    except PartUnavailableError as reason:
-        _leave_out(name, str(reason))
-    with part as running:
+        server = make()
+    except ServerUnavailableError as reason:
+        _skip(name, str(reason))
+    with server as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def broker() -> Iterator[Cluster]:
-    """Whichever broker this machine can run, shared: use topics and groups of your own."""
+    """A broker that this machine can run.  It is shared: use your own topics and groups."""
     with choose() as cluster:
         yield cluster
 
@@ -66,7 +65,7 @@ def broker() -> Iterator[Cluster]:
 def kafka(request: pytest.FixtureRequest) -> Cluster:
     """The shared broker, for tests that need it to be Apache Kafka."""
     if reason := why_not_apache_kafka():
-        _leave_out("Apache Kafka", reason)
+        _skip("Apache Kafka", reason)
     cluster: Cluster = request.getfixturevalue("broker")
     return cluster
 
@@ -74,7 +73,7 @@ def kafka(request: pytest.FixtureRequest) -> Cluster:
 @pytest.fixture
 def private_kafka() -> Iterator[ApacheKafka]:
     """Apache Kafka for one test, which may stop and kill it."""
-    with _part("Apache Kafka", ApacheKafka) as node:
+    with _running("Apache Kafka", ApacheKafka) as node:
         yield node
 
 
@@ -82,7 +81,7 @@ def private_kafka() -> Iterator[ApacheKafka]:
 def secure_kafka() -> Iterator[ApacheKafka]:
     """Apache Kafka with logins (users ``writer`` and ``pod``) and access rules."""
     users = {"writer": "writer-secret", "pod": "pod-secret"}
-    with _part("Apache Kafka", lambda: ApacheKafka(users)) as node:
+    with _running("Apache Kafka", lambda: ApacheKafka(users)) as node:
         yield node
 
 
@@ -95,21 +94,21 @@ def embedded_broker() -> Iterator[EmbeddedBroker]:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQL]:
-    """A PostgreSQL server, shared by the session's tests: use databases of your own."""
-    with _part("PostgreSQL", PostgreSQL) as server:
+    """A PostgreSQL server, shared by the session's tests: use your own databases."""
+    with _running("PostgreSQL", PostgreSQL) as server:
         yield server
 
 
 @pytest.fixture
 def private_postgresql() -> Iterator[PostgreSQL]:
     """A PostgreSQL server for one test, which may stop and kill it; autovacuum is off."""
-    with _part("PostgreSQL", lambda: PostgreSQL({"autovacuum": "off"})) as server:
+    with _running("PostgreSQL", lambda: PostgreSQL({"autovacuum": "off"})) as server:
         yield server
 
 
 @pytest.fixture
 def postgresql_url(postgresql: PostgreSQL) -> Iterator[str]:
-    """Address of a fresh database that is ready for a Butler repository."""
+    """URL of an empty database that is ready for a Butler repository."""
     name = f"butler{next(_numbers)}"
     yield postgresql.create_database(name)
     postgresql.drop_database(name)
@@ -117,21 +116,21 @@ def postgresql_url(postgresql: PostgreSQL) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
-    """An S3 service, shared by the session's tests: use buckets of your own."""
+    """An S3 service, shared by the session's tests: use your own buckets."""
     with S3Server() as server:
         yield server
 
 
 @pytest.fixture
 def s3_door(s3_server: S3Server) -> Iterator[S3Door]:
-    """Another address of the S3 service, for one test, which may shut it."""
+    """Another address of the S3 service, for one test, which may close it."""
     with S3Door() as door:
         yield door
 
 
 @pytest.fixture
 def bucket(s3_server: S3Server, topic_name: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    """A bucket; this process finds it too."""
+    """A bucket; this process's environment is set so that it finds the service."""
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     s3_server.create_bucket(topic_name)
@@ -154,7 +153,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was measured; and plainly what was left out, and why."""
+    """Print what was measured, and what was skipped, with the reason."""
     for report in terminalreporter.stats.get("passed", []):
         for name, value in report.user_properties:
             if name == FIGURE:
@@ -163,6 +162,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons = {report.longrepr[2].removeprefix("Skipped: ") for report in skipped}
     for reason in sorted(reasons):
         if reason.startswith(_NEEDS):
-            terminalreporter.write_line(f"LEFT OUT: {reason}")
+            terminalreporter.write_line(f"SKIPPED: {reason}")
     if _CI and skipped:
         terminalreporter.write_line("FAILED: in CI no test may be skipped")

@@ -68,7 +68,7 @@ def export_artifacts(butler: Butler, datasets: Sequence[DatasetRef]) -> list[Art
             if source is None or source.fragment:
                 raise ValueError(f"{ref} is only a part of the file {source}")
             if ResourcePath(fields.path, forceAbsolute=False, forceDirectory=False).isabs():
-                raise ValueError(f"{ref} is in {source}, outside of the pod's datastore")
+                raise ValueError(f"{ref} is in {source}, outside the pod's datastore")
             before = exported.get((fields.path, ref.run))
             refs = (*before.refs, ref) if before else (ref,)
             exported[fields.path, ref.run] = Artifact(source, fields.path, fields.formatter, refs)

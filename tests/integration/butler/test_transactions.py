@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from lsst.daf.butler import DatasetType, DimensionUniverse
 
-from testbed.availability import PartUnavailableError
+from testbed.availability import ServerUnavailableError
 from testbed.cluster import Cluster
 from testbed.postgresql import PostgreSQL
 from testbed.worker import Worker
@@ -88,7 +88,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[PostgreSQL]:
     try:
         # No housekeeping: what is in the log is what the worker did.
         server = PostgreSQL({"autovacuum": "off", "synchronous_commit": "on"})
-    except PartUnavailableError:
+    except ServerUnavailableError:
         request.getfixturevalue("postgresql")  # leaves the test out
         raise
     with server:

@@ -1,4 +1,4 @@
-"""What a pod's writer stores and sends, on files and on S3."""
+"""What a pod's writer stores and sends, with artifacts on disk and on S3."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.buckets import Bucket
 from tests.support.events import RUN
 from tests.support.pods import LocalPod, RecordingTopic
 
-#: What Butler writes such outputs with.
+#: The formatter with which the Butler writes such outputs.
 YAML = "lsst.daf.butler.formatters.yaml.YamlFormatter"
 
 
@@ -28,7 +28,7 @@ def topic() -> RecordingTopic:
 
 @pytest.fixture(params=["file", "s3"])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where artifacts go."""
+    """The root that artifacts are stored under."""
     if request.param == "file":
         return f"file://{tmp_path}/store/"
     bucket: Bucket = request.getfixturevalue("bucket")
@@ -76,7 +76,7 @@ def test_in_staging_mode_artifacts_are_at_the_same_paths_under_the_events_stagin
     assert {file["path"] for file in event.datasets} == set(artifacts_of(pod))
 
 
-def test_an_event_says_all_that_the_service_needs(
+def test_an_event_has_everything_that_the_service_needs(
     pod: LocalPod, topic: RecordingTopic, tmp_path: Path
 ) -> None:
     before = time.time()
@@ -116,7 +116,7 @@ def test_sizes_and_checksums_are_sent_on_request(
     }
 
 
-def test_chains_that_are_not_given_are_left_to_the_service(
+def test_without_chains_the_service_derives_them(
     pod: LocalPod, topic: RecordingTopic, tmp_path: Path
 ) -> None:
     PromptOutputWriter(topic, str(tmp_path / "store")).transfer_outputs(
@@ -125,7 +125,7 @@ def test_chains_that_are_not_given_are_left_to_the_service(
     assert "chains" not in json.loads(topic.values[0])
 
 
-def test_the_same_outputs_make_the_same_event_in_any_order(
+def test_the_same_outputs_give_the_same_event_in_any_order(
     pod: LocalPod, topic: RecordingTopic, tmp_path: Path
 ) -> None:
     for outputs in (pod.outputs, pod.outputs[::-1], pod.outputs[1:]):
@@ -136,12 +136,12 @@ def test_the_same_outputs_make_the_same_event_in_any_order(
     assert first == again != other
 
 
-def test_nothing_to_transfer_is_no_event(pod: LocalPod, topic: RecordingTopic) -> None:
+def test_without_outputs_no_event_is_sent(pod: LocalPod, topic: RecordingTopic) -> None:
     assert PromptOutputWriter(topic, "/nowhere").transfer_outputs(pod.butler, {}, []) == []
     assert topic.values == []
 
 
-def test_datasets_that_share_a_file_go_as_one_artifact(
+def test_datasets_that_share_a_file_are_sent_as_one_artifact(
     pod: LocalPod, topic: RecordingTopic, tmp_path: Path
 ) -> None:
     shared = tmp_path / "shared.yaml"
@@ -158,7 +158,7 @@ def test_datasets_that_share_a_file_go_as_one_artifact(
     assert set(files_under(str(tmp_path / "store"))) == {file["path"]}
 
 
-def test_a_file_outside_of_the_pods_datastore_is_refused(
+def test_a_file_outside_the_pods_datastore_is_refused(
     pod: LocalPod, topic: RecordingTopic, tmp_path: Path
 ) -> None:
     outside = tmp_path / "outside.yaml"
@@ -166,16 +166,14 @@ def test_a_file_outside_of_the_pods_datastore_is_refused(
     ref = DatasetRef(pod.outputs[0].datasetType, pod.outputs[0].dataId, f"{RUN}-outside")
     pod.butler.ingest(FileDataset(str(outside), ref), transfer="direct")
 
-    with pytest.raises(ValueError, match="outside of the pod's datastore"):
+    with pytest.raises(ValueError, match="outside the pod's datastore"):
         PromptOutputWriter(topic, str(tmp_path / "store")).transfer_outputs(
             pod.butler, pod.records, [ref]
         )
     assert topic.values == []
 
 
-def test_a_large_event_is_split_and_each_part_brings_what_it_needs(
-    pod: LocalPod, tmp_path: Path
-) -> None:
+def test_a_large_event_is_split_into_complete_parts(pod: LocalPod, tmp_path: Path) -> None:
     whole = RecordingTopic()
     PromptOutputWriter(whole, str(tmp_path / "whole")).transfer_outputs(
         pod.butler, pod.records, pod.outputs
@@ -195,7 +193,7 @@ def test_a_large_event_is_split_and_each_part_brings_what_it_needs(
         assert set(files_under(event.staging)) == {file["path"] for file in event.datasets}
 
 
-def test_an_event_is_split_in_the_same_way_whenever_it_is_sent(
+def test_an_event_is_always_split_in_the_same_way(
     pod: LocalPod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def parts(limit: int, now: float) -> list[bytes]:
@@ -212,7 +210,7 @@ def test_an_event_is_split_in_the_same_way_whenever_it_is_sent(
         assert len(parts(size - 1, now)) == 2
 
 
-def test_an_artifact_too_large_for_any_event_is_an_error_before_anything_is_stored(
+def test_an_artifact_too_large_for_an_event_is_an_error_before_anything_is_stored(
     pod: LocalPod, tmp_path: Path
 ) -> None:
     topic = RecordingTopic(max_event_bytes=1000)
@@ -225,7 +223,7 @@ def test_an_artifact_too_large_for_any_event_is_an_error_before_anything_is_stor
     assert not (tmp_path / "store").exists()
 
 
-def test_an_upload_that_fails_is_an_error_and_what_was_stored_can_be_removed(
+def test_after_a_failed_upload_the_stored_files_can_be_removed(
     pod: LocalPod, topic: RecordingTopic, root: str
 ) -> None:
     lost = pod.butler.getURI(pod.outputs[3])
@@ -247,7 +245,7 @@ def test_an_upload_that_fails_is_an_error_and_what_was_stored_can_be_removed(
     assert files_under(root) == artifacts_of(pod)
 
 
-def test_files_of_a_refused_event_can_be_removed(
+def test_the_files_of_a_refused_event_can_be_removed(
     pod: LocalPod, topic: RecordingTopic, root: str
 ) -> None:
     topic.answers = [Undelivered("no such topic", in_doubt=False)]
@@ -260,14 +258,14 @@ def test_files_of_a_refused_event_can_be_removed(
     assert files_under(root) == {}
 
 
-def test_files_of_an_event_that_may_have_arrived_stay(
+def test_the_files_of_an_event_that_may_have_arrived_are_kept(
     pod: LocalPod, topic: RecordingTopic, tmp_path: Path
 ) -> None:
     store = str(tmp_path / "store")
     writer = PromptOutputWriter(topic, store)
     topic.answers = [Undelivered("timed out", in_doubt=True), Undelivered("refused", False)]
 
-    for _ in range(2):  # that the second try was refused says nothing of the first
+    for _ in range(2):  # the second attempt was refused, but the first one may have arrived
         with pytest.raises(TransferError) as caught:
             writer.transfer_outputs(pod.butler, pod.records, pod.outputs)
         assert len(caught.value.in_doubt) == 10
@@ -282,7 +280,7 @@ def test_files_of_an_event_that_may_have_arrived_stay(
     assert len(files_under(store)) == 10
 
 
-def test_of_a_split_event_only_the_refused_parts_files_can_be_removed(
+def test_only_the_files_of_the_refused_part_of_a_split_event_can_be_removed(
     pod: LocalPod, tmp_path: Path
 ) -> None:
     topic = RecordingTopic(max_event_bytes=5000)

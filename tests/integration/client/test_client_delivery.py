@@ -1,4 +1,4 @@
-"""What a pod's writer says of an event that it has sent, and what becomes of it."""
+"""What a pod's writer reports about an event, and what happens to the event."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _detectors = count()
 
 @pytest.fixture
 def pod(make_pod: Callable[[int], LocalPod]) -> LocalPod:
-    """A pod with outputs of a detector that no other pod has."""
+    """A pod with outputs of a detector of its own."""
     return make_pod(next(_detectors))
 
 
 def dataset_ids(messages: list[Message]) -> list[UUID]:
-    """Return the ids of the datasets that some messages name, as often as they do."""
+    """Return the ids of the datasets in some messages; one in two messages is returned twice."""
     events = [json.loads(message.value or b"") for message in messages]
     return [UUID(i) for event in events for file in event["datasets"] for i in file["refs"]]
 
@@ -59,7 +59,7 @@ def deployment(broker: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def stored(deployment: Deployment) -> Callable[[], Counter[UUID]]:
-    """Return how often each dataset is in the Butler, once all that was sent is written."""
+    """Wait until all events are written; return how often each dataset is in the Butler."""
 
     def stored() -> Counter[UUID]:
         deployment.wait_done()
@@ -71,7 +71,7 @@ def stored(deployment: Deployment) -> Callable[[], Counter[UUID]]:
 
 
 @pytest.mark.parametrize("mode", Mode)
-def test_what_a_pod_transfers_can_be_read_from_the_central_repository(
+def test_transferred_datasets_can_be_read_from_the_central_repository(
     deployment: Deployment, pod: LocalPod, stored: Callable[[], Counter[UUID]], mode: Mode
 ) -> None:
     topic = KafkaTopic(deployment.cluster.client_config, deployment.topic)
@@ -87,7 +87,7 @@ def test_what_a_pod_transfers_can_be_read_from_the_central_repository(
     assert [path for path in roots[Mode.STAGING].rglob("*") if path.is_file()] == []
 
 
-def test_what_a_pod_transfers_again_is_there_once(
+def test_datasets_that_are_transferred_twice_are_there_once(
     deployment: Deployment, pod: LocalPod, stored: Callable[[], Counter[UUID]]
 ) -> None:
     topic = KafkaTopic(deployment.cluster.client_config, deployment.topic)
@@ -103,7 +103,7 @@ def test_what_a_pod_transfers_again_is_there_once(
     assert sent[-1]["event_id"] == sent[-2]["event_id"]
 
 
-def test_an_event_in_parts_becomes_all_its_datasets(
+def test_all_datasets_of_a_split_event_are_written(
     deployment: Deployment, pod: LocalPod, stored: Callable[[], Counter[UUID]]
 ) -> None:
     topic = KafkaTopic(deployment.cluster.client_config, deployment.topic, max_event_bytes=4000)
@@ -119,7 +119,7 @@ def test_an_event_in_parts_becomes_all_its_datasets(
 
 
 @pytest.mark.kafka
-def test_nothing_is_said_to_be_sent_that_a_dying_broker_does_not_have(
+def test_no_event_is_reported_as_sent_that_a_killed_broker_does_not_have(
     private_kafka: ApacheKafka, pod: LocalPod, topic_name: str, tmp_path: Path
 ) -> None:
     private_kafka.create_topic(topic_name)
@@ -154,7 +154,7 @@ def test_nothing_is_said_to_be_sent_that_a_dying_broker_does_not_have(
     assert dataset_ids(private_kafka.consume(topic_name))[-1] == failed.refs[0].id
 
 
-def test_a_wrong_property_of_kafka_is_named_and_nothing_is_in_doubt() -> None:
+def test_a_wrong_kafka_property_is_named_and_no_file_is_in_doubt() -> None:
     topic = KafkaTopic({"bootstrap.servers": "127.0.0.1:1", "no.such": "property"}, "any")
 
     (undelivered,) = topic.send([b"{}"])
@@ -166,9 +166,9 @@ def test_a_wrong_property_of_kafka_is_named_and_nothing_is_in_doubt() -> None:
 
 @pytest.mark.kafka
 class TestRefusals:
-    """What the brokers do not take, they never have."""
+    """Events that the brokers refuse for certain."""
 
-    def test_a_topic_that_is_not_there(self, kafka: Cluster, topic_name: str) -> None:
+    def test_a_topic_that_does_not_exist(self, kafka: Cluster, topic_name: str) -> None:
         config = {**kafka.client_config, "topic.metadata.propagation.max.ms": 500}
 
         (undelivered,) = KafkaTopic(config, topic_name, timeout=20).send([b"{}"])
@@ -188,7 +188,7 @@ class TestRefusals:
         assert not large.in_doubt
         assert [len(message.value or b"") for message in kafka.consume(topic_name)] == [500]
 
-    def test_what_is_compressed_may_be_larger(self, kafka: Cluster, topic_name: str) -> None:
+    def test_a_compressed_event_may_be_larger(self, kafka: Cluster, topic_name: str) -> None:
         kafka.create_topic(topic_name, max_message_bytes=1000)
 
         assert KafkaTopic(kafka.client_config, topic_name).send([b"x" * 20_000]) == [None]

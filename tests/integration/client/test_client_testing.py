@@ -1,4 +1,4 @@
-"""What pods' unit tests use: the whole write in one process."""
+"""The extra ``testing``: the whole write in one process, for pods' unit tests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def service(tmp_path: Path) -> Iterator[InProcessService]:
 
 
 @pytest.mark.parametrize("mode", Mode)
-def test_outputs_are_in_the_repository_that_is_given_back(
+def test_outputs_can_be_read_from_the_central_repository(
     pod: LocalPod, tmp_path: Path, mode: Mode
 ) -> None:
     with InProcessService(tmp_path / "central", mode=mode) as service:
@@ -49,7 +49,7 @@ def test_several_pods_share_the_repository(
     assert sorted(found) == sorted(pod.outputs + other.outputs)
 
 
-def test_what_the_service_would_set_aside_is_an_error(
+def test_an_event_that_the_service_would_set_aside_is_an_error(
     pod: LocalPod, service: InProcessService
 ) -> None:
     del pod.records["visit"]
@@ -64,7 +64,7 @@ async def test_an_asynchronous_test_can_use_it(pod: LocalPod, service: InProcess
     assert service.butler.get(pod.outputs[0]) == pod.butler.get(pod.outputs[0])
 
 
-def test_the_example_of_the_guide_works_and_is_short(tmp_path: Path) -> None:
+def test_the_example_in_the_guide_works_and_is_short(tmp_path: Path) -> None:
     guide = (CHECKOUT / "docs" / "client.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     (example,) = [block for block in blocks if "def test_" in block]
@@ -74,7 +74,8 @@ def test_the_example_of_the_guide_works_and_is_short(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_example.py"],
         cwd=tmp_path,
-        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # it names what it needs
+        env=os.environ
+        | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # the example names the plugins that it needs
         capture_output=True,
         text=True,
         check=False,
@@ -84,7 +85,7 @@ def test_the_example_of_the_guide_works_and_is_short(tmp_path: Path) -> None:
     assert "1 passed" in done.stdout
 
 
-def test_nothing_of_it_is_loaded_in_a_test_run_that_does_not_name_it(tmp_path: Path) -> None:
+def test_a_test_run_that_does_not_name_the_plugin_loads_nothing_of_it(tmp_path: Path) -> None:
     (tmp_path / "test_other.py").write_text(
         "import sys\n\ndef test():\n"
         "    assert not {'butler_writer_client', 'app', 'agents', 'faust'} & set(sys.modules)\n"

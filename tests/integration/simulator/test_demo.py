@@ -1,4 +1,4 @@
-"""The demo says yes only when the Butler has everything."""
+"""The demo succeeds only if the Butler has everything."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def demo() -> Iterator[Demo]:
         yield running
 
 
-def test_demo_fails_when_a_dataset_is_removed_behind_the_services_back(demo: Demo) -> None:
+def test_the_demo_fails_if_somebody_removes_a_dataset(demo: Demo) -> None:
     demo.run()
     assert demo.finish().complaints == []
     butler = Butler.from_config(str(demo.root), writeable=True)
@@ -35,20 +35,20 @@ def test_demo_fails_when_a_dataset_is_removed_behind_the_services_back(demo: Dem
     assert "missing=1 " in outcome.line
 
 
-def test_demo_fails_when_an_artifact_cannot_be_read(demo: Demo) -> None:
+def test_the_demo_fails_if_an_artifact_cannot_be_read(demo: Demo) -> None:
     demo.run()
     for output in demo.sent.values():
         (demo.root / output.path).write_text("{}")
     assert any("cannot be read back" in words for words in demo.finish().complaints)
 
 
-def test_demo_fails_when_the_worker_is_not_running(demo: Demo) -> None:
+def test_the_demo_fails_if_the_worker_is_not_running(demo: Demo) -> None:
     demo.running[0].kill()
     with pytest.raises(DemoError, match="a worker is not running"):
         demo.run()
 
 
-def test_demo_command_succeeds_in_staging_mode_with_mishaps_and_leaves_nothing_running() -> None:
+def test_the_demo_succeeds_with_staging_duplicates_and_bad_events_and_stops_everything() -> None:
     options = ["--visits=2", "--detectors=4", "--cadence=1", "--workers=2", "--seed=3"]
     options += ["--mode=staging"]
     mishaps = ["--duplicates=0.5", "--bad=0.5", "--stragglers=0.2"]

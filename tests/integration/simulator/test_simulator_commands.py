@@ -1,4 +1,4 @@
-"""The simulator's commands for servers that are there already, as Docker Compose uses them."""
+"""The simulator's commands for existing servers, as Docker Compose uses them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NIGHT = ("--visits=2", "--detectors=4", "--cadence=0.5")
 
 @pytest.fixture
 def environment(embedded_broker: EmbeddedBroker, topic_name: str, tmp_path: Path) -> dict[str, str]:
-    """What a worker and the simulator share."""
+    """The environment variables of a worker and of the simulator."""
     return {
         "BUTLER_REPOSITORY": str(tmp_path / "repository"),
         "KAFKA_CLUSTER": embedded_broker.bootstrap,
@@ -40,7 +40,7 @@ def environment(embedded_broker: EmbeddedBroker, topic_name: str, tmp_path: Path
 
 @pytest.fixture
 def root(environment: dict[str, str]) -> Path:
-    """The repository; nothing is there yet."""
+    """Root of a repository that does not exist yet."""
     return Path(environment["BUTLER_REPOSITORY"])
 
 
@@ -54,15 +54,15 @@ def run(environment: dict[str, str]) -> Run:
     return run
 
 
-def test_prepare_makes_topics_and_repository(
+def test_prepare_creates_topics_and_repository(
     run: Run, root: Path, topic_name: str, embedded_broker: EmbeddedBroker
 ) -> None:
     done = run("prepare", "--partitions=3")
     assert done.exit_code == 0, done.output
     assert done.output.splitlines() == [
-        f"made topic {topic_name}",
-        f"made topic {topic_name}-ingested",
-        f"made repository {root}",
+        f"created topic {topic_name}",
+        f"created topic {topic_name}-ingested",
+        f"created repository {root}",
     ]
     topics = embedded_broker.topics()
     assert (topics[topic_name], topics[f"{topic_name}-ingested"]) == (3, 1)
@@ -70,7 +70,7 @@ def test_prepare_makes_topics_and_repository(
     assert len(butler.query_dimension_records("detector", limit=None)) == 189
 
 
-def test_prepare_leaves_what_is_there_as_it_is(
+def test_prepare_does_not_change_existing_topics_and_repositories(
     run: Run, root: Path, topic_name: str, embedded_broker: EmbeddedBroker
 ) -> None:
     assert run("prepare", "--partitions=3").exit_code == 0
@@ -83,7 +83,7 @@ def test_prepare_leaves_what_is_there_as_it_is(
     assert (root / "butler.yaml").stat() == config
 
 
-def test_prepare_goes_on_where_it_was_interrupted(run: Run, root: Path) -> None:
+def test_prepare_can_be_repeated_after_an_interruption(run: Run, root: Path) -> None:
     Butler.makeRepo(str(root))
     assert run("prepare").exit_code == 0
     night = Night(universe=Butler.from_config(str(root)).dimensions)
@@ -91,7 +91,7 @@ def test_prepare_goes_on_where_it_was_interrupted(run: Run, root: Path) -> None:
     assert {kind.name for kind in registered} >= {kind.name for kind in night.dataset_types}
 
 
-def test_prepare_leaves_no_half_of_a_repository(
+def test_prepare_leaves_no_incomplete_repository(
     run: Run, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def break_off(*_: object, **__: object) -> None:
@@ -100,10 +100,10 @@ def test_prepare_leaves_no_half_of_a_repository(
     with monkeypatch.context() as patch:
         patch.setattr(Butler, "_make_repo_registry", break_off)
         assert run("prepare").exit_code == 1
-    assert run("prepare").output == f"made repository {root}\n"
+    assert run("prepare").output == f"created repository {root}\n"
 
 
-def test_prepare_installs_what_butler_needs_in_postgresql(
+def test_prepare_installs_the_extension_that_the_butler_needs_in_postgresql(
     run: Run, root: Path, postgresql: PostgreSQL
 ) -> None:
     url = postgresql.create_database("made_by_prepare", extensions=())
@@ -116,7 +116,7 @@ def test_prepare_installs_what_butler_needs_in_postgresql(
         postgresql.drop_database("made_by_prepare")
 
 
-def test_send_brings_every_event_and_its_artifacts(
+def test_send_sends_every_event_and_stores_its_artifacts(
     run: Run, root: Path, topic_name: str, embedded_broker: EmbeddedBroker
 ) -> None:
     run("prepare", "--partitions=3")
@@ -133,7 +133,7 @@ def test_send_brings_every_event_and_its_artifacts(
             assert (root / dataset["path"]).exists()
 
 
-def test_send_leaves_artifacts_in_a_staging_area_if_told(
+def test_send_can_store_artifacts_in_a_staging_area(
     run: Run, root: Path, topic_name: str, embedded_broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
     run("prepare")
@@ -147,7 +147,7 @@ def test_send_leaves_artifacts_in_a_staging_area_if_told(
             assert ResourcePath(event.staging).join(dataset["path"]).exists()
 
 
-def test_what_is_sent_to_a_prepared_cluster_gets_into_the_butler(
+def test_events_sent_to_a_prepared_cluster_are_written_into_the_butler(
     run: Run,
     environment: dict[str, str],
     root: Path,
@@ -158,7 +158,7 @@ def test_what_is_sent_to_a_prepared_cluster_gets_into_the_butler(
     run("prepare", "--partitions=2")
     group = f"writer-{topic_name}"
     settings = {
-        # The worker makes the folder.
+        # The worker creates the folder.
         "OUTPUT_DATASET_LIST_DIRECTORY": str(tmp_path / "lists"),
         "BUTLER_WRITER_KAFKA_GROUP": group,
         "BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8",
@@ -177,9 +177,7 @@ def test_what_is_sent_to_a_prepared_cluster_gets_into_the_butler(
     assert list((tmp_path / "lists").glob("*.json"))
 
 
-def test_send_says_in_one_line_that_there_is_no_topic(
-    run: Run, root: Path, topic_name: str
-) -> None:
+def test_send_reports_a_missing_topic_in_one_line(run: Run, root: Path, topic_name: str) -> None:
     root.mkdir()
     done = run("send", *NIGHT)
     assert done.exit_code == 1
@@ -187,7 +185,7 @@ def test_send_says_in_one_line_that_there_is_no_topic(
 
 
 @pytest.mark.parametrize("command", ["prepare", "send"])
-def test_commands_say_in_one_line_that_kafka_is_not_there(
+def test_commands_report_in_one_line_that_kafka_does_not_answer(
     command: str, run: Run, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("testbed.cluster._REQUEST_TIMEOUT", 1.0)
@@ -202,7 +200,7 @@ def test_a_night_ends_as_soon_as_a_pod_fails(
 ) -> None:
     embedded_broker.create_topic(topic_name)
     root.mkdir()
-    (root / "LSSTCam").write_text("no folder, so that no artifact can be written")
+    (root / "LSSTCam").write_text("a file, so no artifact can be written here")
     begin = time.monotonic()
     done = run("send", "--visits=100", "--detectors=1", "--cadence=5")
     assert done.exit_code == 1

@@ -1,4 +1,4 @@
-"""What the benchmarks make of their measurements."""
+"""What the benchmarks calculate and report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from simulator.night import Night
 from testbed.document import insert
 
 
-def test_contenders_take_turns_and_every_second_round_goes_backwards() -> None:
+def test_variants_alternate_and_every_second_round_runs_backwards() -> None:
     order: list[str] = []
 
     def run(name: str) -> float:
@@ -29,7 +29,7 @@ def test_contenders_take_turns_and_every_second_round_goes_backwards() -> None:
     assert measured == {"a": [1, 6, 7], "b": [2, 5, 8], "c": [3, 4, 9]}
 
 
-def test_a_ratio_is_of_medians() -> None:
+def test_a_ratio_is_the_ratio_of_medians() -> None:
     assert median_ratio([1, 100, 4], [2, 1, 3]) == 2
 
 
@@ -38,17 +38,17 @@ def test_a_quantile_is_one_of_the_values(fraction: float, value: float) -> None:
     assert quantile(list(range(100, 0, -1)), fraction) == value
 
 
-def test_there_is_no_quantile_of_nothing() -> None:
+def test_a_quantile_of_no_values_is_an_error() -> None:
     with pytest.raises(ValueError, match="no values"):
         quantile([], 0.5)
 
 
-def test_a_spread_is_told_with_its_median() -> None:
+def test_a_spread_is_shown_with_its_median() -> None:
     assert spread([0.5, 0.25, 123.4]) == "0.5 (0.25 - 123)"
     assert spread([0.12345]) == "0.123"
 
 
-def test_a_text_replaces_what_was_between_its_markers_alone() -> None:
+def test_a_text_replaces_only_what_is_between_its_markers() -> None:
     document = (
         "a\n<!-- one: begin -->\nold\n<!-- one: end -->\nb\n<!-- two: begin --><!-- two: end -->"
     )
@@ -62,9 +62,7 @@ def test_a_document_without_the_markers_is_an_error() -> None:
         insert("<!-- one: end -->", "one", "new")
 
 
-def test_a_result_is_the_same_after_it_was_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_saved_result_loads_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "FOLDER", tmp_path)
     table = Table(["window", "seconds"])
     table.add("of 50", 0.5)
@@ -72,7 +70,7 @@ def test_a_result_is_the_same_after_it_was_kept(
     assert dataclasses.asdict(Result.load(kept.save())) == dataclasses.asdict(kept)
 
 
-def test_a_report_says_where_it_was_measured_and_leaves_other_parts() -> None:
+def test_a_report_names_the_machine_and_does_not_change_other_sections() -> None:
     table = Table(["window", "seconds"])
     table.add("of 50", 0.5)
     document = (
@@ -85,10 +83,10 @@ def test_a_report_says_where_it_was_measured_and_leaves_other_parts() -> None:
 
 
 @pytest.mark.parametrize("quick", [True, False])
-def test_only_thorough_figures_replace_thorough_ones_though_these_were_measured_elsewhere(
+def test_quick_figures_do_not_replace_thorough_ones_from_another_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, quick: bool
 ) -> None:
-    """A fresh clone has the documents, and no raw numbers."""
+    """A fresh clone has the documents, but no raw measurements."""
     monkeypatch.chdir(tmp_path)
     Path("docs").mkdir()
     empty = "".join(f"<!-- {name}: begin -->\n<!-- {name}: end -->\n" for name in ("quick", "s3"))
@@ -103,7 +101,7 @@ def test_only_thorough_figures_replace_thorough_ones_though_these_were_measured_
         assert ("| `seconds` | 0.25 |" in document.read_text()) is quick
 
 
-def test_events_have_the_datasets_that_are_asked_for_and_artifacts_that_are_there(
+def test_events_have_the_requested_number_of_datasets_and_existing_artifacts(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "repository").mkdir()
@@ -114,7 +112,7 @@ def test_events_have_the_datasets_that_are_asked_for_and_artifacts_that_are_ther
     assert workload.events(1, 3) == events
 
 
-def test_a_night_needs_what_its_events_cost() -> None:
+def test_the_capacity_model_multiplies_costs_by_the_events_of_a_night() -> None:
     costs = Costs(
         seconds=0.02, worker_cpu=0.01, database_cpu=0.02, wal_bytes=2e5, message_bytes=1e5
     )
@@ -128,13 +126,13 @@ def test_a_night_needs_what_its_events_cost() -> None:
     assert night["Kafka, one copy of two weeks (GB)"] == "265"
 
 
-def test_there_is_no_model_of_what_was_not_measured() -> None:
+def test_the_capacity_model_needs_every_measurement() -> None:
     with pytest.raises(KeyError):
         capacity({"windows": Result("windows")})
 
 
 @pytest.mark.parametrize("number", [20, 100])
-def test_a_pod_can_make_any_number_of_datasets(number: int) -> None:
+def test_a_pod_can_have_any_number_of_datasets(number: int) -> None:
     types = Night(datasets=number).dataset_types
     assert len({kind.name for kind in types}) == len(types) == number
     assert types[:20] == Night().dataset_types[:20]

@@ -1,4 +1,4 @@
-"""The image and the Compose file: what can be told of them without running them."""
+"""The image and the Compose file: what can be checked without running them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from testbed.worker import CHECKOUT
 
 SECTIONS = (KafkaSettings, WindowSettings, WriteSettings, ServiceSettings)
 
-#: What the libraries read: lsst.resources and daf_butler, as deployed, and PostgreSQL's client.
+#: Variables of lsst.resources, daf_butler and PostgreSQL's client.
 LIBRARY_VARIABLES = {
     "AWS_PROFILE",
     "AWS_REQUEST_CHECKSUM_CALCULATION",
@@ -36,14 +36,14 @@ Service = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def services() -> dict[str, Service]:
-    """What the Compose file starts."""
+    """The services of the Compose file."""
     found: dict[str, Service] = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
     return found["services"]
 
 
 @pytest.fixture(scope="module")
 def stages() -> dict[str, list[list[str]]]:
-    """The Dockerfile's instructions, each in its words, by stage."""
+    """The Dockerfile's instructions by stage, each as a list of words."""
     lines = (CHECKOUT / "Dockerfile").read_text().splitlines()
     text = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
     instructions = [line.split() for line in text.replace("\\\n", " ").splitlines() if line]
@@ -77,15 +77,17 @@ def _seconds(duration: str) -> float:
     return float(duration[:-1])
 
 
-def test_compose_file_is_of_its_schema() -> None:
+def test_the_compose_file_matches_its_schema() -> None:
     _check("check-jsonschema", "--builtin-schema=vendor.compose-spec", "docker-compose.yml")
 
 
-def test_dockerfile_passes_its_linter() -> None:
+def test_the_dockerfile_passes_its_linter() -> None:
     _check("hadolint", "Dockerfile")
 
 
-def test_services_wait_only_for_what_comes(services: dict[str, Service]) -> None:
+def test_services_wait_only_for_services_that_start_and_become_ready(
+    services: dict[str, Service],
+) -> None:
     for service in services.values():
         for name, wait in service.get("depends_on", {}).items():
             target = services[name]
@@ -97,7 +99,7 @@ def test_services_wait_only_for_what_comes(services: dict[str, Service]) -> None
                 assert "restart" not in target
 
 
-def test_services_that_stay_say_whether_they_are_well(services: dict[str, Service]) -> None:
+def test_long_running_services_have_health_checks(services: dict[str, Service]) -> None:
     assert {name for name, service in services.items() if "healthcheck" in service} == {
         "kafka",
         "postgresql",
@@ -106,7 +108,7 @@ def test_services_that_stay_say_whether_they_are_well(services: dict[str, Servic
     }
 
 
-def test_a_worker_is_given_only_what_it_reads(services: dict[str, Service]) -> None:
+def test_a_worker_gets_only_variables_that_it_reads(services: dict[str, Service]) -> None:
     settings = {
         str(field.validation_alias or f"BUTLER_WRITER_{name.upper()}")
         for section in SECTIONS
@@ -115,7 +117,7 @@ def test_a_worker_is_given_only_what_it_reads(services: dict[str, Service]) -> N
     assert set(services["worker"]["environment"]) <= settings | LIBRARY_VARIABLES
 
 
-def test_worker_and_simulator_mean_the_same_topics_and_repository(
+def test_worker_and_simulator_use_the_same_topics_and_repository(
     services: dict[str, Service],
 ) -> None:
     shared = {"KAFKA_CLUSTER", "KAFKA_TOPIC", "KAFKA_OUTPUT_TOPIC", "BUTLER_REPOSITORY"}
@@ -125,7 +127,7 @@ def test_worker_and_simulator_mean_the_same_topics_and_repository(
     }
 
 
-def test_prepare_understands_its_command(services: dict[str, Service]) -> None:
+def test_prepare_accepts_its_command_line(services: dict[str, Service]) -> None:
     name, *arguments = services["prepare"]["command"]
     required = ["--bootstrap=kafka:19092", "--root=/repo/prompt"]  # from the environment
     understood = simulator.commands[name].make_context(name, [*arguments, *required])
@@ -133,13 +135,13 @@ def test_prepare_understands_its_command(services: dict[str, Service]) -> None:
     assert understood.params["database"].startswith("postgresql://")
 
 
-def test_workers_can_be_added(services: dict[str, Service]) -> None:
-    """A name or a host's port can be had by one container only."""
+def test_several_workers_can_run(services: dict[str, Service]) -> None:
+    """A fixed container name or host port would allow only one."""
     assert "container_name" not in services["worker"]
     assert services["worker"]["ports"] == ["127.0.0.1::6066"]
 
 
-def test_a_worker_writes_nowhere_but_to_its_volume_and_tmp(services: dict[str, Service]) -> None:
+def test_a_worker_writes_only_to_its_volume_and_tmp(services: dict[str, Service]) -> None:
     worker = services["worker"]
     assert worker["read_only"]
     assert worker["tmpfs"] == ["/tmp"]
@@ -149,7 +151,7 @@ def test_a_worker_writes_nowhere_but_to_its_volume_and_tmp(services: dict[str, S
         assert worker["environment"][name].startswith("/repo/")
 
 
-def test_a_worker_has_the_deployed_pods_limits_and_the_time_to_stop(
+def test_a_worker_has_the_limits_of_the_deployed_pod_and_enough_time_to_stop(
     services: dict[str, Service],
 ) -> None:
     worker = services["worker"]
@@ -157,11 +159,11 @@ def test_a_worker_has_the_deployed_pods_limits_and_the_time_to_stop(
     assert _seconds(worker["stop_grace_period"]) > WindowSettings().shutdown_timeout
 
 
-def test_compose_runs_the_kafka_that_the_tests_run(services: dict[str, Service]) -> None:
+def test_compose_uses_the_same_kafka_version_as_the_tests(services: dict[str, Service]) -> None:
     assert services["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
 
 
-def test_a_reader_reaches_the_standby_and_no_other_server(services: dict[str, Service]) -> None:
+def test_a_reader_reaches_only_the_standby(services: dict[str, Service]) -> None:
     mine = set(services["reader"]["networks"])
     reached = {
         name
@@ -190,17 +192,17 @@ def test_targets_exist_and_the_worker_is_built_by_default(
     assert list(stages)[-1] == "worker"
 
 
-def test_a_worker_is_a_process_of_user_1000_that_gets_the_signals(
+def test_a_worker_runs_as_user_1000_and_receives_signals(
     stages: dict[str, list[list[str]]],
 ) -> None:
-    """A shell in between would keep SIGTERM to itself."""
+    """A shell in between would not forward SIGTERM."""
     worker = stages["worker"]
     assert _last(worker, "USER") == "1000:1000"
     assert _last(worker, "ENTRYPOINT") == '["faust", "-A", "app"]'
     assert _last(worker, "CMD") == '["worker"]'
 
 
-def test_health_checks_ask_where_faust_answers(
+def test_health_checks_use_the_port_of_faust(
     services: dict[str, Service], stages: dict[str, list[list[str]]]
 ) -> None:
     port = faust.App("any").conf.web_port
@@ -209,13 +211,13 @@ def test_health_checks_ask_where_faust_answers(
     assert _last(stages["worker"], "EXPOSE") == str(port)
 
 
-def test_nothing_of_the_image_is_where_deployments_mount(
+def test_the_image_has_nothing_where_deployments_mount_files(
     stages: dict[str, list[list[str]]],
 ) -> None:
     words = [words for stage in stages.values() for words in stage]
-    places = [Path(place) for kind, *_, place in words if kind in {"COPY", "WORKDIR"}]
-    assert not [place for place in places if place.is_relative_to("/app")]
-    # Faust looks for packages in the working folder first.
+    targets = [Path(target) for kind, *_, target in words if kind in {"COPY", "WORKDIR"}]
+    assert not [target for target in targets if target.is_relative_to("/app")]
+    # Faust searches packages in the working folder first.
     assert _last(stages["base"], "WORKDIR") == "/srv"
     assert not [words for words in stages["worker"] if words[0] == "WORKDIR"]
 
@@ -236,7 +238,7 @@ def test_every_copied_file_exists_and_is_not_ignored(stages: dict[str, list[list
         assert (CHECKOUT / path).exists()
 
 
-def test_what_is_downloaded_into_the_image_is_hashed(stages: dict[str, list[list[str]]]) -> None:
+def test_downloads_into_the_image_are_verified_by_hash(stages: dict[str, list[list[str]]]) -> None:
     scripts = [" ".join(words) for stage in stages.values() for words in stage if words[0] == "RUN"]
     installs = [line for script in scripts for line in script.split("&&") if " install " in line]
     pip_installs = [line for line in installs if "pip " in line]
@@ -245,7 +247,7 @@ def test_what_is_downloaded_into_the_image_is_hashed(stages: dict[str, list[list
         assert " --require-hashes " in line or " --no-index " in line
 
 
-def test_wheel_holds_the_whole_service_and_nothing_else(tmp_path: Path) -> None:
+def test_the_wheel_contains_the_whole_service_and_nothing_else(tmp_path: Path) -> None:
     project = tmp_path / "project"
     for name in ("agents", "app", "models", "simulator"):
         shutil.copytree(

@@ -1,4 +1,4 @@
-"""What the service sends: byte for byte what the service it replaces sent, and dead letters."""
+"""What the service sends: the same bytes as the deployed service, and dead letters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BATCH = UUID("0b7f2a9e-6f0c-5c3e-8d4e-0123456789ab")
 DATASET = UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
 
 
-def test_the_announcement_is_compact_in_the_known_order_and_has_no_faust_key() -> None:
+def test_an_announcement_has_the_same_bytes_as_the_deployed_services() -> None:
     message = BatchIngested(batch_id=str(BATCH), batch_file="list.json").encode()
     assert message == (
         b'{"type":"batch-ingested","batch_id":"0b7f2a9e-6f0c-5c3e-8d4e-0123456789ab",'
@@ -24,30 +24,30 @@ def test_the_announcement_is_compact_in_the_known_order_and_has_no_faust_key() -
     )
 
 
-def test_the_dataset_list_is_compact_and_holds_the_ids() -> None:
+def test_a_dataset_list_is_compact_json_with_the_ids() -> None:
     assert dataset_list(BATCH, [DATASET]) == (
         b'{"batch_id":"0b7f2a9e-6f0c-5c3e-8d4e-0123456789ab",'
         b'"datasets":["6ba7b810-9dad-11d1-80b4-00c04fd430c8"]}'
     )
 
 
-def test_the_dataset_list_is_named_by_time_and_batch() -> None:
+def test_a_dataset_list_is_named_after_time_and_batch() -> None:
     now = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
     assert dataset_list_name(BATCH, now) == f"2026-01-02T03-04-05-000678-{BATCH}.json"
 
 
-def test_a_dead_letter_reads_back_from_its_headers() -> None:
+def test_a_dead_letter_can_be_read_from_its_headers() -> None:
     letter = DeadLetter.of(("pp-output", 3), 42, "ConflictingDatasetError", "two\nlines\tof it")
     assert DeadLetter.from_headers(letter.headers()) == letter
     assert letter.reason == "two lines of it"
     assert letter.headers()["offset"] == b"42"
 
 
-def test_a_dead_letters_reason_stays_within_bounds() -> None:
+def test_the_reason_of_a_dead_letter_has_a_maximum_length() -> None:
     assert len(DeadLetter.of(("t", 0), 1, "E", "x" * 100_000).reason) == 2000
 
 
-def test_an_event_too_large_for_a_letter_is_pointed_to() -> None:
+def test_an_event_too_large_for_a_dead_letter_becomes_a_pointer() -> None:
     letter = DeadLetter.of(("pp-output", 3), 42, "InvalidEventError", "too large")
     assert orjson.loads(letter.pointer(b"the event")) == {
         "type": "dead-letter-pointer",
@@ -65,7 +65,7 @@ def update(run: str, written_at: float) -> ChainUpdate:
     )
 
 
-def test_a_chains_newest_run_comes_first_and_counts_add_up() -> None:
+def test_a_chain_state_has_the_newest_run_first_and_adds_up_counts() -> None:
     state = ChainState(chain="c", runs=[])
     for step in (update("r1", 5.0), update("r2", 6.0), update("r1", 7.0), update("r1", 4.0)):
         state = state.updated(step)
@@ -75,6 +75,6 @@ def test_a_chains_newest_run_comes_first_and_counts_add_up() -> None:
     assert (first.first_write, first.last_write) == (4.0, 7.0)
 
 
-def test_a_chains_state_reads_back_from_its_changelog_form() -> None:
+def test_a_chain_state_can_be_read_from_its_changelog_form() -> None:
     state = ChainState(chain="c", runs=[]).updated(update("r1", 5.0))
     assert ChainState.from_data(orjson.loads(state.dumps())) == state

@@ -1,4 +1,4 @@
-"""The input event: what pods send, its schema, the Record, and what is refused at the door."""
+"""The input event: its fields, its schema, and what is rejected when it is decoded."""
 
 from __future__ import annotations
 
@@ -46,32 +46,32 @@ json_values = st.recursive(
 
 @st.composite
 def almost_events(draw: st.DrawFn) -> Any:
-    """Draw an event in which at most one value, anywhere, was replaced or removed."""
+    """Draw an event in which at most one value has been replaced or removed."""
     event = orjson.loads(orjson.dumps(EVENT))
     for name in draw(st.sets(st.sampled_from(["dataset_types", "chains", "event_id", "staging"]))):
         event[name] = draw(json_values)
     for name in draw(st.sets(st.sampled_from(["size", "checksum"]))):
         event["datasets"][0][name] = draw(json_values)
-    place: Any = event
+    parent: Any = event
     while True:
-        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        keys = list(parent) if isinstance(parent, dict) else list(range(len(parent)))
         if not keys or draw(st.booleans()):
             return event
         key = draw(st.sampled_from(keys))
-        if not isinstance(place[key], dict | list) or draw(st.booleans()):
-            if isinstance(place, dict) and draw(st.booleans()):
-                del place[key]
+        if not isinstance(parent[key], dict | list) or draw(st.booleans()):
+            if isinstance(parent, dict) and draw(st.booleans()):
+                del parent[key]
             else:
-                place[key] = draw(json_values)
+                parent[key] = draw(json_values)
             return event
-        place = place[key]
+        parent = parent[key]
 
 
-def test_the_kept_schema_is_the_clients() -> None:
+def test_the_schema_in_docs_is_the_clients() -> None:
     assert json.loads(SCHEMA.read_text()) == client.json_schema(), "run `make schema`"
 
 
-def test_the_schema_names_the_records_fields_and_requires_what_the_pods_send() -> None:
+def test_the_schema_has_the_fields_of_the_event_and_requires_those_that_pods_send() -> None:
     schema = client.json_schema()
     assert list(schema["properties"]) == list(PromptOutput._options.fields)
     assert list(schema["properties"]) == list(EventFields.__annotations__)
@@ -79,14 +79,14 @@ def test_the_schema_names_the_records_fields_and_requires_what_the_pods_send() -
 
 
 @given(almost_events())
-def test_schema_and_record_agree_on_every_shape(event: Any) -> None:
+def test_schema_and_decoder_accept_the_same_shapes(event: Any) -> None:
     validator = jsonschema.Draft202012Validator(client.json_schema())
     right_type = event.get("type") == "pp-output"
     assert validator.is_valid(event) == (describe_shape_errors(event) == "" and right_type)
 
 
 @given(almost_events())
-def test_client_and_service_agree_on_every_event(event: Any) -> None:
+def test_client_and_service_accept_the_same_events(event: Any) -> None:
     right = describe_shape_errors(event) == "" and event.get("type") == "pp-output"
     try:
         given = client.PromptOutput.model_validate(event)
@@ -99,7 +99,7 @@ def test_client_and_service_agree_on_every_event(event: Any) -> None:
 
 
 @given(almost_events())
-def test_decoding_yields_a_record_or_a_reason(event: Any) -> None:
+def test_decoding_returns_an_event_or_raises_with_a_reason(event: Any) -> None:
     value = orjson.dumps(event)
     outermost = [event.get("dimension_records"), event.get("datasets")]
     if event.get("type") == "pp-output" and all(isinstance(part, list) for part in outermost):
@@ -128,6 +128,8 @@ def test_unknown_fields_are_ignored() -> None:
         (b'{"type": "pp-output", "dimension_records": [], "datasets": 1}', "datasets"),
     ],
 )
-def test_what_is_no_event_is_refused_with_the_reason(value: bytes | None, reason: str) -> None:
+def test_a_message_that_is_not_an_event_is_rejected_with_the_reason(
+    value: bytes | None, reason: str
+) -> None:
     with pytest.raises(InvalidEventError, match=reason):
         PromptOutput.decode(value)

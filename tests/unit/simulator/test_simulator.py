@@ -1,4 +1,4 @@
-"""The simulated night: what it is made of, and that the same seed gives the same one."""
+"""The simulated night: its content, and that the same seed gives the same night."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_camera_has_the_science_detectors_of_lsstcam() -> None:
     assert (DETECTORS[94].x, DETECTORS[94].y) == (0, 0)
 
 
-def test_footprint_holds_every_detector() -> None:
+def test_the_footprint_contains_every_detector() -> None:
     whole = footprint(123.0, -45.0)
     for detector in DETECTORS:
         assert whole.relate(detector.region(123.0, -45.0)) & CONTAINS
@@ -42,7 +42,7 @@ def test_same_seed_gives_the_same_night() -> None:
     assert events(7) != events(8)
 
 
-def test_pods_come_in_order_and_none_is_left_out() -> None:
+def test_pods_end_in_order_and_none_is_missing() -> None:
     night = Night(visits=6, detectors=20, stragglers=0.3)
     done = [(seconds, pod.visit.number, pod.detector.id) for seconds, pod in night.pods()]
     assert [seconds for seconds, *_ in done] == sorted(seconds for seconds, *_ in done)
@@ -51,7 +51,7 @@ def test_pods_come_in_order_and_none_is_left_out() -> None:
     }
 
 
-def test_events_are_of_the_contracts_shape_and_size() -> None:
+def test_events_have_the_shape_and_size_of_the_contract() -> None:
     for _, pod in Night(visits=1).pods():
         event = event_of(pod)
         assert PromptOutput.decode(encode_event(event)).type == "pp-output"
@@ -68,13 +68,13 @@ def test_events_are_of_the_contracts_shape_and_size() -> None:
         }
 
 
-def test_a_long_night_does_not_fill_the_memory() -> None:
+def test_memory_does_not_grow_during_a_long_night() -> None:
     pods = Night(visits=100, detectors=20).pods()
 
     def peak_of(visits: int) -> int:
         tracemalloc.reset_peak()
         for _, pod in islice(pods, visits * 20):
-            assert pod.visit.records  # made for each visit, and kept by it
+            assert pod.visit.records  # created for each visit, and referenced by it
         return tracemalloc.get_traced_memory()[1]
 
     tracemalloc.start()
@@ -82,10 +82,10 @@ def test_a_long_night_does_not_fill_the_memory() -> None:
         first, later = peak_of(10), peak_of(80)
     finally:
         tracemalloc.stop()
-    assert (later - first) / 80 < 10_000, "bytes that stay of each visit"
+    assert (later - first) / 80 < 10_000, "bytes that remain of each visit"
 
 
-def test_repository_knows_the_instrument_and_every_dataset_type(tmp_path: Path) -> None:
+def test_the_repository_has_the_instrument_and_every_dataset_type(tmp_path: Path) -> None:
     make_repository(tmp_path / "repository")
     butler = Butler.from_config(str(tmp_path / "repository"))
     assert len(butler.query_dimension_records("detector", limit=None)) == 189

@@ -1,4 +1,4 @@
-"""The parts themselves: each starts, serves, survives a restart and ends."""
+"""The servers of the testbed: each starts, works, survives a restart and ends."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ def test_kafka_serves_messages(kafka: Cluster, topic_name: str) -> None:
 
 
 @pytest.mark.kafka
-def test_kafka_takes_a_message_of_ten_mebibytes(kafka: Cluster, topic_name: str) -> None:
+def test_kafka_accepts_a_message_of_ten_mebibytes(kafka: Cluster, topic_name: str) -> None:
     kafka.create_topic(topic_name)
     value = bytes(10 * 1024 * 1024)
 
@@ -69,9 +69,7 @@ def test_kafka_keeps_data_and_address_over_restart_and_kill(
 
 
 @pytest.mark.kafka
-def test_a_user_may_do_what_was_granted_and_nothing_else(
-    secure_kafka: ApacheKafka, topic_name: str
-) -> None:
+def test_a_user_may_do_only_what_was_granted(secure_kafka: ApacheKafka, topic_name: str) -> None:
     secure_kafka.create_topic(topic_name)
 
     with pytest.raises(KafkaException, match="authorization"):
@@ -101,14 +99,14 @@ def test_whichever_broker_is_chosen_serves_messages(broker: Cluster, topic_name:
     _serves_messages(broker, topic_name)
 
 
-def test_the_embedded_broker_ends_with_its_block() -> None:
+def test_the_embedded_broker_ends_with_its_with_block() -> None:
     with EmbeddedBroker() as broker:
         assert broker.answers()
     assert not broker.answers()
 
 
 @pytest.mark.postgresql
-def test_a_fresh_database_has_what_butler_needs(postgresql_url: str) -> None:
+def test_a_new_database_has_the_extension_that_the_butler_needs(postgresql_url: str) -> None:
     with psycopg.connect(postgresql_url) as connection:
         found = connection.execute("SELECT extname FROM pg_extension").fetchall()
     assert ("btree_gist",) in found
@@ -134,7 +132,7 @@ def test_postgresql_keeps_data_and_address_over_restart_and_kill(
         assert connection.execute("SHOW autovacuum").fetchone() == ("off",)
 
 
-def test_an_s3_bucket_is_reached_with_nothing_but_the_environment(s3_server: S3Server) -> None:
+def test_an_s3_bucket_is_found_by_environment_variables_alone(s3_server: S3Server) -> None:
     address = s3_server.create_bucket("parts-reached")
     write = "import sys; from lsst.resources import ResourcePath as R; R(sys.argv[1]).write(b'v')"
 
@@ -157,14 +155,14 @@ def test_an_s3_server_starts_empty() -> None:
 
 @pytest.fixture
 def worker(broker: Cluster, tmp_path: Path) -> Iterator[Worker]:
-    """A worker of an application that has the pages of ours and nothing else."""
+    """A worker of an application that only has the pages of ours."""
     (tmp_path / "app.py").write_text(
         textwrap.dedent("""
         import os
         import faust
 
         app = faust.App("parts", broker="kafka://" + os.environ["BROKER"])
-        # A consumer that is asked to end while it joins its group never does (faust-streaming).
+        # A consumer that is stopped while it joins its group never ends (faust-streaming).
         app.producer_only = True
 
         @app.page("/readyz")
@@ -180,7 +178,7 @@ def worker(broker: Cluster, tmp_path: Path) -> Iterator[Worker]:
         yield worker
 
 
-def test_a_worker_sees_its_checkout_and_its_environment_alone(
+def test_a_worker_sees_only_its_checkout_and_its_environment(
     worker: Worker, tmp_path: Path
 ) -> None:
     worker.wait_ready()
@@ -193,7 +191,7 @@ def test_a_worker_sees_its_checkout_and_its_environment_alone(
     assert worker.wait() == 0
 
 
-def test_a_frozen_worker_does_not_answer_until_it_goes_on(worker: Worker) -> None:
+def test_a_frozen_worker_does_not_answer_until_it_is_resumed(worker: Worker) -> None:
     worker.wait_ready()
 
     worker.stop_process()
@@ -202,7 +200,7 @@ def test_a_frozen_worker_does_not_answer_until_it_goes_on(worker: Worker) -> Non
     worker.wait_ready()
 
 
-def test_a_killed_worker_starts_again(worker: Worker) -> None:
+def test_a_killed_worker_can_be_started_again(worker: Worker) -> None:
     worker.wait_ready()
 
     worker.kill()
@@ -211,7 +209,7 @@ def test_a_killed_worker_starts_again(worker: Worker) -> None:
     worker.wait_ready()
 
 
-def test_a_worker_that_ends_instead_says_why(tmp_path: Path) -> None:
+def test_the_log_of_a_worker_that_does_not_start_is_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("import sys; sys.exit('no repository is set')")
     with Worker({}, checkout=tmp_path) as worker:
         worker.wait_for_log("no repository", timeout=30)
@@ -219,7 +217,7 @@ def test_a_worker_that_ends_instead_says_why(tmp_path: Path) -> None:
             worker.wait_ready()
 
 
-def test_parts_die_with_the_process_that_started_them(tmp_path: Path) -> None:
+def test_servers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
     start = """
         import time
         from concurrent.futures import ThreadPoolExecutor
@@ -229,7 +227,7 @@ def test_parts_die_with_the_process_that_started_them(tmp_path: Path) -> None:
         broker = EmbeddedBroker()
         with ThreadPoolExecutor() as pool:
             pool.submit(broker.start).result()
-        # The thread that asked for the broker is gone; the broker is not.
+        # The thread that started the broker has ended; the broker has not.
         assert broker.answers()
         (child,) = psutil.Process().children()
         print(child.pid, flush=True)
