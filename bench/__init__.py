@@ -1,1 +1,1 @@
-"""The benchmarks: what they compare is alternated in one run, and what was written is verified."""
+"""The benchmarks.  They alternate what they compare in one run, and verify what was written."""

@@ -1,4 +1,4 @@
-"""What a night needs, from what an event costs: a model, and its check against a night segment."""
+"""A model of what a night needs, from the cost of an event; compared with a simulated night."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ VISITS = 1000
 CADENCE = 34.0
 RETENTION_DAYS = 14
 REPLICAS = 3
-#: Of a worker, and of the database's cores: above it, a burst waits for the one before.
+#: Highest share of time that a worker or a core of the database is busy: above it, bursts queue.
 UTILISATION = 0.5
-#: Partitions for each worker: what the largest share of one worker is above the mean.
+#: Partitions per worker: the load of the busiest worker, relative to the mean.
 PARTITIONS = 2
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What an event costs.
+    """The cost of an event.
 
     Attributes
     ----------
     seconds : `float`
-        Of a worker's time, from its share of a long load.
+        Time of a worker, from its share of a long load.
     worker_cpu, database_cpu : `float`
         Seconds of processor time.
     wal_bytes, message_bytes : `float`
-        In the database's log, and in Kafka.
+        Size in the database's log, and in Kafka.
     """
 
     seconds: float
@@ -68,21 +68,21 @@ class Costs:
         )
 
     def needs(self, factor: float) -> dict[str, str]:
-        """Return what so many times the events of a night need."""
+        """Return what a night needs, with its events multiplied by a factor."""
         events = DETECTORS * VISITS * factor
         rate = DETECTORS / CADENCE * factor
         workers = _whole(rate * self.seconds / UTILISATION)
         kept = events * self.message_bytes * RETENTION_DAYS
         return {
-            "events a night": f"{events:,.0f}",
+            "events per night": f"{events:,.0f}",
             "events/s while observing": f"{rate:.1f}",
             "a worker is busy": f"{rate * self.seconds:.0%}",
             f"workers, each busy {UTILISATION:.0%} at most": str(workers),
             "partitions": str(workers * PARTITIONS if workers > 1 else 1),
             "cores for workers": f"{rate * self.worker_cpu:.2f}",
             "cores for the database": f"{rate * self.database_cpu:.2f}",
-            "WAL a second (MB)": f"{rate * self.wal_bytes / 1e6:.2f}",
-            "WAL a night (GB)": f"{events * self.wal_bytes / 1e9:.0f}",
+            "WAL per second (MB)": f"{rate * self.wal_bytes / 1e6:.2f}",
+            "WAL per night (GB)": f"{events * self.wal_bytes / 1e9:.0f}",
             "Kafka, one copy of two weeks (GB)": f"{kept / 1e9:.0f}",
             f"Kafka, {REPLICAS} copies (GB)": f"{REPLICAS * kept / 1e9:.0f}",
         }
@@ -93,12 +93,12 @@ def _whole(number: float) -> int:
 
 
 def capacity(results: Mapping[str, Result]) -> list[Table]:
-    """Return what nights need, and how the model compares with a night segment.
+    """Return what nights need, and how the model compares with a simulated part of a night.
 
     Raises
     ------
     KeyError
-        If what it is made of was not measured.
+        If a measurement that it needs is missing.
     """
     costs = Costs.of(results)
     nights = [costs.needs(factor) for factor in (1, 10)]
@@ -109,9 +109,9 @@ def capacity(results: Mapping[str, Result]) -> list[Table]:
 
 
 def _check(costs: Costs, segment: Mapping[str, Any]) -> Table:
-    """Compare with visits that came ten times as fast as they will."""
+    """Compare with visits that came ten times as fast as in operation."""
     events = len(segment["latencies"])
-    table = Table(["of the segment", "by the model", "measured"])
+    table = Table(["simulated part of a night", "by the model", "measured"])
     pairs = {
         "a worker's processor time (s)": (costs.worker_cpu * events, segment["cpu"]),
         "WAL (MB)": (costs.wal_bytes * events / 1e6, segment["wal_bytes"] / 1e6),

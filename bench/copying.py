@@ -1,4 +1,4 @@
-"""The limit: rows that are ready, by COPY into the tables, in one transaction and nothing else."""
+"""The limit: prepared rows, copied into the tables in one transaction with COPY."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["Rows", "copy_in", "copy_out"]
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a table as COPY takes them."""
+    """Rows of a table in the format of COPY."""
 
     table: str
     data: bytes
 
 
 def copy_out(repository: Repository, begin: int, end: int) -> list[Rows]:
-    """Return what was written by transactions of some ids (the last one excluded), by table.
+    """Return the rows written by a range of transaction ids (without the last one), by table.
 
-    Tables that others refer to come first.
+    A table comes before the tables that refer to it.
     """
     engine = sqlalchemy.create_engine(repository.url)
     names = [name for name, _ in sqlalchemy.inspect(engine).get_sorted_table_and_fkc_names()]
@@ -48,9 +48,9 @@ def _read(
 
 
 def copy_in(connection: psycopg.Connection[tuple[object, ...]], tables: list[Rows]) -> None:
-    """Write rows in one transaction, whose checks of foreign keys read no table, as ours do not.
+    """Write rows in one transaction.  As in our write, checks of foreign keys scan no table.
 
-    Otherwise their plan, made while the tables were small, makes it four times as slow as ours.
+    Otherwise their plans, made while the tables were small, make COPY four times as slow as ours.
     """
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")

@@ -1,4 +1,4 @@
-"""What a load costs the database, by the database's own count."""
+"""Measures what a load costs the database, with the database's own counters."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from testbed.postgresql import PostgreSQL
 
 __all__ = ["Cost", "observe"]
 
-#: Seconds between two looks at who waits for a lock.
+#: Seconds between two samples of the sessions that wait for a lock.
 _INTERVAL = 0.01
 
 
 @dataclass
 class Cost:
-    """What a load cost, from the start of a block to its end.
+    """The cost of a load, from the start of a block to its end.
 
     Attributes
     ----------
     statements, transactions : `int`
-        As the server counts them: BEGIN, COMMIT and COPY are statements, too.
+        As the server counts them; BEGIN, COMMIT and COPY are statements, too.
     commits : `int`
         Transactions that wrote something.
     execution : `float`
-        Seconds that the statements took, waits for locks included.
+        Seconds that the statements took, including waits for locks.
     cpu : `float`
         Seconds of processor time of all the server's processes.
     wal_bytes : `int`
-        What was written to the write-ahead log.
+        Bytes written to the write-ahead log.
     lock_waits : `float`
-        Seconds that sessions waited for row locks, summed; found by looking often.
+        Total seconds that sessions waited for row locks, found by sampling.
     connections : `int`
-        The most that were open.
+        Maximum number of open connections.
     dearest : `list` [`tuple`]
-        Statements that took longest: text, calls, seconds.
+        The statements that took the longest: text, calls, seconds.
     """
 
     statements: int = 0
@@ -55,7 +55,7 @@ class Cost:
     dearest: list[tuple[str, int, float]] = field(default_factory=list)
 
     def per(self, events: int) -> list[str]:
-        """Return the cost of an event, as the cells of a table under `COLUMNS`."""
+        """Return the cost per event, as cells for the columns `COLUMNS`."""
         return [
             f"{self.statements / events:.2f}",
             f"{self.transactions / events:.2f}",
@@ -68,7 +68,7 @@ class Cost:
         ]
 
 
-#: Heads for `Cost.per`.
+#: Column headings for `Cost.per`.
 COLUMNS = [
     "statements",
     "transactions",
@@ -83,7 +83,7 @@ COLUMNS = [
 
 @contextmanager
 def observe(server: PostgreSQL, database: str) -> Iterator[Cost]:
-    """Count what a block costs a database; autovacuum must be off, and nobody else at work."""
+    """Measure the cost of a block; autovacuum must be off, and no other session active."""
     cost = Cost()
     transactions = PostgresTransactions(server)
     transactions.start()
@@ -142,7 +142,7 @@ def _one(connection: Any, statement: str, *parameters: object) -> float:
 
 
 def _cpu(server: PostgreSQL) -> float:
-    """Return the processor time of the server, its children, and those that have ended."""
+    """Return the processor time of the server and its children, including ended ones."""
     process = psutil.Process(server.pid)
     times = [process.cpu_times()]
     for child in process.children(recursive=True):

@@ -1,4 +1,4 @@
-"""A network that is farther away: a TCP proxy that passes everything on, later."""
+"""Simulates a distant network: a TCP proxy that delays everything."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CHUNK = 256 * 1024
 
 @contextmanager
 def delayed(port: int, seconds: float) -> Iterator[int]:
-    """Give a port that leads to another one, each way taking so many seconds longer."""
+    """Open a port that forwards to another one, with a delay in seconds in each direction."""
     here = free_port()
     process = multiprocessing.get_context("fork").Process(
         target=lambda: asyncio.run(_serve(here, port, seconds)), daemon=True
@@ -57,7 +57,7 @@ async def _serve(here: int, there: int, seconds: float) -> None:
 async def _pass_on(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float
 ) -> None:
-    """Pass on what is read, each piece so many seconds after it came: in between, more may come."""
+    """Forward each piece after a delay in seconds; meanwhile, more pieces may arrive."""
     clock = asyncio.get_running_loop().time
     pieces: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
 

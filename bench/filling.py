@@ -1,4 +1,4 @@
-"""A repository that is filled already: the rows of one visit, written once and multiplied."""
+"""Fills a repository: the rows of one visit are written once and then multiplied."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import sqlalchemy
 
 __all__ = ["multiply"]
 
-#: Numbers of the multiplied visits are so far apart: no other visit of the night is between them.
+#: Difference between the numbers of multiplied visits; no visit of a night is in between.
 _STEP = 1000
 
-#: Columns that identify: how each is told from the one that it is made of.
+#: Columns of keys, and how the value of a copy differs from the original.
 _VISIT = f"{{}} + {_STEP} * n"
 _NAME = "{} || '-' || n"
 _DATASET = "md5({}::text || n)::uuid"
@@ -24,26 +24,26 @@ _RULES = {
 }
 _ANYWHERE = {"dataset_id": _DATASET, "visit": _VISIT, "exposure": _VISIT, "group": _NAME}
 
-#: What all visits have in common.
+#: Tables that all visits share.
 _SHARED = {"collection", "run", "collection_summary_dataset_type", "day_obs", "visit_system"}
 
 
 def multiply(url: str, begin: int, times: int) -> int:
-    """Multiply all that was written to a database; return how many datasets it then has.
+    """Multiply everything that was written to a database; return its number of datasets.
 
     Parameters
     ----------
     url : `str`
         The database, to which one visit was written.
     begin : `int`
-        The transaction id from which on that happened.
+        The first transaction id that wrote something.
     times : `int`
-        How many more visits there shall be.
+        Number of visits to add.
     """
     engine = sqlalchemy.create_engine(url)
     inspector = sqlalchemy.inspect(engine)
     with engine.begin() as connection:
-        # What the rows refer to is multiplied with them; to look each up takes ten times as long.
+        # No checks of foreign keys, which take ten times as long: their targets are copied, too.
         connection.execute(sqlalchemy.text("SET LOCAL session_replication_role = replica"))
         for table in inspector.get_table_names():
             names = [column["name"] for column in inspector.get_columns(table)]

@@ -1,4 +1,4 @@
-"""Alternated runs, and what is told of them."""
+"""Alternated runs, and their statistics."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["Stopwatch", "alternate", "median_ratio", "quantile", "short", "sprea
 
 @dataclass
 class Stopwatch:
-    """What a block took.
+    """The time that a block took.
 
     Attributes
     ----------
     seconds : `float`
         From its start to its end.
     cpu : `float`
-        Seconds of processor time that this process used meanwhile.
+        Seconds of processor time of this process.
     """
 
     seconds: float = 0.0
@@ -30,7 +30,7 @@ class Stopwatch:
 
 @contextmanager
 def stopwatch() -> Iterator[Stopwatch]:
-    """Time a block; what earlier ones left to the garbage collector is not its burden."""
+    """Time a block, after a garbage collection, so that it does not pay for earlier blocks."""
     gc.collect()
     watch = Stopwatch()
     started, cpu = time.perf_counter(), time.process_time()
@@ -39,19 +39,19 @@ def stopwatch() -> Iterator[Stopwatch]:
 
 
 def alternate(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Run contenders in turn, so that what the machine does meanwhile falls on all alike.
+    """Run variants in turn, so that other load on the machine affects all alike.
 
     Parameters
     ----------
     contenders : `~collections.abc.Mapping` [`str`, `~collections.abc.Callable`]
         Each does its work once and returns what it measured.
     rounds : `int`
-        How often each of them runs; every second round goes backwards.
+        Number of rounds; every second round runs backwards.
 
     Returns
     -------
     measured : `dict` [`str`, `list` [`float`]]
-        By contender, in the order of the rounds.
+        The measurements of each variant, in the order of the rounds.
     """
     measured: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(rounds):
@@ -80,7 +80,7 @@ def median_ratio(over: Sequence[float], under: Sequence[float]) -> float:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Return a median, and the least and the greatest value, as text."""
+    """Return the median, and the smallest and largest value, as text."""
     middle = statistics.median(values)
     if len(values) == 1:
         return short(middle)
@@ -88,5 +88,5 @@ def spread(values: Sequence[float]) -> str:
 
 
 def short(value: float) -> str:
-    """Return a number with three digits, or all of those before the point."""
+    """Return a number with three significant digits, or with all digits before the point."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,7 +1,7 @@
-"""The calls that the deployed service makes, written from their description.
+"""The calls of the deployed service, written from their description.
 
-Events are parsed by pydantic; their dimension records go through ``insertDimensionData``, element
-by element, each record once; their datasets go through ``Butler.ingest``.
+Events are parsed by pydantic.  ``insertDimensionData`` inserts their dimension records, element by
+element and each record once; ``Butler.ingest`` writes their datasets.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class _Event(BaseModel):
 
 
 class PeerWriter:
-    """Writes windows of events by public calls.
+    """Writes windows of events with public methods.
 
     Parameters
     ----------
     butler : `lsst.daf.butler.Butler`
-        The writer's own.
+        The Butler that writes.
     """
 
     def __init__(self, butler: Butler) -> None:

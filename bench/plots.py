@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib as mpl
 
 mpl.use("svg")
-mpl.rcParams["svg.hashsalt"] = "butler-writer"  # the same figures give the same file
+mpl.rcParams["svg.hashsalt"] = "butler-writer"  # the same figures must give the same file
 
 from matplotlib import pyplot as plt  # noqa: E402 - after the choice of how to draw
 
@@ -25,7 +25,7 @@ _WRITE_PATH = re.compile(r"(?P<events>\d+) events of (?P<datasets>\d+) datasets(
 
 
 def draw(results: Iterable[Result], folder: Path) -> None:
-    """Draw what there is to draw into a folder."""
+    """Draw the curves of all results into a folder."""
     folder.mkdir(exist_ok=True)
     for result in results:
         if (plot := _PLOTS.get(result.name)) is not None:
@@ -33,7 +33,7 @@ def draw(results: Iterable[Result], folder: Path) -> None:
 
 
 def _write_path(result: Result, folder: Path) -> None:
-    """Draw rate and seconds against the window's size, for each way to write it."""
+    """Draw rate and time against the window's size, for each way to write."""
     curves: dict[str, dict[int, tuple[float, float]]] = defaultdict(dict)
     for name, raw in result.raw.items():
         if (match := _WRITE_PATH.fullmatch(name)) is None:
@@ -47,7 +47,7 @@ def _write_path(result: Result, folder: Path) -> None:
         sizes = sorted(points)
         rates.plot(sizes, [points[size][0] for size in sizes], marker="o", label=label)
         times.plot(sizes, [points[size][1] for size in sizes], marker="o", label=label)
-    for axes, title in ((rates, "datasets/s"), (times, "seconds a window")):
+    for axes, title in ((rates, "datasets/s"), (times, "seconds per window")):
         axes.set(xscale="log", yscale="log", xlabel="events in the window", title=title)
         axes.grid(visible=True, which="both", alpha=0.3)
     rates.legend(fontsize="x-small")
@@ -55,7 +55,7 @@ def _write_path(result: Result, folder: Path) -> None:
 
 
 def _latencies(result: Result, folder: Path) -> None:
-    """Draw which share of the events is in the Butler how soon."""
+    """Draw the share of events that are in the Butler, against latency."""
     prefix = "latency at "
     names = [name for name in result.raw if name.startswith(prefix)]
     if not names:
@@ -72,7 +72,7 @@ def _latencies(result: Result, folder: Path) -> None:
 
 
 def _window_size(result: Result, folder: Path) -> None:
-    """Draw latency against commits, window by window: the choice is where the curve bends."""
+    """Draw latency against commits for each length; a good choice is where the curve bends."""
     figure, axes = plt.subplots(figsize=(6, 4))
     points = [
         (raw["commits an event"], quantile(raw["latencies"], 0.99), name)
@@ -81,7 +81,7 @@ def _window_size(result: Result, folder: Path) -> None:
     axes.plot([x for x, *_ in points], [y for _, y, _ in points], marker="o")
     for x, y, name in points:
         axes.annotate(name, (x, y), textcoords="offset points", xytext=(6, 4))
-    axes.set(xlabel="commits an event", ylabel="latency, p99 (s)", ylim=(0, None))
+    axes.set(xlabel="commits per event", ylabel="latency, p99 (s)", ylim=(0, None))
     axes.grid(visible=True, alpha=0.3)
     _save(figure, folder / "window_size.svg")
 

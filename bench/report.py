@@ -1,6 +1,6 @@
-"""Put the figures of all comparisons into the documents, and draw their curves.
+"""Insert the figures of all comparisons into the documents, and draw the curves.
 
-``python -m bench.report`` does it with what was measured last.
+``python -m bench.report`` does this with the last measurements.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from testbed.document import insert
 
 __all__ = ["DOCUMENTS", "main", "report"]
 
-#: The first one has the curves in a folder of its name.
+#: The curves of the first one are in the folder with its name.
 DOCUMENTS = [Path("docs") / f"{name}.md" for name in ("performance", "tuning", "capacity")]
 
 _THOROUGH = re.compile(r"<!-- (\w+): begin -->\s+\*Measured by `make bench` ")
 
 
 def report(results: list[Result], document: str) -> str:
-    """Return a document with the tables of those comparisons that it has markers for."""
+    """Return a document with the tables of the comparisons that it has markers for."""
     for result in results:
         if f"<!-- {result.name}: begin -->" in document:
             tables = "\n\n".join(table.markdown for table in result.tables)
@@ -41,9 +41,10 @@ def _origin(result: Result) -> str:
 
 
 def _load() -> tuple[list[Result], list[Result]]:
-    """Read all that was measured: thoroughly if it was, here or elsewhere; and all that was quick.
+    """Read the results to report, thorough ones where they exist, and all quick results.
 
-    A fresh clone has the documents, and no numbers of whoever has measured.
+    A fresh clone has the documents but no raw measurements: quick results must not replace thorough
+    ones that are only in a document.
     """
     quick = [Result.load(file) for file in sorted(FOLDER.glob("quick/*.json"))]
     thorough = [Result.load(file) for file in sorted(FOLDER.glob("thorough/*.json"))]
@@ -53,7 +54,7 @@ def _load() -> tuple[list[Result], list[Result]]:
 
 
 def _closing(quick: list[Result]) -> Result:
-    """Return the figures that ``make bench-quick`` closes with."""
+    """Return the figures that ``make bench-quick`` ends with."""
     table = Table(["figure", "value"])
     for result in quick:
         for name, value in result.figures.items():
@@ -62,11 +63,11 @@ def _closing(quick: list[Result]) -> Result:
 
 
 def main() -> None:
-    """Bring the documents up to date."""
+    """Update the documents."""
     results, quick = _load()
     if quick:
         results.append(_closing(quick))
-    with suppress(KeyError):  # of a thorough measurement alone
+    with suppress(KeyError):  # only thorough measurements have them
         tables = capacity({result.name: result for result in results})
         results.append(Result("capacity", tables, machine=results[0].machine))
     for document in DOCUMENTS:

@@ -34,7 +34,7 @@ __all__ = [
     "Repository",
 ]
 
-#: As a server is run, not as a test's: what is committed is on the disk.
+#: Settings of a production server, not of a test: committed data is on the disk.
 SERVER_SETTINGS: dict[str, str | int] = {
     "fsync": "on",
     "shared_buffers": "1GB",
@@ -44,34 +44,34 @@ SERVER_SETTINGS: dict[str, str | int] = {
     "track_io_timing": "on",
 }
 
-#: As a worker has it by default.
+#: A worker's default.
 POLICY: WritePolicy = WriteSettings().policy
 
 
 #: Databases that are copied.
 _EMPTY, _FILLED = "empty", "filled"
 
-#: Datasets of the largest events.
+#: Number of datasets in the largest events.
 MOST_DATASETS = 100
 
-#: Of an event, if there is little time: the peer's calls for a visit of 100 take 8 to 20 seconds.
+#: Datasets per event in quick runs: the peer's calls for a visit of 100 take 8 to 20 seconds.
 FEWER_DATASETS = 50
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository whose database is its own; the artifacts are all copies'.
+    """A repository with its own database; all copies share the artifacts.
 
     Attributes
     ----------
     database : `str`
         Name of the database.
     config : `pathlib.Path`
-        Its configuration, which says where the database is.
+        Its configuration file, which names the database.
     url : `str`
         The database.
     begin : `int`
-        The transaction id from which on something was written to the copy.
+        The first transaction id that can have written to the copy.
     """
 
     database: str
@@ -80,15 +80,15 @@ class Repository:
     begin: int
 
     def butler(self) -> Butler:
-        """Open it as a worker does."""
+        """Open it in the same way as a worker."""
         return open_butler(str(self.config), POLICY)
 
     def plain_butler(self) -> Butler:
-        """Open it as a pod, or the deployed service, does."""
+        """Open it in the same way as a pod or the deployed service."""
         return Butler.from_config(str(self.config), writeable=True)
 
     def connect(self) -> psycopg.Connection[tuple[object, ...]]:
-        """Open a connection to its database, each statement a transaction of its own."""
+        """Open a connection to its database in autocommit mode."""
         return psycopg.connect(self.url, autocommit=True)
 
     def now(self) -> int:
@@ -97,14 +97,14 @@ class Repository:
             return _now(connection)
 
     def wal(self) -> int:
-        """Return how many bytes its server has written to its log, ever."""
+        """Return the number of bytes that its server has ever written to its log."""
         with self.connect() as connection:
             return _number(connection, "SELECT pg_current_wal_insert_lsn() - '0/0'")
 
     def tables(self) -> Tables:
-        """Return what was written to all tables since it was copied.
+        """Return the rows of all tables that were written since it was copied.
 
-        Without the chain's order: which of the night's runs comes first is left to chance.
+        They do not include the chain's order, because the order of the night's runs is random.
         """
         engine = sqlalchemy.create_engine(self.url)
         try:
@@ -115,12 +115,12 @@ class Repository:
 
 
 class Repositories:
-    """A server, a folder of artifacts, and a prepared repository to be copied.
+    """A server, a folder of artifacts, and a prepared repository to copy.
 
     Parameters
     ----------
     **server_settings
-        Settings of the server that differ from `SERVER_SETTINGS`.
+        Server settings that differ from `SERVER_SETTINGS`.
     """
 
     def __init__(self, **server_settings: str | int) -> None:
@@ -140,7 +140,7 @@ class Repositories:
         self._parts.close()
 
     def workload(self, datasets: int, cadence: float = 34.0) -> Workload:
-        """Return events of so many datasets each; their artifacts go to the root."""
+        """Return a load with a number of datasets per event; its artifacts are in the root."""
         return Workload(self.root, datasets, cadence)
 
     def _prepare(self) -> None:
@@ -156,14 +156,14 @@ class Repositories:
 
     @contextmanager
     def copy(self, *, port: int | None = None, filled: bool = False) -> Iterator[Repository]:
-        """Make a copy, to be used and thrown away.
+        """Create a copy, which is removed after use.
 
         Parameters
         ----------
         port : `int`, optional
-            By which it reaches the server; absent: the server's own.
+            Port of the server; by default the server's own.
         filled : `bool`
-            Whether of what `fill` has made.
+            Whether to copy the repository that `fill` has created.
         """
         name = f"copy{next(self._numbers)}"
         repository = self._copy(_FILLED if filled else _EMPTY, name)
@@ -177,14 +177,14 @@ class Repositories:
             repository.config.unlink()
 
     def fill(self, events: Sequence[bytes], times: int) -> int:
-        """Make a filled repository, once; return how many datasets it has.
+        """Create a filled repository, once; return its number of datasets.
 
         Parameters
         ----------
         events : `~collections.abc.Sequence` [`bytes`]
             The events of a visit.
         times : `int`
-            How many such visits there shall be.
+            Number of such visits.
         """
         with self.copy() as repository:
             with repository.plain_butler() as butler:
@@ -195,7 +195,7 @@ class Repositories:
         return number
 
     def _copy(self, original: str, name: str) -> Repository:
-        # Without writing all of it to the log, which is twice as fast where there is much.
+        # Without writing all of it to the log: twice as fast for a large database.
         strategy = "FILE_COPY" if original != _EMPTY else "WAL_LOG"
         with self.server.connect() as connection:
             connection.execute(
@@ -207,7 +207,7 @@ class Repositories:
         return Repository(name, self.root / f"{name}.yaml", self.server.url(name), begin)
 
     def _disconnect(self, database: str) -> None:
-        """End all sessions: a database in use cannot be copied."""
+        """End all sessions, because a database that is in use cannot be copied."""
         with self.server.connect() as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s",

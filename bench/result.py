@@ -1,4 +1,4 @@
-"""What a comparison brings: kept as JSON, from which all documents and plots are made."""
+"""The result of a comparison, saved as JSON; documents and plots are generated from it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from testbed.postgresql import find_postgresql
 
 __all__ = ["FOLDER", "Result", "Table", "describe_machine"]
 
-#: Where raw numbers are kept.
+#: Folder of the raw measurements.
 FOLDER = Path("build/bench")
 
 _PACKAGES = ("lsst-daf-butler", "faust-streaming", "psycopg", "sqlalchemy", "orjson")
 
 
 def describe_machine() -> dict[str, str]:
-    """Return where and with what this process measures."""
+    """Return the machine and the versions with which this process measures."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="minutes"),
         "processor": f"{os.cpu_count()} x {_processor()}",
@@ -58,12 +58,12 @@ def _processor() -> str:
 
 @dataclass
 class Table:
-    """A table for people.
+    """A table for the documents.
 
     Attributes
     ----------
     columns : `list` [`str`]
-        Heads.
+        Column headings.
     rows : `list` [`list` [`str`]]
         Cells.
     """
@@ -84,22 +84,22 @@ class Table:
 
 @dataclass
 class Result:
-    """What a comparison brings.
+    """The result of a comparison.
 
     Attributes
     ----------
     name : `str`
-        Of the comparison.
+        Name of the comparison.
     tables : `list` [`Table`]
-        For people.
+        Tables for the documents.
     figures : `dict` [`str`, `float`]
-        What ``make bench-quick`` closes with.
+        Figures that ``make bench-quick`` ends with.
     raw : `dict` [`str`, `~typing.Any`]
-        Every single measurement.
+        Each measurement.
     quick : `bool`
-        Whether it was measured in minutes.
+        Whether it is from a quick run.
     machine : `dict` [`str`, `str`]
-        Where it was measured.
+        Where, when and with which versions it was measured.
     """
 
     name: str
@@ -110,7 +110,7 @@ class Result:
     machine: dict[str, str] = field(default_factory=describe_machine)
 
     def save(self) -> Path:
-        """Write it to its file: quick measurements do not replace thorough ones."""
+        """Save it to its file; quick and thorough results have different files."""
         file = FOLDER / ("quick" if self.quick else "thorough") / f"{self.name}.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(asdict(self), indent=2) + "\n")
@@ -118,6 +118,6 @@ class Result:
 
     @classmethod
     def load(cls, file: Path) -> Result:
-        """Read it from its file."""
+        """Load it from its file."""
         fields = json.loads(file.read_text())
         return cls(**{**fields, "tables": [Table(**table) for table in fields["tables"]]})

@@ -1,4 +1,4 @@
-"""A service under load: Kafka, workers, and a watch on the Butler's database."""
+"""A service under load: Kafka, workers, and queries that observe the Butler's database."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from tests.support.flow import partitions_of
 
 __all__ = ["Message", "Run", "Service"]
 
-#: Seconds between two looks: the resolution of latencies.
+#: Seconds between two queries: the resolution of latencies.
 _INTERVAL = 0.02
 
-#: Seconds after which a load is given up.
+#: Seconds after which a load has failed.
 _PATIENCE = 600.0
 
 _numbers = count(1)
@@ -35,16 +35,16 @@ _numbers = count(1)
 
 @dataclass(frozen=True)
 class Message:
-    """An event to be sent.
+    """An event to send.
 
     Attributes
     ----------
     value : `bytes`
         The event.
     due : `float`
-        When, in seconds from the beginning.
+        When to send it, in seconds from the start.
     last : `uuid.UUID`
-        Its last dataset.
+        Id of its last dataset.
     visit : `int`
         Its visit.
     """
@@ -57,7 +57,7 @@ class Message:
 
 @dataclass
 class Run:
-    """How a load went.
+    """The result of a load.
 
     Attributes
     ----------
@@ -66,13 +66,13 @@ class Run:
     latencies : `list` [`float`]
         Seconds from each send to the commit, as seen from outside.
     cpu : `float`
-        Seconds of processor time of the workers.
+        Processor time of the workers, in seconds.
     idle : `float`
-        Share of the machine's processor time that nobody used.
+        Share of the machine's processor time that was idle.
     wal_bytes : `int`
-        What the database wrote to its log.
+        Bytes that the database wrote to its log.
     message_bytes : `int`
-        What was sent.
+        Bytes that were sent.
     """
 
     seconds: float = 0.0
@@ -84,22 +84,22 @@ class Run:
 
 
 class Service:
-    """Workers on a topic of their own.
+    """Workers with a topic of their own.
 
     Parameters
     ----------
     kafka : `Cluster`
         The brokers.
     repository : `Repository`
-        Where the workers write.
+        The repository that the workers write to.
     folder : `pathlib.Path`
         For dataset lists.
     workers : `int`
-        How many.
+        Number of workers.
     partitions : `int`, optional
-        Of the topic; absent: one for each worker.
+        Number of partitions of the topic; by default one per worker.
     by_visit : `bool`
-        Whether a visit's events go to one partition; else they are spread evenly, as pods do it.
+        Whether a visit's events go to one partition; if not, they are spread evenly, as by pods.
     settings : `~collections.abc.Mapping` [`str`, `str`]
         Further environment variables of the workers.
     """
@@ -195,7 +195,7 @@ class Service:
         producer.flush(60)
 
     def _watch(self, number: int, sent: Mapping[UUID, float], over: Event, run: Run) -> None:
-        """See when the last dataset of each event is committed."""
+        """Wait for the last dataset of each event to be committed, and note the time."""
         found: set[UUID] = set()
         with self.repository.connect() as connection:
             while len(found) < number:
@@ -217,7 +217,7 @@ class Service:
 
     @property
     def peak_memory(self) -> int:
-        """The most memory that a worker has had resident, in bytes."""
+        """The highest resident memory of a worker, in bytes."""
         statuses = [
             Path(f"/proc/{worker.process.pid}/status").read_text() for worker in self.workers
         ]

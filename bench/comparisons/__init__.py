@@ -1,1 +1,1 @@
-"""The comparisons, one a module; each has a function `run`."""
+"""The comparisons, one per module; each has a function `run`."""

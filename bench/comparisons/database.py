@@ -1,6 +1,6 @@
-"""Pods that write into the database themselves, against pods that send an event.
+"""Compares pods that write into the database with pods that send an event.
 
-What each costs the database, and how long a pod is blocked.
+It measures the cost for the database, and how long a pod is blocked.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ __all__ = ["run"]
 
 _TOPIC = "pp-output"
 
-#: A forked child has all modules at once; what is opened is opened by the child.
+#: A forked child has all modules loaded; it opens its own connections.
 _fork = multiprocessing.get_context("fork")
 
 
 @dataclass(frozen=True)
 class _Task:
-    """What a pod is told to do with an event: to write it, or to send it."""
+    """What a pod does with an event: write it, or send it."""
 
     event: bytes
     send: bool = False
 
 
 def _pod(config: Path, bootstrap: str, pairs: list[tuple[str, str]], orders: Connection) -> None:
-    """Be a pod: do what one is told, and say how many seconds it took."""
+    """Run as a pod: execute each order, and return the seconds that it took."""
     butler = Butler.from_config(str(config), writeable=True)
     writer, chains, cluster = PeerWriter(butler), ChainKeeper(butler), Cluster(bootstrap)
     orders.send(0.0)
@@ -61,12 +61,12 @@ def _pod(config: Path, bootstrap: str, pairs: list[tuple[str, str]], orders: Con
 
 
 class Pods:
-    """Pods, each a process of its own with a Butler of its own.
+    """Pods, each a process with its own Butler.
 
     Parameters
     ----------
     number : `int`
-        How many.
+        Number of pods.
     """
 
     def __init__(
@@ -89,9 +89,9 @@ class Pods:
         return len(self._orders)
 
     def do(self, events: Sequence[bytes], *, send: bool = False) -> list[float]:
-        """Let each pod write or send an event, all at once; return for how long each of them did.
+        """Make all pods write or send an event at once; return the seconds that each took.
 
-        With more events than pods, it is so many rounds.
+        If there are more events than pods, there are several rounds.
         """
         seconds: list[float] = []
         for first in range(0, len(events), len(self)):
@@ -102,7 +102,7 @@ class Pods:
         return seconds
 
     def close(self) -> None:
-        """Let the pods end."""
+        """End the pods."""
         for orders in self._orders:
             orders.send(None)
         for process in self._processes:
@@ -133,7 +133,7 @@ class _Comparison:
         self._expected: Tables | None = None
 
     def direct(self, number: int) -> tuple[Cost, list[float], list[float]]:
-        """Let pods write, then let them send; return the cost, and how long they were blocked."""
+        """Measure pods that write, then pods that send: the cost, and how long they are blocked."""
         with (
             self._repositories.copy() as repository,
             _pods(number, repository, self._kafka.bootstrap, self._pairs) as pods,
@@ -148,7 +148,7 @@ class _Comparison:
         return cost, direct, sent
 
     def ours(self, size: int) -> Cost:
-        """Write the same events in windows of a size; return the cost."""
+        """Write the same events in windows of one size; return the cost."""
         with self._repositories.copy() as repository, repository.butler() as butler:
             writer, chains = ButlerWriter(butler, POLICY), ChainKeeper(butler.clone())
             write_ours(writer, self._warm_up)
@@ -161,16 +161,16 @@ class _Comparison:
         return cost
 
     def _verify(self, repository: Repository) -> None:
-        """See that all have written the same."""
+        """Check that all have written the same."""
         tables = repository.tables()
         self._expected = self._expected or tables
         check_same(tables, self._expected)
 
 
 def run(*, quick: bool) -> Result:
-    """Compare what pods that write themselves cost with what windows cost."""
+    """Compare the cost of pods that write with the cost of windows."""
     result = Result("database")
-    table = Table(["an event, written by", *COLUMNS])
+    table = Table(["per event, written by", *COLUMNS])
     blocked = Table(["pods", "writes itself, p50 (ms)", "p99 (ms)", "sends, p50 (ms)", "p99 (ms)"])
     number, datasets = (96, 20) if quick else (189, MOST_DATASETS)
     with Repositories(autovacuum="off") as repositories, ApacheKafka() as kafka:

@@ -1,4 +1,4 @@
-"""From a pod's send to the commit: through Apache Kafka, real workers and PostgreSQL."""
+"""From a pod's send to the commit, through Apache Kafka, real workers and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _WARM_UP = 40
 
 @dataclass
 class Load:
-    """Visits of a night, sent to a service.
+    """Visits of a night that are sent to a service.
 
     Attributes
     ----------
@@ -43,11 +43,11 @@ class Load:
     workload : `Workload`
         The night.
     runs : `list` [`Run`]
-        How each load went.
+        The result of each load.
     sent : `dict` [`uuid.UUID`, `Output`]
         Datasets that were sent.
     values : `list` [`bytes`]
-        The events that they were in.
+        The events with these datasets.
     visit : `int`
         Number of the next visit.
     """
@@ -60,7 +60,7 @@ class Load:
     visit: int = 1
 
     def burst(self, number: int) -> Run:
-        """Send so many events of visits that are new, all at once."""
+        """Send a number of events of new visits, all at once."""
         pods = self.workload.pods(self.visit, number)
         self.visit += 1 + number // len(DETECTORS)
         return self.send([(0.0, pod) for pod in pods])
@@ -80,21 +80,21 @@ class Load:
     def verify(
         self, repositories: Repositories, *, quick: bool, expected: Tables | None = None
     ) -> Tables | None:
-        """See that all that was sent is there, once; if there is time, by the public path.
+        """Check that all sent datasets are there once; in thorough runs, compare all tables.
 
         Parameters
         ----------
         repositories : `Repositories`
-            Where a repository is made by the public path.
+            Where the public path writes a repository to compare with.
         quick : `bool`
-            Whether there is no time.
+            Whether the run is quick.
         expected : `Tables`, optional
-            What the public path makes of the same events, if that is known.
+            What the public path writes for the same events, if it is known.
 
         Returns
         -------
         expected : `Tables` or `None`
-            That.
+            What the public path writes.
         """
         repository = self.service.repository
         verdict = check(repository.config, self.workload.night, self.sent)
@@ -138,7 +138,7 @@ def start(
     cadence: float = 34.0,
     window_seconds: float | None = None,
 ) -> Load:
-    """Start workers that are warm: each has written a window, of as many events for any number."""
+    """Start workers and let each write a window first; its size does not depend on their number."""
     service = Service(
         kafka,
         stack.enter_context(repositories.copy()),
@@ -155,7 +155,7 @@ def start(
 
 
 def _bursts(repositories: Repositories, kafka: Cluster, result: Result, *, quick: bool) -> None:
-    """One worker, and all events of a visit at once."""
+    """Measure one worker with all events of a visit at once."""
     with ExitStack() as stack:
         load = start(stack, repositories, kafka, FEWER_DATASETS if quick else MOST_DATASETS)
         for _ in range(_ROUNDS if quick else 2 * _ROUNDS):
@@ -164,17 +164,24 @@ def _bursts(repositories: Repositories, kafka: Cluster, result: Result, *, quick
     seconds = [run.seconds for run in load.runs]
     firsts = [min(run.latencies) for run in load.runs]
     table = Table(["a visit at once, one worker", "seconds"])
-    table.add("until its first event is there", spread(firsts))
-    table.add("until its last event is there", spread(seconds))
+    table.add("until its first event is in the Butler", spread(firsts))
+    table.add("until its last event is in the Butler", spread(seconds))
     result.tables.append(table)
     result.raw["burst of 189"] = [vars(run) for run in load.runs]
     result.figures["burst_189_s"] = median(seconds)
 
 
 def _sustained(repositories: Repositories, kafka: Cluster, result: Result, *, quick: bool) -> None:
-    """More at once than a window holds: one worker, and several."""
-    columns = ["workers", "partitions", "a visit in", "datasets an event", "events/s", "datasets/s"]
-    table = Table([*columns, "CPU an event (ms)", "CPU idle", "peak RSS (MiB)"])
+    """Measure one and several workers with more events at once than fit into a window."""
+    columns = [
+        "workers",
+        "partitions",
+        "events of a visit in",
+        "datasets per event",
+        "events/s",
+        "datasets/s",
+    ]
+    table = Table([*columns, "CPU per event (ms)", "CPU idle", "peak RSS (MiB)"])
     one, two = kinds = [(1, 1, False), (2, 2, False)]
     if not quick:
         kinds += [(2, 2, True), (4, 4, False), (4, 4, True), (1, 16, False)]
@@ -232,8 +239,8 @@ def _seconds_of_burst(load: Load, number: int) -> float:
 
 
 def _latencies(repositories: Repositories, kafka: Cluster, result: Result) -> None:
-    """Visits in their own time, and ten times as fast."""
-    table = Table(["load", "events", "p50 (s)", "p99 (s)", "most (s)", "CPU idle"])
+    """Measure visits at their normal rate, and ten times as fast."""
+    table = Table(["load", "events", "p50 (s)", "p99 (s)", "maximum (s)", "CPU idle"])
     for name, cadence, visits in (("design", 38.0, 3), ("ten times the design", 3.8, 10)):
         with ExitStack() as stack:
             load = start(stack, repositories, kafka, MOST_DATASETS, cadence=cadence)

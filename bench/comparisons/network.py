@@ -1,4 +1,4 @@
-"""A database that is farther away: what a round trip of some milliseconds does to a window."""
+"""The effect of a round trip of some milliseconds between worker and database."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OURS, _PEER = "ours", "peer's calls"
 
 
 def run(*, quick: bool) -> Result:
-    """Measure windows of 1 and of 189 events, by the delay each way."""
+    """Measure windows of 1 and of 189 events for each delay."""
     del quick  # there is but one
     result = Result("network")
     columns = [f"window of {size}, {name} (s)" for size in (1, 189) for name in (_OURS, _PEER)]
@@ -57,7 +57,7 @@ class _Comparison:
         self._port = port
 
     def run(self, size: int) -> dict[str, list[float]]:
-        """Write windows of a size by both ways; return the seconds of each round."""
+        """Write windows of one size in both ways; return the seconds of each round."""
         visits = {name: count(2) for name in (_OURS, _PEER)}
         with (
             self._repositories.copy(port=self._port) as ours,

@@ -1,7 +1,7 @@
-"""The file check on S3: our check of every artifact, against a listing of what is there.
+"""The file check on S3: our check of every artifact, compared with a listing of the folders.
 
-The service is moto's server, in a process of its own on the same machine: it shares the cores, and
-its own slowness bounds the rate. Processor time is this process's alone.
+The S3 service is moto's server, in its own process on the same machine. It shares the cores, and
+its speed limits the rate. The processor time is that of this process only.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _UPLOADERS = 8
 
 
 def _serve(pipe: Connection) -> None:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it logs a line for each request
     with S3Server() as server:
         server.create_bucket(_BUCKET)
         pipe.send(server.environment)
@@ -55,7 +55,7 @@ def _serve(pipe: Connection) -> None:
 
 @contextmanager
 def _server() -> Iterator[None]:
-    """Run the service; this process finds it by its environment."""
+    """Run the service, and set this process's environment so that it finds the service."""
     fork = multiprocessing.get_context("fork")
     here, there = fork.Pipe()
     process = fork.Process(target=_serve, args=(there,), daemon=True)
@@ -69,7 +69,7 @@ def _server() -> Iterator[None]:
 
 
 def run(*, quick: bool) -> Result:
-    """Compare the ways to see that a window's artifacts are there."""
+    """Compare ways to check that a window's artifacts exist."""
     del quick  # there is but one
     result = Result("s3")
     with tempfile.TemporaryDirectory() as folder, _server():
@@ -95,7 +95,12 @@ def run(*, quick: bool) -> Result:
             )
         files = len(comparison.paths)
     table = Table(
-        ["way", "files/s", "CPU a file (ms)", f"CPU of a visit of 189 x {MOST_DATASETS} files (s)"]
+        [
+            "way",
+            "files/s",
+            "CPU per file (ms)",
+            f"CPU for a visit of 189 x {MOST_DATASETS} files (s)",
+        ]
     )
     for name, values in seconds.items():
         each = [1000 * value / files for value in cpu[name]]
@@ -136,7 +141,7 @@ class _Comparison:
         return sum(map(len, missing))
 
     def _list(self) -> int:
-        """List the folders of a visit's artifacts: one for each dataset type."""
+        """List the folders of a visit's artifacts, one for each dataset type."""
         pages = self._client.get_paginator("list_objects_v2")
         found = {
             item["Key"]

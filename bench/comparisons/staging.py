@@ -1,4 +1,4 @@
-"""What staged artifacts cost the service: the same window, its files at their places or staged."""
+"""The cost of staging: the same window with files in the datastore and in a staging area."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ _DATASETS = 20
 
 
 def run(*, quick: bool) -> Result:
-    """Compare by size of the files: a log's, an image's."""
+    """Compare for two sizes of files: that of a log and that of an image."""
     result = Result("staging")
-    table = Table(["files, bytes each", "in place (s)", "staged (s)", "staged (files/s)"])
+    table = Table(
+        ["files, bytes per file", "in the datastore (s)", "staged (s)", "staged (files/s)"]
+    )
     with Repositories() as repositories:
         for size in (1_000, 100_000) if quick else (1_000, 100_000, 5_000_000):
             events = 20 if size > 1_000_000 else 100

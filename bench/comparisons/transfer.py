@@ -1,6 +1,6 @@
-"""How long a pod is blocked by its outputs: written by itself, or by way of the client.
+"""How long a pod is blocked by the transfer of its outputs: by its own write, or by the client.
 
-In each way its artifacts are copied first: to their final place, or to a staging area.
+In each case, its artifacts are copied first: to their final location, or to a staging area.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _ROUNDS = 5
 _DIRECT = "writes itself"
 _WAYS = {
     _DIRECT: None,
-    "client, final place": Mode.FINAL,
+    "client, final location": Mode.FINAL,
     "client, staging": Mode.STAGING,
 }
 
 
 @dataclass
 class _Pod:
-    """A process that transfers the outputs of one simulated pod after another."""
+    """A process that transfers the outputs of simulated pods, one after another."""
 
     workload: Workload
     root: Path
@@ -50,7 +50,7 @@ class _Pod:
     clients: dict[Mode, PromptOutputWriter]
 
     def transfer(self, way: str, number: int) -> float:
-        """Transfer the outputs of a pod of the night; return the seconds that it was blocked."""
+        """Transfer the outputs of a pod; return the seconds that it was blocked."""
         (pod,) = self.workload.pods(2, number + 1)[-1:]
         night = self.workload.night
         with tempfile.TemporaryDirectory(prefix="pod-") as folder:
@@ -71,8 +71,8 @@ _pod: _Pod
 
 
 def _begin(workload: Workload, repository: Repository, bootstrap: str, staging: str) -> None:
-    """Make the process's pod."""
-    global _pod  # noqa: PLW0603 - a process of a pool has nowhere else to keep it
+    """Create the pod of this process."""
+    global _pod  # noqa: PLW0603 - a process of a pool can keep it only in a global
     butler = repository.plain_butler()
     topic = KafkaTopic({"bootstrap.servers": bootstrap}, _TOPIC)
     roots = {Mode.FINAL: str(workload.root), Mode.STAGING: staging}
@@ -90,7 +90,7 @@ def _transfer(way: str, number: int) -> float:
 
 
 def run(*, quick: bool) -> Result:
-    """Compare for one pod alone, and for as many as end at the same time."""
+    """Compare for a single pod, and for many pods that end at the same time."""
     result = Result("transfer")
     table = Table(["pods at once", *(f"{way}, {p} (ms)" for way in _WAYS for p in ("p50", "p99"))])
     with (
@@ -118,7 +118,7 @@ def run(*, quick: bool) -> Result:
 
 
 def _blocked(begin: partial[None], pods: int) -> dict[str, list[float]]:
-    """Let pods transfer at the same time, in each way in turn; return their seconds."""
+    """Make pods transfer at the same time, in each way in turn; return their seconds."""
     numbers = count()
     seconds: dict[str, list[float]] = {way: [] for way in _WAYS}
     with multiprocessing.get_context("fork").Pool(pods, initializer=begin) as pool:
@@ -126,6 +126,6 @@ def _blocked(begin: partial[None], pods: int) -> dict[str, list[float]]:
             for way in _WAYS:
                 tasks = [(way, next(numbers)) for _ in range(pods)]
                 measured = pool.starmap(_transfer, tasks, chunksize=1)
-                if round_number:  # the first one warms up
+                if round_number:  # the first round warms up
                     seconds[way] += measured
     return seconds

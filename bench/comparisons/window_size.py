@@ -1,4 +1,4 @@
-"""The window's length: what it costs in latency, and what it saves the database."""
+"""The window's length: its effect on latency, and on the load on the database."""
 
 from __future__ import annotations
 
@@ -20,10 +20,15 @@ _BURSTS = 3
 
 
 def run(*, quick: bool) -> Result:
-    """Measure a visit at once, and one whose pods end in their own time, by the window's length."""
+    """Measure a visit at once, and one whose pods end one after another, for each length."""
     del quick  # there is but one
     result = Result("window_size")
-    columns = ["a visit at once (s)", "in its own time, p50 (s)", "p99 (s)", "commits an event"]
+    columns = [
+        "a visit at once (s)",
+        "pods end one after another, p50 (s)",
+        "p99 (s)",
+        "commits per event",
+    ]
     table = Table(["window (s)", *columns])
     with Repositories(autovacuum="off") as repositories, ApacheKafka() as kafka:
         for seconds in _SECONDS:

@@ -1,4 +1,4 @@
-"""Windows that are not as one would like them: of one event, with a bad one, delivered again."""
+"""Difficult windows: of one event, with a bad event, delivered again."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def _missing_dimension_record(event: Event) -> None:
 
 
 def _data_id_of_another(event: Event) -> None:
-    """Give the datasets new ids, as a pod does that ran twice: the first run's are there."""
+    """Give the datasets new ids, as a pod that ran twice would; those of its first run exist."""
     for dataset in event["datasets"]:
         dataset["refs"] = {str(uuid5(UUID(key), "")): ref for key, ref in dataset["refs"].items()}
 
 
 def _number_out_of_range(event: Event) -> None:
-    """Bring a record with a number that its column cannot hold; the database does not say whose."""
+    """Add a record with a number out of its column's range; the database does not name the row."""
     record = next(r for r in event["dimension_records"] if r["definition"] == "visit_system")
     record["record"]["id"] = 10**18 * 10
 
@@ -59,7 +59,7 @@ def _last_ref(event: Event) -> Event:
     return ref
 
 
-#: What makes an event bad; the last one waits for its file, as the settings say.
+#: Kinds of bad events; with the last one, the service waits for a file, as configured.
 POISON: dict[str, Callable[[Event], None]] = {
     "unknown dataset type": _unknown_dataset_type,
     "missing dimension record": _missing_dimension_record,
@@ -68,12 +68,12 @@ POISON: dict[str, Callable[[Event], None]] = {
     "missing file": _missing_file,
 }
 
-#: Windows of one event that each writer writes first.
+#: Windows of one event that each writer writes first, unmeasured.
 _WARM_UP = 3
 
 
 def run(*, quick: bool) -> Result:
-    """Measure small windows and, if there is time, poisoned ones and redelivered ones."""
+    """Measure small windows and, in thorough runs, windows with bad or redelivered events."""
     result = Result("windows")
     with Repositories() as repositories:
         _ones(repositories, result, number=7 if quick else 50)
@@ -83,7 +83,7 @@ def run(*, quick: bool) -> Result:
 
 
 def _ones(repositories: Repositories, result: Result, number: int) -> None:
-    """Measure windows of one event: of a visit that is new, and of one that is known."""
+    """Measure windows of one event: of a new visit, and of a known one."""
     workload = repositories.workload(MOST_DATASETS)
     new = [workload.events(visit, 1) for visit in range(2, 2 + number)]
     known = [[event] for event in workload.events(1, _WARM_UP + number)]
@@ -118,7 +118,7 @@ def _ones(repositories: Repositories, result: Result, number: int) -> None:
 
 
 class _Windows:
-    """Windows of 50 events for one writer, each of a visit of its own; what is good is kept."""
+    """Windows of 50 events for one writer, each from its own visit; good events are collected."""
 
     def __init__(self, writer: ButlerWriter, workload: Workload) -> None:
         self._writer = writer
@@ -131,13 +131,13 @@ class _Windows:
         return self._write(self._next())
 
     def redelivered(self) -> float:
-        """Write a window that is there."""
+        """Write a window that has been written before."""
         events = self._next()
         self._write(events)
         return self._write(events)
 
     def poisoned(self, spoil: Callable[[Event], None]) -> float:
-        """Write a window with a bad event among the others."""
+        """Write a window with one bad event."""
         visit = next(self._visits)
         *events, bad = self._workload.decoded(visit, _SIZE)
         if spoil is _data_id_of_another:
@@ -181,7 +181,7 @@ def _poisoned(repositories: Repositories, result: Result) -> None:
                 _ROUNDS,
             )
         _verify(repositories, repository, windows)
-    table = Table([f"window of {_SIZE}", "seconds", "over a clean one"])
+    table = Table([f"window of {_SIZE}", "seconds", "relative to a clean one"])
     for name, values in seconds.items():
         table.add(name, spread(values), f"{median_ratio(values, seconds['clean']):.2f}")
     worst = max(
@@ -194,7 +194,7 @@ def _poisoned(repositories: Repositories, result: Result) -> None:
 
 
 def _verify(repositories: Repositories, repository: Repository, windows: _Windows) -> None:
-    """Compare with what the public path makes of the good events alone."""
+    """Compare with what the public path writes for the good events."""
     with repositories.copy() as plain:
         with plain.plain_butler() as butler:
             peer = PeerWriter(butler)

@@ -1,6 +1,6 @@
 """The write path: from the raw bytes of a window's events to the commit.
 
-Ours with all checks on, the calls that the deployed service makes, and COPY as the limit.
+Compares our write, with all checks on, with the deployed service's calls and with COPY, the limit.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ __all__ = ["run", "write_ours"]
 
 ROUNDS = 3
 
-#: Events that each writer writes first: its caches are then filled, as a worker's are.
+#: Events that each writer writes first, to fill its caches as in a running worker.
 _WARM_UP = 3
 
-#: So often the datasets of one visit make more than a million.
+#: Number of visits that together have more than a million datasets.
 _FILLING_TIMES = 56
-#: Far from the visits that are written later.
+#: A number far from those of the visits that are written later.
 _FILLING_VISIT = 900
 
 _OURS, _PEER, _COPY = "ours", "peer's calls", "COPY"
@@ -40,7 +40,7 @@ _OURS, _PEER, _COPY = "ours", "peer's calls", "COPY"
 
 @contextmanager
 def worker_collector() -> Iterator[None]:
-    """Let Python look for garbage as seldom as it does in a worker; the others keep its default."""
+    """Use the garbage collector's thresholds of a worker; the other variants use the default."""
     default = gc.get_threshold()
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
     try:
@@ -50,7 +50,7 @@ def worker_collector() -> Iterator[None]:
 
 
 def write_ours(writer: ButlerWriter, events: Sequence[bytes]) -> None:
-    """Write a window as the worker does, and see that all of it is written."""
+    """Write a window in the same way as a worker, and check that everything was written."""
     with worker_collector():
         report = writer.write([PromptOutput.decode(event) for event in events])
     refused = [outcome for outcome in report.outcomes if not isinstance(outcome, Written)]
@@ -59,16 +59,16 @@ def write_ours(writer: ButlerWriter, events: Sequence[bytes]) -> None:
 
 @dataclass
 class Comparison:
-    """The three ways to write one window.
+    """Three ways to write one window.
 
     Attributes
     ----------
     repositories : `Repositories`
-        Where to.
+        Where to write.
     filled : `bool`
-        Whether the repository has a million datasets already.
+        Whether the repository already has a million datasets.
     warm_up, window : `list` [`bytes`]
-        The events that are written unmeasured, and those that are measured.
+        The events that are written first, unmeasured, and those that are measured.
     """
 
     repositories: Repositories
@@ -79,7 +79,7 @@ class Comparison:
     rows: tuple[list[Rows], list[Rows]] | None = None
 
     def ours(self) -> float:
-        """Write by our path; return the seconds."""
+        """Write with our method; return the seconds."""
         with (
             self.repositories.copy(filled=self.filled) as repository,
             repository.butler() as butler,
@@ -92,9 +92,9 @@ class Comparison:
         return watch.seconds
 
     def peer(self) -> float:
-        """Write by the deployed service's calls; return the seconds.
+        """Write with the deployed service's calls; return the seconds.
 
-        What this leaves is right, since it is written by the public path, and is what COPY copies.
+        The result is correct, since public methods write it, so COPY then copies its rows.
         """
         with (
             self.repositories.copy(filled=self.filled) as repository,
@@ -115,7 +115,7 @@ class Comparison:
         return watch.seconds
 
     def copy(self) -> float:
-        """Write the same rows by COPY; return the seconds."""
+        """Write the same rows with COPY; return the seconds."""
         assert self.rows is not None, "the peer comes first"
         with (
             self.repositories.copy(filled=self.filled) as repository,
@@ -132,12 +132,12 @@ class Comparison:
         check_same(repository.tables(), self.expected)
 
     def run(self, rounds: int) -> dict[str, list[float]]:
-        """Alternate the three; return the seconds of each round."""
+        """Alternate the three ways; return the seconds of each round."""
         return alternate({_PEER: self.peer, _OURS: self.ours, _COPY: self.copy}, rounds)
 
 
 def run(*, quick: bool) -> Result:
-    """Compare the write paths by size of the window, datasets an event, and what is there."""
+    """Compare the ways for window sizes, datasets per event, and filled repositories."""
     result = Result("write_path")
     columns = [f"{_OURS} (s)", f"{_PEER} (s)", f"{_COPY} (s)", f"{_OURS} (datasets/s)"]
     table = Table(["window of", *columns, f"over {_PEER}", f"share of {_COPY}"])

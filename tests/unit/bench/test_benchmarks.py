@@ -117,12 +117,12 @@ def test_the_capacity_model_multiplies_costs_by_the_events_of_a_night() -> None:
         seconds=0.02, worker_cpu=0.01, database_cpu=0.02, wal_bytes=2e5, message_bytes=1e5
     )
     night, ten = costs.needs(1), costs.needs(10)
-    assert night["events a night"] == "189,000"
+    assert night["events per night"] == "189,000"
     assert night["a worker is busy"] == "11%"
     assert night["workers, each busy 50% at most"] == "1"
     assert ten["workers, each busy 50% at most"] == "3"
     assert ten["partitions"] == "6"
-    assert night["WAL a night (GB)"] == "38"
+    assert night["WAL per night (GB)"] == "38"
     assert night["Kafka, one copy of two weeks (GB)"] == "265"
 
 
