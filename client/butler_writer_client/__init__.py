@@ -1,4 +1,4 @@
-"""What a Prompt Processing pod writes its outputs with: the pods' half of Butler Writer."""
+"""The pods' side of Butler Writer: writes the outputs of a Prompt Processing pod."""
 
 from butler_writer_client.errors import TransferError
 from butler_writer_client.export import Artifact, export_artifacts

@@ -1,4 +1,4 @@
-"""What goes wrong between a pod and the service."""
+"""Errors of a transfer between a pod and the service."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ __all__ = ["TransferError"]
 
 
 class TransferError(Exception):
-    """Outputs that the service may never hear of.
+    """The service may never receive these outputs.
 
-    To transfer the same outputs again is always right: the service takes what it has already heard
-    of for what it is.
+    It is always safe to transfer the same outputs again: the service recognises what it has already
+    received.
 
     Attributes
     ----------
     unused : `list` [`lsst.resources.ResourcePath`]
-        Files that were stored, and that no event names: only these may be removed.
+        Stored files that no event names; only these may be removed.
     in_doubt : `list` [`lsst.resources.ResourcePath`]
-        Files that were stored, and that an event names which the brokers may have: the service may
-        need them, or have written their datasets already.
+        Stored files of an event that the brokers may have: the service may need them, or may have
+        written their datasets already.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class TransferError(Exception):
         self.in_doubt = list(in_doubt)
 
     def clean_up(self) -> None:
-        """Remove the files that no event names, if the outputs are not to be transferred again.
+        """Remove the files that no event names.  Use it if you do not transfer the outputs again.
 
         Raises
         ------

@@ -1,7 +1,7 @@
-"""The `pp-output` event: what a pod says it has produced.
+"""The `pp-output` event: the outputs that a pod has produced.
 
-The source of its JSON Schema.  The fields after ``datasets`` are optional, so that each version of
-the service understands each version of the pods.
+Its JSON Schema is generated from this module.  The fields after ``datasets`` are optional, so that
+every version of the service understands every version of the pods.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
     "json_schema",
 ]
 
-#: Of the uuid5 by which an event is named after its datasets.
+#: Namespace of an event's id, a uuid5 of its datasets' ids.
 _NAMESPACE = UUID("0a3f2b7e-6a52-4b0e-9c07-5d1f2c8e4b66")
 
 
@@ -49,7 +49,7 @@ class DimensionRecordFields(_Part):
 
 
 class DatasetRefFields(_Part):
-    """A dataset ref as pods send it; its UUID is the key in ``FileDatasetFields.refs``."""
+    """A dataset ref in an event; its UUID is the key in ``FileDatasetFields.refs``."""
 
     dataset_type_name: str
     run: str
@@ -57,7 +57,7 @@ class DatasetRefFields(_Part):
 
     @classmethod
     def of(cls, ref: DatasetRef) -> DatasetRefFields:
-        """Serialize a dataset ref, its data ID without what follows from it."""
+        """Serialize a dataset ref, with the required values of its data ID."""
         return cls(
             dataset_type_name=ref.datasetType.name,
             run=ref.run,
@@ -66,7 +66,7 @@ class DatasetRefFields(_Part):
 
 
 class FileDatasetFields(_Part):
-    """One artifact and the dataset refs that it holds, all of one run.
+    """One artifact and the refs of its datasets, all of one run.
 
     ``size`` is in bytes, ``checksum`` the hexadecimal BLAKE2b; both are optional.
     """
@@ -79,7 +79,7 @@ class FileDatasetFields(_Part):
 
     @classmethod
     def of(cls, artifact: Artifact, *, digest: bool = False) -> FileDatasetFields:
-        """Serialize an artifact; if told, read the file for its size and its checksum."""
+        """Serialize an artifact; on request, read the file for its size and checksum."""
         size, checksum = _digest(artifact.source) if digest else (None, None)
         return cls(
             refs={str(ref.id): DatasetRefFields.of(ref) for ref in artifact.refs},
@@ -91,7 +91,7 @@ class FileDatasetFields(_Part):
 
 
 class PromptOutput(_Part):
-    """The outputs of one Prompt Processing pod, to be written into the Butler.
+    """The outputs of one Prompt Processing pod, which the service writes into the Butler.
 
     Attributes
     ----------
@@ -102,17 +102,18 @@ class PromptOutput(_Part):
     datasets : `list` [`FileDatasetFields`]
         Artifacts; ``path`` is relative to the datastore root, or absolute inside it.
     dataset_types : `list` [`dict`], optional
-        Serialized dataset types (``lsst.daf.butler.SerializedDatasetType``) to register if new.
+        Serialized dataset types (``lsst.daf.butler.SerializedDatasetType``) to register if they are
+        new.
     chains : `list` [`str`], optional
-        Names of the chains that the event's runs belong to.  Absent: a setting derives the chain
-        from the run's name.
+        Names of the chains that the event's runs belong to.  If omitted, a setting of the service
+        derives the chain from the run's name.
     event_id : `str`, optional
-        Identity of the event across retries of the pod.
+        Identifies the event; it is the same when the pod sends the event again.
     sent_at : `float`, optional
         When the pod sent it, in seconds since the Unix epoch.
     staging : `str`, optional
-        URI of the staging root that the artifacts wait under.  Absent: they are at their final
-        place.
+        URI of the staging root that the artifacts are under.  If omitted, they are at their final
+        location.
     """
 
     type: Literal["pp-output"]
@@ -125,17 +126,17 @@ class PromptOutput(_Part):
     staging: str | None = None
 
     def encode(self) -> bytes:
-        """Return the message's value: UTF-8 JSON, without the fields that are not given."""
+        """Return the message's value: UTF-8 JSON, without omitted fields."""
         return self.model_dump_json(exclude_defaults=True).encode()
 
 
 def event_id_of(dataset_ids: Iterable[UUID]) -> UUID:
-    """Return the identity of an event: the same datasets give the same one, in any order."""
+    """Return the id of an event; the same datasets in any order give the same id."""
     return uuid5(_NAMESPACE, ",".join(sorted(map(str, dataset_ids))))
 
 
 def _digest(file: ResourcePath) -> tuple[int, str]:
-    """Return a file's size, and its checksum as datastores have it by default."""
+    """Return a file's size, and its checksum by the default algorithm of datastores."""
     with file.as_local() as local, Path(local.ospath).open("rb") as reader:
         checksum = hashlib.file_digest(reader, "blake2b").hexdigest()
         return os.fstat(reader.fileno()).st_size, checksum

@@ -1,4 +1,4 @@
-"""What a pod's own Butler holds: the only place that uses names of Butler that may change."""
+"""Exports from a pod's own Butler; the only module that uses names of Butler that may change."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["Artifact", "export_artifacts"]
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A file, and the datasets that it holds.
+    """A file and its datasets.
 
     Attributes
     ----------
     source : `lsst.resources.ResourcePath`
-        Where it is now.
+        Where the file is now.
     path : `str`
-        Where it belongs, relative to the root of a datastore.
+        Its path, relative to the root of a datastore.
     formatter : `str` or `None`
-        Name of the formatter that reads it; `None`: the one that the central repository has for
-        its dataset type.
+        Name of the formatter that reads it; `None` for the one that the central repository has
+        for its dataset type.
     refs : `tuple` [`lsst.daf.butler.DatasetRef`]
         Its datasets, all of one run.
     """
@@ -40,9 +40,9 @@ def export_artifacts(butler: Butler, datasets: Sequence[DatasetRef]) -> list[Art
     Parameters
     ----------
     butler : `lsst.daf.butler.Butler`
-        The pod's own.
+        The pod's own Butler.
     datasets : `~collections.abc.Sequence` [`lsst.daf.butler.DatasetRef`]
-        Datasets that it holds.
+        Datasets of this Butler.
 
     Returns
     -------
@@ -52,15 +52,15 @@ def export_artifacts(butler: Butler, datasets: Sequence[DatasetRef]) -> list[Art
     Raises
     ------
     FileNotFoundError
-        If it does not hold one of them.
+        If the Butler does not have the file of one of them.
     NotImplementedError
         If one of them is in several files.
     ValueError
-        If one of them is a part of a file, or in a file outside of its datastore.
+        If one of them is a part of a file, or in a file outside the Butler's datastore.
     """
     sources = {ref.id: uris.primaryURI for ref, uris in butler.get_many_uris(datasets).items()}
     exported: dict[tuple[str, str], Artifact] = {}
-    # All there is to learn the path and the formatter.
+    # There is no public method that returns path and formatter.
     for file in butler._datastore.export(datasets, transfer=None):
         fields = file.to_simple()
         for ref in file.refs:

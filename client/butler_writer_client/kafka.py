@@ -1,4 +1,4 @@
-"""The topic that events go to: what was sent is there, or it is said that it may not be."""
+"""The input topic.  Each event is confirmed by the brokers, or reported as undelivered."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["KafkaTopic", "Undelivered"]
 
 _MIB = 1024 * 1024
 
-#: Room for what Kafka puts around an event.
+#: Kafka's overhead for an event.
 _OVERHEAD = 64 * 1024
 
-#: librdkafka gives up a message at its timeout, and says so a moment later.
+#: librdkafka gives up a message at its timeout, and reports it a moment later.
 _GRACE = 5.0
 
-#: Seconds that one wait for a report may take: with several threads, each may get the others'.
+#: Longest wait for a report, in seconds: with several threads, another may get this one's report.
 _POLL = 0.01
 
-#: By these the brokers, or librdkafka before them, say that they did not take a message.
+#: Errors with which the brokers, or librdkafka before them, refuse a message for certain.
 _REFUSALS = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     KafkaError.INVALID_MSG,
@@ -42,14 +42,14 @@ _REFUSALS = {
 
 @dataclass(frozen=True, slots=True)
 class Undelivered:
-    """A message of which no broker has said that it has it.
+    """A message that no broker has confirmed.
 
     Attributes
     ----------
     reason : `str`
         Why.
     in_doubt : `bool`
-        Whether it may be there nevertheless; if not, it never will be.
+        Whether the brokers may have it nevertheless; if not, they never will.
     """
 
     reason: str
@@ -57,24 +57,24 @@ class Undelivered:
 
     @classmethod
     def over(cls, error: KafkaError) -> Undelivered:
-        """Say what an error means."""
+        """Interpret an error."""
         return cls(error.str(), in_doubt=error.code() not in _REFUSALS)
 
 
 class KafkaTopic:
-    """A topic that takes events; may be used by several threads.
+    """A topic to send events to; several threads may use it.
 
-    Connects when it is first used, so that it can be made before a process forks.
+    It connects when it is first used, so it can be created before a process forks.
 
     Parameters
     ----------
     config : `~collections.abc.Mapping`
-        librdkafka's properties, ``bootstrap.servers`` at least.  An idempotent producer that waits
-        for all in-sync replicas is not to be had otherwise; everything else is.
+        librdkafka's properties, at least ``bootstrap.servers``.  The producer is always idempotent
+        and waits for all in-sync replicas; all other properties can be set.
     name : `str`
         Name of the topic.
     max_event_bytes : `int`
-        Size of the largest event that it takes, before compression.
+        Size of the largest event that it accepts, in bytes, before compression.
     timeout : `float`
         Seconds after which an undelivered event is given up.
     """
@@ -92,8 +92,8 @@ class KafkaTopic:
         self.timeout = timeout
         self._config = {
             "compression.type": "zstd",
-            "linger.ms": 0,  # a pod waits for its one event
-            "batch.num.messages": 1,  # an event must not be refused over another one's size
+            "linger.ms": 0,  # a pod waits for a single event
+            "batch.num.messages": 1,  # one event's size must not cause another to be refused
             "message.max.bytes": max_event_bytes + _OVERHEAD,
             **config,
             "acks": "all",
@@ -114,11 +114,11 @@ class KafkaTopic:
         Returns
         -------
         reports : `list` [`Undelivered` or `None`]
-            For each of them, `None` once all in-sync replicas have it.
+            One for each message; `None` if all in-sync replicas have it.
         """
         try:
             producer = self._connected()
-        except KafkaException as exc:  # a property is wrong
+        except KafkaException as exc:  # a property is invalid
             return [Undelivered.over(exc.args[0]) for _ in values]
         reports: dict[int, Undelivered | None] = {}
         deadline = time.monotonic() + self.timeout + _GRACE
@@ -151,5 +151,5 @@ class KafkaTopic:
     ) -> None:
         reports[number] = None if error is None else Undelivered.over(error)
         if error is not None and error.fatal():
-            # It takes no message any more, and says so of each: the next is another one's.
+            # It refuses all further messages; the next send creates a new producer.
             self._producer = None

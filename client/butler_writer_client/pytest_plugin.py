@@ -1,4 +1,4 @@
-"""Fixtures for a pod's unit tests; name this module in ``pytest_plugins`` to have them."""
+"""Fixtures for a pod's unit tests; name this module in ``pytest_plugins`` to use them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ __all__ = ["butler_writer"]
 
 @pytest.fixture
 def butler_writer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessService]:
-    """Run the service, with a central repository, in the place of a pod's writer."""
+    """Run the service, with a central repository, instead of a pod's writer."""
     with InProcessService(tmp_path_factory.mktemp("butler-writer")) as service:
         yield service

@@ -1,4 +1,4 @@
-"""Writes a pod's outputs into the central repository, by way of the service."""
+"""Writes a pod's outputs into the central repository through the service."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ class Mode(StrEnum):
     """Where a pod stores its artifacts."""
 
     FINAL = "final"
-    """At their final place in the central datastore."""
+    """At their final location in the central datastore."""
 
     STAGING = "staging"
-    """In a staging area, from which the service brings them home."""
+    """In a staging area, from which the service copies them to the datastore."""
 
 
-#: The most that the field ``sent_at`` adds to a message.
+#: Maximum number of bytes that the field ``sent_at`` adds to a message.
 _SENT_AT_SIZE = len(',"sent_at":1234567890.1234567')
 
 _File: TypeAlias = tuple[Artifact, FileDatasetFields]
-"""An artifact, and what an event says of it."""
+"""An artifact, and its fields in an event."""
 
 
 class EventTopic(Protocol):
-    """Takes events, as `KafkaTopic` does."""
+    """A topic to send events to, such as `KafkaTopic`."""
 
     @property
     def max_event_bytes(self) -> int:
-        """Size of the largest event that it takes."""
+        """Size of the largest event that it accepts, in bytes."""
 
     def send(self, values: Sequence[bytes]) -> list[Undelivered | None]:
-        """Send events, and say for each of them whether it is there."""
+        """Send events, and return for each of them why it was not delivered, or `None`."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Event:
-    """An event, and what is to be stored before it is sent."""
+    """An event, and the artifacts to store before it is sent."""
 
     id: str
     output: PromptOutput
@@ -62,11 +62,11 @@ class _Event:
 
     @property
     def size(self) -> int:
-        """Size of the message in bytes, the same whenever it is sent."""
+        """Size of the message in bytes; it does not depend on the time of sending."""
         return len(self.output.encode()) + _SENT_AT_SIZE
 
     def message(self) -> bytes:
-        """Return the message as it is sent now."""
+        """Return the message, with the current time in ``sent_at``."""
         return self.output.model_copy(update={"sent_at": time.time()}).encode()
 
     @property
@@ -75,25 +75,25 @@ class _Event:
 
 
 class PromptOutputWriter:
-    """Writes pods' outputs into the central repository, by way of the service.
+    """Writes pods' outputs into the central repository through the service.
 
-    Has the call of Prompt Processing's ``ButlerWriter`` protocol.  May be used by several threads.
+    It implements Prompt Processing's ``ButlerWriter`` protocol.  Several threads may use it.
 
     Parameters
     ----------
     topic : `EventTopic`
-        Where the events go: a `KafkaTopic`.
+        Where events are sent: a `KafkaTopic`.
     root : `str`
-        Where the artifacts go, any ``lsst.resources`` URI: the root of the central datastore, or
-        of the staging area.
+        Where artifacts are stored, any ``lsst.resources`` URI: the root of the central datastore,
+        or of the staging area.
     mode : `Mode`
-        Which of the two it is.
+        Which of the two ``root`` is.
     chains : `~collections.abc.Iterable` [`str`], optional
-        Names of the chains that the outputs' runs belong to; absent: the service derives the chain
-        from the run's name.
+        Names of the chains that the outputs' runs belong to; if omitted, the service derives the
+        chain from the run's name.
     digests : `bool`
-        Whether to read each artifact for its size and its checksum, and to send both: the central
-        datastore then records them, as it does of what is put into it directly.
+        Whether to read each artifact for its size and checksum, and to send both.  The central
+        datastore then records them, as for datasets that are put into it directly.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class PromptOutputWriter:
         self._root = ResourcePath(root, forceDirectory=True)
         self._mode = mode
         self._chains = None if chains is None else list(chains)
-        # Events that the brokers have or may have: nobody may remove their files any more.
+        # Events that the brokers have or may have: their files must not be removed any more.
         self._sent: set[str] = set()
 
     def transfer_outputs(
@@ -121,28 +121,28 @@ class PromptOutputWriter:
     ) -> list[DatasetRef]:
         """Transfer outputs of a pod's own Butler.
 
-        Returns once their artifacts are stored and the brokers have the event.
+        Returns when their artifacts are stored and the brokers have the event.
 
         Parameters
         ----------
         local_butler : `lsst.daf.butler.Butler`
-            The pod's own.
+            The pod's own Butler.
         dimension_records : `~collections.abc.Mapping` [`str`, `~collections.abc.Iterable`]
             The dimension records that the datasets need, by element.
         datasets : `~collections.abc.Sequence` [`lsst.daf.butler.DatasetRef`]
-            What is to be transferred.
+            The datasets to transfer.
 
         Returns
         -------
         transferred : `list` [`lsst.daf.butler.DatasetRef`]
-            All of it.
+            All of these datasets.
 
         Raises
         ------
         TransferError
-            If the service may never hear of them.
+            If the service may never receive them.
         Exception
-            If they cannot be exported (see `export_artifacts`); nothing was stored or sent.
+            If they cannot be exported (see `export_artifacts`); then nothing was stored or sent.
         """
         self.transfer(dimension_records, export_artifacts(local_butler, datasets))
         return list(datasets)
@@ -152,19 +152,19 @@ class PromptOutputWriter:
         dimension_records: Mapping[str, Iterable[DimensionRecord]],
         artifacts: Sequence[Artifact],
     ) -> None:
-        """Transfer artifacts, whatever holds them.
+        """Transfer artifacts from anywhere.
 
         Parameters
         ----------
         dimension_records : `~collections.abc.Mapping` [`str`, `~collections.abc.Iterable`]
             The dimension records that the datasets need, by element.
         artifacts : `~collections.abc.Sequence` [`Artifact`]
-            What is to be transferred; if nothing, no event is sent.
+            The artifacts to transfer; if there are none, no event is sent.
 
         Raises
         ------
         TransferError
-            If the service may never hear of them.
+            If the service may never receive them.
         """
         if not artifacts:
             return
@@ -184,7 +184,7 @@ class PromptOutputWriter:
     def _events(
         self, records: list[DimensionRecordFields], files: Sequence[_File]
     ) -> Iterator[_Event]:
-        """Make one event, or several where it would be too large; the order is of no matter."""
+        """Create one event, or several if it would be too large; they can be sent in any order."""
         event = self._event(records, files)
         if (size := event.size) <= self._topic.max_event_bytes:
             yield event
@@ -194,7 +194,7 @@ class PromptOutputWriter:
             yield from self._events(records, files[middle:])
         else:
             raise TransferError(
-                f"the event of {files[0][0].path!r} alone has {size} bytes, "
+                f"an event with only {files[0][0].path!r} has {size} bytes, "
                 f"over the topic's limit of {self._topic.max_event_bytes}"
             )
 
@@ -202,7 +202,8 @@ class PromptOutputWriter:
         event_id = str(event_id_of(ref.id for artifact, _ in files for ref in artifact.refs))
         root, staging = self._root, None
         if self._mode is Mode.STAGING:
-            # A folder of its own: another try at the same data IDs would take the same paths.
+            # Each event has its own folder: another attempt at the same data IDs would use the same
+            # paths.
             root = root.join(event_id, forceDirectory=True)
             staging = str(root)
         output = PromptOutput(
@@ -220,7 +221,7 @@ class PromptOutputWriter:
         return _Event(event_id, output, uploads)
 
     def _store(self, events: Sequence[_Event]) -> None:
-        """Store the artifacts of all events, before any of them is sent."""
+        """Store the artifacts of all events, before any event is sent."""
         uploads = [upload for event in events for upload in event.uploads]
         results = ResourcePath.mtransfer("copy", uploads, overwrite=True, do_raise=False)
         errors = [result.exception for result in results.values() if result.exception]
