@@ -38,7 +38,7 @@ unit: $(INSTALLED) ## run the tests that need no server
 
 acceptance: $(INSTALLED) ## run every fault scenario, and write the figures to docs/reliability.md
 	@.ci/servers
-	$(BIN)/pytest tests/acceptance -m "not soak" -n 2 --dist worksteal --books build/acceptance.json $(ARGS)
+	$(BIN)/pytest tests/acceptance -m "not soak" -n 2 --dist worksteal --figures build/acceptance.json $(ARGS)
 	$(BIN)/python -m tests.acceptance.table build/acceptance.json docs/reliability.md
 
 soak: $(INSTALLED) ## apply random faults for MINUTES=15, from SEED=...

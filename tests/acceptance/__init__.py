@@ -1,5 +1,5 @@
-"""Scenarios: the service under load, and something goes wrong."""
+"""Scenarios: the service under load while something goes wrong."""
 
 import pytest
 
-pytest.register_assert_rewrite("tests.acceptance.books", "tests.acceptance.laboratory")
+pytest.register_assert_rewrite("tests.acceptance.tally", "tests.acceptance.laboratory")

@@ -1,4 +1,4 @@
-"""A laboratory for each scenario, and the books of all of them at the end."""
+"""A laboratory for each scenario, and the figures of all scenarios at the end."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from testbed.cluster import Cluster
 from tests.acceptance.laboratory import Laboratory
 from tests.support.deployment import Deployment
 
-_BOOKS = "books"
+_FIGURES = "figures"
 _TOTALS = ("sent", "written", "dead", "lost", "twice")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--books", type=Path, help="file to write the scenarios' figures to")
-    parser.addoption("--minutes", type=float, default=15.0, help="how long to soak")
-    parser.addoption("--seed", type=int, help="of the soak's faults")
+    parser.addoption("--figures", type=Path, help="file to write the scenarios' figures to")
+    parser.addoption("--minutes", type=float, default=15.0, help="duration of the soak")
+    parser.addoption("--seed", type=int, help="seed of the soak's faults")
 
 
 @pytest.fixture
 def make_laboratory(
     request: pytest.FixtureRequest, topic_name: str, tmp_path: Path
 ) -> Iterator[Callable[..., Laboratory]]:
-    """Make the scenario's laboratory: on the shared servers, or on those that are given."""
+    """Return a function that makes a laboratory, on the shared servers or on given ones."""
     started = time.monotonic()
     made: list[Laboratory] = []
     with ExitStack() as stack:
@@ -58,9 +58,9 @@ def make_laboratory(
             name = request.node.name.removeprefix("test_").replace("_", " ")
             name = name.replace("[", ": ").removesuffix("]")
             seconds = round(time.monotonic() - started, 1)
-            # On the report, where a run in several processes finds it too.
+            # On the report, so that it reaches the main process of a run with several processes.
             row = {**asdict(laboratory.tally), "seconds": seconds}
-            request.node.user_properties.append((_BOOKS, {name: row}))
+            request.node.user_properties.append((_FIGURES, {name: row}))
 
 
 @pytest.fixture
@@ -72,17 +72,17 @@ def laboratory(make_laboratory: Callable[..., Laboratory]) -> Laboratory:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Close with the books of all scenarios, in one line."""
+    """Print the totals of all scenarios in one line."""
     reports = [r for several in terminalreporter.stats.values() for r in several]
-    books: dict[str, dict[str, Any]] = {}
+    rows_by_name: dict[str, dict[str, Any]] = {}
     for report in reports:
         for name, rows in getattr(report, "user_properties", []):
-            books |= rows if name == _BOOKS else {}
-    if not books:
+            rows_by_name |= rows if name == _FIGURES else {}
+    if not rows_by_name:
         return
-    totals = {name: sum(int(row[name]) for row in books.values()) for name in _TOTALS}
+    totals = {name: sum(int(row[name]) for row in rows_by_name.values()) for name in _TOTALS}
     figures = " ".join(f"{name}={total}" for name, total in totals.items())
-    terminalreporter.write_line(f"scenarios={len(books)} {figures}")
-    if path := config.getoption("--books", default=None):
+    terminalreporter.write_line(f"scenarios={len(rows_by_name)} {figures}")
+    if path := config.getoption("--figures", default=None):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(json.dumps(books, indent=2) + "\n")
+        Path(path).write_text(json.dumps(rows_by_name, indent=2) + "\n")

@@ -1,7 +1,7 @@
-"""The fault laboratory: a service under load, something goes wrong, and then the books are made.
+"""A service under load while something goes wrong; then what was sent is reconciled.
 
-What was sent must be in the Butler or in the dead letters, each dataset once, each announced, the
-committed offsets at the end of the log, the run in its chain.
+Every message must be in the Butler or in the dead letters, and every dataset in the Butler once and
+announced.  Offsets must be committed to the end of the log, and the run must be in its chain.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from testbed.waiting import wait_until
 from testbed.worker import Worker
-from tests.acceptance.books import Tally, make_books
 from tests.acceptance.pods import Pods
+from tests.acceptance.tally import Tally, reconcile
 from tests.support.deployment import Deployment
 from tests.support.events import DATASET_TYPES
 from tests.support.flow import partitions_of
@@ -22,7 +22,7 @@ __all__ = ["FAIL_POINTS", "Laboratory"]
 
 FAIL_POINTS = Path(__file__).parent / "fail_points"
 
-#: Timeouts that are shorter than in production, so that a scenario takes seconds.
+#: Timeouts shorter than in production, so that a scenario takes seconds.
 SHORTENED = {
     "BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "6",
     "BUTLER_WRITER_KAFKA_REBALANCE_TIMEOUT": "20",
@@ -34,14 +34,14 @@ SHORTENED = {
     "BUTLER_WRITER_WINDOW_SECONDS": "0.5",
 }
 
-#: Characters of each worker's log that are shown of a scenario that fails.
+#: Number of characters of each worker's log that a failed scenario shows.
 _LOG_SHOWN = 20_000
 
-#: What no fault of the surroundings explains.
+#: Log lines that no fault outside the service explains.
 _ALARMING = re.compile(r'.*(?:"level": "critical"|Task exception was never|Crashed).*')
 
 
-#: How many datasets of a window were in the Butler before.
+#: Log entry with the number of a window's datasets that were in the Butler before.
 _ABSORBED = re.compile(r'"already_there": (\d+)')
 
 
@@ -53,7 +53,7 @@ class Laboratory:
     deployment : `Deployment`
         The topics and the repository.
     seed : `int`
-        Decides what is left to chance.
+        Seed of the random numbers.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Laboratory:
     workers : `list` [`Worker`]
         Every worker that was started.
     tally : `Tally` or `None`
-        The books, once they are made.
+        The figures, after `reconcile`.
     """
 
     def __init__(self, deployment: Deployment, seed: int = 1) -> None:
@@ -80,7 +80,7 @@ class Laboratory:
 
     def __exit__(self, *exc: object) -> None:
         for worker in self.workers:
-            print(worker.log, worker.log_text()[-_LOG_SHOWN:], sep="\n")  # shown of a failure alone
+            print(worker.log, worker.log_text()[-_LOG_SHOWN:], sep="\n")  # shown only for a failure
         self._stack.close()
 
     def start(self, workers: int = 1, /, **environment: str) -> list[Worker]:
@@ -94,7 +94,7 @@ class Laboratory:
         return started
 
     def kill(self, worker: Worker) -> None:
-        """End a worker with SIGKILL."""
+        """Kill a worker (SIGKILL)."""
         self._measure(worker)
         worker.kill()
         self.kills += 1
@@ -105,7 +105,7 @@ class Laboratory:
         worker.wait_ready(120)
 
     def busy(self, *workers: Worker) -> list[Worker]:
-        """Return those of the workers that read a partition."""
+        """Return the workers that have a partition."""
         return [
             worker
             for worker in workers
@@ -113,7 +113,7 @@ class Laboratory:
         ]
 
     def wait_finished(self, events: int, timeout: float = 120) -> None:
-        """Wait until so many more events are finished."""
+        """Wait until a number of further events are finished."""
         enough = self.deployment.committed() + events
         wait_until(
             lambda: self.deployment.committed() >= enough,
@@ -122,16 +122,16 @@ class Laboratory:
         )
 
     def wait_not_ready(self, *workers: Worker) -> None:
-        """Wait until each of the workers says that something is wrong."""
+        """Wait until each worker reports a problem on ``/readyz``."""
         wait_until(lambda: all(w.status("/readyz") == 503 for w in workers), 60, "not ready")
 
-    def make_books(self, timeout: float = 120) -> Tally:
-        """Wait until every message is finished, and compare what was sent with what there is.
+    def reconcile(self, timeout: float = 120) -> Tally:
+        """Wait until every message is finished, and reconcile what was sent with what is stored.
 
         Raises
         ------
         AssertionError
-            If they do not agree, or if a worker's log has what no fault explains.
+            If they do not agree, or if a worker's log has an error that no fault explains.
         """
         self.deployment.wait_done(timeout)
         absorbed = 0
@@ -140,7 +140,7 @@ class Laboratory:
             log = worker.log_text()
             absorbed += sum(map(int, _ABSORBED.findall(log)))
             assert not (found := _ALARMING.search(log)), found[0]
-        self.tally = make_books(
+        self.tally = reconcile(
             self.deployment,
             self.pods,
             redelivered=absorbed // len(DATASET_TYPES),
@@ -155,7 +155,7 @@ class Laboratory:
 
 
 def peak_rss(worker: Worker) -> int:
-    """Return the most memory that a worker's process has had, in MiB (Linux)."""
+    """Return the highest memory of a worker's process, in MiB (Linux)."""
     status = Path(f"/proc/{worker.process.pid}/status").read_text()
     found = re.search(r"VmHWM:\s+(\d+) kB", status)
     return int(found[1]) // 1024 if found else 0

@@ -1,4 +1,4 @@
-"""Pods: a known, seeded load on the input topic, some of it spoiled."""
+"""Pods: a seeded load on the input topic, with some bad events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from tests.acceptance.poison import spoil
+from tests.acceptance.bad_events import spoil
 from tests.support.deployment import Deployment
 from tests.support.events import DETECTORS, Night, encode
 
@@ -22,35 +22,35 @@ __all__ = ["Event", "Pods", "digest"]
 
 Event: TypeAlias = dict[str, Any]
 
-#: How long the brokers may be away before a pod gives up, in seconds.
+#: Seconds that the brokers may be unavailable before a pod gives up.
 _PATIENCE = 300.0
 
 
 class Pods:
-    """Sends events as pods do, and keeps account of them.
+    """Sends events in the same way as pods, and records them.
 
-    An event may be in the log twice: a pod sends it again when the broker dies over it.
+    An event may be in the log twice: a pod sends it again if the broker dies meanwhile.
 
     Parameters
     ----------
     deployment : `Deployment`
-        Where they go.
+        The deployment with the input topic.
     seed : `int`
-        Decides what is left to chance.
+        Seed of the random numbers.
 
     Attributes
     ----------
     valid : `dict`
-        The events that must be in the Butler in the end, by the digests of their messages.
-    poisoned : `set`
+        The events that must be in the Butler at the end, by the digests of their messages.
+    bad : `set`
         The digests of those that must be in the dead letters.
     prepare : `~collections.abc.Callable`
-        Called with each event before it is sent; may put artifacts to their places.
+        Called with each event before it is sent; it may store artifacts.
     """
 
     def __init__(self, deployment: Deployment, seed: int) -> None:
         self.valid: dict[str, Event] = {}
-        self.poisoned: set[str] = set()
+        self.bad: set[str] = set()
         self.prepare: Callable[[Event], None] = lambda _: None
         self.night = Night(deployment.root, seed=seed)
         self._deployment = deployment
@@ -67,23 +67,23 @@ class Pods:
             }
         )
 
-    def send(self, events: int = 1, *, poison: float = 0.0) -> None:
-        """Send the next events of the night, some of them spoiled, and wait for the brokers."""
+    def send(self, events: int = 1, *, bad: float = 0.0) -> None:
+        """Send the next events of the night, some of them bad, and wait for the brokers."""
         for _ in range(events):
-            self._send_next(poison)
+            self._send_next(bad)
         self._flush()
 
     def send_value(
         self, value: bytes | None, event: Event | None, *, clock: float | None = None
     ) -> None:
-        """Send a message of one's own: that of a valid event, or of none at all.
+        """Send a given message, of a valid event or of none.
 
         Parameters
         ----------
         value : `bytes` or `None`
             The message's value.
         event : `dict` or `None`
-            What must be in the Butler in the end.
+            The event that must be in the Butler at the end.
         clock : `float`, optional
             The pod's time, in seconds since the Unix epoch.
         """
@@ -91,13 +91,13 @@ class Pods:
         self._flush()
 
     @contextmanager
-    def load(self, *, rate: float = 40.0, poison: float = 0.0) -> Iterator[None]:
-        """Send events at a rate (events/s) until the block ends, whoever is away meanwhile."""
+    def load(self, *, rate: float = 40.0, bad: float = 0.0) -> Iterator[None]:
+        """Send events at a rate (events/s) until the block ends, even if the brokers are away."""
         over = threading.Event()
 
         def send() -> None:
             while not over.wait(1 / rate):
-                self._send_next(poison)
+                self._send_next(bad)
 
         with ThreadPoolExecutor(1) as pool:
             sending = pool.submit(send)
@@ -110,17 +110,17 @@ class Pods:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Let no pod be at work in this block."""
+        """Stop all pods for the duration of this block."""
         with self._at_work:
             yield
 
-    def _send_next(self, poison: float) -> None:
+    def _send_next(self, bad: float) -> None:
         with self._at_work:
             number = next(self._numbers)
             event = self.night.event(1 + number // DETECTORS, number % DETECTORS)
             self.prepare(event)
             partition = number % self._deployment.partitions
-            if self._rng.random() < poison:
+            if self._rng.random() < bad:
                 self._produce(spoil(event, self._rng), partition, None)
             else:
                 self._produce(encode(event), partition, event)
@@ -137,13 +137,13 @@ class Pods:
                     timestamp=timestamp,
                     on_delivery=self._note,
                 )
-            except BufferError:  # the brokers are away, or slower than we are
+            except BufferError:  # the brokers are unavailable or slow
                 self._producer.poll(1)
             else:
                 break
         self._producer.poll(0)
         if event is None:
-            self.poisoned.add(digest(value))
+            self.bad.add(digest(value))
         else:
             self.valid[digest(value)] = event
 
@@ -159,5 +159,5 @@ class Pods:
 
 
 def digest(value: bytes | None) -> str:
-    """Return what tells a message from others."""
+    """Return the digest of a message."""
     return sha256(value or b"").hexdigest()

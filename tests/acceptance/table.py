@@ -1,6 +1,6 @@
 """Insert the scenarios' figures into a document, between its two markers.
 
-``python -m tests.acceptance.table <books> <document>``
+``python -m tests.acceptance.table <figures> <document>``
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ COLUMNS = {
 }
 
 
-def table_of(books: dict[str, dict[str, Any]]) -> str:
+def table_of(figures: dict[str, dict[str, Any]]) -> str:
     """Return the figures as a table in Markdown."""
     lines = [
         f"| scenario | {' | '.join(COLUMNS.values())} |",
         f"|---|{'---:|' * len(COLUMNS)}",
         *(
             f"| {name} | {' | '.join(str(row[column]) for column in COLUMNS)} |"
-            for name, row in sorted(books.items())
+            for name, row in sorted(figures.items())
         ),
     ]
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    books, document = map(Path, sys.argv[1:])
-    table = table_of(json.loads(books.read_text()))
+    figures, document = map(Path, sys.argv[1:])
+    table = table_of(json.loads(figures.read_text()))
     document.write_text(insert(document.read_text(), "scenarios", table))

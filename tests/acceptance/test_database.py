@@ -1,4 +1,4 @@
-"""A database that is restarted, away, slow, or shared with somebody who writes the same."""
+"""A database that is restarted, unavailable, slow, or shared with another writer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MakeLaboratory = Callable[..., Laboratory]
 
 @pytest.fixture
 def laboratory(make_laboratory: MakeLaboratory, private_postgresql: PostgreSQL) -> Laboratory:
-    """A laboratory whose database server is its own."""
+    """A laboratory with its own database server."""
     return make_laboratory(database=private_postgresql.create_database("butler"))
 
 
@@ -31,7 +31,7 @@ def test_postgresql_is_restarted(laboratory: Laboratory, private_postgresql: Pos
         for _ in range(3):
             laboratory.wait_finished(50)
             private_postgresql.restart()
-    laboratory.make_books()
+    laboratory.reconcile()
 
 
 @pytest.mark.slow
@@ -39,7 +39,7 @@ def test_postgresql_is_restarted(laboratory: Laboratory, private_postgresql: Pos
 def test_postgresql_is_unavailable_for_60_s(
     laboratory: Laboratory, private_postgresql: PostgreSQL
 ) -> None:
-    """Ten session timeouts: nobody may leave the group."""
+    """Ten session timeouts: no worker may leave the group."""
     workers = laboratory.start(2)
     with laboratory.pods.load():
         laboratory.wait_finished(20)
@@ -49,7 +49,7 @@ def test_postgresql_is_unavailable_for_60_s(
         assert laboratory.busy(*workers) == workers
         private_postgresql.start()
         laboratory.wait_finished(200)
-    laboratory.make_books()
+    laboratory.reconcile()
 
 
 def test_a_database_session_is_terminated_in_mid_transaction(
@@ -60,7 +60,7 @@ def test_a_database_session_is_terminated_in_mid_transaction(
         for _ in range(5):
             wait_until(
                 lambda: administrator.execute(
-                    # Ended when it says so: the next one is another.
+                    # Waits for the end, so that the next session found is another one.
                     "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
                     "WHERE datname = 'butler' AND backend_xid IS NOT NULL LIMIT 1"
                 ).fetchone(),
@@ -68,7 +68,7 @@ def test_a_database_session_is_terminated_in_mid_transaction(
                 "a transaction to break",
                 interval=0.01,
             )
-    laboratory.make_books()
+    laboratory.reconcile()
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_database_session_is_terminated_in_mid_transaction(
 def test_another_writer_writes_the_same_visits(
     laboratory: Laboratory, private_postgresql: PostgreSQL, isolation: str, failure: str
 ) -> None:
-    """It has the later of two visits when the service, which has the earlier one, comes to it."""
+    """It has locked the later of two visits when the service, with the earlier one, needs it."""
     with private_postgresql.connect() as administrator:
         administrator.execute(
             f"ALTER DATABASE butler SET default_transaction_isolation TO '{isolation}'"
@@ -94,7 +94,9 @@ def test_another_writer_writes_the_same_visits(
     )
     with private_postgresql.connect("butler") as rival:
         rival.execute("SET default_transaction_isolation TO 'read committed'")
-        rival.execute("SET deadlock_timeout TO '1min'")  # it is the service that notices first
+        rival.execute(
+            "SET deadlock_timeout TO '1min'"
+        )  # the service must detect the deadlock first
         for visit in count(1, 2):
             if worker.log_text().count(failure) >= 3:
                 break
@@ -106,7 +108,7 @@ def test_another_writer_writes_the_same_visits(
                 wait_until(lambda: keeps_somebody_waiting(rival), 60, "the service waits")
                 if failure == "deadlock detected":
                     add_group(rival, earlier)
-    laboratory.make_books()
+    laboratory.reconcile()
 
 
 def add_group(rival: psycopg.Connection[tuple[object, ...]], name: str) -> None:
@@ -118,7 +120,7 @@ def add_group(rival: psycopg.Connection[tuple[object, ...]], name: str) -> None:
 
 
 def keeps_somebody_waiting(rival: psycopg.Connection[tuple[object, ...]]) -> bool:
-    """Tell whether another session waits for what one has locked."""
+    """Tell whether another session waits for a lock of this one."""
     blocked = "SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
     return rival.execute(blocked).rowcount > 0
 
@@ -126,7 +128,7 @@ def keeps_somebody_waiting(rival: psycopg.Connection[tuple[object, ...]]) -> boo
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_slow_database_does_not_fill_the_memory(make_laboratory: MakeLaboratory) -> None:
-    """Each write takes 5 s more; more events wait than a worker may hold (48 MiB by default)."""
+    """Each write takes 5 s longer; more events wait than a worker may hold (48 MiB by default)."""
     laboratory = make_laboratory(partitions=1)
     laboratory.pods.send(9_000)
     (worker,) = laboratory.start(
@@ -140,9 +142,9 @@ def test_a_slow_database_does_not_fill_the_memory(make_laboratory: MakeLaborator
             held.append(int(worker.state()["bytes_held"]))
         return laboratory.deployment.committed() == 9_000
 
-    wait_until(is_done, 400, "all is written", interval=0.2)
+    wait_until(is_done, 400, "everything is written", interval=0.2)
     assert bound - 100_000 < max(held) < bound + 100_000
-    assert laboratory.make_books().peak_rss < 1024, "the deployed pod has 1 GiB"
+    assert laboratory.reconcile().peak_rss < 1024, "the deployed pod has 1 GiB"
 
 
 @pytest.mark.slow
@@ -160,4 +162,4 @@ def test_connections_are_refused_for_a_while(
         with pytest.raises(psycopg.OperationalError):
             private_postgresql.connect("butler")
         administrator.execute("ALTER DATABASE butler ALLOW_CONNECTIONS true")
-    laboratory.make_books()
+    laboratory.reconcile()

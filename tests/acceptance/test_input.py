@@ -1,4 +1,4 @@
-"""What comes in: poison, a backlog, clocks that are wrong, sizes, and partitions that fall idle."""
+"""Input: bad events, a backlog, wrong clocks, large events, and idle partitions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.acceptance.bad_events import KINDS, conflicting
 from tests.acceptance.laboratory import Laboratory
-from tests.acceptance.poison import KINDS, conflicting
 from tests.support.events import Night, encode
 
 MIB = 2**20
@@ -26,8 +26,8 @@ def test_every_kind_of_bad_event_among_good_ones(laboratory: Laboratory) -> None
     for detector, kind in enumerate(KINDS):
         laboratory.pods.send(3)
         laboratory.pods.send_value(kind(night.event(1001, detector)), None)
-    laboratory.pods.send(200, poison=0.05)
-    laboratory.make_books()
+    laboratory.pods.send(200, bad=0.05)
+    laboratory.reconcile()
 
 
 @pytest.mark.slow
@@ -38,18 +38,18 @@ def test_a_backlog_of_18000_events(make_laboratory: Callable[..., Laboratory]) -
     laboratory = make_laboratory(partitions=1, settings=production)
     laboratory.pods.send(18_000)
     laboratory.start()
-    assert laboratory.make_books(600).peak_rss < 1024, "the deployed pod has 1 GiB"
+    assert laboratory.reconcile(600).peak_rss < 1024, "the deployed pod has 1 GiB"
 
 
 def test_pods_clocks_are_an_hour_off(laboratory: Laboratory) -> None:
-    """Windows close on arrival: what a pod believes of the time is of no consequence."""
+    """Windows use the time of arrival, so the pods' clocks do not matter."""
     laboratory.start()
     night = Night(laboratory.deployment.root, seed=3)
     for detector, hours in enumerate((-1, 0, 1, -1, 0, 1)):
         clock = time.time() + 3600 * hours
         event = night.event(1, detector, sent_at=clock)
         laboratory.pods.send_value(encode(event), event, clock=clock)
-    laboratory.make_books(30)
+    laboratory.reconcile(30)
 
 
 def test_the_largest_event_is_written_and_a_larger_one_set_aside(laboratory: Laboratory) -> None:
@@ -60,17 +60,17 @@ def test_the_largest_event_is_written_and_a_larger_one_set_aside(laboratory: Lab
         value = encode(event | {"comment": "x" * (size - len(encode(event)))})
         assert len(value) == size
         laboratory.pods.send_value(value, None if size > 10 * MIB else event)
-    laboratory.make_books()
+    laboratory.reconcile()
 
 
 def test_partitions_become_idle(make_laboratory: Callable[..., Laboratory]) -> None:
-    """The last events of each are written without another one to push them on."""
+    """The last events of each are written although no other event follows."""
     laboratory = make_laboratory(partitions=6)
     laboratory.start(2)
     laboratory.pods.send(4)
-    laboratory.make_books(30)
+    laboratory.reconcile(30)
     laboratory.pods.send(2)
-    laboratory.make_books(30)
+    laboratory.reconcile(30)
 
 
 @pytest.mark.slow
@@ -78,10 +78,10 @@ def test_partitions_become_idle(make_laboratory: Callable[..., Laboratory]) -> N
 def test_bad_events_of_5_percent_under_load_with_killed_workers(laboratory: Laboratory) -> None:
     rng = random.Random(5)
     workers = laboratory.start(2)
-    with laboratory.pods.load(rate=60, poison=0.05):
+    with laboratory.pods.load(rate=60, bad=0.05):
         for _ in range(3):
             laboratory.wait_finished(200)
             victim = rng.choice(workers)
             laboratory.kill(victim)
             laboratory.restart(victim)
-    laboratory.make_books()
+    laboratory.reconcile()

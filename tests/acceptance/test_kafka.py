@@ -1,4 +1,4 @@
-"""Brokers that are restarted, or away."""
+"""Brokers that are restarted or unavailable."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.acceptance.laboratory import Laboratory
 def laboratory(
     make_laboratory: Callable[..., Laboratory], private_kafka: ApacheKafka
 ) -> Laboratory:
-    """A laboratory whose broker is its own."""
-    # After 60 such intervals without a commit, a worker that is stuck is ended.
+    """A laboratory with its own broker."""
+    # After 60 such intervals without a commit, the watchdog ends a worker.
     settings = {"BUTLER_WRITER_KAFKA_COMMIT_INTERVAL": "0.2"}
     return make_laboratory(kafka=private_kafka, settings=settings)
 
@@ -30,7 +30,7 @@ def test_the_broker_is_restarted(laboratory: Laboratory, private_kafka: ApacheKa
             laboratory.wait_finished(50)
             private_kafka.restart()
         laboratory.wait_finished(50)
-    laboratory.make_books(240)
+    laboratory.reconcile(240)
 
 
 @pytest.mark.slow
@@ -38,7 +38,7 @@ def test_the_broker_is_restarted(laboratory: Laboratory, private_kafka: ApacheKa
 def test_the_broker_is_killed_and_unavailable_for_30_s(
     laboratory: Laboratory, private_kafka: ApacheKafka
 ) -> None:
-    """No worker is taken for stuck: to start again would not bring the broker back."""
+    """The watchdog ends no worker: a restart would not bring the broker back."""
     laboratory.start(2)
     with laboratory.pods.load():
         laboratory.wait_finished(50)
@@ -46,4 +46,4 @@ def test_the_broker_is_killed_and_unavailable_for_30_s(
         time.sleep(30)
         private_kafka.start()
         laboratory.wait_finished(50)
-    laboratory.make_books(240)
+    laboratory.reconcile(240)

@@ -1,4 +1,4 @@
-"""Random faults from a seed, for as long as one likes: ``make soak MINUTES=15 SEED=7``."""
+"""Random faults from a seed, for any duration: ``make soak MINUTES=15 SEED=7``."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ MIB = 2**20
 
 
 class Saboteur:
-    """Does, one after another, what can go wrong; the order of it is the seed's.
+    """Causes faults, one after another; the seed determines their order.
 
-    Two of the three workers are killed and stopped.  The third one lives for as long as the soak
-    does, so that its memory can be watched; it is frozen like the others.
+    Two of the three workers are killed and stopped.  The third one runs during the whole soak, so
+    that its memory can be observed; it is frozen like the others.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Saboteur:
         ]
 
     def strike(self) -> str:
-        """Do one of them at a random moment; returns which."""
+        """Cause one fault at a random moment; return its name."""
         self._wait(1, 8)
         fault = self._rng.choice(self._faults)
         fault()
@@ -56,13 +56,13 @@ class Saboteur:
         time.sleep(self._rng.uniform(least, most))
 
     def kill_worker(self) -> None:
-        """End a worker at once, and start it again."""
+        """Kill a worker, and start it again."""
         victim = self._rng.choice(self._laboratory.workers[:2])
         self._laboratory.kill(victim)
         self._laboratory.restart(victim)
 
     def term_worker(self) -> None:
-        """Let a worker end in good order, and start it again."""
+        """Shut a worker down, and start it again."""
         victim = self._rng.choice(self._laboratory.workers[:2])
         victim.term()
         assert victim.wait(60) == 0
@@ -76,11 +76,11 @@ class Saboteur:
         victim.continue_process()
 
     def restart_database(self) -> None:
-        """Restart the database in good order."""
+        """Restart the database."""
         self._database.restart()
 
     def kill_database(self) -> None:
-        """End the database at once, and start it some time later."""
+        """Kill the database, and start it some time later."""
         self._database.kill()
         self._wait(0, 10)
         self._database.start()
@@ -93,17 +93,17 @@ class Saboteur:
             )
 
     def restart_broker(self) -> None:
-        """Restart the broker in good order."""
+        """Restart the broker."""
         self._kafka.restart()
 
     def kill_broker(self) -> None:
-        """End the broker at once, and start it some time later."""
+        """Kill the broker, and start it some time later."""
         self._kafka.kill()
         self._wait(0, 10)
         self._kafka.start()
 
     def unmount_datastore(self) -> None:
-        """Take the datastore away for some time; no pod can write to it either."""
+        """Unmount the datastore for some time; pods cannot write to it either."""
         root = self._laboratory.deployment.root
         with self._laboratory.pods.paused():
             away = root.rename(root.with_name("away"))
@@ -132,14 +132,14 @@ def test_soak(
     saboteur = Saboteur(laboratory, private_kafka, private_postgresql, seed)
     memory: list[int] = []
     start = time.monotonic()
-    with laboratory.pods.load(rate=15, poison=0.05):
+    with laboratory.pods.load(rate=15, bad=0.05):
         while time.monotonic() < start + 60 * minutes:
             fault = saboteur.strike()
             print(f"{time.monotonic() - start:5.0f} s  {fault}", flush=True)
             for worker in laboratory.workers:
                 worker.wait_ready(180)
             memory.append(rss(laboratory.workers[2]))
-    laboratory.make_books(300)
+    laboratory.reconcile(300)
     third = len(memory) // 3
     if third:
         first, last = median(memory[:third]), median(memory[-third:])

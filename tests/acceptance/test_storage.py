@@ -1,4 +1,4 @@
-"""A datastore that is away, and a directory that is full."""
+"""A datastore that is unavailable, and a directory that is full."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.buckets import Bucket
 
 
 def test_the_datastore_is_not_mounted(laboratory: Laboratory) -> None:
-    """Its files are not missing: nobody can know."""
+    """Its files must not be taken for missing."""
     (worker,) = laboratory.start()
     root = laboratory.deployment.root
     elsewhere = root.with_name("elsewhere")
@@ -27,7 +27,7 @@ def test_the_datastore_is_not_mounted(laboratory: Laboratory) -> None:
         laboratory.wait_not_ready(worker)
     finally:
         elsewhere.rename(root)
-    laboratory.make_books()
+    laboratory.reconcile()
 
 
 @pytest.mark.slow
@@ -43,7 +43,7 @@ def test_the_datastore_on_s3_is_unreachable(
         laboratory.wait_not_ready(worker)
         s3_door.open()
         laboratory.wait_finished(8)
-    laboratory.make_books()
+    laboratory.reconcile()
 
 
 def test_the_dataset_list_directory_on_s3_is_full(
@@ -59,23 +59,23 @@ def test_the_dataset_list_directory_on_s3_is_full(
         assert worker.state()["not_ready"].startswith("announce is failing")
         s3_door.full = False
         laboratory.wait_finished(20)
-    laboratory.make_books()
+    laboratory.reconcile()
 
 
 @pytest.mark.slow
 def test_the_dataset_list_directory_is_full(laboratory: Laboratory) -> None:
-    """A file system without a page that is free."""
+    """A file system without a free page."""
     (worker,) = laboratory.start()
     with full(laboratory.deployment.lists):
         laboratory.pods.send(20)
         laboratory.wait_not_ready(worker)
         assert worker.state()["not_ready"].startswith("announce is failing")
-    laboratory.make_books()
+    laboratory.reconcile()
 
 
 @contextmanager
 def full(folder: Path) -> Iterator[None]:
-    """Mount a file system that is full in place of a folder; for root, where it may."""
+    """Mount a full file system over a folder; only root may, and not on every machine."""
     mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(folder)]
     mounted = subprocess.run(mount, check=False, capture_output=True, text=True)
     if mounted.returncode != 0:

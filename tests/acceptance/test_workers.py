@@ -1,4 +1,4 @@
-"""Workers that die, freeze, come and go, while events keep coming."""
+"""Workers that die, freeze, join and leave while events keep coming."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def test_one_of_two_workers_is_killed_repeatedly(laboratory: Laboratory) -> None
     workers = laboratory.start(2)
     with laboratory.pods.load():
         for _ in range(6):
-            time.sleep(rng.uniform(0.5, 4.0))  # a random moment is the point
+            time.sleep(rng.uniform(0.5, 4.0))  # at a random moment, on purpose
             victim = rng.choice(workers)
             laboratory.kill(victim)
             laboratory.restart(victim)
-    laboratory.make_books()
+    laboratory.reconcile()
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,12 @@ def test_a_worker_dies(laboratory: Laboratory, tmp_path: Path, place: str) -> No
         laboratory.kills += 1
         stored = set(stored_ids(laboratory.deployment.fresh_butler()))
         announced = set(map(UUID, laboratory.deployment.announced_ids()))
-        if place == "offset-commit":  # offsets are committed in a time of their own
+        if place == "offset-commit":  # offsets are committed at their own interval
             assert announced
         else:
             assert stored - announced
         laboratory.restart(worker)
-    assert laboratory.make_books().redelivered > 0
+    assert laboratory.reconcile().redelivered > 0
 
 
 def test_sigterm_under_load_is_an_orderly_shutdown(laboratory: Laboratory) -> None:
@@ -67,12 +67,12 @@ def test_sigterm_under_load_is_an_orderly_shutdown(laboratory: Laboratory) -> No
         worker.term()
         assert worker.wait(25) == 0
         laboratory.restart(worker)
-    assert laboratory.make_books().redelivered == 0
+    assert laboratory.reconcile().redelivered == 0
 
 
 @pytest.mark.slow
 def test_workers_are_frozen_for_longer_than_their_session(laboratory: Laboratory) -> None:
-    """Each comes back with a window that is another's by now."""
+    """Each resumes with a window that another worker owns by then."""
     workers = laboratory.start(2)
     everything = {f"{laboratory.deployment.topic}-{n}" for n in range(2)}
     with laboratory.pods.load():
@@ -87,8 +87,8 @@ def test_workers_are_frozen_for_longer_than_their_session(laboratory: Laboratory
             )
             laboratory.wait_finished(20)
             frozen.continue_process()
-        wait_until(lambda: len(laboratory.busy(*workers)) == 2, 90, "the frozen one is back")
-    laboratory.make_books()
+        wait_until(lambda: len(laboratory.busy(*workers)) == 2, 90, "the frozen worker is back")
+    laboratory.reconcile()
 
 
 @pytest.mark.slow
@@ -97,11 +97,11 @@ def test_a_worker_joins_and_leaves_under_load(laboratory: Laboratory) -> None:
     with laboratory.pods.load():
         for _ in range(2):
             (guest,) = laboratory.start()
-            wait_until(lambda: laboratory.busy(guest), 60, "the guest has a partition")  # noqa: B023
+            wait_until(lambda: laboratory.busy(guest), 60, "the new worker has a partition")  # noqa: B023
             laboratory.wait_finished(20)
             guest.term()
             assert guest.wait(40) == 0
-    laboratory.make_books()
+    laboratory.reconcile()
 
 
 @pytest.mark.slow
@@ -113,8 +113,8 @@ def test_a_spare_worker_takes_over(laboratory: Laboratory) -> None:
         victim = laboratory.busy(*workers)[0]
         (spare,) = [worker for worker in workers if worker not in laboratory.busy(*workers)]
         laboratory.kill(victim)
-        wait_until(lambda: laboratory.busy(spare), 60, "the spare one has a partition")
-    laboratory.make_books()
+        wait_until(lambda: laboratory.busy(spare), 60, "the spare worker has a partition")
+    laboratory.reconcile()
 
 
 @pytest.mark.slow
@@ -122,7 +122,7 @@ def test_a_spare_worker_takes_over(laboratory: Laboratory) -> None:
 def test_recovery_of_a_table_skips_no_event_in_25_restarts(
     make_laboratory: Callable[..., Laboratory],
 ) -> None:
-    """In turn killed, and ended in good order; each time the table has more to recover."""
+    """It is killed and shut down in turn; each time the table has more to recover."""
     laboratory = make_laboratory(settings={"BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "3"})
     changelog = f"{laboratory.deployment.group}-chains-changelog"
     (worker,) = laboratory.start()
@@ -136,4 +136,4 @@ def test_recovery_of_a_table_skips_no_event_in_25_restarts(
             else:
                 laboratory.kill(worker)
             laboratory.restart(worker)
-    laboratory.make_books()
+    laboratory.reconcile()

@@ -1,4 +1,4 @@
-"""The books of a scenario: what was sent, compared with what there is."""
+"""Reconciles what a scenario has sent with what is stored."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from tests.acceptance.pods import Pods, digest
 from tests.support.deployment import Deployment
 from tests.support.events import CHAIN, RUN, dataset_ids, stored_ids
 
-__all__ = ["Tally", "make_books"]
+__all__ = ["Tally", "reconcile"]
 
 
 @dataclass(frozen=True)
 class Tally:
-    """The books of a scenario, in events.
+    """The figures of a scenario.
 
     Attributes
     ----------
     sent : `int`
-        Messages in the log, poisoned ones too.
+        Messages in the log, including bad ones.
     written : `int`
-        Of these, the messages whose datasets are all in the Butler with their artifacts.
+        Of these, messages whose datasets are all in the Butler, with their artifacts.
     dead : `int`
-        Of these, the messages that are in the dead letters.
+        Of these, messages that are in the dead letters.
     redelivered : `int`
-        Events that came again, and whose datasets were found in the Butler.
+        Events that were delivered again, and whose datasets were found in the Butler.
     kills : `int`
         Workers that were killed.
     lost, twice : `int`
-        Messages in neither, and datasets that are there more than once or that nobody sent.
+        Messages in neither, and datasets that are there more than once or were not sent.
     peak_rss : `int`
-        Most memory that a worker had, in MiB.
+        Highest memory of a worker, in MiB.
     """
 
     sent: int
@@ -46,10 +46,10 @@ class Tally:
     peak_rss: int
 
 
-def make_books(
+def reconcile(
     deployment: Deployment, pods: Pods, *, redelivered: int, kills: int, peak_rss: int
 ) -> Tally:
-    """Compare what was sent with the Butler, the dead letters, and the announcements.
+    """Compare what was sent with the Butler, the dead letters and the announcements.
 
     Raises
     ------
@@ -58,16 +58,16 @@ def make_books(
     """
     topic = deployment.topic
     butler = deployment.fresh_butler()
-    found = Counter(stored_ids(butler, "*"))  # what was spoiled had runs of its own
+    found = Counter(stored_ids(butler, "*"))  # spoiled events have their own runs
     readable = look_up(butler, found).readable
     letters = [dict(message.headers) for message in deployment.dead_letters()]
     dead = {(int(letter["partition"]), int(letter["offset"])) for letter in letters}
     announced = set(map(UUID, deployment.announced_ids()))
     log = {(m.partition, m.offset): digest(m.value) for m in deployment.cluster.consume(topic)}
-    poisoned = {place for place, message in log.items() if message in pods.poisoned}
+    bad = {position for position, message in log.items() if message in pods.bad}
     written = {
-        place
-        for place, message in log.items()
+        position
+        for position, message in log.items()
         if message in pods.valid and dataset_ids(pods.valid[message]) <= readable
     }
     tally = Tally(
@@ -83,12 +83,12 @@ def make_books(
     ends = deployment.cluster.end_offsets(topic)
     committed = deployment.cluster.committed(deployment.group, topic)
     children = butler.collections.get_info(CHAIN).children if pods.valid else ()
-    assert set(log.values()) == pods.valid.keys() | pods.poisoned, "the log has what was sent"
+    assert set(log.values()) == pods.valid.keys() | pods.bad, "the log contains what was sent"
     assert tally.lost == 0, f"{tally}: lost {sorted(log.keys() - written - dead)[:5]}"
     assert tally.twice == 0, tally
-    assert dead == poisoned, tally
+    assert dead == bad, tally
     assert tally.sent == tally.written + tally.dead, tally
-    assert announced == found.keys(), "announced is what is in the Butler"
+    assert announced == found.keys(), "exactly the datasets in the Butler are announced"
     assert {partition: committed.get(partition, 0) for partition in ends} == ends
     assert tuple(children) == ((RUN,) if pods.valid else ())
     return tally

@@ -16,7 +16,7 @@ Event: TypeAlias = dict[str, Any]
 
 
 def spoil(event: Event, rng: random.Random) -> bytes:
-    """Return a spoiled copy of an event, with datasets of its own."""
+    """Return a bad event made from an event, with new datasets."""
     return rng.choice(KINDS)(_renewed(event, rng, run="spoiled/run"))
 
 
@@ -51,18 +51,18 @@ def other_shape(event: Event) -> bytes:
 
 
 def other_type(event: Event) -> bytes:
-    """It is for somebody else."""
+    """Its type is another one."""
     return encode({**event, "type": "next-visit"})
 
 
 def unknown_dataset_type(event: Event) -> bytes:
-    """A dataset type that nobody has registered."""
+    """A dataset type that is not registered."""
     _first_ref(event)["dataset_type_name"] = "never_registered"
     return encode(event)
 
 
 def different_dataset_type(event: Event) -> bytes:
-    """A dataset type that the repository defines otherwise."""
+    """A dataset type with another definition than in the repository."""
     differing = {
         "name": "isr_log",
         "storageClass": "Config",
@@ -79,13 +79,13 @@ def missing_dimension_record(event: Event) -> bytes:
 
 
 def path_outside(event: Event) -> bytes:
-    """An artifact outside of the datastore."""
+    """An artifact outside the datastore."""
     event["datasets"][0]["path"] = "../../outside.json"
     return encode(event)
 
 
 def formatter_not_allowed(event: Event) -> bytes:
-    """Code of somebody's own."""
+    """A formatter that is not on the allow-list."""
     event["datasets"][0]["formatter"] = "os.system"
     return encode(event)
 
