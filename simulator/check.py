@@ -76,13 +76,13 @@ def check(root: Path, night: Night, sent: Mapping[UUID, Output]) -> Verdict:
             dataset_type, sorted(runs & existing), find_first=False, explain=False, limit=None
         )
     ]
-    places = Counter((ref.datasetType.name, ref.run, ref.dataId) for ref in found)
+    counts = Counter((ref.datasetType.name, ref.run, ref.dataId) for ref in found)
     ids = {ref.id for ref in found}
     readable = sorted(ids & sent.keys())
     sample = random.Random(night.seed).sample(readable, min(_SAMPLE, len(readable)))
     return Verdict(
         missing=len(sent.keys() - ids),
-        twice=sum(places.values()) - len(places) + len(ids - sent.keys()),
+        twice=sum(counts.values()) - len(counts) + len(ids - sent.keys()),
         unreadable=sum(not _reads_back(butler, sent[dataset_id]) for dataset_id in sample),
         lost_runs=sorted(runs - set(children)),
     )

@@ -50,15 +50,15 @@ def _texts(
     table: str, rows: sqlalchemy.CursorResult[Any], meanings: dict[str, dict[Any, str | None]]
 ) -> list[str]:
     columns = [
-        (place, column, meanings[_SURROGATES[column]] if column in _SURROGATES else None)
-        for place, column in enumerate(rows.keys())
+        (index, column, meanings[_SURROGATES[column]] if column in _SURROGATES else None)
+        for index, column in enumerate(rows.keys())
         if column not in _TIMES and (table, column) != ("dataset_type", "id")
     ]
     return sorted(
         repr(
             {
-                column: row[place] if meaning is None else meaning[row[place]]
-                for place, column, meaning in columns
+                column: row[index] if meaning is None else meaning[row[index]]
+                for index, column, meaning in columns
             }
         )
         for row in rows

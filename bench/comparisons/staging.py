@@ -36,11 +36,11 @@ def run(*, quick: bool) -> Result:
             events = 20 if size > 1_000_000 else 100
             contenders = {
                 name: partial(_write, repositories, events, size, staged=name == "staged")
-                for name in ("in place", "staged")
+                for name in ("in the datastore", "staged")
             }
             seconds = alternate(contenders, ROUNDS)
             files = datasets_of(repositories.workload(_DATASETS).events(2, events))
-            rate = files / (median(seconds["staged"]) - median(seconds["in place"]))
+            rate = files / (median(seconds["staged"]) - median(seconds["in the datastore"]))
             result.raw[f"{files} files of {size} bytes"] = seconds
             result.figures[f"staged_files_per_second_{size}"] = rate
             table.add(f"{files}, {size}", *map(spread, seconds.values()), f"{rate:.0f}")
@@ -62,12 +62,12 @@ def _write(repositories: Repositories, number: int, size: int, *, staged: bool) 
         events = list(repositories.workload(_DATASETS).decoded(2, number))
         for event in events:
             for dataset in event["datasets"]:
-                home = repositories.root / dataset["path"]
-                home.write_bytes(content)
+                artifact = repositories.root / dataset["path"]
+                artifact.write_bytes(content)
                 if staged:
-                    place = Path(folder) / dataset["path"]
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    home.rename(place)
+                    in_staging = Path(folder) / dataset["path"]
+                    in_staging.parent.mkdir(parents=True, exist_ok=True)
+                    artifact.rename(in_staging)
             if staged:
                 event["staging"] = folder
         window = [encode_event(event) for event in events]

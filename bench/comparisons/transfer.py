@@ -60,8 +60,8 @@ class _Pod:
                 self.clients[mode].transfer(pod.records, artifacts)
             else:
                 root = ResourcePath(str(self.root), forceDirectory=True)
-                places = [(each.source, root.join(each.path)) for each in artifacts]
-                ResourcePath.mtransfer("copy", places, overwrite=True)
+                copies = [(each.source, root.join(each.path)) for each in artifacts]
+                ResourcePath.mtransfer("copy", copies, overwrite=True)
                 self.writer.write([encode_event(event_of(pod))])
                 self.chains.ensure([(night.chain, run) for run in night.runs])
             return time.perf_counter() - started

@@ -60,7 +60,7 @@ def _last_ref(event: Event) -> Event:
 
 
 #: Kinds of bad events; with the last one, the service waits for a file, as configured.
-POISON: dict[str, Callable[[Event], None]] = {
+BAD_EVENTS: dict[str, Callable[[Event], None]] = {
     "unknown dataset type": _unknown_dataset_type,
     "missing dimension record": _missing_dimension_record,
     "data ID of another dataset": _data_id_of_another,
@@ -136,7 +136,7 @@ class _Windows:
         self._write(events)
         return self._write(events)
 
-    def poisoned(self, spoil: Callable[[Event], None]) -> float:
+    def with_bad_event(self, spoil: Callable[[Event], None]) -> float:
         """Write a window with one bad event."""
         visit = next(self._visits)
         *events, bad = self._workload.decoded(visit, _SIZE)
@@ -176,7 +176,10 @@ def _poisoned(repositories: Repositories, result: Result) -> None:
                 {
                     "clean": windows.clean,
                     "redelivered": windows.redelivered,
-                    **{name: partial(windows.poisoned, spoil) for name, spoil in POISON.items()},
+                    **{
+                        name: partial(windows.with_bad_event, spoil)
+                        for name, spoil in BAD_EVENTS.items()
+                    },
                 },
                 _ROUNDS,
             )
@@ -185,7 +188,9 @@ def _poisoned(repositories: Repositories, result: Result) -> None:
     for name, values in seconds.items():
         table.add(name, spread(values), f"{median_ratio(values, seconds['clean']):.2f}")
     worst = max(
-        median_ratio(seconds[name], seconds["clean"]) for name in POISON if name != "missing file"
+        median_ratio(seconds[name], seconds["clean"])
+        for name in BAD_EVENTS
+        if name != "missing file"
     )
     result.tables.append(table)
     result.raw[f"window of {_SIZE} (s)"] = seconds

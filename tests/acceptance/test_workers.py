@@ -29,7 +29,7 @@ def test_one_of_two_workers_is_killed_repeatedly(laboratory: Laboratory) -> None
 
 
 @pytest.mark.parametrize(
-    "place",
+    "moment",
     [
         "database-commit",
         pytest.param("announcement", marks=pytest.mark.slow),
@@ -41,18 +41,18 @@ def test_one_of_two_workers_is_killed_repeatedly(laboratory: Laboratory) -> None
         "between announcement and offset commit",
     ],
 )
-def test_a_worker_dies(laboratory: Laboratory, tmp_path: Path, place: str) -> None:
+def test_a_worker_dies(laboratory: Laboratory, tmp_path: Path, moment: str) -> None:
     mark = tmp_path / "died"
     (worker,) = laboratory.start(
-        PYTHONPATH=str(FAIL_POINTS), FAIL_POINT=place, FAIL_POINT_MARK=str(mark)
+        PYTHONPATH=str(FAIL_POINTS), FAIL_POINT=moment, FAIL_POINT_MARK=str(mark)
     )
     with laboratory.pods.load():
-        wait_until(mark.exists, 60, f"the worker dies at {place}")
+        wait_until(mark.exists, 60, f"the worker dies at {moment}")
         assert worker.wait(30) == -9
         laboratory.kills += 1
         stored = set(stored_ids(laboratory.deployment.fresh_butler()))
         announced = set(map(UUID, laboratory.deployment.announced_ids()))
-        if place == "offset-commit":  # offsets are committed at their own interval
+        if moment == "offset-commit":  # offsets are committed at their own interval
             assert announced
         else:
             assert stored - announced
