@@ -85,16 +85,16 @@ class Load:
         Parameters
         ----------
         repositories : `Repositories`
-            Where the public path writes a repository to compare with.
+            Where the public method writes a repository to compare with.
         quick : `bool`
             Whether the run is quick.
         expected : `Tables`, optional
-            What the public path writes for the same events, if it is known.
+            What the public method writes for the same events, if it is known.
 
         Returns
         -------
         expected : `Tables` or `None`
-            What the public path writes.
+            What the public method writes.
         """
         repository = self.service.repository
         verdict = check(repository.config, self.workload.night, self.sent)

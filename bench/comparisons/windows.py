@@ -199,7 +199,7 @@ def _poisoned(repositories: Repositories, result: Result) -> None:
 
 
 def _verify(repositories: Repositories, repository: Repository, windows: _Windows) -> None:
-    """Compare with what the public path writes for the good events."""
+    """Compare with what the public method writes for the good events."""
     with repositories.copy() as plain:
         with plain.plain_butler() as butler:
             peer = PeerWriter(butler)

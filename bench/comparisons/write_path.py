@@ -1,4 +1,4 @@
-"""The write path: from the raw bytes of a window's events to the commit.
+"""Writing a window: from the raw bytes of a window's events to the commit.
 
 Compares our write, with all checks on, with the deployed service's calls and with COPY, the limit.
 """
