@@ -158,7 +158,8 @@ class DeadLetters:
             found = await reader.message(letter.partition, letter.offset)
         if found is None or hashlib.sha256(found.value or b"").hexdigest() != stored.digest:
             raise LostEventError(
-                f"{letter.topic}-{letter.partition} no longer has the event at {letter.offset}"
+                f"{letter.topic}-{letter.partition} no longer has the event "
+                f"at offset {letter.offset}"
             )
         return bytes(found.value)
 

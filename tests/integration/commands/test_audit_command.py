@@ -175,7 +175,7 @@ def test_no_artifact_is_expired_because_the_store_is_unreachable(
     ("setting", "value", "said"),
     [
         ("BUTLER_REPOSITORY", "/nowhere", "cannot open the repository '/nowhere'"),
-        ("KAFKA_CLUSTER", "127.0.0.1:1", "Unable to bootstrap from"),
+        ("KAFKA_CLUSTER", "127.0.0.1:1", "Kafka at 127.0.0.1:1: KafkaConnectionError"),
         ("KAFKA_CLUSTER", "", "not set: KAFKA_CLUSTER"),
     ],
 )
