@@ -22,7 +22,9 @@ from app.butler.insert.dimension_records import DimensionRecords
 from app.butler.insert.ingest import PublicPath
 from app.butler.outcome import Rejection, WriteReport
 from app.butler.policy import WritePath, WritePolicy
-from app.butler.private.registry import Datastores, RegistryTables, uncovered_parts
+from app.butler.private.coverage import uncovered_parts
+from app.butler.private.datastores import Datastores
+from app.butler.private.registry import RegistryTables
 from app.butler.repository.dataset_types import DatasetTypes
 from models.prompt_output import PromptOutput
 

@@ -24,7 +24,7 @@ from lsst.daf.butler import Butler, Config
 from app.butler.events.parse import EventParser, WindowParser
 from app.butler.events.parsed import ParsedEvent
 from app.butler.files.check import FileChecker
-from app.butler.private.registry import Datastores
+from app.butler.private.datastores import Datastores
 from app.butler.repository.dataset_types import DatasetTypes
 from bench.measuring import alternate, spread, stopwatch
 from bench.repositories import MOST_DATASETS, POLICY

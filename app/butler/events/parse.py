@@ -21,7 +21,7 @@ from lsst.resources import ResourcePath
 from app.butler.events.parsed import Artifact, ParsedEvent, RawRecord, RecordKey
 from app.butler.paths import staging_root
 from app.butler.policy import WritePolicy
-from app.butler.private.registry import Datastores
+from app.butler.private.datastores import Datastores
 from app.butler.repository.dataset_types import DatasetTypes
 from models.errors import InvalidEventError
 from models.fields import (

@@ -10,7 +10,7 @@ from lsst.daf.butler import DatasetRef, DimensionRecord
 from lsst.resources import ResourcePath
 
 if TYPE_CHECKING:
-    from app.butler.private.registry import FileStore
+    from app.butler.private.datastores import FileStore
 
 __all__ = ["Artifact", "ParsedEvent", "RawRecord", "RecordKey"]
 

@@ -19,7 +19,7 @@ from app.butler.failures import RetryableError
 from app.butler.files.listing import list_some
 from app.butler.paths import is_plain
 from app.butler.policy import FileCheck, WritePolicy
-from app.butler.private.registry import Datastores, FileStore
+from app.butler.private.datastores import Datastores, FileStore
 
 __all__ = ["FileChecker", "of_all", "still_absent"]
 

@@ -24,7 +24,7 @@ from app.butler.files.copying import bring_home
 from app.butler.outcome import Rejection
 from app.butler.paths import address
 from app.butler.policy import WritePolicy
-from app.butler.private.registry import Datastores, FileStore
+from app.butler.private.datastores import Datastores, FileStore
 from app.butler.repository.connection import RepositoryError
 from models.errors import InvalidEventError
 

@@ -16,7 +16,8 @@ from lsst.daf.butler import DatasetId, DatasetRef, DatasetType
 
 from app.butler.insert.batch import Batch, Dataset, RefusedEventsError
 from app.butler.insert.references import References
-from app.butler.private.registry import Datastores, FileStore, RegistryTables
+from app.butler.private.datastores import Datastores, FileStore
+from app.butler.private.registry import RegistryTables
 from app.butler.statements import Addition, Row, append, holding, matching
 
 __all__ = ["RecordsPath"]

@@ -12,7 +12,7 @@ from lsst.daf.butler import Butler, DatasetRef
 from lsst.resources import ResourcePath
 from lsst.utils.iteration import chunk_iterable
 
-from app.butler.private.registry import Datastores
+from app.butler.private.datastores import Datastores
 
 __all__ = ["Presence", "look_up"]
 

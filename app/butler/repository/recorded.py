@@ -10,7 +10,8 @@ from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
 from app.butler.paths import address, address_in
-from app.butler.private.registry import FileStore, RegistryTables
+from app.butler.private.datastores import FileStore
+from app.butler.private.registry import RegistryTables
 
 __all__ = ["recorded_addresses"]
 

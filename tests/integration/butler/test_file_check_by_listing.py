@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from lsst.daf.butler import Config
 
 from app.butler.files import check as artifacts
-from app.butler.private.registry import FileStore
+from app.butler.private.datastores import FileStore
 from tests.support.buckets import Bucket
 from tests.support.events import RUN, Night, dataset_ids
 from tests.support.repositories import Repository, decoded, rejection, written

@@ -27,7 +27,8 @@ from structlog.testing import capture_logs
 
 from app.butler.outcome import Written
 from app.butler.policy import WritePath
-from app.butler.private.registry import engine_of, uncovered_parts
+from app.butler.private.coverage import uncovered_parts
+from app.butler.private.registry import engine_of
 from testbed.tables import Tables, check_same, tables_of
 from tests.support.events import RUN, UNIVERSE_7, Night, make_repository
 from tests.support.repositories import Repository, decoded
