@@ -1,4 +1,4 @@
-"""Whether a repository has only the parts that the bulk insert is tested with."""
+"""Tell whether a repository has only parts that the bulk insert is tested with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from lsst.daf.butler import Butler
 
 __all__ = ["uncovered_parts"]
 
-#: What the parity test covers; with anything else, the public path is taken.
+#: The parts that the parity test covers; a repository with any other is written with
+#: ``Butler.ingest``.
 _COVERED = {
     "attributes": "DefaultButlerAttributeManager",
     "dimensions": "StaticDimensionRecordStorageManager",
@@ -22,7 +23,18 @@ _COVERED = {
 
 
 def uncovered_parts(butler: Butler) -> list[str]:
-    """Return the parts of a repository that `RecordsPath` is not known to be right for."""
+    """Return the parts of a repository that the bulk insert is not tested with.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+
+    Returns
+    -------
+    parts : `list` [`str`]
+        One description each; empty if all parts are covered.
+    """
     managers: Any = butler._registry._managers  # type: ignore[attr-defined]
     found = {name: type(getattr(managers, name)).__name__ for name in _COVERED}
     kinds = {type(part).__name__ for part in _flattened(butler._datastore)}

@@ -1,4 +1,4 @@
-"""The datastores of a repository that keep files, and their private names."""
+"""The datastores of a repository that keep files."""
 
 from __future__ import annotations
 
@@ -19,64 +19,71 @@ __all__ = ["Datastores", "FileStore"]
 
 
 class FileStore:
-    """A datastore that keeps files, alone or in a chain.
+    """A datastore that keeps files, by itself or in a chained datastore.
 
     Attributes
     ----------
     name : `str`
-        The datastore's name, as the table of locations has it.
+        The datastore's name, as in the table of dataset locations.
     root : `lsst.resources.ResourcePath`
         Its root.
-    records : `sqlalchemy.Table`
-        The table with a row for each of its datasets, which has the path.
-    locations : `sqlalchemy.Table`
+    records_table : `sqlalchemy.Table`
+        The table of its datastore records, with a path for each dataset.
+    locations_table : `sqlalchemy.Table`
         The table with a row for each dataset of each datastore.
-    unknown : `dict` [`str`, `~typing.Any`]
-        The columns of a record that no event tells of, such as the component.
+    other_columns : `dict` [`str`, `~typing.Any`]
+        The columns of a datastore record that do not depend on the event, such as the component.
     """
 
     def __init__(self, datastore: Any, constraints: tuple[Any, ...]) -> None:
-        # To ask those that let all pass would take a dataset's storage class, known here or not.
+        # Constraints without rules accept everything.  To ask them would need the storage class of
+        # the dataset, which may be unknown here.
         self._constraints = tuple(c for c in constraints if c._accept or c._reject)
         self._formatters = datastore.formatterFactory._mappingFactory
         self.name: str = datastore._bridge.datastoreName
         self.root: ResourcePath = datastore.root
-        self.records: sqlalchemy.Table = datastore._table._table
-        self.locations: sqlalchemy.Table = datastore._bridge._tables.dataset_location
+        self.records_table: sqlalchemy.Table = datastore._table._table
+        self.locations_table: sqlalchemy.Table = datastore._bridge._tables.dataset_location
         record = StoredFileInfo("", "", None, None, None, -1, storage_class_name="").to_record()
-        self.unknown = {
+        self.other_columns = {
             column: value
             for column, value in record.items()
             if column not in ("path", "formatter", "storage_class", "file_size", "checksum")
         }
 
     def accepts(self, ref: DatasetRef) -> bool:
-        """Tell whether it takes a dataset."""
+        """Tell whether the datastore accepts a dataset."""
         return all(constraints.isAcceptable(ref) for constraints in self._constraints)
 
     def formatter(self, ref: DatasetRef) -> str | None:
-        """Return the name of a dataset's formatter by the configuration, not imported."""
+        """Return the name of the formatter configured for a dataset; it is not imported."""
         names = (self._formatters._getNameKey(name) for name in ref._lookupNames())
         registry = self._formatters._registry
         return next((registry[name]["type"] for name in names if name in registry), None)
 
-    def place(self, path: str) -> ResourcePath:
-        """Return where a path of the records is."""
+    def uri(self, path: str) -> ResourcePath:
+        """Return the URI of a path in the datastore records."""
         return self.root.join(path, forceDirectory=False)
 
-    def has(self, path: str) -> bool:
-        """Tell whether there is a file."""
-        if self.root.isLocal:  # a fiftieth of the time that a ResourcePath takes to make
+    def exists(self, path: str) -> bool:
+        """Tell whether a file exists.
+
+        Parameters
+        ----------
+        path : `str`
+            As in the datastore records.
+        """
+        if self.root.isLocal:  # 50 times as fast as making a ResourcePath
             return os.path.exists(os.path.join(self.root.ospath, path))  # noqa: PTH110, PTH118
-        return self.place(path).exists()
+        return self.uri(path).exists()
 
 
-def _stores(datastore: Any, constraints: tuple[Any, ...] = ()) -> Iterator[FileStore]:
-    """Find the datastores that keep files; those in memory never take a file that is there."""
+def _file_stores(datastore: Any, constraints: tuple[Any, ...] = ()) -> Iterator[FileStore]:
+    """Find the datastores that keep files; those in memory cannot ingest any."""
     constraints += (datastore.constraints,)
     if children := getattr(datastore, "datastores", None):
         for child, limits in zip(children, datastore.datastoreConstraints, strict=True):
-            yield from _stores(child, constraints + ((limits,) if limits else ()))
+            yield from _file_stores(child, constraints + ((limits,) if limits else ()))
     elif not datastore.isEphemeral:
         yield FileStore(datastore, constraints)
 
@@ -91,36 +98,36 @@ class Datastores:
     """
 
     def __init__(self, butler: Butler) -> None:
-        self.stores = tuple(_stores(butler._datastore))
+        self.stores = tuple(_file_stores(butler._datastore))
         self._accepting: dict[tuple[str, Any], tuple[FileStore, ...]] = {}
         self._formatters: dict[tuple[str, Any], str] = {}
 
     def accepting(self, ref: DatasetRef) -> tuple[FileStore, ...]:
-        """Return the datastores that take a dataset: by its type and instrument, as configured.
+        """Return the datastores that accept a dataset, according to its type and instrument.
 
         Raises
         ------
         InvalidEventError
-            If there is none.
+            If none does.
         """
-        key = _lookup(ref)
+        key = _constraint_key(ref)
         known = self._accepting.get(key)
         if known is None:
             known = tuple(store for store in self.stores if store.accepts(ref))
             if not known:
-                raise InvalidEventError(f"no datastore takes {ref.datasetType.name!r}")
+                raise InvalidEventError(f"no datastore accepts {ref.datasetType.name!r}")
             self._accepting[key] = known
         return known
 
     def default_formatter(self, ref: DatasetRef) -> str:
-        """Return the formatter's name that the repository's configuration gives, not imported.
+        """Return the name of the formatter that the repository configures; it is not imported.
 
         Raises
         ------
         InvalidEventError
-            If it gives none.
+            If it configures none.
         """
-        key = _lookup(ref)
+        key = _constraint_key(ref)
         known = self._formatters.get(key)
         if known is None:
             known = self.accepting(ref)[0].formatter(ref)
@@ -129,13 +136,20 @@ class Datastores:
             self._formatters[key] = known
         return known
 
-    def places(self, path: str, refs: Iterable[DatasetRef]) -> dict[FileStore, str]:
-        """Return the datastores that take an artifact, each with its path in the records.
+    def recorded_paths(self, path: str, refs: Iterable[DatasetRef]) -> dict[FileStore, str]:
+        """Return the datastores that accept an artifact, each with its path in their records.
+
+        Parameters
+        ----------
+        path : `str`
+            The path as an event gives it.
+        refs : `~collections.abc.Iterable` [`lsst.daf.butler.DatasetRef`]
+            The datasets of the artifact.
 
         Raises
         ------
         InvalidEventError
-            If the path leads out of the root of one, or none takes one of its datasets.
+            If the path is outside the root of a datastore, or no datastore accepts a dataset.
         """
         return {
             store: path_in_datastore(path, store.root)
@@ -144,18 +158,18 @@ class Datastores:
         }
 
     def check_mounted(self) -> None:
-        """Check that the roots on file systems are there: without them, no file is.
+        """Check that the roots on file systems exist: otherwise every file seems to be missing.
 
         Raises
         ------
         RetryableError
-            If one is not.
+            If one does not exist.
         """
         for store in self.stores:
             if store.root.isLocal and not store.root.exists():
-                raise RetryableError(f"the datastore root {store.root} is not there", alarm=True)
+                raise RetryableError(f"the datastore root {store.root} does not exist", alarm=True)
 
 
-def _lookup(ref: DatasetRef) -> tuple[str, Any]:
-    """Return what a datastore's configuration chooses by."""
+def _constraint_key(ref: DatasetRef) -> tuple[str, Any]:
+    """Return what the configuration of datastores and formatters depends on."""
     return ref.datasetType.name, ref.dataId.get("instrument")

@@ -1,4 +1,4 @@
-"""The tables of a registry, by names that are private to ``lsst.daf.butler``."""
+"""The tables of a repository's registry."""
 
 from __future__ import annotations
 
@@ -21,27 +21,28 @@ from lsst.daf.butler.registry import CollectionSummary, CollectionTypeError
 from lsst.daf.butler.registry.datasets.byDimensions import tables as dataset_tables
 
 from app.butler.failures import RetryableError
-from app.butler.statements import matching
+from app.butler.statements import select_by_key
 
 __all__ = ["RegistryTables", "engine_of", "make_tables"]
 
 
 def engine_of(butler: Butler) -> sqlalchemy.Engine:
-    """Return the engine by which a Butler, and every clone of it, reaches its database."""
+    """Return the SQLAlchemy engine that a Butler and all its clones use."""
     engine: sqlalchemy.Engine = butler._registry._db._engine  # type: ignore[attr-defined]
     return engine
 
 
 def make_tables(butler: Butler, dataset_type: DatasetType) -> None:
-    """Make the table that a new dataset type needs, if there is none for its dimensions yet.
+    """Create the table that a new dataset type needs, unless one exists for its dimensions.
 
-    Butler, when a table cannot be made, takes it to be there: a dataset type that is registered
-    then can be used by nobody, ever.
+    If Butler cannot create the table, it assumes that the table exists: a dataset type that is
+    registered then can never be used by anyone.
 
     Raises
     ------
     RetryableError
-        If it could not be made: other writers held their locks for too long, for instance.
+        If the table could not be created, for example because other writers held locks for too
+        long.
     """
     registry: Any = butler._registry  # type: ignore[attr-defined]
     database, managers = registry._db, registry._managers
@@ -54,24 +55,24 @@ def make_tables(butler: Butler, dataset_type: DatasetType) -> None:
     collections = type(managers.collections)
     try:
         database.ensureTableExists(name, dataset_tables.makeTagTableSpec(dimensions, collections))
-        made = sqlalchemy.inspect(database._engine).has_table(name, schema=database.namespace)
+        exists = sqlalchemy.inspect(database._engine).has_table(name, schema=database.namespace)
     except BaseException:
         database._metadata.remove_table(name)
         raise
-    if not made:
+    if not exists:
         database._metadata.remove_table(name)
-        raise RetryableError(f"the table {name} could not be made")
+        raise RetryableError(f"the table {name} could not be created")
 
 
 class RegistryTables:
-    """The tables of a registry, and the keys by which they refer to one another.
+    """The tables of a registry, and the keys by which they refer to each other.
 
     Attributes
     ----------
     dataset : `sqlalchemy.Table`
         The table of all datasets.
     run_column, collection_column : `str`
-        Names of the columns that hold a run's key, there and in the tags tables.
+        Names of the columns with the key of a run, in that table and in the tags tables.
     """
 
     def __init__(self, butler: Butler) -> None:
@@ -89,7 +90,7 @@ class RegistryTables:
 
     @contextmanager
     def connection(self) -> Iterator[sqlalchemy.Connection]:
-        """Give the connection of the Butler's transaction."""
+        """Return a context with the connection of the Butler's transaction."""
         with self._database._session() as connection:
             yield connection
 
@@ -98,24 +99,24 @@ class RegistryTables:
         table: sqlalchemy.Table = self._dimensions._tables[name]
         return table
 
-    def having_records(
+    def find_stored(
         self, element: DimensionElement, data_ids: Sequence[DataCoordinate]
     ) -> Sequence[DataCoordinate]:
-        """Return those data IDs of which a dimension element has a record.
+        """Return those of some data IDs for which a dimension element has a stored record.
 
-        The statement is the same each time; the query system's has the name of a temporary table,
-        and is made anew.
+        The statement is the same each time, so that it is compiled once.  Those of the query system
+        contain the name of a temporary table, and are compiled each time.
         """
         if not element.has_own_table:
-            return data_ids  # the caller finds out
+            return data_ids  # the query system knows
         keys = {tuple(data_id[n] for n in element.required.names): data_id for data_id in data_ids}
         columns = [*element.schema.required.names]
         with self.connection() as connection:
-            found = matching(connection, self.element(element.name), columns, [*keys], columns)
+            found = select_by_key(connection, self.element(element.name), columns, [*keys], columns)
             return [keys[row] for row in found]
 
     def dataset_type(self, name: str) -> tuple[int, sqlalchemy.Table]:
-        """Return a dataset type's key, and the tags table of its dimensions."""
+        """Return the key of a dataset type, and the tags table of its dimensions."""
         known = self._types.get(name)
         if known is None:
             storage = self._datasets._find_storage(name)
@@ -124,41 +125,41 @@ class RegistryTables:
         return known
 
     def run(self, name: str) -> int:
-        """Return the key of a run, which is registered if it is not yet.
+        """Return the key of a run, which is registered if it does not exist.
 
         Raises
         ------
         lsst.daf.butler.registry.CollectionTypeError
-            If it is a collection of another type.
+            If a collection of another type has that name.
         """
         known = self._runs.get(name)
         if known is None:
             self._butler.collections.register(name)
             known = self._collections.find(name)
             if known.type is not CollectionType.RUN:
-                raise CollectionTypeError(f"{name!r} is not a run: it is a {known.type.name}")
+                raise CollectionTypeError(f"{name!r} is a {known.type.name} collection, not a run")
             self._runs[name] = known
         key: int = known.key
         return key
 
     def now(self) -> Time | datetime:
-        """Return the time as the column ``ingest_date`` of this version of the schema takes it."""
+        """Return the time in the type that this schema version needs for ``ingest_date``."""
         return Time.now() if self._datasets._use_astropy_ingest_date else datetime.now(UTC)
 
-    def summarize(self, run: str, refs: Iterable[DatasetRef]) -> None:
-        """Note in a run's summary of which types and instruments it holds datasets."""
+    def update_summary(self, run: str, refs: Iterable[DatasetRef]) -> None:
+        """Add the dataset types and instruments of new datasets to the summary of a run."""
         new = CollectionSummary()
         new.add_datasets(refs)
-        there = self._datasets.getCollectionSummary(self._runs[run])
-        if new.dataset_types <= there.dataset_types and all(
-            values <= there.governors.get(dimension, set())
+        stored = self._datasets.getCollectionSummary(self._runs[run])
+        if new.dataset_types <= stored.dataset_types and all(
+            values <= stored.governors.get(dimension, set())
             for dimension, values in new.governors.items()
         ):
-            return  # as mostly: Butler would insert each again, by a statement of its own
+            return  # the usual case; Butler would insert each again, with a statement of its own
         types = [self.dataset_type(found.name)[0] for found in new.dataset_types]
         self._datasets._summaries.update(self._runs[run], types, new)
 
     def forget(self) -> None:
-        """Forget the keys: a run may not have been committed, or somebody may have removed it."""
+        """Forget all keys: a run may not have been committed, or someone may have removed it."""
         self._types.clear()
         self._runs.clear()

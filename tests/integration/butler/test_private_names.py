@@ -15,6 +15,7 @@ from lsst.daf.butler import version as butler_version
 
 import app.butler
 from app.butler.private import coverage, datastores, registry
+from testbed.writing import write_window
 from tests.support.events import Night
 from tests.support.repositories import Repository, decoded
 
@@ -185,14 +186,14 @@ def written(
 ) -> tuple[Butler, DatasetRef]:
     """A Butler, and a dataset that it has."""
     repository = prepared_sqlite.copy(tmp_path_factory.mktemp("private") / "repository")
-    repository.writer().write(decoded(Night(repository.root).event()))
+    write_window(repository.writer(), decoded(Night(repository.root).event()))
     butler = repository.butler()
     (ref,) = butler.query_datasets("isr_log", collections="*", find_first=False)
     return butler, ref
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_private_name_is_where_the_fast_path_expects_it(
+def test_a_private_name_is_where_the_service_expects_it(
     written: tuple[Butler, DatasetRef], name: str
 ) -> None:
     probe, expected = NAMES[name]
@@ -235,7 +236,7 @@ def imported(module: Path) -> set[str]:
     } - {None}  # type: ignore[return-value]
 
 
-def test_every_private_name_of_the_fast_path_is_known_to_this_test() -> None:
+def test_every_private_name_in_use_is_known_to_this_test() -> None:
     known = {part for name in NAMES for part in name.split(".") if part.startswith("_")}
     assert set().union(*map(foreign_private_names, PRIVATE)) == known
 
@@ -250,5 +251,5 @@ def test_no_other_module_uses_private_names(module: Path) -> None:
     assert imported(module) <= ALLOWED_MODULES
 
 
-def test_each_module_that_may_use_private_names_does() -> None:
+def test_every_exempt_module_uses_private_names() -> None:
     assert all(map(foreign_private_names, PRIVATE))

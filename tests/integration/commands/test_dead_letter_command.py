@@ -53,10 +53,10 @@ def test_letters_are_replayed_once_their_cause_is_mended(deployment: Deployment)
 
         listed = command(deployment, "list").stdout
         assert "2 dead letters" in listed
-        assert "MissingDatasetTypeError" in listed
+        assert "unknown_dataset_type" in listed
         assert f"{deployment.topic}-0@0" in listed
-        only = command(deployment, "list", "--error-class", "FileNotFoundError").stdout
-        assert "1 dead letters: FileNotFoundError 1" in only
+        only = command(deployment, "list", "--error-class", "missing_file").stdout
+        assert "1 dead letters: missing_file 1" in only
         shown = command(deployment, "show", "0-0").stdout
         assert json.loads(shown[shown.rindex('{"type"') :]) == unknown
 
