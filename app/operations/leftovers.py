@@ -19,7 +19,7 @@ from lsst.resources import ResourcePath
 
 from app.butler.files.listing import list_files, list_folders
 from app.butler.paths import address, address_in, path_in_datastore
-from app.butler.private.registry import Datastores
+from app.butler.private.datastores import Datastores
 from app.butler.repository.recorded import recorded_addresses
 from app.errors import OperatorError
 from app.kafka.connection import KafkaConnection

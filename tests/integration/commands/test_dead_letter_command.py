@@ -56,13 +56,10 @@ def test_events_are_written_when_replayed_after_their_cause_is_fixed(
 
         listed = command(deployment, "list").stdout
         assert "2 dead letters" in listed
-        of_unknown, of_lost = (
-            dict(letter.headers)["error_class"].decode() for letter in deployment.dead_letters()
-        )
-        assert of_unknown in listed
+        assert "unknown_dataset_type" in listed
         assert f"{deployment.topic}-0@0" in listed
         only = command(deployment, "list", "--error-class", "missing_file").stdout
-        assert f"1 dead letters: {of_lost} 1" in only
+        assert "1 dead letters: missing_file 1" in only
         shown = command(deployment, "show", "0-0").stdout
         assert json.loads(shown[shown.rindex('{"type"') :]) == unknown
 

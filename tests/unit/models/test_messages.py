@@ -37,7 +37,7 @@ def test_the_dataset_list_is_named_by_time_and_batch() -> None:
 
 
 def test_a_dead_letter_reads_back_from_its_headers() -> None:
-    letter = DeadLetter.of(("pp-output", 3), 42, "ConflictingDatasetError", "two\nlines\tof it")
+    letter = DeadLetter.of(("pp-output", 3), 42, "conflict", "two\nlines\tof it")
     assert DeadLetter.from_headers(letter.headers()) == letter
     assert letter.reason == "two lines of it"
     assert letter.headers()["offset"] == b"42"
@@ -48,7 +48,7 @@ def test_a_dead_letters_reason_stays_within_bounds() -> None:
 
 
 def test_an_event_too_large_for_a_letter_is_pointed_to() -> None:
-    letter = DeadLetter.of(("pp-output", 3), 42, "InvalidEventError", "too large")
+    letter = DeadLetter.of(("pp-output", 3), 42, "invalid_event", "too large")
     assert orjson.loads(letter.pointer(b"the event")) == {
         "type": "dead-letter-pointer",
         "topic": "pp-output",
