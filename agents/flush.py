@@ -22,7 +22,7 @@ from app.announce.announcements import batch_id_of, chain_updates_of, write_data
 from app.announce.sending import send, send_dead_letter
 from app.butler.failures import AbandonedError
 from app.butler.outcome import Rejection, WriteReport, Written
-from app.butler.writer import ReadWindow
+from app.butler.writer import PreparedWindow
 from app.intake.received import Received
 from app.intake.windows import Arrival, Window
 from app.telemetry import metrics
@@ -55,8 +55,8 @@ class Flush:
 
     Attributes
     ----------
-    events : `~collections.abc.Sequence`
-        What its events say; `None` before they are read.
+    prepared : `~app.butler.writer.PreparedWindow`
+        Its events, prepared for the commit; `None` before that.
     written : `list`
         The events that are in the Butler, each with what was written of it.
     dead : `list`
@@ -64,11 +64,11 @@ class Flush:
     """
 
     window: Window[Received]
-    events: ReadWindow | None = None
+    prepared: PreparedWindow[Arrival[Received]] | None = None
     written: list[tuple[Arrival[Received], Written]] = field(default_factory=list)
     dead: list[tuple[Arrival[Received], Rejection]] = field(default_factory=list)
     letters_sent: int = 0
-    report: WriteReport | None = None
+    report: WriteReport[Arrival[Received]] | None = None
     started: float = field(default_factory=time.monotonic)
 
     async def run(self) -> None:
@@ -92,30 +92,29 @@ class Flush:
 
     async def read(self) -> None:
         """Read what the window's events say, and look for their artifacts, in a thread."""
-        outputs = [
-            arrival.payload.output
+        events = {
+            arrival: arrival.payload.output
             for arrival in self.window.arrivals
             if isinstance(arrival.payload.output, PromptOutput)
-        ]
-        self.events = await in_thread(
-            app.reader, lambda: app.writer.read(outputs, wanted=self._is_wanted)
+        }
+        self.prepared = await in_thread(
+            app.reader, lambda: app.writer.prepare(events, is_current=self._is_current)
         )
 
     async def write(self) -> None:
         """Write the window's events, in the Butler's own thread, in one transaction."""
-        if self.events is None:
+        if self.prepared is None:
             await self.read()
-        # Another try reads them again: what they were taken for may be why this one fails.
-        events, self.events = self.events or (), None
+        # A retry prepares them again: this attempt may fail because of what was prepared.
+        prepared, self.prepared = self.prepared or {}, None
         self.report = report = await in_thread(
-            app.database, lambda: app.writer.commit(events, wanted=self._is_wanted)
+            app.database, lambda: app.writer.commit(prepared, is_current=self._is_current)
         )
-        outcomes = iter(report.outcomes)
         self.written, self.dead = [], []
         for arrival in self.window.arrivals:
             output = arrival.payload.output
             invalid = isinstance(output, InvalidEventError)
-            outcome = Rejection.of(output) if invalid else next(outcomes)
+            outcome = Rejection.of(output) if invalid else report.outcomes[arrival]
             if isinstance(outcome, Written):
                 self.written.append((arrival, outcome))
             else:
@@ -155,7 +154,7 @@ class Flush:
         for update in chain_updates_of(self.batch_id, written):
             await send(topics.chain_updates, key=update.chain.encode(), value=update.dumps())
 
-    def _is_wanted(self) -> bool:
+    def _is_current(self) -> bool:
         return app.intake.is_current(self.window)
 
     @property
@@ -164,7 +163,7 @@ class Flush:
         return batch_id_of(arrival.entry for arrival in self.window.arrivals)
 
     def _report(self, acked: int, seconds: float) -> None:
-        report = self.report or WriteReport([])
+        report = self.report or WriteReport({})
         facts = {
             "batch_id": str(self.batch_id),
             "events": len(self.window.arrivals),

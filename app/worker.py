@@ -21,6 +21,7 @@ from app.butler.repository.connection import open_butler
 from app.butler.writer import ButlerWriter
 from app.errors import OperatorError
 from app.kafka.checks.topics import check_topics
+from app.kafka.connection import KafkaConnection
 
 if TYPE_CHECKING:
     from app.application import ButlerWriterApp
@@ -50,7 +51,8 @@ class Worker(faust.Worker):
         signal(SIGTERM, lambda *_: sys.exit(0))
         try:
             service.settings.require_connections()
-            _run(check_topics(service))
+            kafka = service.settings.kafka
+            _run(check_topics(KafkaConnection.of(kafka), kafka))
             open_repository(service)
         except OperatorError as exc:
             sys.exit(f"butler-writer: {exc}")

@@ -17,7 +17,6 @@ from psycopg import sql
 
 from app.butler.policy import WritePolicy
 from app.butler.repository.connection import open_butler
-from app.settings import WriteSettings
 from bench.filling import multiply
 from bench.peer import PeerWriter
 from bench.workload import Workload
@@ -45,7 +44,7 @@ SERVER_SETTINGS: dict[str, str | int] = {
 }
 
 #: A worker's default.
-POLICY: WritePolicy = WriteSettings().policy
+POLICY = WritePolicy()
 
 
 #: Databases that are copied.

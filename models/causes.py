@@ -15,16 +15,16 @@ class Cause(StrEnum):
     """
 
     INVALID_EVENT = "invalid_event"
-    """The message is not an event that this repository could ever take."""
+    """The message is not a valid event, or not one that this repository can accept."""
 
     UNKNOWN_DATASET_TYPE = "unknown_dataset_type"
-    """A dataset type is not registered, and the event does not bring it."""
+    """A dataset type is not registered, and the event does not bring its definition."""
 
     CONFLICT = "conflict"
-    """The repository, or another event, has something else under the same id, data ID or name."""
+    """The repository or another event has another dataset, or type, with the same identity."""
 
     MISSING_FILE = "missing_file"
-    """An artifact is not in the datastore (nor in the staging area)."""
+    """An artifact is neither in the datastore nor in the staging area."""
 
     MISSING_DIMENSION_RECORD = "missing_dimension_record"
     """A data ID needs a dimension record that neither the repository nor the event has."""
@@ -33,39 +33,49 @@ class Cause(StrEnum):
     """A run or chain has the name of a collection of another type."""
 
     VALUE_REFUSED = "value_refused"
-    """The database has no column for a value: a number out of range, for example."""
+    """A value does not fit its database column, for example a number that is out of range."""
 
     CONSTRAINT = "constraint"
-    """The database refused a row because of one of its constraints."""
+    """The database refused a row because of a constraint."""
 
     REFUSED_BY_BUTLER = "refused_by_butler"
-    """``lsst.daf.butler`` refused the event for a reason that has no cause of its own here."""
+    """``lsst.daf.butler`` refused the event for another reason.
+
+    The reason starts with the error's class.
+    """
 
     UNKNOWN = "unknown"
-    """An error that this service does not know, while other events could be written."""
+    """An error that this service does not know.
+
+    The reason starts with the error's class.
+    """
 
     @classmethod
     def named(cls, name: str) -> Cause | None:
         """Return the cause of a name, current or former; `None` if there is none.
 
-        Until version 0.2, dead letters carried the names of Python classes.
+        Former names are those of Python classes, which dead letters carried at first.
 
         Parameters
         ----------
         name : `str`
-            As in the header ``error_class``.
+            A value of the header ``error_class``.
         """
         return {cause.value: cause for cause in cls}.get(name) or _FORMER_NAMES.get(name)
 
 
 _FORMER_NAMES = {
+    "CollectionCycleError": Cause.REFUSED_BY_BUTLER,
     "CollectionTypeError": Cause.WRONG_COLLECTION,
     "ConflictingDefinitionError": Cause.CONFLICT,
     "DataError": Cause.VALUE_REFUSED,
+    "DatasetTypeNotSupportedError": Cause.REFUSED_BY_BUTLER,
+    "DimensionNameError": Cause.REFUSED_BY_BUTLER,
     "FileNotFoundError": Cause.MISSING_FILE,
     "IntegrityError": Cause.CONSTRAINT,
     "InvalidEventError": Cause.INVALID_EVENT,
     "LookupError": Cause.MISSING_DIMENSION_RECORD,
+    "MissingCollectionError": Cause.REFUSED_BY_BUTLER,
     "MissingDatasetTypeError": Cause.UNKNOWN_DATASET_TYPE,
     "OverflowError": Cause.VALUE_REFUSED,
 }

@@ -36,7 +36,7 @@ async def send_dead_letter(arrival: Arrival[Received], rejection: Rejection) -> 
     letter = DeadLetter.of(
         entry.partition,
         entry.offset,
-        rejection.error_class,
+        rejection.cause.value,
         rejection.reason,
         arrival.payload.replays,
     )

@@ -1,1 +1,1 @@
-"""The Butler write: the only code that knows Butler, and the one place that knows its failures."""
+"""The Butler write: writes windows of events into a Butler repository."""

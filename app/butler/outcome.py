@@ -1,75 +1,98 @@
-"""What becomes of the events of a window."""
+"""The outcome of each event of a window: written, or rejected with a reason."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 from uuid import UUID
 
-from app.butler.events.parsed import ParsedEvent
-from app.butler.failures import describe
+from app.butler.failures import Failure, cause_of, describe
+from models.causes import Cause
 
-__all__ = ["Outcome", "Rejection", "WriteReport", "Written"]
+__all__ = ["Failed", "Outcome", "Rejection", "WriteReport", "Written"]
+
+K = TypeVar("K", bound=Hashable)
+
+#: Causes that say less than the class of the error does.
+_UNSPECIFIC = frozenset({Cause.REFUSED_BY_BUTLER, Cause.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """An event that is in the Butler.
+    """The outcome of an event that is in the Butler.
 
     Attributes
     ----------
     dataset_ids : `tuple` [`uuid.UUID`]
-        All its datasets, those that were there before too.
+        All its datasets, including those that were in the Butler before.
     runs : `~collections.abc.Mapping` [`str`, `int`]
-        How many of them each run has.
+        The number of its datasets in each run.
     chains : `tuple` [`tuple` [`str`, `str`]]
-        The (chain, run) pairs that it belongs to.
+        The (chain, run) pairs of the event.
     """
 
     dataset_ids: tuple[UUID, ...]
     runs: Mapping[str, int]
     chains: tuple[tuple[str, str], ...]
 
-    @classmethod
-    def of(cls, event: ParsedEvent) -> Written:
-        """Say what was written of an event."""
-        runs = {ref.id: ref.run for ref in event.refs}
-        return cls(tuple(runs), Counter(runs.values()), event.chains)
-
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """An event that can never be in the Butler."""
+    """The outcome of an event that can never be in the Butler; it becomes a dead letter.
 
-    error_class: str
+    Attributes
+    ----------
+    cause : `models.causes.Cause`
+        The kind of reason.
+    reason : `str`
+        One line that says what is wrong.
+    """
+
+    cause: Cause
     reason: str
 
     @classmethod
     def of(cls, error: BaseException) -> Rejection:
-        """Say why an event was rejected."""
-        return cls(type(error).__name__, describe(error))
+        """Return the rejection of an event that failed with an error."""
+        cause, reason = cause_of(error), describe(error)
+        return cls(cause, f"{type(error).__name__}: {reason}" if cause in _UNSPECIFIC else reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A failure of one event, or of several events together, that no retry can help.
+
+    Attributes
+    ----------
+    rejection : `Rejection`
+        The reason.
+    failure : `~app.butler.failures.Failure`
+        `POISON`, `UNKNOWN`, or `RACE` if that repeated.
+    """
+
+    rejection: Rejection
+    failure: Failure
 
 
 Outcome: TypeAlias = Written | Rejection
 
 
 @dataclass(frozen=True, slots=True)
-class WriteReport:
-    """What became of a window's events.
+class WriteReport(Generic[K]):
+    """The outcomes of a window.
 
     Attributes
     ----------
-    outcomes : `list` [`Outcome`]
-        One for each event, in their order.
+    outcomes : `~collections.abc.Mapping` [`K`, `Outcome`]
+        The outcome of each event, in the order of the events.
     inserted, already_there : `int`
-        How many datasets were written, and how many had been.
+        Number of datasets that were inserted, and that had been in the Butler before.
     mismatched_records : `int`
-        How many dimension records differ from the stored one.
+        Number of dimension records that differ from the stored one.
     """
 
-    outcomes: list[Outcome]
+    outcomes: Mapping[K, Outcome]
     inserted: int = 0
     already_there: int = 0
     mismatched_records: int = 0

@@ -1,4 +1,4 @@
-"""Where an artifact is: inside a datastore, or staged."""
+"""Resolve the paths and staging roots that events give, and refuse those outside of the roots."""
 
 from __future__ import annotations
 
@@ -14,72 +14,72 @@ from models.errors import InvalidEventError
 
 __all__ = ["address", "address_in", "is_plain", "path_in_datastore", "staging_root"]
 
-#: A relative path that is stored as it is given: nothing to unquote, and no part that leads
-#: elsewhere.  For speed alone: `_resolved` gives the same.
+#: A relative path that is recorded as it is: nothing to unquote, and no ``.`` or ``..``.  For speed
+#: only: `_resolved` returns the same.
 _PLAIN = re.compile(r"(?!\.{1,2}(?:/|$))[\w.+=,@-]+(?:/(?!\.{1,2}(?:/|$))[\w.+=,@-]+)*", re.ASCII)
 
-#: lsst.resources would cut off a fragment, and fill in the reader's environment variables.
-_UNFIT = frozenset("#$\0")
+#: lsst.resources would remove a fragment, and expand the reader's environment variables.
+_FORBIDDEN = frozenset("#$\0")
 
 
 def is_plain(path: str) -> bool:
-    """Tell whether a relative path is the end of its file's address as it is, unquoted."""
+    """Tell whether a relative path needs no unquoting and no normalization."""
     return bool(_PLAIN.fullmatch(path))
 
 
 def path_in_datastore(path: str, root: ResourcePath) -> str:
     """Return the path that a datastore records for an artifact.
 
-    The rules are those of ``Butler.ingest(transfer=None)``: relative to the root, unquoted.
+    The rules are those of ``Butler.ingest(transfer=None)``: relative to the root, and unquoted.
 
     Parameters
     ----------
     path : `str`
-        Path as an event gives it: relative to the root, or absolute inside it.
+        The path as an event gives it: relative to the root, or absolute and inside the root.
     root : `lsst.resources.ResourcePath`
         Root of the datastore.
 
     Raises
     ------
     InvalidEventError
-        If the path leads out of the root, or names no file.
+        If the path is outside the root, or does not name a file.
     """
     return path if is_plain(path) else _resolved(path, root)
 
 
 def _resolved(path: str, root: ResourcePath) -> str:
-    if not path or not _UNFIT.isdisjoint(path):
+    if not path or not _FORBIDDEN.isdisjoint(path):
         raise InvalidEventError(f"path {path!r} does not name a file")
     try:
         given = ResourcePath(path, forceAbsolute=False, forceDirectory=False)
         inside = (given if given.isabs() else root.join(path)).relative_to(root)
-        # The record is unquoted once more when it is read: it must lead to the same file then.
+        # Butler unquotes the recorded path once more when it reads it: the file must be the same.
         read = inside and Location(root, inside, trusted_path=True).uri.relative_to(root)
     except (ValueError, RuntimeError) as exc:
         raise InvalidEventError(f"path {path!r}: {exc}") from exc
     if inside is None or read is None:
         raise InvalidEventError(f"path {path!r} is outside the datastore root {root}")
-    if inside == "." or read != inside or not _UNFIT.isdisjoint(inside):
+    if inside == "." or read != inside or not _FORBIDDEN.isdisjoint(inside):
         raise InvalidEventError(f"path {path!r} does not name a file")
     return inside
 
 
 def staging_root(uri: str, allowed: Sequence[ResourcePath]) -> ResourcePath:
-    """Return the staging root that an event names.
+    """Return the staging root of an event.
 
     Parameters
     ----------
     uri : `str`
-        As the event gives it.
+        The URI as the event gives it.
     allowed : `~collections.abc.Sequence` [`lsst.resources.ResourcePath`]
-        The roots that an operator allows; an event may also name a folder inside of one.
+        The roots that the operator allows; an event may also name a folder inside one of them.
 
     Raises
     ------
     InvalidEventError
-        If it is none of these.
+        If it is neither one of these nor inside one of them.
     """
-    if not isinstance(uri, str) or not _UNFIT.isdisjoint(uri):
+    if not isinstance(uri, str) or not _FORBIDDEN.isdisjoint(uri):
         raise InvalidEventError(f"staging {uri!r} is not a URI")
     try:
         given = address(ResourcePath(uri, forceDirectory=True))
@@ -91,26 +91,24 @@ def staging_root(uri: str, allowed: Sequence[ResourcePath]) -> ResourcePath:
             return root
         if inside != given.rstrip("/") and is_plain(inside):
             return root.join(inside, forceDirectory=True)
-    raise InvalidEventError(
-        f"staging {uri!r} is not in one of the roots that BUTLER_WRITER_STAGING_ROOTS names"
-    )
+    raise InvalidEventError(f"staging {uri!r} is not inside a root in BUTLER_WRITER_STAGING_ROOTS")
 
 
 def address(folder: ResourcePath) -> str:
-    """Return where a folder really is, however its URI is written; it ends with a slash."""
+    """Return the address of a folder: the same for all URIs of it, and ending with a slash."""
     if folder.isLocal:
         return os.path.realpath(folder.ospath).rstrip("/") + "/"
-    # Before an @ is the profile, by which lsst.resources chooses credentials.
+    # The part before an @ is the profile that lsst.resources takes credentials from.
     bucket = folder.netloc.rpartition("@")[2]
     return f"{folder.scheme}://{bucket}{folder.unquoted_path}".rstrip("/") + "/"
 
 
 def address_in(folder: str, path: str) -> str:
-    """Return where a file of a folder really is, from the folder's address."""
-    place = folder + path
-    if not place.startswith("/"):
-        return place
-    parent, _, name = place.rpartition("/")
+    """Return the address of a file, from that of a folder and the path inside the folder."""
+    given = folder + path
+    if not given.startswith("/"):
+        return given
+    parent, _, name = given.rpartition("/")
     return f"{_real(parent)}/{name}"
 
 

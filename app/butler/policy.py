@@ -1,77 +1,109 @@
-"""What an operator decides about the Butler write."""
+"""The operator's choices for the Butler write."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
 
 from lsst.resources import ResourcePath
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveFloat, PositiveInt
 
-__all__ = ["FileCheck", "WritePath", "WritePolicy"]
+__all__ = ["FileCheck", "WriteMethod", "WritePolicy"]
 
 
 class FileCheck(StrEnum):
-    """Which artifacts must be found before their datasets are written."""
+    """Which artifacts must exist before their datasets are written."""
 
     ALL = "all"
-    """Every artifact: a dataset in the Butler can be read."""
+    """Every artifact: each dataset in the Butler can be read."""
 
     SAMPLE = "sample"
-    """The first artifact of each event: a pod whose upload failed as a whole is noticed."""
+    """The first artifact of each event: an upload that failed completely is noticed."""
 
     NONE = "none"
     """No artifact: the pods are trusted."""
 
 
-class WritePath(StrEnum):
-    """How datasets are written."""
+class WriteMethod(StrEnum):
+    """How datasets are inserted."""
 
     RECORDS = "records"
-    """Rows straight into registry and datastore records: twice as fast, by private names."""
+    """Insert rows into the tables of registry and datastores: twice as fast, with private names.
 
-    PUBLIC = "public"
-    """``Butler.ingest``: public names alone.  Taken also where `RECORDS` may be wrong."""
-
-
-@dataclass(frozen=True)
-class WritePolicy:
-    """What an operator decides about the Butler write.
-
-    Attributes
-    ----------
-    allowed_formatters : `re.Pattern`
-        What the name of a formatter must match; formatters are never imported.
-    file_check : `FileCheck`
-        Which artifacts must be found before their datasets are written.
-    write_path : `WritePath`
-        How datasets are written.
-    chain_pattern : `re.Pattern` or `None`
-        Derives the chain from a run's name, by its group ``chain``, where an event names none.
-    missing_file_tries : `int`
-        How often a missing artifact is looked for before its event is rejected.
-    missing_file_wait : `float`
-        Seconds between two such looks.
-    file_check_timeout : `float`
-        Seconds that one look at the artifacts of a window may take.
-    staging_roots : `tuple` [`lsst.resources.ResourcePath`]
-        Where staged artifacts may be: an event's staging root is one of these, or inside of one.
-    staging_timeout : `float`
-        Seconds that bringing home, or removing, the staged artifacts of a window may take.
-    statement_timeout : `float`
-        Seconds that one SQL statement may take (PostgreSQL).
-    lock_timeout : `float`
-        Seconds that one SQL statement may wait for a lock (PostgreSQL).
+    A repository with parts that this is not tested with is written with `PUBLIC`.
     """
 
-    allowed_formatters: re.Pattern[str] = re.compile(r"^lsst\.[\w.]+$")
+    PUBLIC = "public"
+    """Call ``Butler.ingest``: public names only."""
+
+
+def _expression(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return re.compile(value)
+    except re.error as exc:
+        raise ValueError(f"not a regular expression: {exc}") from exc
+
+
+def _chain_expression(value: object) -> object:
+    expression = _expression(value or None)
+    if isinstance(expression, re.Pattern) and "chain" not in expression.groupindex:
+        raise ValueError("the expression must have a group (?P<chain>...)")
+    return expression
+
+
+def _roots(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    uris = [uri.strip() for uri in value.split(",") if uri.strip()]
+    try:
+        return tuple(ResourcePath(uri, forceDirectory=True) for uri in uris)
+    except (NotImplementedError, ValueError) as exc:
+        raise ValueError(f"not uri[,uri...]: {exc}") from exc
+
+
+class WritePolicy(BaseModel):
+    """The operator's choices for the Butler write; the settings read them from the environment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    allowed_formatters: Annotated[re.Pattern[str], BeforeValidator(_expression)] = re.compile(
+        r"^lsst\.[\w.]+$"
+    )
+    """Regular expression that the name of a formatter must match; formatters are never imported."""
+
+    chain_pattern: Annotated[re.Pattern[str] | None, BeforeValidator(_chain_expression)] = (
+        re.compile(r"^(?P<chain>.+/prompt/output-\d{4}-\d{2}-\d{2})/.+$")
+    )
+    """Regular expression that finds the chain in the name of a run, as its group ``chain``, if the
+    event names no chain; empty or `None`: no chain."""
+
     file_check: FileCheck = FileCheck.ALL
-    write_path: WritePath = WritePath.RECORDS
-    chain_pattern: re.Pattern[str] | None = None
-    missing_file_tries: int = 3
-    missing_file_wait: float = 0.5
-    file_check_timeout: float = 60.0
-    staging_roots: tuple[ResourcePath, ...] = ()
-    staging_timeout: float = 300.0
-    statement_timeout: float = 120.0
-    lock_timeout: float = 30.0
+    """Which artifacts must exist before their datasets are written."""
+
+    write_method: WriteMethod = WriteMethod.RECORDS
+    """How datasets are inserted."""
+
+    missing_file_tries: PositiveInt = 3
+    """How often a missing artifact is looked for before its event becomes a dead letter."""
+
+    missing_file_wait: PositiveFloat = 0.5
+    """Seconds between two such attempts."""
+
+    file_check_timeout: PositiveFloat = 60.0
+    """Seconds that one check of a window's artifacts may take."""
+
+    staging_roots: Annotated[tuple[ResourcePath, ...], BeforeValidator(_roots)] = ()
+    """Folders that may contain staged artifacts, as ``uri[,uri...]``; the staging root of an event
+    is one of them, or inside one; empty: events with staged artifacts are refused."""
+
+    staging_timeout: PositiveFloat = 300.0
+    """Seconds that copying, or removing, the staged artifacts of a window may take."""
+
+    statement_timeout: PositiveFloat = 120.0
+    """Seconds that one SQL statement may take (PostgreSQL)."""
+
+    lock_timeout: PositiveFloat = 30.0
+    """Seconds that one SQL statement may wait for a lock (PostgreSQL)."""

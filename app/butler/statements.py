@@ -1,4 +1,4 @@
-"""Rows of a table, thousands in one statement: appended, or looked for."""
+"""SQL statements that insert, or look for, thousands of rows at once."""
 
 from __future__ import annotations
 
@@ -11,93 +11,99 @@ import sqlalchemy
 from lsst.utils.iteration import chunk_iterable
 from sqlalchemy.dialects import postgresql
 
-__all__ = ["Addition", "Row", "append", "holding", "matching"]
+__all__ = ["Insertion", "Row", "insert_rows", "select_by_index", "select_by_key"]
 
 Row: TypeAlias = tuple[Any, ...]
 
-#: How many parameters a statement takes: SQLite's default bound is 32,766.
-_PARAMETERS = 30_000
+#: Largest number of parameters in a statement: SQLite's default limit is 32,766.
+_MAX_PARAMETERS = 30_000
 
-#: Stands for `None` among texts: no text in PostgreSQL can have this character.
+#: Stands for `None` in an array: no text in PostgreSQL can contain this character.
 _NULL = "\0"
 
 _POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)
-class Addition:
-    """Rows to append to a table.
+class Insertion:
+    """Rows to insert into a table.
 
     Attributes
     ----------
     table : `sqlalchemy.Table`
         The table.
     columns : `~collections.abc.Sequence` [`str`]
-        Names of the columns that the rows have.
+        Names of the columns of the rows.
     rows : `~collections.abc.Iterable` [`tuple`]
-        Values whose text the database reads as the columns' types: numbers, strings, UUIDs, `None`.
-    same : `~collections.abc.Mapping` [`str`, `~typing.Any`]
-        Further columns, whose value is the same in all rows.
+        The values: numbers, strings, UUIDs and `None`, whose text the database can convert to the
+        types of the columns.
+    constants : `~collections.abc.Mapping` [`str`, `~typing.Any`]
+        Further columns, with the same value in all rows.
     """
 
     table: sqlalchemy.Table
     columns: Sequence[str]
     rows: Iterable[Row]
-    same: Mapping[str, Any] = field(default_factory=dict)
+    constants: Mapping[str, Any] = field(default_factory=dict)
 
 
-def append(connection: sqlalchemy.Connection, additions: Iterable[Addition]) -> None:
-    """Append rows to tables, in turn; while the database takes some, the next are made ready.
+def insert_rows(connection: sqlalchemy.Connection, insertions: Iterable[Insertion]) -> None:
+    """Insert rows into tables, one table after another.
 
-    To PostgreSQL each column goes as one array: as fast as COPY, and twice as fast as an INSERT for
-    each row, pipelined (our measurement on PostgreSQL 15).  Not COPY, which is not one message (see
-    `app.butler.repository.sessions`).
+    While the database inserts some rows, the next ones are prepared.  To PostgreSQL, each column is
+    sent as one array.  That is as fast as COPY, and twice as fast as a pipelined INSERT for each
+    row (our measurement on PostgreSQL 15).  COPY itself is not used, since it takes several
+    messages of the protocol (see `app.butler.repository.sessions`).
 
     Parameters
     ----------
     connection : `sqlalchemy.Connection`
-        In a transaction.
-    additions : `~collections.abc.Iterable` [`Addition`]
-        The rows; those that are made as they are taken are made in another thread.
+        Connection to the database, in a transaction.
+    insertions : `~collections.abc.Iterable` [`Insertion`]
+        The rows; generators are consumed in another thread.
 
     Raises
     ------
     sqlalchemy.exc.DBAPIError
-        If the database refuses one of them.
+        If the database refuses a row.
     """
-    ready = _one_statement if connection.dialect.name == "postgresql" else _many_times
+    prepare = _one_statement if connection.dialect.name == "postgresql" else _many_times
     with ThreadPoolExecutor(1, thread_name_prefix="rows") as thread:
-        for statement in [thread.submit(ready, addition) for addition in additions]:
-            if insertion := statement.result():
-                connection.execute(*insertion)
+        for statement in [thread.submit(prepare, insertion) for insertion in insertions]:
+            if arguments := statement.result():
+                connection.execute(*arguments)
 
 
-def _many_times(addition: Addition) -> tuple[sqlalchemy.Insert, list[dict[str, Any]]] | None:
-    """Return a statement that appends a row, and the rows."""
-    rows = [dict(zip(addition.columns, row, strict=True), **addition.same) for row in addition.rows]
-    return (addition.table.insert(), rows) if rows else None
+def _many_times(insertion: Insertion) -> tuple[sqlalchemy.Insert, list[dict[str, Any]]] | None:
+    """Return a statement that inserts one row, and the rows; `None` if there are none."""
+    rows = [
+        dict(zip(insertion.columns, row, strict=True), **insertion.constants)
+        for row in insertion.rows
+    ]
+    return (insertion.table.insert(), rows) if rows else None
 
 
-def _one_statement(addition: Addition) -> tuple[sqlalchemy.Insert] | None:
-    """Return a statement that appends all rows."""
-    if not (rows := list(addition.rows)):
+def _one_statement(insertion: Insertion) -> tuple[sqlalchemy.Insert] | None:
+    """Return a statement that inserts all rows; `None` if there are none."""
+    if not (rows := list(insertion.rows)):
         return None
-    table = addition.table
-    given = _unnested(table, addition.columns, rows)
+    table = insertion.table
+    given = _unnested(table, insertion.columns, rows)
     constants = (
-        sqlalchemy.literal(value, table.columns[name].type) for name, value in addition.same.items()
+        sqlalchemy.literal(value, table.columns[name].type)
+        for name, value in insertion.constants.items()
     )
     selected = sqlalchemy.select(*given.columns, *constants)
-    columns = [*addition.columns, *addition.same]
+    columns = [*insertion.columns, *insertion.constants]
     return (table.insert().from_select(columns, selected, include_defaults=False),)
 
 
 class _ArrayText(sqlalchemy.types.UserDefinedType[str]):
     """An array that is sent as its text.
 
-    The literal itself is typed (``'{...}'::BIGINT[]``), so that the server reads it once: a cast of
-    a text is made by the planner, for an estimate, and again by the execution (our measurement:
-    85 ms of the 1.4 s that the database takes for 189 events of 100 datasets).
+    The literal itself is typed (``'{...}'::BIGINT[]``), so that the server parses it once.  A cast
+    from text is evaluated twice, by the planner for an estimate and by the execution (our
+    measurement: 85 ms of the 1.4 s that the database takes for 189 events of 100 datasets).
     """
 
     cache_ok = True
@@ -109,7 +115,7 @@ class _ArrayText(sqlalchemy.types.UserDefinedType[str]):
     @classmethod
     def of(cls, column: sqlalchemy.Column[Any]) -> _ArrayText:
         """Return the type of an array of a column's values."""
-        # Not VARCHAR(n): an explicit cast to that cuts off what is too long, without a word.
+        # Not VARCHAR(n): an explicit cast to it silently truncates longer values.
         kind = sqlalchemy.Text() if isinstance(column.type, sqlalchemy.String) else column.type
         return cls(kind.compile(_POSTGRESQL))
 
@@ -121,7 +127,7 @@ class _ArrayText(sqlalchemy.types.UserDefinedType[str]):
 def _unnested(
     table: sqlalchemy.Table, columns: Sequence[str], rows: Sequence[Row]
 ) -> sqlalchemy.TableValuedAlias:
-    """Return rows as a table of PostgreSQL, which is sent as one array for each column."""
+    """Return rows as a PostgreSQL table expression that is sent as one array for each column."""
     arrays = (
         sqlalchemy.literal(_array_text(values), _ArrayText.of(table.columns[name]))
         for name, values in zip(columns, zip(*rows, strict=True), strict=True)
@@ -130,7 +136,7 @@ def _unnested(
 
 
 def _array_text(values: Sequence[Any]) -> str:
-    """Return the text of a PostgreSQL array (the driver's own way takes 5 times as long)."""
+    """Return the text of a PostgreSQL array (the driver takes 5 times as long)."""
     texts = [_NULL if value is None else str(value) for value in values]
     plain = "".join(texts)
     if '"' in plain or "\\" in plain:  # PostgreSQL manual, 8.15.6
@@ -138,7 +144,7 @@ def _array_text(values: Sequence[Any]) -> str:
     return ('{"' + '","'.join(texts) + '"}').replace(f'"{_NULL}"', "NULL")
 
 
-def matching(
+def select_by_key(
     connection: sqlalchemy.Connection,
     table: sqlalchemy.Table,
     columns: Sequence[str],
@@ -147,9 +153,9 @@ def matching(
 ) -> Iterator[Row]:
     """Look for the rows of a table that have one of some keys.
 
-    By a column that alone tells rows apart this is quick in any state of the table.  By several, it
-    is as good as the planner's statistics, which know nothing of tonight's visits (our measurement:
-    35 keys took 139 ms, 6,000 took 3 s): see `holding`.
+    With a single column that identifies a row, this is fast in any state of the table.  With
+    several columns, its speed depends on the planner's statistics, which do not include tonight's
+    visits (our measurement: 35 keys took 139 ms, 6,000 took 3 s): use `select_by_index` then.
 
     Parameters
     ----------
@@ -158,61 +164,61 @@ def matching(
     table : `sqlalchemy.Table`
         The table.
     columns : `~collections.abc.Sequence` [`str`]
-        Names of the columns that the keys have.
+        Names of the columns of the keys.
     keys : `~collections.abc.Sequence` [`tuple`]
-        The keys, none twice.
+        The keys, without duplicates.
     returned : `~collections.abc.Sequence` [`str`]
-        Names of the columns that are returned.
+        Names of the columns to return.
 
     Yields
     ------
     row : `tuple`
-        Its values.
+        The values of one row.
     """
     if not keys:
         return
     given = [table.columns[name] for name in columns]
     selected = sqlalchemy.select(*(table.columns[name] for name in returned))
     if connection.dialect.name == "postgresql":
-        wanted = _unnested(table, columns, keys)
-        join = sqlalchemy.and_(*(column == wanted.columns[column.name] for column in given))
-        yield from map(tuple, connection.execute(selected.join_from(table, wanted, join)))
+        required = _unnested(table, columns, keys)
+        join = sqlalchemy.and_(*(column == required.columns[column.name] for column in given))
+        yield from map(tuple, connection.execute(selected.join_from(table, required, join)))
         return
-    for chunk in chunk_iterable(keys, _PARAMETERS // len(columns)):
+    for chunk in chunk_iterable(keys, _MAX_PARAMETERS // len(columns)):
         among = sqlalchemy.tuple_(*given).in_(chunk)
         yield from map(tuple, connection.execute(selected.where(among)))
 
 
-def holding(
+def select_by_index(
     connection: sqlalchemy.Connection,
     table: sqlalchemy.Table,
     columns: Sequence[str],
     keys: Sequence[Row],
     returned: Sequence[str],
 ) -> Iterator[Row]:
-    """Look for the rows of a table that hold some keys of a unique index.
+    """Look for the rows of a table that have one of some keys of a unique index.
 
-    In PostgreSQL, each key is looked for as the first one in the index's order that is not below
-    it: the planner has no other index for that, whatever its statistics say.
+    In PostgreSQL, each key is looked for as the first one, in the order of the index, that is not
+    less than the key.  The planner can use only this index for that, whatever its statistics.
 
     Parameters
     ----------
     connection, table, keys, returned
-        As for `matching`.
+        As for `select_by_key`.
     columns : `~collections.abc.Sequence` [`str`]
-        Names of the index's columns, in its order.
+        Names of the columns of the index, in its order.
 
     Yields
     ------
     row : `tuple`
-        Its values.
+        The values of one row.
     """
     if not keys or connection.dialect.name != "postgresql":
-        yield from matching(connection, table, columns, keys, returned)
+        yield from select_by_key(connection, table, columns, keys, returned)
         return
     given = [table.columns[name] for name in columns]
-    wanted = _unnested(table, columns, keys)
-    key = [wanted.columns[name] for name in columns]
+    required = _unnested(table, columns, keys)
+    key = [required.columns[name] for name in columns]
     first = (
         sqlalchemy.select(*given, *(table.columns[name].label(f"_{name}") for name in returned))
         .where(sqlalchemy.tuple_(*given) >= sqlalchemy.tuple_(*key))
@@ -220,6 +226,6 @@ def holding(
         .limit(1)
         .lateral()
     )
-    same = sqlalchemy.and_(*(first.columns[name] == wanted.columns[name] for name in columns))
+    same = sqlalchemy.and_(*(first.columns[name] == required.columns[name] for name in columns))
     values = sqlalchemy.select(*(first.columns[f"_{name}"] for name in returned))
-    yield from map(tuple, connection.execute(values.join_from(wanted, first, same)))
+    yield from map(tuple, connection.execute(values.join_from(required, first, same)))

@@ -1,57 +1,67 @@
-"""A window's events, into the Butler: one transaction, and around it what makes that safe."""
+"""Write windows of events into the Butler: prepare a window, then commit it in one transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 import structlog
 from lsst.daf.butler import Butler
 from sqlalchemy.exc import IntegrityError
 
-from app.butler.division import Counts, DividedWrite, Failed, attempt, blame_nobody_for_all
-from app.butler.events.parse import EventParser, WindowParser
+from app.butler.division import Counts, DividedWrite, attempt, check_fault_is_in_events
+from app.butler.events.context import ParsingContext
+from app.butler.events.parse import WindowParser
 from app.butler.events.parsed import ParsedEvent
-from app.butler.failures import Failure, causes
+from app.butler.failures import Failure, exception_chain
 from app.butler.files.check import FileChecker
 from app.butler.files.staging import StagedArtifacts
 from app.butler.insert.batch import Batch
-from app.butler.insert.bulk_insert import RecordsPath
+from app.butler.insert.bulk_insert import BulkInsert
 from app.butler.insert.dimension_records import DimensionRecords
-from app.butler.insert.ingest import PublicPath
-from app.butler.outcome import Rejection, WriteReport
-from app.butler.policy import WritePath, WritePolicy
-from app.butler.private.registry import Datastores, RegistryTables, uncovered_parts
+from app.butler.insert.ingest import PublicIngest
+from app.butler.outcome import Failed, Rejection, WriteReport
+from app.butler.policy import WriteMethod, WritePolicy
+from app.butler.private.coverage import uncovered_parts
+from app.butler.private.datastores import Datastores
+from app.butler.private.registry import RegistryTables
 from app.butler.repository.dataset_types import DatasetTypes
-from models.prompt_output import PromptOutput
+from models.causes import Cause
+from models.fields import EventContent
 
-__all__ = ["ButlerWriter", "ReadWindow"]
+__all__ = ["ButlerWriter", "PreparedWindow"]
 
-ReadWindow: TypeAlias = Sequence[ParsedEvent | Failed]
-"""The events of a window, read: what each says, or why it cannot be written."""
+K = TypeVar("K", bound=Hashable)
+
+PreparedWindow: TypeAlias = Mapping[K, ParsedEvent | Failed]
+"""The events of a window, in their order: each parsed, or with the reason why it cannot be
+written."""
+
+_Missing: TypeAlias = list[str] | Failed
+"""The artifacts that an event lacks, or the reason why that cannot be told."""
 
 logger = structlog.get_logger("butler_writer")
 
 
-class _Path(Protocol):
+class _Insert(Protocol):
     def insert(self, batch: Batch) -> int: ...
-    def blame(self, batch: Batch) -> None: ...
+    def find_refused(self, batch: Batch) -> None: ...
     def forget(self) -> None: ...
 
 
 class ButlerWriter:
     """Writes windows of events into a repository.
 
-    One thread may read a window while another one commits the window before; each does one thing at
-    a time, and has a Butler of its own, which is not for two.
+    One thread may prepare a window while another one commits the previous window.  Each method may
+    be used by one thread at a time, and uses a Butler of its own.
 
     Parameters
     ----------
     butler : `lsst.daf.butler.Butler`
-        The writer's own.
+        The Butler to write with; used by nothing else.
     policy : `WritePolicy`
-        What the operator decided.
+        The operator's choices.
     """
 
     def __init__(self, butler: Butler, policy: WritePolicy) -> None:
@@ -59,108 +69,118 @@ class ButlerWriter:
         reader = butler.clone()
         self._types = DatasetTypes(reader)
         datastores = Datastores(reader)
-        self._parser = EventParser(reader, policy, datastores, self._types)
+        self._context = ParsingContext(reader, policy, datastores, self._types)
         self._files = FileChecker(datastores, policy)
         self._staged = StagedArtifacts(datastores, policy)
-        self._path, self._dimension_records = _choose_path(butler, policy, datastores)
+        self._insert, self._dimension_records = _choose_insert(butler, policy, datastores)
 
-    def write(
-        self, outputs: Sequence[PromptOutput], *, wanted: Callable[[], bool] = lambda: True
-    ) -> WriteReport:
-        """Read the events of a window, and commit them (see `read` and `commit`)."""
-        return self.commit(self.read(outputs, wanted=wanted), wanted=wanted)
+    def prepare(
+        self, events: Mapping[K, EventContent], *, is_current: Callable[[], bool]
+    ) -> PreparedWindow[K]:
+        """Parse the events of a window, and check that their artifacts exist.
 
-    def read(
-        self, outputs: Sequence[PromptOutput], *, wanted: Callable[[], bool] = lambda: True
-    ) -> ReadWindow:
-        """Read the events of a window: what they say, and whether their artifacts are there.
-
-        Dataset types that they bring are registered, staged artifacts are brought home.
+        Dataset types that the events bring are registered, and staged artifacts are copied to the
+        datastore.  Both are safe to repeat.
 
         Parameters
         ----------
-        outputs : `~collections.abc.Sequence` [`PromptOutput`]
-            The events; what several of them have in common is read once.
-        wanted : `~collections.abc.Callable`
-            Asked between tries; false once the window's partitions are revoked.
+        events : `~collections.abc.Mapping` [`K`, `EventContent`]
+            The events; what they have in common is parsed once.
+        is_current : `~collections.abc.Callable`
+            Called between attempts; returns `False` once the window's partitions are revoked.
 
         Returns
         -------
-        events : `ReadWindow`
-            What `commit` takes.
+        prepared : `PreparedWindow`
+            The argument for `commit`, with the same keys in the same order.
 
         Raises
         ------
         AbandonedError
-            If the window is no longer wanted.
+            If the window's partitions were revoked.
         RetryableError
-            If nothing can be said of the events now; to read the same window again is safe.
+            If the events cannot be judged now; preparing the same window again is safe.
         """
-        events = self._check_files(self._parse(outputs, wanted), wanted)
-        # Here, not by `commit`: to commit it again would not look again.
-        blame_nobody_for_all([e for e in events if isinstance(e, Failed)], len(events))
-        return events
+        prepared = self._check_files(self._parse(events, is_current), is_current)
+        # Here, not in `commit`: a repeated commit does not look at the files again.
+        failed = [event for event in prepared.values() if isinstance(event, Failed)]
+        check_fault_is_in_events(failed, len(prepared))
+        return prepared
 
     def commit(
-        self, events: ReadWindow, *, wanted: Callable[[], bool] = lambda: True
-    ) -> WriteReport:
-        """Write the events of a window: one transaction, unless some of them cannot be written.
+        self, prepared: PreparedWindow[K], *, is_current: Callable[[], bool]
+    ) -> WriteReport[K]:
+        """Write the events of a window: in one transaction, unless some cannot be written.
 
         Parameters
         ----------
-        events : `ReadWindow`
-            What `read` has returned; what several of them have in common is written once.
-        wanted : `~collections.abc.Callable`
-            Asked between tries; false once the window's partitions are revoked.
+        prepared : `PreparedWindow`
+            What `prepare` returned; what the events have in common is written once.
+        is_current : `~collections.abc.Callable`
+            Called between attempts; returns `False` once the window's partitions are revoked.
 
         Returns
         -------
         report : `WriteReport`
-            What became of each event.
+            The outcome of each event.
 
         Raises
         ------
         AbandonedError
-            If the window is no longer wanted.
+            If the window's partitions were revoked.
         RetryableError
-            If nothing can be said of the events now; to commit the same window again is safe.
+            If the events cannot be written now; committing the same window again is safe.
         """
-        write = DividedWrite(self._write_batch, events, wanted)
+        write = DividedWrite(self._write_batch, prepared, is_current)
         write.run()
         self._staged.remove(write.written)
         return WriteReport(write.outcomes, **vars(write.counts))
 
-    def _parse(self, outputs: Sequence[PromptOutput], wanted: Callable[[], bool]) -> ReadWindow:
-        """Read the events, after the dataset types of all of them have been registered."""
-        window = WindowParser(self._parser)
+    def _parse(
+        self, events: Mapping[K, EventContent], is_current: Callable[[], bool]
+    ) -> dict[K, ParsedEvent | Failed]:
+        """Parse the events, after the dataset types of all of them are registered."""
+        window = WindowParser(self._context)
 
-        def register(output: PromptOutput) -> None:
-            self._types.register(output.dataset_types or [])
+        def register(event: EventContent) -> None:
+            self._types.register(event.dataset_types or [])
 
-        registered = [attempt(partial(register, output), wanted) for output in outputs]
-        return [
-            result if isinstance(result, Failed) else attempt(partial(window.parse, output), wanted)
-            for result, output in zip(registered, outputs, strict=True)
-        ]
+        registered = {
+            key: attempt(partial(register, event), is_current) for key, event in events.items()
+        }
+        return {
+            key: failed
+            if isinstance(failed := registered[key], Failed)
+            else attempt(partial(window.parse, event), is_current)
+            for key, event in events.items()
+        }
 
-    def _check_files(self, events: ReadWindow, wanted: Callable[[], bool]) -> ReadWindow:
-        """Bring staged artifacts home; put aside the events whose artifacts are not there."""
-        parsed = [event for event in events if isinstance(event, ParsedEvent)]
-        missing = attempt(partial(self._missing, parsed, wanted), wanted)
-        if isinstance(missing, Failed):  # over one of them, perhaps: find out which
-            each = (attempt(partial(self._missing, [event], wanted), wanted) for event in parsed)
-            missing = [one if isinstance(one, Failed) else one[0] for one in each]
-        verdicts = iter(zip(parsed, missing, strict=True))
-        return [
-            event if isinstance(event, Failed) else _verdict(*next(verdicts)) for event in events
-        ]
+    def _check_files(
+        self, events: Mapping[K, ParsedEvent | Failed], is_current: Callable[[], bool]
+    ) -> dict[K, ParsedEvent | Failed]:
+        """Copy staged artifacts to the datastore, and reject the events that lack artifacts."""
+        parsed = [event for event in events.values() if isinstance(event, ParsedEvent)]
+        missing = attempt(partial(self._missing, parsed, is_current), is_current)
+        if isinstance(missing, Failed):  # perhaps because of a single event: check one by one
+            missing = {event: self._missing_of_one(event, is_current) for event in parsed}
+        return {
+            key: event if isinstance(event, Failed) else _verdict(event, missing[event])
+            for key, event in events.items()
+        }
 
     def _missing(
-        self, events: Sequence[ParsedEvent], wanted: Callable[[], bool]
-    ) -> list[list[str] | Failed]:
-        staged = iter(self._staged.bring_home([e for e in events if e.staging], wanted))
-        at_home = iter(self._files.missing([e for e in events if not e.staging], wanted))
-        return [next(staged) if event.staging else next(at_home) for event in events]
+        self, events: Sequence[ParsedEvent], is_current: Callable[[], bool]
+    ) -> dict[ParsedEvent, _Missing]:
+        staged = [event for event in events if event.staging]
+        unstaged = [event for event in events if not event.staging]
+        return {
+            **self._staged.copy_to_datastores(staged, is_current),
+            **self._files.missing(unstaged, is_current),
+        }
+
+    def _missing_of_one(self, event: ParsedEvent, is_current: Callable[[], bool]) -> _Missing:
+        missing = attempt(partial(self._missing, [event], is_current), is_current)
+        return missing if isinstance(missing, Failed) else missing[event]
 
     def _write_batch(self, events: Sequence[ParsedEvent]) -> Counts:
         """Write some events in one transaction."""
@@ -169,38 +189,38 @@ class ButlerWriter:
             with self._butler.transaction():
                 mismatched = self._dimension_records.insert(events)
                 self._dimension_records.refuse_dangling(events)
-                inserted = self._path.insert(batch)
+                inserted = self._insert.insert(batch)
         except BaseException as exc:
-            self._path.forget()
-            if any(isinstance(cause, IntegrityError) for cause in causes(exc)):
+            self._insert.forget()
+            if any(isinstance(link, IntegrityError) for link in exception_chain(exc)):
                 self._dimension_records.forget()
-                self._path.blame(batch)
+                self._insert.find_refused(batch)
             raise
         self._dimension_records.remember()
         return Counts(inserted, len(batch.datasets) - inserted, mismatched)
 
 
-def _verdict(event: ParsedEvent, missing: list[str] | Failed) -> ParsedEvent | Failed:
+def _verdict(event: ParsedEvent, missing: _Missing) -> ParsedEvent | Failed:
     if isinstance(missing, Failed):
         return missing
     if not missing:
         return event
-    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    rejection = Rejection("FileNotFoundError", f"{missing[0]} is not there{more}")
+    more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+    rejection = Rejection(Cause.MISSING_FILE, f"{missing[0]} does not exist{more}")
     return Failed(rejection, Failure.POISON)
 
 
-def _choose_path(
+def _choose_insert(
     butler: Butler, policy: WritePolicy, datastores: Datastores
-) -> tuple[_Path, DimensionRecords]:
-    if policy.write_path is WritePath.PUBLIC:
-        return PublicPath(butler), DimensionRecords(butler)
+) -> tuple[_Insert, DimensionRecords]:
+    if policy.write_method is WriteMethod.PUBLIC:
+        return PublicIngest(butler), DimensionRecords(butler)
     if uncovered := uncovered_parts(butler):
         logger.warning(
-            "this repository has parts that the fast write path is not tested with; "
-            "datasets are written through Butler.ingest, at half the speed",
+            "this repository has parts that the bulk insert is not tested with; datasets are "
+            "inserted by Butler.ingest, at half the speed",
             parts=uncovered,
         )
-        return PublicPath(butler), DimensionRecords(butler)
+        return PublicIngest(butler), DimensionRecords(butler)
     tables = RegistryTables(butler)
-    return RecordsPath(tables, datastores), DimensionRecords(butler, tables.having_records)
+    return BulkInsert(tables, datastores), DimensionRecords(butler, tables.find_stored)

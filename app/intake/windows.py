@@ -40,9 +40,9 @@ class WindowBounds:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Arrival(Generic[T]):
-    """An event in a window: its ledger entry, and what it holds."""
+    """An event in a window: its ledger entry, and what it holds; equal only to itself."""
 
     entry: Entry
     payload: T

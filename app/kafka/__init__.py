@@ -1,1 +1,1 @@
-"""Kafka, below Faust and beside it: the only code that knows aiokafka."""
+"""Kafka: the only package that uses aiokafka."""

@@ -1,129 +1,196 @@
-"""Reading a topic outside the consumer group: nothing is joined, created or committed."""
+"""Reading a topic outside the consumer group: joins no group, creates and commits nothing."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import UnknownTopicOrPartitionError
-from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
+from app.kafka.connection import KafkaConnection, admin_client
+from app.kafka.errors import TopicError
 from app.settings import MIB
 
-if TYPE_CHECKING:
-    from app.application import ButlerWriterApp
-
-__all__ = [
-    "Message",
-    "admin_client",
-    "connection_options",
-    "finished_offsets",
-    "log_reader",
-    "message_at",
-    "read_until",
-]
+__all__ = ["Message", "MessageId", "TopicReader", "committed_offsets", "open_reader"]
 
 Message: TypeAlias = "ConsumerRecord[bytes, bytes]"
+"""A message as read: ``partition``, ``offset``, ``key``, ``value``, ``headers``, ..."""
+
+
+class MessageId(NamedTuple):
+    """Identifies a message within its topic."""
+
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        """Return ``PARTITION-OFFSET``."""
+        return f"{self.partition}-{self.offset}"
+
+
+class TopicReader:
+    """Reads all partitions of a topic, from their first offsets unless told otherwise.
+
+    Offsets are given and returned as mappings from partition numbers.
+
+    Parameters
+    ----------
+    topic : `str`
+        Name of the topic.
+    consumer : `aiokafka.AIOKafkaConsumer`
+        Started, with all partitions of the topic assigned.
+    """
+
+    def __init__(self, topic: str, consumer: AIOKafkaConsumer) -> None:
+        self._topic = topic
+        self._consumer = consumer
+
+    @property
+    def partitions(self) -> list[int]:
+        """The topic's partitions, in order."""
+        return sorted(tp.partition for tp in self._consumer.assignment())
+
+    async def first_offsets(self) -> dict[int, int]:
+        """Return the first offset that each partition still has."""
+        return _by_partition(await self._consumer.beginning_offsets(self._all()))
+
+    async def end_offsets(self) -> dict[int, int]:
+        """Return the offset that the next message of each partition will have."""
+        return _by_partition(await self._consumer.end_offsets(self._all()))
+
+    async def offsets_at(self, time: datetime) -> dict[int, int]:
+        """Return the offset of each partition's first message sent at or after a time.
+
+        A partition that has no such message is absent.
+        """
+        milliseconds = max(0, int(time.timestamp() * 1000))
+        found = await self._consumer.offsets_for_times(dict.fromkeys(self._all(), milliseconds))
+        return {tp.partition: first.offset for tp, first in found.items() if first is not None}
+
+    def seek(self, partition: int, offset: int) -> None:
+        """Continue reading a partition at an offset."""
+        self._consumer.seek(TopicPartition(self._topic, partition), offset)
+
+    async def read_until(self, ends: Mapping[int, int]) -> AsyncIterator[Message]:
+        """Read some partitions up to offsets; the messages of each come in order.
+
+        Parameters
+        ----------
+        ends : `~collections.abc.Mapping` [`int`, `int`]
+            For each partition to read, the first offset that is not read.
+
+        Yields
+        ------
+        message : `Message`
+            The next message of any of the partitions.
+
+        Raises
+        ------
+        aiokafka.errors.KafkaError
+            If the brokers refuse to let the user read the topic, for example.
+        """
+        consumer = self._consumer
+        unread = self._all(ends)
+        consumer.resume(*unread)
+        while True:
+            done = {tp for tp in unread if await consumer.position(tp) >= ends[tp.partition]}
+            consumer.pause(*done)
+            unread -= done
+            if not unread:
+                return
+            fetched = await consumer.getmany(*unread, timeout_ms=1000)
+            for tp, messages in fetched.items():
+                for message in messages:
+                    if message.offset < ends[tp.partition]:
+                        yield message
+
+    async def message(self, partition: int, offset: int) -> Message | None:
+        """Return a message, or `None` if the topic does not have it or has it no longer."""
+        if partition not in self.partitions:
+            return None
+        first, ends = await self.first_offsets(), await self.end_offsets()
+        if not first[partition] <= offset < ends[partition]:
+            return None
+        self.seek(partition, offset)
+        async for message in self.read_until({partition: offset + 1}):
+            return message
+        return None
+
+    def _all(self, partitions: Iterable[int] | None = None) -> set[TopicPartition]:
+        chosen = self.partitions if partitions is None else partitions
+        return {TopicPartition(self._topic, partition) for partition in chosen}
 
 
 @asynccontextmanager
-async def log_reader(service: ButlerWriterApp, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
-    """Run a consumer of no group that has all partitions of a topic, from their beginning.
+async def open_reader(
+    connection: KafkaConnection, topic: str, largest_event: int
+) -> AsyncIterator[TopicReader]:
+    """Run a reader of a topic.
+
+    Parameters
+    ----------
+    connection : `KafkaConnection`
+        The brokers to connect to.
+    topic : `str`
+        Name of the topic.
+    largest_event : `int`
+        Size in bytes of the largest event that the service accepts.
 
     Raises
     ------
+    TopicError
+        If there is no such topic.
     aiokafka.errors.KafkaError
-        If there is no such topic, for instance.
+        If no broker can be reached, or the login is refused.
     """
-    partitions = await _partitions(service, topic)
+    partitions = await _partitions(connection, topic)
     consumer = AIOKafkaConsumer(
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        # A dead letter is larger than its event; whole batches of those must be taken.
-        max_partition_fetch_bytes=service.settings.kafka.max_message_bytes + 2 * MIB,
-        **connection_options(service),
+        # A dead letter is larger than its event, and a batch of one is larger still.
+        max_partition_fetch_bytes=largest_event + 2 * MIB,
+        **connection.client_options,
     )
     try:
         await consumer.start()
         consumer.assign(partitions)
-        # Let the task start that this makes: one that is cancelled before cancels its canceller,
-        # which would end a command as though all were well.
+        # Let the task start that `assign` creates: a task cancelled before its start cancels the
+        # task that cancelled it, and the command would end as if it had succeeded.
         await asyncio.sleep(0)
-        yield consumer
+        yield TopicReader(topic, consumer)
     finally:
         await consumer.stop()
 
 
-@asynccontextmanager
-async def admin_client(service: ButlerWriterApp) -> AsyncIterator[AIOKafkaAdminClient]:
-    """Run an administration client."""
-    admin = AIOKafkaAdminClient(**connection_options(service))
-    try:
-        await admin.start()
-        yield admin
-    finally:
-        await admin.close()
+async def committed_offsets(connection: KafkaConnection, topic: str) -> dict[int, int]:
+    """Return the offset that the service's group has committed for each partition of a topic.
+
+    Partitions without a committed offset are absent.
+
+    Raises
+    ------
+    aiokafka.errors.KafkaError
+        If the brokers cannot be reached, or refuse to tell.
+    """
+    async with admin_client(connection) as admin:
+        committed = await admin.list_consumer_group_offsets(connection.group)
+    return {tp.partition: found.offset for tp, found in committed.items() if tp.topic == topic}
 
 
-def connection_options(service: ButlerWriterApp) -> dict[str, Any]:
-    """Return how a client of aiokafka's reaches the brokers."""
-    security: Mapping[str, Any] = credentials_to_aiokafka_auth(
-        service.conf.broker_credentials, None
-    )
-    return {"bootstrap_servers": service.settings.kafka.brokers, **security}
+def _by_partition(offsets: Mapping[TopicPartition, int]) -> dict[int, int]:
+    return {tp.partition: offset for tp, offset in offsets.items()}
 
 
-async def read_until(
-    consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]
-) -> AsyncIterator[Message]:
-    """Read from where the consumer is up to some offsets; each partition comes in order."""
-    reading = set(ends)
-    while True:
-        done = {tp for tp in reading if await consumer.position(tp) >= ends[tp]}
-        consumer.pause(*done)
-        reading -= done
-        if not reading:
-            return
-        fetched = await consumer.getmany(*reading, timeout_ms=1000)
-        for tp, messages in fetched.items():
-            for message in messages:
-                if message.offset < ends[tp]:
-                    yield message
-
-
-async def finished_offsets(service: ButlerWriterApp) -> dict[int, int]:
-    """Return the offset up to which each partition of the input topic is finished."""
-    kafka = service.settings.kafka
-    async with admin_client(service) as admin:
-        offsets = await admin.list_consumer_group_offsets(kafka.group)
-    return {tp.partition: found.offset for tp, found in offsets.items() if tp.topic == kafka.topic}
-
-
-async def message_at(
-    consumer: AIOKafkaConsumer, place: TopicPartition, offset: int
-) -> Message | None:
-    """Return the message of one offset, `None` if the topic does not have it (any more)."""
-    if place not in consumer.assignment():
-        return None
-    begins = await consumer.beginning_offsets([place])
-    ends = await consumer.end_offsets([place])
-    if not begins[place] <= offset < ends[place]:
-        return None
-    consumer.resume(place)
-    consumer.seek(place, offset)
-    async for message in read_until(consumer, {place: offset + 1}):
-        return message
-    return None
-
-
-async def _partitions(service: ButlerWriterApp, topic: str) -> list[TopicPartition]:
-    async with admin_client(service) as admin:
+async def _partitions(connection: KafkaConnection, topic: str) -> list[TopicPartition]:
+    async with admin_client(connection) as admin:
         # A broker may create a topic that it is asked for by name.
         if topic not in await admin.list_topics():
-            raise UnknownTopicOrPartitionError(f"there is no topic {topic}")
+            raise TopicError(
+                f"there is no topic {topic}, or the Kafka user may not DESCRIBE it; "
+                "check KAFKA_CLUSTER, KAFKA_TOPIC and the user's access rules"
+            )
         (found,) = await admin.describe_topics([topic])
     return [TopicPartition(topic, each["partition"]) for each in found["partitions"]]

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 from aiokafka.errors import KafkaError
-from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from faust.types import TP
 
 from app.intake.ledger import Partition
 from app.kafka.checks.access_rights import connect, may_pass
+from app.kafka.connection import KafkaConnection
 
 if TYPE_CHECKING:
     from app.application import ButlerWriterApp
@@ -148,9 +148,9 @@ async def watch(service: ButlerWriterApp, watchdog: Watchdog) -> None:
 
 async def brokers_answer(service: ButlerWriterApp) -> bool:
     """Tell whether a broker answers, by a connection of its own: the consumer's may be stuck."""
-    security = credentials_to_aiokafka_auth(service.conf.broker_credentials, None)
+    connection = KafkaConnection.of(service.settings.kafka)
     try:
-        with closing(await connect(service.settings.kafka.brokers, security)):
+        with closing(await connect(connection)):
             return True
     except (KafkaError, OSError) as exc:
         return not may_pass(exc)  # to be refused is an answer

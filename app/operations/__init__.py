@@ -1,1 +1,1 @@
-"""What commands and pages do, for operators."""
+"""Operations for operators, used by commands and pages alike."""

@@ -1,4 +1,4 @@
-"""The audit: what became of each event of a range of the input topic.  Reads only."""
+"""The audit: what became of each event in a range of the input topic.  Only reads."""
 
 from __future__ import annotations
 
@@ -7,26 +7,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from lsst.daf.butler import DatasetRef
+from lsst.daf.butler import Butler, DatasetRef
 
 from app.butler.repository.presence import look_up
-from app.kafka.readers import Message, finished_offsets, log_reader, read_until
-from app.operations.dead_letters import Place, read_letters
+from app.kafka.connection import KafkaConnection
+from app.kafka.readers import Message, MessageId, TopicReader, committed_offsets, open_reader
+from app.operations.dead_letters import DeadLetters
+from app.settings import KafkaSettings
 from models.errors import InvalidEventError
 from models.prompt_output import PromptOutput
 
-if TYPE_CHECKING:
-    from lsst.daf.butler import Butler
-
-    from app.application import ButlerWriterApp
-
 __all__ = ["AuditRange", "Audited", "Finding", "audit_events"]
 
-#: How many events are looked up at once: some 50,000 datasets.
+#: How many events are looked up in one call: some 50,000 datasets.
 _BATCH = 500
 
 
@@ -43,20 +39,21 @@ class Finding(StrEnum):
     """It was set aside."""
 
     PENDING = "pending"
-    """Its offset is not committed: the service has yet to finish it."""
+    """Its offset is not committed yet: the service has not finished it."""
 
     MISSING = "missing"
-    """It is finished, but not all its datasets are in the Butler, and it was not set aside."""
+    """Its offset is committed, but it was not set aside and the Butler lacks datasets of it."""
 
 
 @dataclass(frozen=True)
 class AuditRange:
-    """The part of the input topic to look at.
+    """A part of the input topic; it ends where the partitions end, at the latest.
 
     Attributes
     ----------
     since, until : `datetime.datetime`, optional
-        From the first event sent at or after one time, up to that at or after another.
+        From the first event sent at or after ``since``; up to, but not including, the first one
+        sent at or after ``until``.
     first, last : `int`, optional
         From one offset to another, both included, on every partition.
     """
@@ -66,39 +63,40 @@ class AuditRange:
     first: int | None = None
     last: int | None = None
 
-    async def place(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, tuple[int, int]]:
-        """Put a consumer to the beginning of the range; return where it begins and ends."""
-        partitions = sorted(consumer.assignment())
-        begins = await consumer.beginning_offsets(partitions)
-        ends = await consumer.end_offsets(partitions)
-        starts = await _at(consumer, self.since, begins, ends)
-        stops = await _at(consumer, self.until, ends, ends)
+    async def bounds(self, reader: TopicReader) -> dict[int, tuple[int, int]]:
+        """Return the first offset in the range, and the first after it, of each partition."""
+        ends = await reader.end_offsets()
+        starts = await reader.first_offsets()
+        stops = ends
+        if self.since is not None:
+            starts = ends | await reader.offsets_at(self.since)
+        if self.until is not None:
+            stops = ends | await reader.offsets_at(self.until)
         bounds = {}
-        for tp in partitions:
-            stop = stops[tp] if self.last is None else min(stops[tp], self.last + 1)
-            start = min(max(starts[tp], self.first or 0), ends[tp])
-            consumer.seek(tp, start)
-            bounds[tp] = (start, max(start, stop))
+        for partition, end in ends.items():
+            stop = stops[partition] if self.last is None else min(stops[partition], self.last + 1)
+            start = min(max(starts[partition], self.first or 0), end)
+            bounds[partition] = (start, max(start, stop))
         return bounds
-
-
-async def _at(
-    consumer: AIOKafkaConsumer,
-    time: datetime | None,
-    default: Mapping[TopicPartition, int],
-    ends: Mapping[TopicPartition, int],
-) -> dict[TopicPartition, int]:
-    """Return the first offset at or after a time, on each partition."""
-    if time is None:
-        return dict(default)
-    milliseconds = max(0, int(time.timestamp() * 1000))
-    found = await consumer.offsets_for_times(dict.fromkeys(default, milliseconds))
-    return {tp: (found[tp].offset if found.get(tp) else ends[tp]) for tp in default}
 
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """An event, and what became of it."""
+    """An event, and what became of it.
+
+    Attributes
+    ----------
+    partition, offset : `int`
+        Of the event in the input topic.
+    finding : `Finding`
+        What became of it.
+    datasets : `int`
+        How many datasets it has; 0 if it cannot be decoded.
+    missing : `tuple` [`uuid.UUID`, ...]
+        Datasets that are not in the Butler as the event gives them.
+    reason : `str`
+        Why it was set aside, if it was.
+    """
 
     partition: int
     offset: int
@@ -109,63 +107,75 @@ class Audited:
 
 
 async def audit_events(
-    service: ButlerWriterApp, butler: Butler, wanted: AuditRange
+    connection: KafkaConnection, settings: KafkaSettings, butler: Butler, audit_range: AuditRange
 ) -> AsyncIterator[tuple[Audited, int]]:
-    """Look at each event of a range.
+    """Find out what became of each event of a range.
 
     Parameters
     ----------
-    service : `ButlerWriterApp`
-        Has the settings.
+    connection : `KafkaConnection`
+        The brokers to read from.
+    settings : `~app.settings.KafkaSettings`
+        Names of the topics, and the largest event.
     butler : `lsst.daf.butler.Butler`
-        Where the datasets must be.
-    wanted : `AuditRange`
-        Which events.
+        The repository that the datasets are expected in.
+    audit_range : `AuditRange`
+        The events to audit.
 
     Yields
     ------
     audited : `Audited`
-        What became of an event.
-    of : `int`
-        How many offsets there are in the range.
+        An event and what became of it.
+    total : `int`
+        How many offsets the range has.
+
+    Raises
+    ------
+    app.kafka.errors.TopicError
+        If the input topic or the dead-letter topic does not exist.
+    app.kafka.errors.KafkaError
+        If the brokers cannot be reached or refuse the user.
     """
-    # In this order: an event that is finished meanwhile must not be called missing.
-    committed = await finished_offsets(service)
-    letters = await _reasons(service)
-    async with log_reader(service, service.settings.kafka.topic) as consumer:
-        bounds = await wanted.place(consumer)
-        of = sum(end - start for start, end in bounds.values())
+    # Offsets first, then letters: an event that is finished in between is reported as pending, not
+    # as missing.
+    committed = await committed_offsets(connection, settings.topic)
+    reasons = await _reasons(DeadLetters(connection, settings), settings.topic)
+    async with open_reader(connection, settings.topic, settings.max_message_bytes) as reader:
+        bounds = await audit_range.bounds(reader)
+        for partition, (start, _) in bounds.items():
+            reader.seek(partition, start)
+        total = sum(end - start for start, end in bounds.values())
         batch: list[Message] = []
-        async for message in read_until(consumer, {tp: end for tp, (_, end) in bounds.items()}):
+        async for message in reader.read_until({p: end for p, (_, end) in bounds.items()}):
             batch.append(message)
             if len(batch) == _BATCH:
-                for audited in _look_at(butler, batch, letters, committed):
-                    yield audited, of
+                for audited in _audit(butler, batch, reasons, committed):
+                    yield audited, total
                 batch = []
-        for audited in _look_at(butler, batch, letters, committed):
-            yield audited, of
+        for audited in _audit(butler, batch, reasons, committed):
+            yield audited, total
 
 
-async def _reasons(service: ButlerWriterApp) -> dict[Place, str]:
-    """Return why each event was set aside that was."""
+async def _reasons(letters: DeadLetters, topic: str) -> dict[MessageId, str]:
+    """Return why each event of a topic was set aside that was."""
     return {
-        (stored.letter.partition, stored.letter.offset): stored.letter.reason
-        async for stored in read_letters(service)
-        if stored.letter.topic == service.settings.kafka.topic
+        MessageId(stored.letter.partition, stored.letter.offset): stored.letter.reason
+        async for stored in letters.read()
+        if stored.letter.topic == topic
     }
 
 
-def _look_at(
+def _audit(
     butler: Butler,
     messages: list[Message],
-    letters: Mapping[Place, str],
+    reasons: Mapping[MessageId, str],
     committed: Mapping[int, int],
 ) -> list[Audited]:
     expected = [_datasets(message.value) for message in messages]
     presence = look_up(butler, set(chain.from_iterable(given for given in expected if given)))
     audited = []
     for message, given in zip(messages, expected, strict=True):
-        place = (message.partition, message.offset)
+        event_id = MessageId(message.partition, message.offset)
         datasets = given or {}
         missing = tuple(
             sorted(
@@ -175,13 +185,13 @@ def _look_at(
             )
         )
         if given is not None and not missing:
-            in_place = datasets.keys() <= presence.readable
-            finding = Finding.WRITTEN if in_place else Finding.EXPIRED
+            are_readable = datasets.keys() <= presence.readable
+            finding = Finding.WRITTEN if are_readable else Finding.EXPIRED
         else:
             finished = message.offset < committed.get(message.partition, 0)
-            finding = _absent(set_aside=place in letters, finished=finished)
-        reason = letters.get(place, "") if finding is Finding.DEAD_LETTER else ""
-        audited.append(Audited(*place, finding, len(datasets), missing, reason))
+            finding = _absent(set_aside=event_id in reasons, finished=finished)
+        reason = reasons.get(event_id, "") if finding is Finding.DEAD_LETTER else ""
+        audited.append(Audited(*event_id, finding, len(datasets), missing, reason))
     return audited
 
 
@@ -192,7 +202,7 @@ def _absent(*, set_aside: bool, finished: bool) -> Finding:
 
 
 def _datasets(value: bytes | None) -> dict[UUID, Any] | None:
-    """Return the datasets that an event gives, `None` if it cannot be understood."""
+    """Return the datasets of an event by id, or `None` if it cannot be decoded."""
     try:
         output = PromptOutput.decode(value)
         return {
@@ -205,7 +215,7 @@ def _datasets(value: bytes | None) -> dict[UUID, Any] | None:
 
 
 def _is_registered(found: DatasetRef | None, given: Any) -> bool:
-    """Tell whether a dataset is in the Butler as an event gives it, and not as another."""
+    """Tell whether a dataset was found with the run, type and data ID that an event gives."""
     try:
         return (
             found is not None

@@ -1,88 +1,69 @@
-"""The dead letters as a topic to read, and to send in again."""
+"""Reads dead letters, and replays their events."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 import structlog
-from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import MessageSizeTooLargeError
 
 from app.errors import OperatorError
-from app.kafka.readers import Message, connection_options, log_reader, message_at, read_until
-from app.settings import MIB
+from app.kafka.connection import KafkaConnection
+from app.kafka.errors import MessageSizeTooLargeError
+from app.kafka.producer import open_producer
+from app.kafka.readers import Message, MessageId, open_reader
+from app.settings import MIB, KafkaSettings
+from models.causes import Cause
 from models.dead_letter import DeadLetter
 
-if TYPE_CHECKING:
-    from app.application import ButlerWriterApp
-
-__all__ = [
-    "LostEventError",
-    "Place",
-    "StoredLetter",
-    "find_letters",
-    "latest_letters",
-    "original",
-    "read_letters",
-    "replay",
-]
+__all__ = ["DeadLetters", "LostEventError", "StoredLetter"]
 
 logger = structlog.get_logger("butler_writer")
 
-#: Largest event that is sent in again, if the input topic takes it: one that was larger than a
-#: worker takes may fit after its bound was raised.
-_LARGEST = 100 * MIB
-
-Place = tuple[int, int]
-"""Partition and offset."""
+#: Size limit in bytes of a replayed event; the input topic's own may be lower.  It is far above the
+#: workers' limit, which may have been raised since the event was set aside.
+_LARGEST_EVENT = 100 * MIB
 
 
 class LostEventError(OperatorError):
-    """The event that a letter points to is no longer in the input topic."""
+    """The input topic no longer has the event that a dead letter points to."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredLetter:
-    """A dead letter, and its place in the dead-letter topic.
+    """A dead letter as the dead-letter topic has it.
 
     Attributes
     ----------
-    partition, offset : `int`
-        Its place.
+    id : `MessageId`
+        Partition and offset in the dead-letter topic; its text is the letter's name in commands.
     letter : `DeadLetter`
-        Why the event was set aside, and where it came from.
+        Why the event was set aside, and its topic, partition and offset in the input.
     key, value : `bytes` or `None`
-        The event, whole; or, if it was too large for that, a pointer to it.
+        The whole event; or, if it was too large for the topic, a pointer to it.
     """
 
-    partition: int
-    offset: int
+    id: MessageId
     letter: DeadLetter
     key: bytes | None
     value: bytes | None
 
     @property
-    def name(self) -> str:
-        """What it is called on the command line."""
-        return f"{self.partition}-{self.offset}"
-
-    @property
     def pointer(self) -> Mapping[str, Any] | None:
-        """What the letter says in place of an event that was too large, `None` if it has it."""
+        """The pointer that replaces an event that was too large; `None` if the event is here."""
         try:
             decoded = orjson.loads(self.value or b"")
         except orjson.JSONDecodeError:
             return None
-        # An event may pretend to be one, but does not know its own place.
-        place = {name: getattr(self.letter, name) for name in ("topic", "partition", "offset")}
+        # An event could look like a pointer, but could not know its own offset.
+        origin = {name: getattr(self.letter, name) for name in ("topic", "partition", "offset")}
         is_pointer = (
             isinstance(decoded, dict)
             and decoded.get("type") == "dead-letter-pointer"
-            and place.items() <= decoded.items()
+            and origin.items() <= decoded.items()
             and "sha256" in decoded
         )
         return decoded if is_pointer else None
@@ -94,95 +75,121 @@ class StoredLetter:
             return str(pointer["sha256"])
         return hashlib.sha256(self.value or b"").hexdigest()
 
+    def has_error_class(self, name: str) -> bool:
+        """Tell whether the event was set aside for a cause.
 
-async def read_letters(service: ButlerWriterApp) -> AsyncIterator[StoredLetter]:
-    """Read the dead letters that there are now; those of one partition come in order."""
-    async with log_reader(service, service.settings.kafka.dead_letter_topic) as consumer:
-        ends = await consumer.end_offsets(consumer.assignment())
-        async for message in read_until(consumer, ends):
-            if (stored := _stored(message)) is not None:
-                yield stored
-
-
-async def find_letters(
-    service: ButlerWriterApp, places: Iterable[Place]
-) -> list[StoredLetter | None]:
-    """Read the dead letters of some places; `None` for a place that has none."""
-    topic = service.settings.kafka.dead_letter_topic
-    async with log_reader(service, topic) as consumer:
-        messages = [
-            await message_at(consumer, TopicPartition(topic, partition), offset)
-            for partition, offset in places
-        ]
-    return [_stored(message) if message is not None else None for message in messages]
+        Parameters
+        ----------
+        name : `str`
+            Value of a `~models.causes.Cause`, one of its former names (Python classes), or the
+            exact text of the header ``error_class``.
+        """
+        written = self.letter.error_class
+        if name == written:
+            return True
+        cause = Cause.named(name)
+        return cause is not None and cause is Cause.named(written)
 
 
-async def latest_letters(service: ButlerWriterApp) -> set[Place]:
-    """Return the places of the letters that are the last ones of their events.
+class DeadLetters:
+    """The dead letters of a deployment.
 
-    An event that was replayed in vain has several; to replay them all would double them each time.
+    Parameters
+    ----------
+    connection : `KafkaConnection`
+        The brokers to read from.
+    settings : `~app.settings.KafkaSettings`
+        Names of the topics, and the largest event.
     """
-    latest: dict[str, tuple[int, str, Place]] = {}
-    async for stored in read_letters(service):
-        letter = (stored.letter.replays, stored.letter.time, (stored.partition, stored.offset))
-        latest[stored.digest] = max(letter, latest.get(stored.digest, letter))
-    return {place for _, _, place in latest.values()}
 
+    def __init__(self, connection: KafkaConnection, settings: KafkaSettings) -> None:
+        self._connection = connection
+        self._settings = settings
 
-async def original(service: ButlerWriterApp, stored: StoredLetter) -> bytes | None:
-    """Return the event that was set aside, from the input topic if the letter is a pointer.
+    async def read(self) -> AsyncIterator[StoredLetter]:
+        """Read the letters that there are now; those of one partition come in order.
 
-    Raises
-    ------
-    LostEventError
-        If the input topic does not keep it any more.
-    """
-    if stored.pointer is None:
-        return stored.value
-    letter = stored.letter
-    async with log_reader(service, letter.topic) as consumer:
-        place = TopicPartition(letter.topic, letter.partition)
-        found = await message_at(consumer, place, letter.offset)
-    if found is None or hashlib.sha256(found.value or b"").hexdigest() != stored.digest:
-        raise LostEventError(
-            f"{letter.topic}-{letter.partition} no longer has the event at {letter.offset}"
-        )
-    return bytes(found.value)
+        Raises
+        ------
+        app.kafka.errors.TopicError
+            If there is no dead-letter topic.
+        app.kafka.errors.KafkaError
+            If the brokers cannot be reached or refuse the user, as in all methods.
+        """
+        topic = self._settings.dead_letter_topic
+        async with open_reader(self._connection, topic, self._settings.max_message_bytes) as reader:
+            async for message in reader.read_until(await reader.end_offsets()):
+                if (stored := _stored(message)) is not None:
+                    yield stored
 
+    async def find(self, ids: Iterable[MessageId]) -> list[StoredLetter | None]:
+        """Read some letters, in the order given; `None` stands for one that does not exist."""
+        topic = self._settings.dead_letter_topic
+        async with open_reader(self._connection, topic, self._settings.max_message_bytes) as reader:
+            messages = [await reader.message(*letter_id) for letter_id in ids]
+        return [_stored(message) if message is not None else None for message in messages]
 
-async def replay(
-    service: ButlerWriterApp, letters: AsyncIterable[StoredLetter]
-) -> AsyncIterator[tuple[StoredLetter, str | None]]:
-    """Send events that were set aside to the input topic again.
+    async def latest(self) -> set[MessageId]:
+        """Return the ids of the letters that are the last ones of their events.
 
-    To replay an event twice is safe: a dataset that is in the Butler is not written again.
+        An event has another letter for each replay that failed.  Replaying all of them would double
+        them each time.
+        """
+        latest: dict[str, tuple[int, str, MessageId]] = {}
+        async for stored in self.read():
+            letter = (stored.letter.replays, stored.letter.time, stored.id)
+            latest[stored.digest] = max(letter, latest.get(stored.digest, letter))
+        return {letter_id for _, _, letter_id in latest.values()}
 
-    Yields
-    ------
-    stored : `StoredLetter`
-        Each of the letters, once the brokers have its event.
-    problem : `str` or `None`
-        Why it could not be sent.
-    """
-    producer = AIOKafkaProducer(
-        acks="all", max_request_size=_LARGEST, **connection_options(service)
-    )
-    try:
-        await producer.start()
-        async for stored in letters:
-            try:
-                await producer.send_and_wait(
-                    service.settings.kafka.topic,
-                    await original(service, stored),
-                    key=stored.key,
-                    headers=[("replays", str(stored.letter.replays + 1).encode())],
-                )
-            except (LostEventError, MessageSizeTooLargeError) as exc:
-                yield stored, f"{type(exc).__name__}: {exc}"
-            else:
-                yield stored, None
-    finally:
-        await producer.stop()
+    async def event(self, stored: StoredLetter) -> bytes | None:
+        """Return the event that was set aside, from the input topic if the letter is a pointer.
+
+        Raises
+        ------
+        LostEventError
+            If the input topic no longer has the event.
+        """
+        if stored.pointer is None:
+            return stored.value
+        letter = stored.letter
+        async with open_reader(
+            self._connection, letter.topic, self._settings.max_message_bytes
+        ) as reader:
+            found = await reader.message(letter.partition, letter.offset)
+        if found is None or hashlib.sha256(found.value or b"").hexdigest() != stored.digest:
+            raise LostEventError(
+                f"{letter.topic}-{letter.partition} no longer has the event "
+                f"at offset {letter.offset}"
+            )
+        return bytes(found.value)
+
+    async def replay(
+        self, letters: AsyncIterable[StoredLetter]
+    ) -> AsyncIterator[tuple[StoredLetter, str | None]]:
+        """Send the events of letters to the input topic again.
+
+        It is safe to replay an event twice: datasets that the Butler has are not written again.
+
+        Yields
+        ------
+        stored : `StoredLetter`
+            Each letter, once its event was sent or could not be sent.
+        problem : `str` or `None`
+            Why the event could not be sent.
+        """
+        async with open_producer(self._connection, _LARGEST_EVENT) as producer:
+            async for stored in letters:
+                try:
+                    await producer.send(
+                        self._settings.topic,
+                        await self.event(stored),
+                        key=stored.key,
+                        headers={"replays": str(stored.letter.replays + 1).encode()},
+                    )
+                except (LostEventError, MessageSizeTooLargeError) as exc:
+                    yield stored, f"{type(exc).__name__}: {exc}"
+                else:
+                    yield stored, None
 
 
 def _stored(message: Message) -> StoredLetter | None:
@@ -190,10 +197,11 @@ def _stored(message: Message) -> StoredLetter | None:
         letter = DeadLetter.from_headers(dict(message.headers))
     except (KeyError, ValueError, AttributeError) as exc:
         logger.warning(
-            "passed over, not a dead letter of this service",
+            "message skipped: not a dead letter of this service",
             partition=message.partition,
             offset=message.offset,
             error=repr(exc),
         )
         return None
-    return StoredLetter(message.partition, message.offset, letter, message.key, message.value)
+    message_id = MessageId(message.partition, message.offset)
+    return StoredLetter(message_id, letter, message.key, message.value)

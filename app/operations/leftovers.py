@@ -1,7 +1,7 @@
-"""Files that pods have left behind: staged and never ingested, or in the datastore and unknown.
+"""Finds files that pods have left behind: staged and never ingested, or unknown in the datastore.
 
-Nothing is taken for left over that an event may still need: neither one that is to be processed,
-nor one that was set aside and may be replayed.
+A file is not a leftover as long as an event may need it: one that is not processed yet, or one that
+was set aside and may be replayed.
 """
 
 from __future__ import annotations
@@ -12,44 +12,41 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import orjson
+from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
 from app.butler.files.listing import list_files, list_folders
 from app.butler.paths import address, address_in, path_in_datastore
-from app.butler.private.registry import Datastores
+from app.butler.private.datastores import Datastores
 from app.butler.repository.recorded import recorded_addresses
 from app.errors import OperatorError
-from app.kafka.readers import finished_offsets, log_reader, read_until
-from app.operations.dead_letters import LostEventError, original, read_letters
+from app.kafka.connection import KafkaConnection
+from app.kafka.readers import committed_offsets, open_reader
+from app.operations.dead_letters import DeadLetters, LostEventError
+from app.settings import KafkaSettings
 from models.errors import InvalidEventError
-
-if TYPE_CHECKING:
-    from lsst.daf.butler import Butler
-
-    from app.application import ButlerWriterApp
 
 __all__ = ["YOUNGEST", "Leftover", "LeftoverError", "Leftovers"]
 
-#: No file that is younger is taken for left over: a pod writes its files before it sends its event,
-#: may be slow to send it, and may have another clock than the store.
+#: A younger file is never a leftover: a pod writes its files before it sends its event, may send it
+#: late, and may have another clock than the store.
 YOUNGEST = timedelta(hours=1)
 
 
 class LeftoverError(OperatorError):
-    """Leftovers cannot be looked for in that way."""
+    """A search for leftovers with these options is not safe."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A file that nothing needs.
+    """A file that no event and no datastore needs.
 
     Attributes
     ----------
     kind : `str`
-        ``staged`` or ``final``: where it is.
+        ``staged`` (in the staging area) or ``final`` (in the datastore).
     uri : `lsst.resources.ResourcePath`
         The file.
     size : `int`
@@ -65,39 +62,53 @@ class Leftover:
 
 
 class Leftovers:
-    """Looks for what is left over.
+    """Finds leftovers and removes them.
+
+    The settings must be those of the workers: with others, a file that they need may look like a
+    leftover.
 
     Parameters
     ----------
-    service : `ButlerWriterApp`
-        Has the settings: those of the workers, or what they need may seem left over.
+    connection : `KafkaConnection`
+        The brokers to read events from.
+    settings : `~app.settings.KafkaSettings`
+        Names of the topics, and the largest event.
+    staging_roots : `~collections.abc.Iterable` [`lsst.resources.ResourcePath`]
+        Where staged artifacts may be.
     butler : `lsst.daf.butler.Butler`
         The repository.
     older_than : `datetime.timedelta`
-        Files that are younger are passed over.
+        Files that are younger are skipped.
     folders : `~collections.abc.Sequence` [`str`]
-        Where in the datastores to look for files that they do not know, such as a chain's folder.
+        Folders of the datastores to search for files unknown there, such as a chain's folder.
 
     Raises
     ------
     LeftoverError
-        If the age is not safe, or a folder is not one of a datastore.
+        If the age is below `YOUNGEST`, or a folder is not one of a datastore.
     """
 
     def __init__(
         self,
-        service: ButlerWriterApp,
+        connection: KafkaConnection,
+        settings: KafkaSettings,
+        staging_roots: Iterable[ResourcePath],
         butler: Butler,
+        *,
         older_than: timedelta,
         folders: Sequence[str] = (),
     ) -> None:
         if older_than < YOUNGEST:
-            raise LeftoverError(f"files younger than {YOUNGEST} may be those of a pod at work")
-        self._service = service
+            raise LeftoverError(
+                f"files younger than {YOUNGEST} may belong to a running pod; "
+                "give --older-than a longer time"
+            )
+        self._connection = connection
+        self._settings = settings
         self._butler = butler
         self._before = datetime.now(UTC) - older_than
         self._stores = Datastores(butler).stores
-        self._staging = service.settings.write.policy.staging_roots
+        self._staging = tuple(staging_roots)
         self._folders = [
             (store, _folder(folder, store.root)) for store in self._stores for folder in folders
         ]
@@ -109,69 +120,76 @@ class Leftovers:
         ]
 
     async def find(self) -> list[Leftover]:
-        """Find them.
+        """Find the leftovers.
 
-        The order makes it safe: a file is listed before it is asked who needs it, and the events
-        that are to be processed are read before what became of them is.
+        The order of the steps makes this safe.  Files are listed before the events and datastore
+        records that need them are read, and events yet to be processed are read before dead letters
+        and datastore records, to which they may move meanwhile.
+
+        Raises
+        ------
+        app.kafka.errors.TopicError
+            If the input topic or the dead-letter topic does not exist.
+        app.kafka.errors.KafkaError
+            If the brokers cannot be reached or refuse the user.
         """
-        found = self._listed()
+        found = self._old_files()
         async for value in self._events():
-            for place in self._named(value):
-                found.pop(place, None)
+            for file in self._addresses_named_by(value):
+                found.pop(file, None)
         for store, folder in self._folders:
-            for place in recorded_addresses(self._butler, store, folder):
-                found.pop(place, None)
+            for file in recorded_addresses(self._butler, store, folder):
+                found.pop(file, None)
         return sorted(found.values(), key=lambda leftover: (leftover.kind, str(leftover.uri)))
 
     def remove(self, leftovers: Iterable[Leftover]) -> list[str]:
-        """Remove what was found, and the staging's folders that are empty then.
+        """Remove leftovers, and the old staging folders that are empty afterwards.
 
         Returns
         -------
         failed : `list` [`str`]
-            What could not be removed, and why.
+            Each file that could not be removed, and why.
         """
         done = ResourcePath.mremove([leftover.uri for leftover in leftovers], do_raise=False)
         for folder in self._old_folders:
             try:
                 folder.rmdir()
-            except OSError:  # not empty, or gone
+            except OSError:  # not empty, or removed by somebody else
                 continue
         return [f"{uri}: {result.exception}" for uri, result in done.items() if not result.success]
 
-    def _listed(self) -> dict[str, Leftover]:
+    def _old_files(self) -> dict[str, Leftover]:
         """Return the files that are old enough, by their addresses."""
-        places = [("staged", root) for root in self._staging]
-        places += [("final", store.root.join(folder)) for store, folder in self._folders]
+        folders = [("staged", root) for root in self._staging]
+        folders += [("final", store.root.join(folder)) for store, folder in self._folders]
         old: dict[str, Leftover] = {}
         linked: set[str] = set()
-        for kind, place in places:
-            base = address(place)
-            for file in list_files(place):
-                if file.target is not None:  # links are left alone, and so is what they lead to
+        for kind, folder in folders:
+            base = address(folder)
+            for file in list_files(folder):
+                if file.target is not None:  # neither links nor their targets are leftovers
                     linked.add(file.target)
                 elif file.modified < self._before:
                     old[base + file.path] = Leftover(kind, file.uri, file.size, file.modified)
-        return {place: leftover for place, leftover in old.items() if place not in linked}
+        return {name: leftover for name, leftover in old.items() if name not in linked}
 
     async def _events(self) -> AsyncIterator[bytes | None]:
-        """Yield the events that are to be processed, then those that were set aside."""
-        topic = self._service.settings.kafka.topic
-        finished = await finished_offsets(self._service)
-        async with log_reader(self._service, topic) as consumer:
-            partitions = consumer.assignment()
-            first = await consumer.beginning_offsets(partitions)
-            for tp in partitions:
-                consumer.seek(tp, max(first[tp], finished.get(tp.partition, 0)))
-            async for message in read_until(consumer, await consumer.end_offsets(partitions)):
+        """Yield the events that are not processed yet, then those that were set aside."""
+        topic = self._settings.topic
+        committed = await committed_offsets(self._connection, topic)
+        async with open_reader(self._connection, topic, self._settings.max_message_bytes) as reader:
+            for partition, first in (await reader.first_offsets()).items():
+                reader.seek(partition, max(first, committed.get(partition, 0)))
+            async for message in reader.read_until(await reader.end_offsets()):
                 yield message.value
-        async for stored in read_letters(self._service):
+        letters = DeadLetters(self._connection, self._settings)
+        async for stored in letters.read():
             try:
-                yield await original(self._service, stored)
+                yield await letters.event(stored)
             except LostEventError:
                 continue  # it cannot be replayed
 
-    def _named(self, value: bytes | None) -> Iterator[str]:
+    def _addresses_named_by(self, value: bytes | None) -> Iterator[str]:
         """Yield the addresses of the files that an event names, staged and final."""
         with suppress(ValueError, TypeError, LookupError, AttributeError):
             event = orjson.loads(value or b"")
@@ -185,12 +203,12 @@ class Leftovers:
 
 
 def _folder(folder: str, root: ResourcePath) -> str:
-    """Return a folder of a datastore as its paths begin."""
+    """Return a folder as the prefix of the paths in a datastore."""
     try:
         inside = path_in_datastore(folder.strip("/"), root)
     except InvalidEventError as exc:
         raise LeftoverError(f"not a folder of the datastore: {exc}") from exc
-    place = root.join(inside, forceDirectory=True)
-    if address(place) != f"{address(root)}{inside}/":
-        raise LeftoverError(f"{place} is behind a link; name the folder that it leads to")
+    uri = root.join(inside, forceDirectory=True)
+    if address(uri) != f"{address(root)}{inside}/":
+        raise LeftoverError(f"{uri} is behind a link; give --folder the folder that it leads to")
     return f"{inside}/"

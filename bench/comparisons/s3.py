@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING
 import boto3
 from lsst.daf.butler import Butler, Config
 
-from app.butler.events.parse import EventParser, WindowParser
+from app.butler.events.context import ParsingContext
+from app.butler.events.parse import WindowParser
 from app.butler.events.parsed import ParsedEvent
 from app.butler.files.check import FileChecker
-from app.butler.private.registry import Datastores
+from app.butler.private.datastores import Datastores
 from app.butler.repository.dataset_types import DatasetTypes
 from bench.measuring import alternate, spread, stopwatch
 from bench.repositories import MOST_DATASETS, POLICY
@@ -122,7 +123,7 @@ class _Comparison:
         for dataset_type in workload.night.dataset_types:
             butler.registry.registerDatasetType(dataset_type)
         datastores = Datastores(butler)
-        window = WindowParser(EventParser(butler, POLICY, datastores, DatasetTypes(butler)))
+        window = WindowParser(ParsingContext(butler, POLICY, datastores, DatasetTypes(butler)))
         self._events: list[ParsedEvent] = [
             window.parse(PromptOutput.decode(event)) for event in workload.events(1, _EVENTS)
         ]
@@ -138,7 +139,7 @@ class _Comparison:
 
     def _check(self) -> int:
         missing = self._checker.missing(self._events, lambda: True)
-        return sum(map(len, missing))
+        return sum(map(len, missing.values()))
 
     def _list(self) -> int:
         """List the folders of a visit's artifacts, one for each dataset type."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -57,7 +56,7 @@ def _write(repositories: Repositories, number: int, size: int, *, staged: bool) 
         repository.butler() as butler,
     ):
         roots = (ResourcePath(folder, forceDirectory=True),)
-        writer = ButlerWriter(butler, replace(POLICY, staging_roots=roots))
+        writer = ButlerWriter(butler, POLICY.model_copy(update={"staging_roots": roots}))
         write_ours(writer, repositories.workload(_DATASETS).events(1, _WARM_UP))
         events = list(repositories.workload(_DATASETS).decoded(2, number))
         for event in events:

@@ -20,6 +20,7 @@ from bench.workload import Workload
 from models.prompt_output import PromptOutput
 from simulator.event import encode_event
 from testbed.tables import check_same
+from testbed.writing import write_window
 
 __all__ = ["run"]
 
@@ -156,11 +157,9 @@ class _Windows:
 
     def _write(self, events: Sequence[bytes], bad: int | None = None) -> float:
         with stopwatch() as watch, worker_collector():
-            report = self._writer.write([PromptOutput.decode(event) for event in events])
+            report = write_window(self._writer, [PromptOutput.decode(event) for event in events])
         refused = [
-            number
-            for number, outcome in enumerate(report.outcomes)
-            if isinstance(outcome, Rejection)
+            number for number, outcome in report.outcomes.items() if isinstance(outcome, Rejection)
         ]
         assert refused == ([] if bad is None else [bad]), refused
         return watch.seconds

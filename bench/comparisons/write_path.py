@@ -22,6 +22,7 @@ from bench.result import Result, Table
 from bench.workload import datasets_of
 from models.prompt_output import PromptOutput
 from testbed.tables import Tables, check_same
+from testbed.writing import write_window
 
 __all__ = ["run", "write_ours"]
 
@@ -52,8 +53,8 @@ def worker_collector() -> Iterator[None]:
 def write_ours(writer: ButlerWriter, events: Sequence[bytes]) -> None:
     """Write a window in the same way as a worker, and check that everything was written."""
     with worker_collector():
-        report = writer.write([PromptOutput.decode(event) for event in events])
-    refused = [outcome for outcome in report.outcomes if not isinstance(outcome, Written)]
+        report = write_window(writer, [PromptOutput.decode(event) for event in events])
+    refused = [outcome for outcome in report.outcomes.values() if not isinstance(outcome, Written)]
     assert not refused, refused[0]
 
 

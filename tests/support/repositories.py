@@ -61,7 +61,7 @@ class Repository:
 
     def writer(self, **policy: Any) -> ButlerWriter:
         """Return a writer with a Butler of its own; it does not wait for files that are missing."""
-        decided = WritePolicy(**({"missing_file_wait": 0.0} | policy))
+        decided = WritePolicy(**({"missing_file_wait": 0.001} | policy))
         return ButlerWriter(self.butler(decided), decided)
 
     @cached_property
@@ -100,14 +100,14 @@ def decoded(*events: dict[str, Any]) -> list[PromptOutput]:
     return [PromptOutput.decode(encode(event)) for event in events]
 
 
-def rejection(report: WriteReport, index: int = 0) -> Rejection:
+def rejection(report: WriteReport[int], index: int = 0) -> Rejection:
     """Return why an event was rejected."""
     outcome = report.outcomes[index]
     assert isinstance(outcome, Rejection), f"event {index} was not rejected"
     return outcome
 
 
-def written(report: WriteReport, index: int = 0) -> Written:
+def written(report: WriteReport[int], index: int = 0) -> Written:
     """Return what was written of an event."""
     outcome = report.outcomes[index]
     assert isinstance(outcome, Written), f"event {index}: {outcome}"

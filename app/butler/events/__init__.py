@@ -1,1 +1,1 @@
-"""From an event's JSON to dataset refs and dimension records."""
+"""Parse events: from JSON to dataset refs and dimension records."""

@@ -1,33 +1,32 @@
-"""An event as the Butler write sees it."""
+"""A parsed event: the dataset refs, artifacts and dimension records that it brings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from lsst.daf.butler import DatasetRef, DimensionRecord
 from lsst.resources import ResourcePath
 
-if TYPE_CHECKING:
-    from app.butler.private.registry import FileStore
+from app.butler.private.datastores import FileStore
 
-__all__ = ["Artifact", "ParsedEvent", "RawRecord", "RecordKey"]
+__all__ = ["Artifact", "ParsedEvent", "ParsedRecord", "RecordKey"]
 
 RecordKey: TypeAlias = tuple[str, tuple[int | str, ...]]
 """Identity of a dimension record: its element, and the values of its required dimensions."""
 
 
 @dataclass(frozen=True, slots=True)
-class RawRecord:
+class ParsedRecord:
     """A dimension record of a window.
 
     Attributes
     ----------
     digest : `int`
-        Fingerprint of the serialized record.
+        Hash of the serialized record.
     record : `lsst.daf.butler.DimensionRecord`
-        The record itself.
+        The record.
     """
 
     digest: int
@@ -36,49 +35,49 @@ class RawRecord:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """One file of an event, and the datasets that it holds.
+    """One file of an event, and the datasets that it contains.
 
     Attributes
     ----------
     path : `str`
-        As the event gives it.
+        The path as the event gives it.
     formatter : `str`
-        Name of the formatter that reads it; never imported.
+        Name of the formatter that reads the file; never imported.
     refs : `list` [`lsst.daf.butler.DatasetRef`]
         Its datasets, not expanded.
-    places : `dict` [`FileStore`, `str`]
-        The datastores that take it, each with its path as the records have it.
+    recorded_paths : `~collections.abc.Mapping` [`FileStore`, `str`]
+        The datastores that accept it, each with the path that its datastore records contain.
     size : `int`
-        In bytes; -1: not given.
+        In bytes; -1 if the event does not give it.
     checksum : `str` or `None`
-        Its BLAKE2b, as hexadecimal digits.
+        BLAKE2b in hexadecimal digits; `None` if the event does not give it.
     """
 
     path: str
     formatter: str
     refs: list[DatasetRef]
-    places: Mapping[FileStore, str]
+    recorded_paths: Mapping[FileStore, str]
     size: int = -1
     checksum: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ParsedEvent:
-    """An event as the Butler write sees it.
+    """A parsed event; two are equal only if they are the same object.
 
     Attributes
     ----------
-    records : `dict` [`RecordKey`, `RawRecord`]
+    records : `~collections.abc.Mapping` [`RecordKey`, `ParsedRecord`]
         Its dimension records.
     artifacts : `list` [`Artifact`]
         Its files.
     chains : `tuple` [`tuple` [`str`, `str`]]
-        The (chain, run) pairs that it belongs to.
+        Its (chain, run) pairs.
     staging : `lsst.resources.ResourcePath` or `None`
-        The staging root that its files wait under, as far as they are not at their places yet.
+        The staging root that holds those of its files that are not in the datastore yet.
     """
 
-    records: Mapping[RecordKey, RawRecord]
+    records: Mapping[RecordKey, ParsedRecord]
     artifacts: list[Artifact]
     chains: tuple[tuple[str, str], ...]
     staging: ResourcePath | None = None

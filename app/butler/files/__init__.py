@@ -1,1 +1,1 @@
-"""Artifacts: checked, listed, copied out of staging."""
+"""The artifacts of events: the check that they exist, and the copy out of staging."""

@@ -1,4 +1,4 @@
-"""A copy is whole, or it is not there; and it never replaces another file."""
+"""Copy one file out of staging: the copy is complete or absent, and never replaces another file."""
 
 from __future__ import annotations
 
@@ -15,72 +15,72 @@ from lsst.resources import ResourcePath
 
 from models.errors import InvalidEventError
 
-__all__ = ["UnreadableError", "bring_home"]
+__all__ = ["UnreadableError", "copy_to_datastore"]
 
-_Place = TypeVar("_Place", str, ResourcePath)
+_File = TypeVar("_File", str, ResourcePath)
 
-#: How much of two files is compared at a time, in bytes.
+#: Size of the blocks in which files are copied and compared, in bytes.
 _BLOCK = 1024 * 1024
 
-#: What a file system says of a name that it cannot give to a file, ever.
+#: Errors of a file system for a path that no file can ever have.
 _IMPOSSIBLE = frozenset(
     {errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR}
 )
 
 
 class UnreadableError(Exception):
-    """A staged file may not be read: its pod's fault, or that of whoever set up the staging."""
+    """The worker may not read a staged file: a fault of its pod, or of the staging's setup."""
 
 
-def bring_home(staging: ResourcePath, root: ResourcePath, path: str) -> bool:
-    """Copy a file to its final place, unless it is there already.
+def copy_to_datastore(staging: ResourcePath, root: ResourcePath, path: str) -> bool:
+    """Copy a staged file to its final location, unless it is there already.
 
     Parameters
     ----------
     staging, root : `lsst.resources.ResourcePath`
-        The folders that it is staged in, and that it belongs in.
+        The staging root, and the datastore's root.
     path : `str`
-        Its path in both.
+        The file's path in both.
 
     Returns
     -------
-    is_home : `bool`
-        Whether it is there now; `False` if it is nowhere.
+    exists : `bool`
+        Whether the file is in the datastore now; `False` if it is in neither.
 
     Raises
     ------
     InvalidEventError
-        If there is another file in its place, or none can be there.
+        If another file is at the final location, or no file can be there.
     UnreadableError
-        If the staged file may not be read.
+        If the worker may not read the staged file.
     """
-    if staging.isLocal and root.isLocal:  # to make two ResourcePaths takes as long as to copy
+    if staging.isLocal and root.isLocal:  # making two ResourcePaths takes as long as the copy
         staged, final = str(Path(staging.ospath, path)), str(Path(root.ospath, path))
-        return _bring(staged, final, os.path.exists, _copy_on_disk, _is_same_on_disk)
+        return _copy_or_compare(staged, final, os.path.exists, _copy_on_disk, _is_same_on_disk)
     source = staging.join(path, forceDirectory=False)
-    home = root.join(path, forceDirectory=False)
-    return _bring(source, home, _exists, _copy, _is_same)
+    target = root.join(path, forceDirectory=False)
+    return _copy_or_compare(source, target, _exists, _copy, _is_same)
 
 
-def _bring(
-    source: _Place,
-    home: _Place,
-    exists: Callable[[_Place], bool],
-    copy: Callable[[_Place, _Place], bool],
-    is_same: Callable[[_Place, _Place], bool],
+def _copy_or_compare(
+    source: _File,
+    target: _File,
+    exists: Callable[[_File], bool],
+    copy: Callable[[_File, _File], bool],
+    is_same: Callable[[_File, _File], bool],
 ) -> bool:
     try:
-        if not exists(home) and copy(source, home):
+        if not exists(target) and copy(source, target):
             return True
-        same = is_same(source, home)
-    except FileNotFoundError:  # the staged file: as when it has been removed, all being done
-        return exists(home)
+        same = is_same(source, target)
+    except FileNotFoundError:  # no staged file: it is removed once its event is written
+        return exists(target)
     except OSError as exc:
         if exc.errno in _IMPOSSIBLE:
-            raise InvalidEventError(f"{source} cannot become {home}: {exc}") from exc
+            raise InvalidEventError(f"{source} cannot be copied to {target}: {exc}") from exc
         raise
     if not same:
-        raise InvalidEventError(f"there is another file than {source} at {home}")
+        raise InvalidEventError(f"{target} exists already and is different from {source}")
     return True
 
 
@@ -88,32 +88,32 @@ def _exists(uri: ResourcePath) -> bool:
     return uri.exists()
 
 
-def _copy(source: ResourcePath, home: ResourcePath) -> bool:
-    """Copy a file; tell whether there was nothing in its place."""
-    if not home.isLocal:
-        home.transfer_from(source, "copy", overwrite=True, multithreaded=False)
+def _copy(source: ResourcePath, target: ResourcePath) -> bool:
+    """Copy a file, unless another file is at the target; return whether it was copied."""
+    if not target.isLocal:
+        target.transfer_from(source, "copy", overwrite=True, multithreaded=False)
         return True
-    folder = Path(home.ospath).parent
+    folder = Path(target.ospath).parent
     folder.mkdir(parents=True, exist_ok=True)
     with source.as_local(multithreaded=False, tmpdir=str(folder)) as local:
-        return _copy_on_disk(local.ospath, home.ospath)
+        return _copy_on_disk(local.ospath, target.ospath)
 
 
-def _copy_on_disk(source: str, home: str) -> bool:
+def _copy_on_disk(source: str, target: str) -> bool:
     if not os.path.isfile(source):  # noqa: PTH113 - Path's may raise
         raise FileNotFoundError(f"there is no file {source}")
-    folder = Path(home).parent
+    folder = Path(target).parent
     folder.mkdir(parents=True, exist_ok=True)
-    # Under another name until it is complete: a worker may die at any moment.
+    # Under a temporary name until it is complete: a worker may die at any time.
     partial = folder / f".{uuid4().hex}.partial"
     try:
-        with _reading(source) as reader, partial.open("xb") as writer:
+        with _open(source) as reader, partial.open("xb") as writer:
             shutil.copyfileobj(reader, writer, _BLOCK)
             writer.flush()
-            # The staged file is removed when the database has committed: this one must stay.
+            # After the database commit the staged file is removed, and this is the only copy.
             os.fsync(writer.fileno())
-        # A rename would replace what another worker has put there in the meantime.
-        os.link(partial, home)
+        # Not a rename: it would replace a file that another worker has put there meanwhile.
+        os.link(partial, target)
     except FileExistsError:
         return False
     finally:
@@ -121,7 +121,7 @@ def _copy_on_disk(source: str, home: str) -> bool:
     return True
 
 
-def _reading(source: str) -> BinaryIO:
+def _open(source: str) -> BinaryIO:
     try:
         return Path(source).open("rb")
     except PermissionError as exc:

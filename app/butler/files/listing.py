@@ -1,4 +1,4 @@
-"""The files of a folder, with their ages: on disk, or on S3."""
+"""List the files of a folder on disk or on S3, with their ages."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class ListedFile:
     size : `int`
         In bytes.
     modified : `datetime.datetime`
-        When it was written.
+        Time of the last change.
     target : `str` or `None`
-        Of a link, where it leads.
+        The file that a symbolic link refers to; `None` for any other file.
     """
 
     path: str
@@ -43,18 +43,18 @@ class ListedFile:
 
 
 def list_files(folder: ResourcePath) -> Iterator[ListedFile]:
-    """List the files of a folder and of those inside; links to folders are not followed.
+    """List the files of a folder and its subfolders; links to folders are not followed.
 
-    A listing of S3 tells the ages too; to ask for each file's takes twenty times as long.
+    On S3, a listing contains the ages too; requesting them file by file takes twenty times as long.
 
     Raises
     ------
     NotImplementedError
-        If it is neither on disk nor on S3.
+        If the folder is neither on disk nor on S3.
     """
     if folder.isLocal:
         for entry in _walk(folder.ospath):
-            with suppress(FileNotFoundError):  # a worker removes what it has brought home
+            with suppress(FileNotFoundError):  # a worker removes the files that it has copied
                 status = entry.stat(follow_symlinks=False)
                 path = os.path.relpath(entry.path, folder.ospath)
                 yield ListedFile(
@@ -71,52 +71,52 @@ def list_files(folder: ResourcePath) -> Iterator[ListedFile]:
         raise NotImplementedError(f"{folder} is neither on disk nor on S3")
 
 
-def list_some(folder: ResourcePath, start: str, most: int) -> Iterator[str]:
-    """List the paths inside of a folder that start alike, up to a number of them.
+def list_some(folder: ResourcePath, prefix: str, limit: int) -> Iterator[str]:
+    """List the paths in a folder that start with a prefix, up to a limit.
 
-    On disk, all names of the folder that they are in are listed, in no order, but for links, which
-    may lead nowhere.
+    On disk, all names in the prefix's folder are listed, in no particular order, except for links,
+    which may be broken.
 
     Parameters
     ----------
     folder : `lsst.resources.ResourcePath`
         The folder, on disk or on S3; paths are relative to it.
-    start : `str`
-        What they start with.
-    most : `int`
-        How many are listed, of as many as there are.
+    prefix : `str`
+        The prefix.
+    limit : `int`
+        Largest number of paths.
 
     Raises
     ------
     botocore.exceptions.ClientError
-        If the store refuses.
+        If S3 refuses the request.
     OSError
         If the folder cannot be read.
     """
     if folder.isLocal:
-        inside = start[: start.rfind("/") + 1]
+        inside = prefix[: prefix.rfind("/") + 1]
         with os.scandir(folder.ospath + inside) as entries:
-            for entry in islice(entries, most):
+            for entry in islice(entries, limit):
                 if not entry.is_symlink():
                     yield inside + entry.name
         return
-    bounds = {"MaxItems": most, "PageSize": min(most, 1000)}
-    yield from (path for path, _ in _objects(folder, start, PaginationConfig=bounds))
+    bounds = {"MaxItems": limit, "PageSize": min(limit, 1000)}
+    yield from (path for path, _ in _objects(folder, prefix, PaginationConfig=bounds))
 
 
 def _objects(
-    folder: ResourcePath, start: str = "", **bounds: Any
+    folder: ResourcePath, prefix: str = "", **bounds: Any
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     bucket = folder.netloc.rpartition("@")[2]
-    prefix = folder.unquoted_path.lstrip("/")
+    key = folder.unquoted_path.lstrip("/")
     pages = cast("Any", folder).client.get_paginator("list_objects_v2")
-    for page in pages.paginate(Bucket=bucket, Prefix=prefix + start, **bounds):
+    for page in pages.paginate(Bucket=bucket, Prefix=key + prefix, **bounds):
         for item in page.get("Contents", ()):
-            yield item["Key"].removeprefix(prefix), item
+            yield item["Key"].removeprefix(key), item
 
 
 def _inside(folder: ResourcePath, path: str) -> ResourcePath:
-    # Not ``join``: to it, a file may be called "file:x", "$HOME" or "a#b" and be another.
+    # Not ``join``: it would take "file:x", "$HOME" or "a#b" for something else than a file name.
     return folder.replace(path=folder.path + quote(path), forceDirectory=False)
 
 
@@ -130,7 +130,7 @@ def _walk(folder: str) -> Iterator[os.DirEntry[str]]:
 
 
 def list_folders(folder: ResourcePath) -> Iterator[tuple[str, datetime]]:
-    """List the folders inside of one on disk, the innermost first, each with its last change."""
+    """List the subfolders of a folder on disk, the innermost first, with their last changes."""
     if folder.isLocal:
         for inside, _, _ in os.walk(folder.ospath, topdown=False):
             if inside.rstrip("/") != folder.ospath.rstrip("/"):

@@ -1,1 +1,1 @@
-"""What one transaction inserts, and how."""
+"""The content of one transaction, and two ways to insert it."""

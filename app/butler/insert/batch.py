@@ -1,4 +1,4 @@
-"""What one transaction writes."""
+"""The content of one transaction."""
 
 from __future__ import annotations
 
@@ -9,34 +9,33 @@ from lsst.daf.butler import DatasetId, DatasetRef
 
 from app.butler.events.parsed import Artifact, ParsedEvent
 from app.butler.outcome import Rejection
+from models.causes import Cause
 
 __all__ = ["Batch", "Dataset", "RefusedEventsError", "is_same"]
 
-_CONFLICT = "ConflictingDefinitionError"
-
 
 class RefusedEventsError(Exception):
-    """Some events of a batch can never be written; of the others, nothing is said.
+    """Some events of a batch can never be written; the others may be, without them.
 
     Attributes
     ----------
-    rejections : `~collections.abc.Mapping` [`int`, `Rejection`]
-        Why, by the event's position in the batch; not empty.
+    rejections : `~collections.abc.Mapping` [`ParsedEvent`, `Rejection`]
+        Why each of these events cannot be written; not empty.
     """
 
-    def __init__(self, rejections: Mapping[int, Rejection]) -> None:
+    def __init__(self, rejections: Mapping[ParsedEvent, Rejection]) -> None:
         super().__init__(f"{len(rejections)} events: {next(iter(rejections.values())).reason}")
         self.rejections = rejections
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A dataset, and the artifact that holds it.
+    """A dataset, and the artifact that contains it.
 
     Attributes
     ----------
     id : `lsst.daf.butler.DatasetId`
-        The dataset's id; a ref makes a new object of it whenever it is asked.
+        The dataset's id, kept since a ref makes a new object at each access.
     ref : `lsst.daf.butler.DatasetRef`
         The dataset.
     artifact : `Artifact`
@@ -50,14 +49,14 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one transaction writes.
+    """The content of one transaction.
 
     Attributes
     ----------
     events : `~collections.abc.Sequence` [`ParsedEvent`]
-        The events that it is made of.
+        The events.
     datasets : `dict` [`lsst.daf.butler.DatasetId`, `Dataset`]
-        Each dataset once, in the order of their arrival.
+        Their datasets, each once, in the order of the events.
     """
 
     events: Sequence[ParsedEvent]
@@ -65,60 +64,60 @@ class Batch:
 
     @classmethod
     def of(cls, events: Sequence[ParsedEvent]) -> Batch:
-        """Put events together.
+        """Return the batch of some events.
 
         Raises
         ------
         RefusedEventsError
-            If a dataset is given as another than by an earlier event.
+            If two events give the same dataset id to different datasets.
         """
         datasets: dict[DatasetId, Dataset] = {}
-        refused: dict[int, Rejection] = {}
-        for position, event in enumerate(events):
+        refused: dict[ParsedEvent, Rejection] = {}
+        for event in events:
             for artifact in event.artifacts:
                 for ref in artifact.refs:
                     dataset_id = ref.id
                     first = datasets.setdefault(dataset_id, Dataset(dataset_id, ref, artifact))
                     if first.ref is not ref and (reason := _difference(first, ref, artifact)):
-                        refused.setdefault(position, Rejection(_CONFLICT, reason))
+                        refused.setdefault(event, Rejection(Cause.CONFLICT, reason))
         if refused:
             raise RefusedEventsError(refused)
         return cls(events, datasets)
 
     @property
     def sorted_datasets(self) -> list[Dataset]:
-        """The datasets, sorted by their ids.
+        """The datasets, sorted by id.
 
-        Two writers of the same rows then take their locks in the same order (unsorted, 4 of 30 runs
-        ended in a deadlock; sorted, none).
+        Two writers of the same rows then take their locks in the same order.  (Unsorted, 4 of 30
+        runs ended in a deadlock; sorted, none.)
         """
         return sorted(self.datasets.values(), key=lambda dataset: dataset.id.int)
 
     def refuse(self, conflicts: Mapping[DatasetId, str]) -> None:
-        """Refuse the events that hold some datasets, if any.
+        """Refuse the events that have one of some datasets.
 
         Parameters
         ----------
         conflicts : `~collections.abc.Mapping` [`lsst.daf.butler.DatasetId`, `str`]
-            Why each of these datasets cannot be written.
+            Why each of these datasets cannot be written; if empty, nothing happens.
 
         Raises
         ------
         RefusedEventsError
-            If there is one.
+            If there are conflicts.
         """
         if not conflicts:
             return
-        refused: dict[int, Rejection] = {}
-        for position, event in enumerate(self.events):
+        refused: dict[ParsedEvent, Rejection] = {}
+        for event in self.events:
             for ref in event.refs:
                 if ref.id in conflicts:
-                    refused.setdefault(position, Rejection(_CONFLICT, conflicts[ref.id]))
+                    refused.setdefault(event, Rejection(Cause.CONFLICT, conflicts[ref.id]))
         raise RefusedEventsError(refused)
 
 
 def is_same(one: DatasetRef, other: DatasetRef) -> bool:
-    """Tell whether two datasets of one id are the same."""
+    """Tell whether two refs with the same id are the same dataset."""
     return (
         one.run == other.run
         and one.datasetType.name == other.datasetType.name

@@ -1,4 +1,4 @@
-"""Dimension records: inserted where missing, compared where there already."""
+"""Insert dimension records that are missing, and compare the others with the stored ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeAlias
 import structlog
 from lsst.daf.butler import Butler, DataCoordinate, DimensionElement, DimensionRecord
 
-from app.butler.events.parsed import ParsedEvent, RawRecord, RecordKey
+from app.butler.events.parsed import ParsedEvent, ParsedRecord, RecordKey
 from app.butler.insert.batch import RefusedEventsError
 from app.butler.insert.references import missing_record
 from app.butler.outcome import Rejection
@@ -18,86 +18,93 @@ __all__ = ["DimensionRecords"]
 
 logger = structlog.get_logger("butler_writer")
 
-#: How many records are remembered as stored: some 10 MB; a night of visits is about 20,000 without
-#: those of single detectors.
+#: How many records are remembered as stored, about 10 MB.  A night of visits has about 20,000,
+#: without those of single detectors.
 _REMEMBERED = 50_000
 
-_HavingRecords: TypeAlias = Callable[
+_FindStored: TypeAlias = Callable[
     [DimensionElement, Sequence[DataCoordinate]], Sequence[DataCoordinate]
 ]
 
 
 @dataclass
 class DimensionRecords:
-    """Writes dimension records, and remembers which are stored.
+    """Inserts dimension records, and remembers which ones are stored.
 
-    A record that is stored is never changed: the stored one wins over one that differs, and that
-    is logged and counted.
+    A stored record is never changed: if an event brings a different one, that is logged and
+    counted, and the stored one stays.
 
     Attributes
     ----------
     butler : `lsst.daf.butler.Butler`
-        Where they are written.
-    having_records : `~collections.abc.Callable`, optional
-        Returns which of some data IDs of an element have records: the query system is asked for
-        these alone then, which takes some 8 ms each time, and mostly all are new.
+        The Butler that is written to.
+    find_stored : `~collections.abc.Callable`, optional
+        Returns those of some data IDs for which an element has a stored record.  With it, only
+        these records are fetched by the query system, which takes about 8 ms for each query;
+        usually all records are new, and no query is needed.
     """
 
     butler: Butler
-    having_records: _HavingRecords | None = None
+    find_stored: _FindStored | None = None
     _stored: dict[RecordKey, int | None] = field(default_factory=dict)
     _pending: dict[RecordKey, int | None] = field(default_factory=dict)
 
     def insert(self, events: Iterable[ParsedEvent]) -> int:
-        """Insert the records that are missing, inside the caller's transaction.
+        """Insert the records that are missing, in the caller's transaction.
 
-        Elements go in the order of their dependencies, and the records of one in the order of
-        their keys, so that two writers cannot lock each other out.
+        Elements are inserted in the order of their dependencies, and the records of an element in
+        the order of their keys, so that two writers cannot deadlock.
 
         Returns
         -------
         mismatched : `int`
-            How many records differ from the stored one, or from another event's.
+            Number of records that differ from the stored one, or from that of another event.
         """
         self._pending = {}
-        given: dict[RecordKey, RawRecord] = {}
+        given: dict[RecordKey, ParsedRecord] = {}
         mismatched = 0
         for event in events:
-            for key, raw in event.records.items():
-                if given.setdefault(key, raw) is not raw and given[key].record != raw.record:
+            for key, parsed in event.records.items():
+                first = given.setdefault(key, parsed)
+                if first is not parsed and first.record != parsed.record:
                     mismatched += 1
-                    _report_mismatch(key, given[key].record, raw.record)
-        unknown = {key: raw for key, raw in given.items() if self._stored.get(key) != raw.digest}
+                    _log_mismatch(key, first.record, parsed.record)
+        unknown = {
+            key: parsed for key, parsed in given.items() if self._stored.get(key) != parsed.digest
+        }
         for element in self.butler.dimensions.sorted({name for name, _ in unknown}):
             keys = sorted(key for key in unknown if key[0] == element.name)
             mismatched += self._insert_element(element, {key: unknown[key] for key in keys})
         return mismatched
 
-    def _insert_element(self, element: DimensionElement, given: dict[RecordKey, RawRecord]) -> int:
-        stored = self._fetch(element, [raw.record.dataId for raw in given.values()])
-        new = [raw.record for raw in given.values() if raw.record.dataId not in stored]
+    def _insert_element(
+        self, element: DimensionElement, given: dict[RecordKey, ParsedRecord]
+    ) -> int:
+        stored = self._fetch(element, [parsed.record.dataId for parsed in given.values()])
+        new = [p.record for p in given.values() if p.record.dataId not in stored]
         if new:
             # Another writer may be inserting the same records at this moment.
             self.butler.registry.insertDimensionData(element, *new, skip_existing=True)
         mismatched = 0
-        for key, raw in given.items():
-            there = stored.get(raw.record.dataId, raw.record)
-            if there == raw.record:
-                self._pending[key] = raw.digest
+        for key, parsed in given.items():
+            kept = stored.get(parsed.record.dataId, parsed.record)
+            if kept == parsed.record:
+                self._pending[key] = parsed.digest
             else:
                 mismatched += 1
-                _report_mismatch(key, there, raw.record)
+                _log_mismatch(key, kept, parsed.record)
         return mismatched
 
     def _fetch(
         self, element: DimensionElement, data_ids: Sequence[DataCoordinate]
     ) -> dict[DataCoordinate, DimensionRecord]:
+        """Return the stored records of some data IDs, as far as they can differ from others."""
         if len(element.RecordClass.fields.names) == len(element.required):
-            # A key alone, as a group is, cannot differ; and the query system gives it back as
-            # though it were stored, whether it is or not.
+            # A record that is only a key, such as a group's, cannot differ.  And the query system
+            # returns it whether it is stored or not.
             return {}
-        if self.having_records is not None:
-            data_ids = self.having_records(element, data_ids)
+        if self.find_stored is not None:
+            data_ids = self.find_stored(element, data_ids)
         if not data_ids:
             return {}
         with self.butler.query() as query:
@@ -105,34 +112,38 @@ class DimensionRecords:
             return {record.dataId: record for record in records}
 
     def refuse_dangling(self, events: Sequence[ParsedEvent]) -> None:
-        """Refuse the events with a data ID that needs a record which nobody has, after `insert`.
+        """Refuse the events whose data IDs need records that do not exist; call after `insert`.
 
-        The database would refuse them, too, but only after it has taken most rows of all others.
+        The database would refuse them too, but only after it has taken most rows of all other
+        events.
 
         Raises
         ------
         RefusedEventsError
-            If there is one.
+            If there are such events.
         """
-        if self.having_records is None:
+        if self.find_stored is None:
             return
-        rejections: dict[int, Rejection] = {}
-        for dimension, positions in self._doubtful(events).items():
-            found = set(self.having_records(dimension, [*positions]))
+        rejections: dict[ParsedEvent, Rejection] = {}
+        for dimension, referrers in self._unconfirmed(events).items():
+            found = set(self.find_stored(dimension, [*referrers]))
             self._pending.update({(dimension.name, d.required_values): None for d in found})
-            for data_id in positions.keys() - found:
+            for data_id in referrers.keys() - found:
                 rejection = missing_record(dimension.name, data_id.required)
-                for position in positions[data_id]:
-                    rejections.setdefault(position, rejection)
+                for event in referrers[data_id]:
+                    rejections.setdefault(event, rejection)
         if rejections:
             raise RefusedEventsError(rejections)
 
-    def _doubtful(
+    def _unconfirmed(
         self, events: Sequence[ParsedEvent]
-    ) -> dict[DimensionElement, dict[DataCoordinate, set[int]]]:
-        """Return what data IDs need that is not known to be stored, and in which events."""
-        doubtful: dict[DimensionElement, dict[DataCoordinate, set[int]]] = {}
-        for position, event in enumerate(events):
+    ) -> dict[DimensionElement, dict[DataCoordinate, set[ParsedEvent]]]:
+        """Return the records that data IDs need and that are not known to be stored.
+
+        Each comes with the events that need it.
+        """
+        unconfirmed: dict[DimensionElement, dict[DataCoordinate, set[ParsedEvent]]] = {}
+        for event in events:
             data_ids = {id(ref.dataId): ref.dataId for ref in event.refs}  # an event has few
             for data_id in data_ids.values():
                 for name in data_id.dimensions.required:
@@ -140,28 +151,28 @@ class DimensionRecords:
                     key = (name, tuple(data_id[n] for n in dimension.required.names))
                     if dimension.has_own_table and not self._is_known(key):
                         needed = data_id.subset(dimension.minimal_group)
-                        doubtful.setdefault(dimension, {}).setdefault(needed, set()).add(position)
-        return doubtful
+                        unconfirmed.setdefault(dimension, {}).setdefault(needed, set()).add(event)
+        return unconfirmed
 
     def _is_known(self, key: RecordKey) -> bool:
         return key in self._pending or key in self._stored
 
     def remember(self) -> None:
-        """Remember what was found and made since the last `insert`: that is committed."""
+        """Remember what the last `insert` found and inserted; call after the commit."""
         if len(self._stored) + len(self._pending) > _REMEMBERED:
             self._stored.clear()
         self._stored.update(self._pending)
 
     def forget(self) -> None:
-        """Forget what is stored: someone may have removed it."""
+        """Forget which records are stored: someone may have deleted some."""
         self._stored.clear()
 
 
-def _report_mismatch(key: RecordKey, kept: DimensionRecord, given: DimensionRecord) -> None:
-    there, here = kept.toDict(), given.toDict()
+def _log_mismatch(key: RecordKey, kept: DimensionRecord, given: DimensionRecord) -> None:
+    stored, new = kept.toDict(), given.toDict()
     logger.warning(
-        "dimension record differs, the stored one is kept",
+        "dimension record differs from the stored one, which is kept",
         element=key[0],
         data_id=list(key[1]),
-        fields=sorted(name for name in there if there[name] != here.get(name)),
+        fields=sorted(name for name in stored if stored[name] != new.get(name)),
     )

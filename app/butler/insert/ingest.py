@@ -1,4 +1,4 @@
-"""The write by ``Butler.ingest``: slower, by public names alone."""
+"""Insert datasets with ``Butler.ingest``: slower, but with public names only."""
 
 from __future__ import annotations
 
@@ -6,40 +6,46 @@ from lsst.daf.butler import Butler, FileDataset, FormatterV2
 
 from app.butler.insert.batch import Batch, is_same
 
-__all__ = ["PublicPath"]
+__all__ = ["PublicIngest"]
 
 
-class PublicPath:
-    """Writes datasets as the service that this one replaces does, with ``Butler.ingest``."""
+class PublicIngest:
+    """Inserts datasets with ``Butler.ingest``, as the service that this one replaces does.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The Butler that is written to.
+    """
 
     def __init__(self, butler: Butler) -> None:
         self._butler = butler
         self._stand_ins: dict[str, type[FormatterV2]] = {}
 
     def insert(self, batch: Batch) -> int:
-        """Write a batch's datasets, inside the caller's transaction.
+        """Insert the datasets of a batch, in the caller's transaction.
 
         Returns
         -------
         inserted : `int`
-            How many of them were not there.
+            Number of datasets that were not in the Butler before.
 
         Raises
         ------
         RefusedEventsError
-            If a dataset is there already with another data ID.
+            If the Butler has one of the ids with another data ID, run or dataset type.
         lsst.daf.butler.registry.ConflictingDefinitionError
-            If a dataset's data ID is there already as another dataset.
+            If the Butler has another dataset with one of the data IDs.
         """
         registered = self._butler.get_many_datasets(batch.datasets)
         batch.refuse(
             {
-                there.id: f"dataset {there.id} is {there}, but given as {given}"
-                for there in registered
-                if not is_same(there, given := batch.datasets[there.id].ref)
+                stored.id: f"dataset {stored.id} is {stored}, but given as {given}"
+                for stored in registered
+                if not is_same(stored, given := batch.datasets[stored.id].ref)
             }
         )
-        # Asks the datastore's records; Butler.stored_many would look for every artifact.
+        # This reads the datastore records; Butler.stored_many would look for every artifact.
         stored = {ref.id for ref in self._butler.get_many_uris(registered, allow_missing=True)}
         missing = batch.datasets.keys() - stored
         artifacts = {id(dataset.artifact): dataset.artifact for dataset in batch.sorted_datasets}
@@ -51,14 +57,14 @@ class PublicPath:
         self._butler.ingest(*files, transfer=None, skip_existing=True, record_validation_info=False)
         return len(missing)
 
-    def blame(self, batch: Batch) -> None:
-        """Leave it open which event a refused write was over: Butler names one reason at most."""
+    def find_refused(self, batch: Batch) -> None:
+        """Do nothing: Butler names one reason at most, and no event."""
 
     def forget(self) -> None:
-        """Nothing was looked up that a rollback could take back."""
+        """Do nothing: no lookup is kept that a rollback could invalidate."""
 
     def _stand_in(self, name: str) -> type[FormatterV2]:
-        """Make a class that carries a formatter's name, so that none need be imported."""
+        """Make a class with the name of a formatter, so that the formatter is not imported."""
         known = self._stand_ins.get(name)
         if known is None:
 

@@ -1,4 +1,4 @@
-"""Dimension records that are referred to, and are not there."""
+"""Find the events that refer to dimension records which do not exist."""
 
 from __future__ import annotations
 
@@ -8,72 +8,76 @@ from typing import Any, TypeAlias
 
 import sqlalchemy
 
+from app.butler.events.parsed import ParsedEvent
 from app.butler.outcome import Rejection
-from app.butler.statements import Row, matching
+from app.butler.statements import Row, select_by_key
+from models.causes import Cause
 
 __all__ = ["References", "missing_record"]
 
 _Target: TypeAlias = tuple[sqlalchemy.Table, tuple[str, ...]]
-"""A table, and the columns of it that foreign keys name."""
+"""A table, and those of its columns that foreign keys refer to."""
 
 
 class References:
-    """What the rows of some events refer to by foreign keys.
+    """The foreign keys in the rows of some events.
 
-    PostgreSQL names one row that refers to nothing, and SQLite none: to set all such events aside
-    at once, they are looked for here.
+    PostgreSQL names only one row whose foreign key refers to nothing, and SQLite names none.  This
+    class finds all events with such rows at once.
     """
 
     def __init__(self) -> None:
-        self._holders: dict[_Target, dict[Row, set[int]]] = defaultdict(lambda: defaultdict(set))
+        self._referrers: dict[_Target, dict[Row, set[ParsedEvent]]] = defaultdict(
+            lambda: defaultdict(set)
+        )
 
-    def add(self, table: sqlalchemy.Table, values: Mapping[str, Any], position: int) -> None:
-        """Add a row's references.
+    def add(self, table: sqlalchemy.Table, values: Mapping[str, Any], event: ParsedEvent) -> None:
+        """Add the foreign keys of a row.
 
         Parameters
         ----------
         table : `sqlalchemy.Table`
             The row's table.
         values : `~collections.abc.Mapping` [`str`, `~typing.Any`]
-            The row, by column; what refers to other columns than these is left out.
-        position : `int`
-            The event's position in its batch.
+            The row, by column; foreign keys with other columns than these are left out.
+        event : `ParsedEvent`
+            The event that the row belongs to.
         """
         for constraint in table.foreign_key_constraints:
             if all(values.get(column) is not None for column in constraint.column_keys):
                 columns = tuple(element.column.name for element in constraint.elements)
                 row = tuple(values[column] for column in constraint.column_keys)
-                self._holders[constraint.referred_table, columns][row].add(position)
+                self._referrers[constraint.referred_table, columns][row].add(event)
 
     def columns(self, table: str) -> list[tuple[str, ...]]:
-        """Return by which columns of a table it is referred to."""
-        return [columns for target, columns in self._holders if target.name == table]
+        """Return the sets of columns of a table that the foreign keys refer to."""
+        return [columns for target, columns in self._referrers if target.name == table]
 
     def dangling(
-        self, connection: sqlalchemy.Connection, brought: Collection[tuple[str, Row]]
-    ) -> dict[int, Rejection]:
-        """Return why events refer to nothing, by their positions.
+        self, connection: sqlalchemy.Connection, inserted: Collection[tuple[str, Row]]
+    ) -> dict[ParsedEvent, Rejection]:
+        """Return the rejections of the events that refer to rows which do not exist.
 
         Parameters
         ----------
         connection : `sqlalchemy.Connection`
             Connection to the database.
-        brought : `~collections.abc.Collection` [`tuple`]
-            Tables' names, and rows that the events bring along.
+        inserted : `~collections.abc.Collection` [`tuple`]
+            Table names, and rows that the events themselves insert.
         """
-        rejections: dict[int, Rejection] = {}
-        for (table, columns), holders in self._holders.items():
-            wanted = [row for row in holders if (table.name, row) not in brought]
-            there = set(matching(connection, table, columns, wanted, columns))
-            for row in wanted:
-                if row not in there:
+        rejections: dict[ParsedEvent, Rejection] = {}
+        for (table, columns), referrers in self._referrers.items():
+            required = [row for row in referrers if (table.name, row) not in inserted]
+            found = set(select_by_key(connection, table, columns, required, columns))
+            for row in required:
+                if row not in found:
                     rejection = missing_record(table.name, dict(zip(columns, row, strict=True)))
-                    for position in holders[row]:
-                        rejections.setdefault(position, rejection)
+                    for event in referrers[row]:
+                        rejections.setdefault(event, rejection)
         return rejections
 
 
 def missing_record(element: str, key: Mapping[str, Any]) -> Rejection:
-    """Return the rejection of an event that needs a record which is not there."""
+    """Return the rejection of an event that refers to a dimension record which does not exist."""
     values = ", ".join(f"{name}={value!r}" for name, value in key.items())
-    return Rejection("LookupError", f"there is no {element} with {values}")
+    return Rejection(Cause.MISSING_DIMENSION_RECORD, f"there is no {element} with {values}")

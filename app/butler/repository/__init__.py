@@ -1,1 +1,1 @@
-"""The repository: how it is opened, and what is looked up in it."""
+"""Open a repository, look things up in it, and keep its chains and dataset types."""

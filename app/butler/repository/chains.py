@@ -1,4 +1,4 @@
-"""Chained collections: each run in its chain before it is announced."""
+"""Keep chained collections: each run is in its chain before its datasets are announced."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import structlog
 from lsst.daf.butler import Butler, CollectionType, MissingCollectionError
 from lsst.daf.butler.registry import CollectionTypeError
 
-from app.butler.failures import Failure, classify, describe
+from app.butler.failures import Failure, classify
 from app.butler.outcome import Rejection
 
 __all__ = ["ChainKeeper"]
@@ -17,10 +17,16 @@ logger = structlog.get_logger("butler_writer")
 
 
 class ChainKeeper:
-    """Sees to it that runs are in their chains.
+    """Makes sure that runs are in their chains.
 
-    A few runs a day, thousands of events: almost always there is nothing to do.  Never inside the
-    transaction of a window's write: the lock on the chain's row would line the workers up.
+    There are a few runs a day and thousands of events, so that there is usually nothing to do.  It
+    never happens in the transaction of a window: the workers would have to wait for each other's
+    lock on the row of the chain.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The Butler that is written to.
     """
 
     def __init__(self, butler: Butler) -> None:
@@ -28,7 +34,7 @@ class ChainKeeper:
         self._known: set[tuple[str, str]] = set()
 
     def ensure(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Rejection]:
-        """Prepend each run to its chain, unless it is there.
+        """Prepend each run to its chain, unless it is in the chain already.
 
         Parameters
         ----------
@@ -38,12 +44,12 @@ class ChainKeeper:
         Returns
         -------
         refused : `dict` [`tuple` [`str`, `str`], `Rejection`]
-            Pairs that can never be: the name is no chain's, for instance.
+            The pairs that are not possible, for example since the chain's name is that of a run.
 
         Raises
         ------
         Exception
-            Whatever else keeps the chains from being updated; trying again is right.
+            If the chains cannot be updated for any other reason; a retry may help.
         """
         refused = {}
         for pair in pairs:
@@ -54,26 +60,28 @@ class ChainKeeper:
                     if classify(exc) is not Failure.POISON:
                         raise
                     chain, run = pair
+                    rejection = Rejection.of(exc)
                     refused[pair] = Rejection(
-                        type(exc).__name__,
-                        f"written, but {run!r} cannot be in the chain {chain!r}: {describe(exc)}",
+                        rejection.cause,
+                        f"written, but {run!r} cannot be in the chain {chain!r}: "
+                        f"{rejection.reason}",
                     )
                 else:
                     self._known.add(pair)
         return refused
 
     def children(self, chain: str) -> tuple[str, ...]:
-        """Return the children of a chain in order; none if there is no such chain."""
+        """Return the children of a chain in order; none if the chain does not exist."""
         try:
             info = self._butler.collections.get_info(chain)
         except MissingCollectionError:
             return ()
         if info.type is not CollectionType.CHAINED:
-            raise CollectionTypeError(f"{chain!r} is a {info.type.name} collection")
+            raise CollectionTypeError(f"{chain!r} is a {info.type.name} collection, not a chain")
         return tuple(info.children)
 
     def _prepend(self, chain: str, run: str) -> None:
-        # A prepend moves a child that is there, and uses up a 16-bit position column: look first.
+        # Each prepend uses one of the 2^16 positions of a chain, and moves a child that is in it.
         if run in self.children(chain):
             return
         with self._butler.transaction():

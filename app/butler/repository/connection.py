@@ -1,11 +1,11 @@
-"""Open the repository."""
+"""Open a Butler repository."""
 
 from __future__ import annotations
 
 from lsst.daf.butler import Butler, ButlerConfig
 from sqlalchemy import URL, make_url
 
-from app.butler.failures import causes, describe
+from app.butler.failures import describe, exception_chain
 from app.butler.policy import WritePolicy
 from app.butler.private.registry import engine_of
 from app.butler.repository.sessions import prepare_sessions
@@ -13,9 +13,9 @@ from app.errors import OperatorError
 
 __all__ = ["RepositoryError", "open_butler"]
 
-#: libpq parameters (PostgreSQL manual, 34.1.2) by which a server that vanished without a word is
-#: noticed within about a minute instead of two hours.  They are the client's alone: a connection
-#: pooler in between sees nothing of them.
+#: libpq parameters (PostgreSQL manual, 34.1.2) with which the loss of a server is noticed within
+#: about a minute instead of two hours.  They affect only the client's side of the connection, not a
+#: connection pooler in between.
 _KEEPALIVES = {
     "connect_timeout": "10",
     "keepalives_idle": "30",
@@ -26,7 +26,7 @@ _KEEPALIVES = {
 
 
 class RepositoryError(OperatorError):
-    """The Butler repository cannot be opened or used as it is configured."""
+    """The Butler repository cannot be opened, or not be used with this configuration."""
 
 
 def open_butler(repository: str, policy: WritePolicy, *, writeable: bool = True) -> Butler:
@@ -37,9 +37,9 @@ def open_butler(repository: str, policy: WritePolicy, *, writeable: bool = True)
     repository : `str`
         Path, URI or alias of the repository.
     policy : `WritePolicy`
-        How long a statement may run and wait.
+        The limits on SQL statements.
     writeable : `bool`
-        Whether it is to be written to.
+        Whether to open it for writing.
 
     Raises
     ------
@@ -54,12 +54,14 @@ def open_butler(repository: str, policy: WritePolicy, *, writeable: bool = True)
         butler = Butler.from_config(config, writeable=writeable)
         prepare_sessions(engine_of(butler), policy)
     except Exception as exc:
-        missing = next((cause for cause in causes(exc) if isinstance(cause, ImportError)), None)
+        missing = next(
+            (cause for cause in exception_chain(exc) if isinstance(cause, ImportError)), None
+        )
         if missing is not None:
             raise RepositoryError(
-                f"the configuration of the repository {repository!r} needs what is not installed: "
-                f"{describe(missing)}.  This service runs without the LSST stack; "
-                "take what needs the stack out of the configuration that it is given"
+                f"the configuration of the repository {repository!r} needs a package that is not "
+                f"installed: {describe(missing)}.  This service runs without the LSST stack; "
+                "remove what needs the stack from the configuration"
             ) from exc
         raise RepositoryError(
             f"cannot open the repository {repository!r}: {type(exc).__name__}: {describe(exc)}"

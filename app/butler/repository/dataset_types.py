@@ -1,4 +1,4 @@
-"""The dataset types of the repository, and those that events bring along."""
+"""Look up dataset types, and register those that events bring."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["DatasetTypes"]
 
 
 class DatasetTypes:
-    """The dataset types of a repository, looked up once."""
+    """The dataset types of a repository; each is looked up once."""
 
     def __init__(self, butler: Butler) -> None:
         self._butler = butler
@@ -27,9 +27,9 @@ class DatasetTypes:
         Raises
         ------
         InvalidEventError
-            If it is a component: those are read, never written.
+            If it is a component, which can only be read.
         lsst.daf.butler.MissingDatasetTypeError
-            If it has not been registered.
+            If it is not registered.
         """
         known = self._known.get(name)
         if known is None:
@@ -40,16 +40,21 @@ class DatasetTypes:
         return known
 
     def register(self, given: Sequence[dict[str, Any]]) -> None:
-        """Register the dataset types of an event that the repository lacks.
+        """Register those dataset types of an event that the repository does not have.
 
-        Not in the transaction of the window's write: a new type may need a new table.
+        This does not happen in the transaction of the window: a new type may need a new table.
+
+        Parameters
+        ----------
+        given : `~collections.abc.Sequence` [`dict`]
+            Serialized dataset types.
 
         Raises
         ------
         InvalidEventError
-            If one of them is no dataset type of this dimension universe.
+            If one of them is not a valid dataset type in this dimension universe.
         lsst.daf.butler.registry.ConflictingDefinitionError
-            If the repository defines one of them otherwise.
+            If the repository has a different definition of one of them.
         """
         if not isinstance(given, list):
             raise InvalidEventError(f"dataset_types {given!r} is not a list")
@@ -71,9 +76,9 @@ class DatasetTypes:
             dataset_type = DatasetType.from_simple(
                 SerializedDatasetType.model_validate(fields), universe=self._butler.dimensions
             )
-            dataset_type.storageClass  # noqa: B018  it is looked up only now
-        except Exception as exc:  # whatever its fields raise, it is not one of ours
-            raise InvalidEventError(f"not a dataset type of this repository: {exc}") from exc
+            dataset_type.storageClass  # noqa: B018  the access looks it up
+        except Exception as exc:  # invalid fields raise many types
+            raise InvalidEventError(f"not a valid dataset type: {exc}") from exc
         if dataset_type.isComponent():
             raise InvalidEventError(f"dataset type {dataset_type.name!r} is a component")
         return dataset_type

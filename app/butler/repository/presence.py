@@ -1,4 +1,4 @@
-"""Whether datasets are in the Butler, and their artifacts in place.  Reads only."""
+"""Tell whether datasets are in the Butler and their artifacts exist.  Reads only."""
 
 from __future__ import annotations
 
@@ -12,60 +12,60 @@ from lsst.daf.butler import Butler, DatasetRef
 from lsst.resources import ResourcePath
 from lsst.utils.iteration import chunk_iterable
 
-from app.butler.private.registry import Datastores
+from app.butler.private.datastores import Datastores
 
-__all__ = ["Presence", "look_up"]
+__all__ = ["DatasetPresence", "look_up"]
 
-#: How many looks go on at once, and how many artifacts a thread looks for at a time.
-_LOOKERS = 10
+#: Number of threads, and number of artifacts that a thread checks at a time.
+_THREADS = 10
 _CHUNK = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Presence:
-    """What of some datasets is there.
+class DatasetPresence:
+    """Which of some datasets are registered, and which can be read.
 
     Attributes
     ----------
     registered : `dict` [`uuid.UUID`, `lsst.daf.butler.DatasetRef`]
-        Those that the registry knows, as it knows them.
+        The datasets in the registry, as the registry has them.
     readable : `frozenset` [`uuid.UUID`]
-        Those of them that the datastore knows too, and whose artifacts are in place.
+        Those of them that have a datastore record and whose artifacts exist.
     """
 
     registered: Mapping[UUID, DatasetRef]
     readable: frozenset[UUID]
 
 
-def look_up(butler: Butler, dataset_ids: Iterable[UUID]) -> Presence:
-    """Ask registry, datastore and store for datasets, all at once.
+def look_up(butler: Butler, dataset_ids: Iterable[UUID]) -> DatasetPresence:
+    """Look up datasets in the registry, the datastore records and the file store.
 
     Raises
     ------
     RetryableError
-        If the store's root is not mounted.
+        If a datastore root is not mounted.
     Exception
-        Whatever a store raises that cannot be asked.
+        If a file store cannot be used.
     """
     refs = butler.get_many_datasets(dataset_ids)
     artifacts = {
         ref.id: [uri for uri in (found.primaryURI, *found.componentURIs.values()) if uri]
         for ref, found in butler.get_many_uris(refs, allow_missing=True).items()
     }
-    absent = _absent(set(chain.from_iterable(artifacts.values())))
-    if absent:
+    missing = _find_missing(set(chain.from_iterable(artifacts.values())))
+    if missing:
         Datastores(butler).check_mounted()
-    return Presence(
+    return DatasetPresence(
         registered={ref.id: ref for ref in refs},
         readable=frozenset(
-            dataset_id for dataset_id, found in artifacts.items() if absent.isdisjoint(found)
+            dataset_id for dataset_id, found in artifacts.items() if missing.isdisjoint(found)
         ),
     )
 
 
-def _absent(artifacts: set[ResourcePath]) -> set[ResourcePath]:
-    # Not ``mexists``: to it, what cannot be asked for is absent, and a store that is down is empty.
-    with ThreadPoolExecutor(_LOOKERS, thread_name_prefix="presence") as pool:
+def _find_missing(artifacts: set[ResourcePath]) -> set[ResourcePath]:
+    # Not ``mexists``: it takes an error for a missing file, and so an unavailable store for empty.
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="presence") as pool:
         found = pool.map(
             lambda uris: [uri for uri in uris if not uri.exists()],
             chunk_iterable(artifacts, _CHUNK),

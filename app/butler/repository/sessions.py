@@ -1,11 +1,12 @@
-"""What a session with PostgreSQL is like: bounded in time, and never waiting for half a request.
+"""Set up PostgreSQL sessions: limits on time, and one message for each request.
 
-A worker can be frozen anywhere, its node lost.  PostgreSQL ends a session that is idle in its
-transaction, and so frees its locks; but it does not count as idle between the messages of one
-request (a COPY, a pipeline, the parts of the extended protocol), and waits there for as long as
-the client's machine answers, whatever timeouts are set.  A worker that was frozen within psycopg's
-``executemany``, a pipeline, stopped all others for good (our measurement on PostgreSQL 15; manual,
-20.11.1 and 55.2).  So each request is one message, which is sent whole or not done at all.
+A worker can be frozen, or its node lost, at any time.  PostgreSQL ends a session that is idle in a
+transaction, which releases its locks.  But between the messages of one request (a COPY, a
+pipeline, the parts of the extended protocol) a session is not idle: the server waits for the rest,
+whatever the timeouts, for as long as the client's machine responds.  A worker that was frozen in
+psycopg's ``executemany``, which is a pipeline, blocked all other workers forever (our measurement
+on PostgreSQL 15; manual, 20.11.1 and 55.2).  So each request is a single message, which either
+arrives completely or has no effect.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ from app.butler.policy import WritePolicy
 
 __all__ = ["prepare_sessions"]
 
-#: Longest time that a sound worker does nothing in a transaction, in seconds: it builds rows.
+#: Longest time that a healthy worker needs between two statements of a transaction, in seconds.
 _LONGEST_PAUSE = 10.0
 
 
 class OneMessageCursor(psycopg.ClientCursor[Any]):
-    """A cursor that sends whatever it is asked for as one message of the simple protocol."""
+    """A cursor that sends each request as one message of the simple query protocol."""
 
     def executemany(
         self, query: Query, params_seq: Iterable[Params], *, returning: bool = False
     ) -> None:
-        """Execute a statement once for each set of parameters; there are no results to fetch."""
+        """Execute a statement for each set of parameters; there are no results to fetch."""
         if texts := [self.mogrify(query, params) for params in params_seq]:
             self.execute(";".join(texts).encode())
             changed = self.rowcount
@@ -41,24 +42,26 @@ class OneMessageCursor(psycopg.ClientCursor[Any]):
 
 
 def prepare_sessions(engine: sqlalchemy.Engine, policy: WritePolicy) -> None:
-    """Make every transaction of an engine bounded, and each of its requests one message.
+    """Limit every transaction of an engine, and send each request as one message.
 
-    - A statement runs, and waits for a lock, as long as the policy says.
-    - A transaction that does nothing for as long as another would wait for its locks is ended.
-    - No table is read from end to end where there is an index.  The plan for a foreign key's check
-      is kept until the table's statistics change: one that was made when the table was small reads
-      all of it for each row (our measurement: 378 events of 20 datasets took 23 s instead of 2).
-      Such a plan also looks so dear that it would be compiled, which costs more than it saves.
+    - The policy limits how long a statement may run, and wait for a lock.
+    - A transaction that is idle for as long as another would wait for its locks is ended.
+    - No table is scanned sequentially if there is an index.  PostgreSQL keeps the plan of a foreign
+      key check until the statistics of the table change.  A plan that was made when the table was
+      small scans the whole table for each row (our measurement: 378 events of 20 datasets took 23 s
+      instead of 2 s).
+    - No plan is compiled: the estimated cost of such a plan is so high that PostgreSQL would
+      compile it, which takes longer than it saves.
 
-    For each transaction, not for the connection: behind a connection pooler the next transaction
-    may be somebody else's.
+    The settings are made in each transaction, not once for the connection: behind a connection
+    pooler, the next transaction may be that of another client.
 
     Parameters
     ----------
     engine : `sqlalchemy.Engine`
-        The engine of a Butler, and of every clone of that.
+        The engine that a Butler and all its clones use.
     policy : `WritePolicy`
-        The bounds.
+        The limits.
     """
     if engine.dialect.name != "postgresql":
         return

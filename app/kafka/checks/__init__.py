@@ -1,1 +1,1 @@
-"""What is checked of Kafka before a worker starts."""
+"""Checks of Kafka that run before a worker starts."""

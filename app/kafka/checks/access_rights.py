@@ -1,10 +1,11 @@
-"""What the Kafka user may do, asked before work starts.
+"""Asks the brokers what the Kafka user may do, before work starts.
 
-Brokers tell what a user may do with a topic (KIP-430, Apache Kafka 2.3 and later), and refuse the
-heartbeat of a group that it may not join.  The admin client has no call for either.
+Brokers list the operations that a user may perform on a topic (KIP-430, Apache Kafka 2.3 and
+later), and refuse the heartbeat of a group that the user may not join.  aiokafka's admin client has
+a call for neither, so the requests are made here from its protocol classes.
 """
 
-# aiokafka is untyped, and its requests are subclasses.
+# aiokafka is untyped, and its requests are made as subclasses.
 # mypy: disallow-subclassing-any=False
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from ssl import SSLError
-from typing import Any
 
 from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
 from aiokafka.errors import (
@@ -26,75 +26,88 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
+from app.kafka.connection import KafkaConnection
+
 __all__ = ["Operation", "connect", "may_pass", "missing_permissions"]
 
-#: What a broker says of a topic's operations when it does not tell.
-_NOT_TOLD = -(2**31)
+#: The operations of a topic, where the broker does not list them.
+_NOT_LISTED = -(2**31)
 
 
 class Operation(IntEnum):
-    """What a user may do with a topic or a group, with Kafka's number for it."""
+    """An operation on a topic or a group, with Kafka's number for it."""
 
     READ = 3
     WRITE = 4
 
 
 def may_pass(error: BaseException) -> bool:
-    """Tell whether an error of Kafka's may pass if one waits; a wrong password does not."""
+    """Tell whether an error of Kafka may be temporary; a wrong password, for example, is not."""
     if isinstance(error, KafkaError):
         return bool(error.retriable)
     return isinstance(error, OSError) and not isinstance(error, SSLError)
 
 
-async def connect(brokers: Sequence[str], security: Mapping[str, Any]) -> AIOKafkaConnection:
+async def connect(connection: KafkaConnection) -> AIOKafkaConnection:
     """Connect to the first broker that answers.
 
-    The admin client also does this, but keeps to itself what the brokers said.
+    aiokafka's admin client tries the brokers, too, but does not report why each of them failed.
 
     Parameters
     ----------
-    brokers : `~collections.abc.Sequence` [`str`]
-        Bootstrap servers, each ``host:port``.
-    security : `~collections.abc.Mapping`
-        The client's security options.
+    connection : `KafkaConnection`
+        The brokers to try, and the login.
+
+    Returns
+    -------
+    broker : `aiokafka.conn.AIOKafkaConnection`
+        An open connection to one of the brokers; the caller closes it.
 
     Raises
     ------
     aiokafka.errors.KafkaError
-        If the login is refused, for instance.
+        If the login is refused, for example.
     OSError
-        If there is no answer.
+        If no broker answers.
     """
     errors: list[Exception] = []
-    for host, port, _ in collect_hosts(brokers):
+    for host, port, _ in collect_hosts(list(connection.brokers)):
         try:
-            return await create_conn(host, port, request_timeout_ms=10_000, **security)
+            return await create_conn(
+                host, port, request_timeout_ms=10_000, **connection.security_options
+            )
         except (KafkaError, OSError) as exc:
             errors.append(exc)
     raise min(errors, key=may_pass)
 
 
 async def missing_permissions(
-    connection: AIOKafkaConnection, topics: Mapping[str, Sequence[Operation]], group: str
+    broker: AIOKafkaConnection, topics: Mapping[str, Sequence[Operation]], group: str
 ) -> list[str]:
-    """Say what a user needs and may not do.
+    """Return the operations that the user needs but may not perform.
 
     Parameters
     ----------
-    connection : `aiokafka.conn.AIOKafkaConnection`
-        The user's, to any broker.
+    broker : `aiokafka.conn.AIOKafkaConnection`
+        The user's connection to any broker.
     topics : `~collections.abc.Mapping`
-        What is needed of each topic, by name.
+        The required operations by topic name.
     group : `str`
         The consumer group to join.
 
     Returns
     -------
     missing : `list` [`str`]
-        Such as ``WRITE on topic batch-ingested``; also empty if the brokers do not tell.
+        Such as ``WRITE on topic batch-ingested``; also empty if the brokers do not list the
+        allowed operations.
+
+    Raises
+    ------
+    aiokafka.errors.KafkaError
+        If the broker closes the connection, for example.
     """
     try:
-        answer = await connection.send(_Topics(list(topics)))
+        answer = await broker.send(_Topics(list(topics)))
     except (IncompatibleBrokerVersion, NotImplementedError):
         return []
     allowed = {
@@ -105,9 +118,9 @@ async def missing_permissions(
         f"{operation.name} on topic {name}"
         for name, operations in topics.items()
         for operation in operations
-        if allowed[name] != _NOT_TOLD and not allowed[name] & 1 << operation
+        if allowed[name] != _NOT_LISTED and not allowed[name] & 1 << operation
     ]
-    beat = await connection.send(HeartbeatRequest(group, -1, ""))
+    beat = await broker.send(HeartbeatRequest(group, -1, ""))
     if for_code(beat.error_code) is GroupAuthorizationFailedError:
         missing.append(f"{Operation.READ.name} on group {group}")
     return missing
@@ -167,7 +180,7 @@ class _TopicsRequest(RequestStruct):
 
 
 class _Topics(Request[_TopicsRequest]):
-    """Kafka's Metadata request, in the first version that tells the authorized operations."""
+    """Kafka's Metadata request, in the first version that lists the authorized operations."""
 
     API_KEY = 3
 

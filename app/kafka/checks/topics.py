@@ -1,7 +1,7 @@
-"""Every topic must exist, with the right number of partitions and size limit, before work starts.
+"""Checks every topic before work starts: existence, access, partitions, size limit.
 
-Missing topics are created where that is allowed.  The input topic is the pods': its number of
-partitions is anybody's choice, and says how many workers can share the load.
+Missing topics are created where that is allowed.  The input topic belongs to the pods: it may have
+any number of partitions, which limits how many workers can share the load.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
-from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -24,114 +23,122 @@ from tenacity import (
     wait_exponential,
 )
 
-from app.errors import OperatorError
 from app.kafka.checks.access_rights import Operation, connect, may_pass, missing_permissions
-from app.settings import MIB
+from app.kafka.connection import KafkaConnection, admin_client
+from app.kafka.errors import TopicError
+from app.settings import MIB, KafkaSettings
 
-if TYPE_CHECKING:
-    from app.application import ButlerWriterApp
-
-__all__ = ["CHAIN_PARTITIONS", "TopicError", "check_topics"]
+__all__ = ["CHAIN_PARTITIONS", "check_topics"]
 
 logger = structlog.get_logger("butler_writer")
 
-#: A few runs a day; Faust needs the chain updates and the table's changelog to agree in this.
+#: One is enough for a few runs a day.  Faust requires that the chain updates and the changelog of
+#: the table have the same number.
 CHAIN_PARTITIONS = 1
 
-#: How long the brokers may be away when a worker starts, in seconds.
+#: How long a starting worker waits for the brokers, in seconds.
 PATIENCE = 60.0
 
+#: Seconds that a broker has to answer a request.
+_REQUEST_TIMEOUT = 10.0
 
-class TopicError(OperatorError):
-    """A topic is not as it must be, or the brokers do not let the user work with it."""
+_DEAD_LETTER_RETENTION_MS = 14 * 24 * 3600 * 1000
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _RequiredTopic:
     """A topic as the worker needs it."""
 
     name: str
-    needs: tuple[Operation, ...]
+    operations: tuple[Operation, ...]
     partitions: int | None = None
     largest_message: int | None = None
     config: Mapping[str, str] = field(default_factory=dict)
 
 
-async def check_topics(service: ButlerWriterApp) -> None:
+async def check_topics(connection: KafkaConnection, settings: KafkaSettings) -> None:
     """Create the missing topics if allowed, and check them all.
+
+    Parameters
+    ----------
+    connection : `KafkaConnection`
+        The brokers to ask.
+    settings : `~app.settings.KafkaSettings`
+        Names and limits of the topics.
 
     Raises
     ------
     TopicError
-        If the brokers cannot be reached, do not let the user in or to the topics, or a topic is
-        not as it must be.
+        If the brokers cannot be reached, refuse the login or an operation on a topic, or a topic
+        has the wrong configuration.
     """
-    kafka = service.settings.kafka
     try:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(may_pass),
             wait=wait_exponential(max=5),
             stop=stop_after_delay(PATIENCE),
-            before_sleep=_note,
+            before_sleep=_log_retry,
             reraise=True,
         ):
             with attempt:
-                await _check_once(service)
+                await _check_once(connection, settings)
     except (KafkaError, OSError) as exc:
-        raise TopicError(f"Kafka at {kafka.cluster}: {exc or repr(exc)}") from exc
+        raise TopicError(
+            f"Kafka at {connection.cluster}: {exc or repr(exc)}; check KAFKA_CLUSTER, "
+            "KAFKA_USERNAME, KAFKA_PASSWORD and BUTLER_WRITER_KAFKA_TLS"
+        ) from exc
 
 
-def _note(state: RetryCallState) -> None:
+def _log_retry(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
-    logger.warning("Kafka does not answer, will be asked again", error=repr(error))
+    logger.warning("Kafka check failed, will retry", error=repr(error))
 
 
-async def _check_once(service: ButlerWriterApp) -> None:
-    kafka = service.settings.kafka
-    wanted = _wanted(service)
-    security = credentials_to_aiokafka_auth(service.conf.broker_credentials, None)
-    with closing(await connect(kafka.brokers, security)) as connection:
-        needs = {topic.name: topic.needs for topic in wanted}
-        if denied := await missing_permissions(connection, needs, kafka.group):
+async def _check_once(connection: KafkaConnection, settings: KafkaSettings) -> None:
+    required = _required_topics(settings)
+    with closing(await connect(connection)) as broker:
+        operations = {topic.name: topic.operations for topic in required}
+        if denied := await missing_permissions(broker, operations, connection.group):
             raise TopicError(
-                f"Kafka user {kafka.username or 'ANONYMOUS'} lacks {', '.join(denied)}"
+                f"Kafka user {connection.username or 'ANONYMOUS'} lacks {', '.join(denied)}; "
+                "grant the access rules listed in README.md"
             )
-    admin = AIOKafkaAdminClient(
-        bootstrap_servers=kafka.brokers, request_timeout_ms=10_000, **security
-    )
-    await admin.start()
-    try:
-        missing = [topic for topic in wanted if topic.name not in await admin.list_topics()]
-        if missing and not kafka.declare_topics:
-            raise TopicError(f"missing topics: {', '.join(topic.name for topic in missing)}")
+    async with admin_client(connection, _REQUEST_TIMEOUT) as admin:
+        existing = set(await admin.list_topics())
+        missing = [topic for topic in required if topic.name not in existing]
+        if missing and not settings.declare_topics:
+            raise TopicError(
+                f"missing topics: {', '.join(topic.name for topic in missing)}; create them or set "
+                "BUTLER_WRITER_KAFKA_DECLARE_TOPICS=true"
+            )
         if missing:
-            await _create(admin, missing, kafka.replication_factor)
-        await _check_partitions(admin, wanted)
-        await _check_sizes(admin, wanted)
-    finally:
-        await admin.close()
+            await _create(admin, missing, settings.replication_factor)
+        await _check_partitions(admin, required)
+        await _check_sizes(admin, required)
 
 
-def _wanted(service: ButlerWriterApp) -> list[_Wanted]:
-    kafka = service.settings.kafka
+def _required_topics(settings: KafkaSettings) -> list[_RequiredTopic]:
     # A dead letter is its event and headers.
-    letter = kafka.max_message_bytes + MIB
+    largest_letter = settings.max_message_bytes + MIB
     return [
-        _Wanted(kafka.topic, (Operation.READ,)),
-        _Wanted(kafka.output_topic, (Operation.WRITE,)),
-        _Wanted(
-            kafka.dead_letter_topic,
+        _RequiredTopic(settings.topic, (Operation.READ,)),
+        _RequiredTopic(settings.output_topic, (Operation.WRITE,)),
+        _RequiredTopic(
+            settings.dead_letter_topic,
             (Operation.WRITE,),
-            largest_message=letter,
-            config={"max.message.bytes": str(letter), "retention.ms": str(14 * 24 * 3600 * 1000)},
+            largest_message=largest_letter,
+            config={
+                "max.message.bytes": str(largest_letter),
+                "retention.ms": str(_DEAD_LETTER_RETENTION_MS),
+            },
         ),
-        _Wanted(
-            kafka.chain_update_topic,
+        _RequiredTopic(
+            settings.chain_update_topic,
             (Operation.READ, Operation.WRITE),
             partitions=CHAIN_PARTITIONS,
         ),
-        _Wanted(
-            f"{kafka.group}-chains-changelog",
+        _RequiredTopic(
+            f"{settings.group}-chains-changelog",
             (Operation.READ, Operation.WRITE),
             partitions=CHAIN_PARTITIONS,
             config={"cleanup.policy": "compact"},
@@ -140,7 +147,7 @@ def _wanted(service: ButlerWriterApp) -> list[_Wanted]:
 
 
 async def _create(
-    admin: AIOKafkaAdminClient, missing: Iterable[_Wanted], replication_factor: int | None
+    admin: AIOKafkaAdminClient, missing: Iterable[_RequiredTopic], replication_factor: int | None
 ) -> None:
     cluster = await admin.describe_cluster()
     factor = replication_factor or min(3, len(cluster["brokers"]))
@@ -153,40 +160,47 @@ async def _create(
     for name, code, *message in response.topic_errors:
         error = for_code(code)
         if code and error is not TopicAlreadyExistsError:
-            raise TopicError(f"topic {name} cannot be created: {error.__name__} {message}")
+            reason = ": ".join([error.__name__, *filter(None, message)])
+            raise TopicError(
+                f"topic {name} cannot be created: {reason}; create it, or check the user's right "
+                "to CREATE it and BUTLER_WRITER_KAFKA_REPLICATION_FACTOR"
+            )
         logger.info("topic created", topic=name, replication_factor=factor)
 
 
-async def _check_partitions(admin: AIOKafkaAdminClient, wanted: list[_Wanted]) -> None:
+async def _check_partitions(admin: AIOKafkaAdminClient, required: list[_RequiredTopic]) -> None:
     found: dict[str, Any] = {
         topic["topic"]: topic
-        for topic in await admin.describe_topics([topic.name for topic in wanted])
+        for topic in await admin.describe_topics([topic.name for topic in required])
     }
-    for topic in wanted:
+    for topic in required:
         if code := found[topic.name]["error_code"]:  # just created, and not known to every broker
             raise for_code(code)(topic.name)
         partitions = len(found[topic.name]["partitions"])
         if topic.partitions is not None and partitions != topic.partitions:
             raise TopicError(
-                f"topic {topic.name} has {partitions} partitions, not {topic.partitions}"
+                f"topic {topic.name} has {partitions} partitions, must have {topic.partitions}; "
+                "delete it and create it again"
             )
 
 
-async def _check_sizes(admin: AIOKafkaAdminClient, wanted: list[_Wanted]) -> None:
-    limited = {topic.name: topic for topic in wanted if topic.largest_message is not None}
+async def _check_sizes(admin: AIOKafkaAdminClient, required: list[_RequiredTopic]) -> None:
+    limited = {
+        topic.name: topic.largest_message for topic in required if topic.largest_message is not None
+    }
     responses = await admin.describe_configs(
-        # All settings: the embedded broker hangs up when asked for one.
+        # All settings: the embedded broker closes the connection when asked for one.
         [ConfigResource(ConfigResourceType.TOPIC, name) for name in limited]
     )
     for response in responses:
         for code, _message, _type, name, entries in response.resources:
-            if code:  # not allowed to ask, or a broker that keeps no such setting
+            if code:  # the user may not ask, or the broker has no such setting
                 logger.warning("size limit of topic not checked", topic=name)
                 continue
             limits = [int(entry[1]) for entry in entries if entry[0] == "max.message.bytes"]
-            needed = limited[name].largest_message or 0
-            if limits and limits[0] < needed:
+            if limits and limits[0] < limited[name]:
                 raise TopicError(
-                    f"topic {name} takes messages of {limits[0]} bytes; "
-                    f"max.message.bytes must be at least {needed}"
+                    f"topic {name} accepts messages of up to {limits[0]} bytes; set its "
+                    f"max.message.bytes to at least {limited[name]}, or lower "
+                    "BUTLER_WRITER_KAFKA_MAX_MESSAGE_BYTES"
                 )

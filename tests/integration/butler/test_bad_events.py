@@ -15,9 +15,10 @@ import sqlalchemy
 from lsst.daf.butler import CollectionType, DatasetType, DimensionUniverse
 
 from app.butler.outcome import Rejection
-from app.butler.policy import WritePath
+from app.butler.policy import WriteMethod
 from app.butler.writer import ButlerWriter
 from testbed.postgresql import PostgreSQL
+from testbed.writing import write_window
 from tests.support.events import RUN, Night, dataset_ids, dataset_type, make_repository
 from tests.support.repositories import Repository, decoded, rejection, written
 
@@ -115,7 +116,7 @@ MISTAKES: dict[str, tuple[Spoil, str]] = {
                 }
             ]
         ),
-        "not a dataset type of this repository.*colour",
+        "not a valid dataset type.*colour",
     ),
     "dataset type of an unknown storage class": (
         event_with(
@@ -148,7 +149,10 @@ MISTAKES: dict[str, tuple[Spoil, str]] = {
     "path that is no string": (file_with(path=5), "path 5"),
     "path that is empty": (file_with(path=""), "path ''"),
     "path of null": (file_with(path=None), "path None"),
-    "missing file": (file_with(path=f"{RUN}/never/written.json"), "never/written.json.*not there"),
+    "missing file": (
+        file_with(path=f"{RUN}/never/written.json"),
+        "written.json does not exist",
+    ),
     "formatter that is not allowed": (file_with(formatter="os.system"), "'os.system'"),
     "formatter with a line's end": (file_with(formatter="lsst.a.B\n"), "'lsst.a.B\\\\n'"),
     "formatter that is no string": (file_with(formatter=5), "formatter"),
@@ -178,7 +182,7 @@ MISTAKES: dict[str, tuple[Spoil, str]] = {
     "file without path": (lambda e: e["datasets"][0].pop("path"), "path"),
     "file without formatter": (lambda e: e["datasets"][0].pop("formatter"), "formatter"),
     "file without refs": (lambda e: e["datasets"][0].pop("refs"), "refs"),
-    "file with no ref": (file_with(refs={}), "holds no dataset"),
+    "file with no ref": (file_with(refs={}), "contains no dataset"),
     "refs that are a list": (file_with(refs=[1]), "refs"),
     "datasets that are no objects": (event_with(datasets=[5]), "datasets.0"),
     "records that are no objects": (event_with(dimension_records=["visit"]), "dimension_records.0"),
@@ -288,7 +292,7 @@ def on_sqlite(
 )
 def on_each(
     request: pytest.FixtureRequest,
-    write_path: WritePath,
+    write_method: WriteMethod,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Shared]:
     root = tmp_path_factory.mktemp("shared") / "repository"
@@ -296,23 +300,23 @@ def on_each(
         repository = request.getfixturevalue("prepared_sqlite").copy(root)
     else:
         server: PostgreSQL = request.getfixturevalue("postgresql")
-        make_repository(root, database=server.create_database(f"bad_{write_path}")).close()
+        make_repository(root, database=server.create_database(f"bad_{write_method}")).close()
         repository = Repository(root)
     prepare(repository)
-    yield Shared(repository, repository.writer(write_path=write_path))
+    yield Shared(repository, repository.writer(write_method=write_method))
     repository.close()
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistaken_event_is_rejected_for_its_cause_and_all_others_are_written(
+def test_an_invalid_event_is_rejected_for_its_cause_and_all_others_are_written(
     on_sqlite: Shared, mistake: str
 ) -> None:
     check_bad_event(on_sqlite, mistake, *MISTAKES[mistake])
 
 
-@pytest.mark.parametrize("write_path", list(WritePath), scope="module")
+@pytest.mark.parametrize("write_method", list(WriteMethod), scope="module")
 @pytest.mark.parametrize("conflict", CONFLICTS)
-def test_an_event_in_conflict_is_rejected_for_its_cause_and_all_others_are_written(
+def test_a_conflicting_event_is_rejected_for_its_cause_and_all_others_are_written(
     on_each: Shared, conflict: str
 ) -> None:
     check_bad_event(on_each, conflict, *CONFLICTS[conflict])
@@ -329,14 +333,14 @@ def check_bad_event(shared: Shared, name: str, spoil: Spoil, reason: str) -> Non
     for event in (bad, another):
         spoil(event)
 
-    report = writer.write(decoded(good[0], bad, good[1]))
+    report = write_window(writer, decoded(good[0], bad, good[1]))
     assert re.search(reason, rejection(report, 1).reason), rejection(report, 1)
     for index, event in zip((0, 2), good, strict=True):
         assert set(written(report, index).dataset_ids) == dataset_ids(event)
     assert report.inserted == len(dataset_ids(*good))
 
-    report = writer.write(decoded(bad, another))
-    assert [type(outcome) for outcome in report.outcomes] == [Rejection, Rejection]
+    report = write_window(writer, decoded(bad, another))
+    assert [type(outcome) for outcome in report.outcomes.values()] == [Rejection, Rejection]
     assert report.inserted == 0
 
     assert repository.stored(run) == Counter(dataset_ids(*good))

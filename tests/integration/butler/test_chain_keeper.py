@@ -74,7 +74,7 @@ def test_a_run_may_be_in_several_chains(repository: Repository, butler: Butler) 
     assert children(repository, "another") == ["1", "0"]
 
 
-def test_a_pair_that_is_known_costs_nothing(butler: Butler) -> None:
+def test_a_known_pair_executes_no_statement(butler: Butler) -> None:
     keeper = ChainKeeper(butler)
     keeper.ensure(pairs(0, 1))
     with statements() as executed:
@@ -91,7 +91,9 @@ def test_a_run_that_is_in_the_chain_is_not_moved(repository: Repository, butler:
     assert not [line for line in executed if line.startswith(("INSERT", "UPDATE", "DELETE"))]
 
 
-def test_what_others_did_to_the_chain_stays(repository: Repository, butler: Butler) -> None:
+def test_changes_that_others_made_to_the_chain_are_kept(
+    repository: Repository, butler: Butler
+) -> None:
     keeper = ChainKeeper(butler)
     keeper.ensure(pairs(0))
     repository.butler().collections.prepend_chain(CHAIN, f"{RUN}3")
@@ -99,7 +101,7 @@ def test_what_others_did_to_the_chain_stays(repository: Repository, butler: Butl
     assert children(repository) == ["1", "3", "0"]
 
 
-def test_a_name_that_is_no_chains_is_refused_and_the_others_are_done(
+def test_a_name_of_another_collection_is_refused_and_other_pairs_are_done(
     repository: Repository, butler: Butler
 ) -> None:
     keeper = ChainKeeper(butler)
@@ -130,7 +132,7 @@ def test_a_chain_in_itself_is_refused(repository: Repository, butler: Butler) ->
     assert children(repository) == ["0"]
 
 
-def test_what_goes_wrong_otherwise_is_raised(repository: Repository, butler: Butler) -> None:
+def test_any_other_error_is_raised(repository: Repository, butler: Butler) -> None:
     keeper = ChainKeeper(butler)
     repository.sql("ALTER TABLE collection_chain RENAME TO away")
     with pytest.raises(sqlalchemy.exc.DBAPIError):
@@ -141,7 +143,7 @@ def test_what_goes_wrong_otherwise_is_raised(repository: Repository, butler: But
 
 
 @pytest.mark.postgresql
-def test_keepers_at_once_end_with_one_of_each(postgresql_repository: Repository) -> None:
+def test_concurrent_keepers_prepend_each_run_once(postgresql_repository: Repository) -> None:
     repository = postgresql_repository
     runs = [f"{RUN}{number}" for number in range(6)]
     for run in runs:

@@ -14,17 +14,18 @@ import sqlalchemy
 from lsst.daf.butler import Config
 
 from app.butler.failures import RetryableError
-from app.butler.policy import WritePath, WritePolicy
+from app.butler.policy import WriteMethod, WritePolicy
 from app.butler.private.registry import engine_of
 from app.butler.repository.connection import RepositoryError, open_butler
-from app.butler.statements import Addition, append
+from app.butler.statements import Insertion, insert_rows
 from app.butler.writer import ButlerWriter
 from testbed.postgresql import PostgreSQL
 from testbed.waiting import wait_until
+from testbed.writing import write_window
 from tests.support.events import Night, dataset_ids, make_repository
 from tests.support.repositories import Repository, decoded, written
 
-both_paths = pytest.mark.parametrize("write_path", list(WritePath))
+both_methods = pytest.mark.parametrize("write_method", list(WriteMethod))
 only_postgresql = pytest.mark.postgresql
 
 #: Messages by which a server-side cursor is declared, and the last one of a session.
@@ -34,7 +35,7 @@ SHOW = "SELECT current_setting('statement_timeout'), current_setting('lock_timeo
 
 
 @only_postgresql
-def test_statements_are_bounded_in_every_transaction_and_not_outside(
+def test_statements_have_a_timeout_in_every_transaction_and_not_outside(
     postgresql_repository: Repository,
 ) -> None:
     butler = postgresql_repository.butler(WritePolicy(statement_timeout=61.5, lock_timeout=7.25))
@@ -51,7 +52,7 @@ def test_statements_are_bounded_in_every_transaction_and_not_outside(
 
 
 @only_postgresql
-def test_a_plan_made_while_a_table_was_small_does_not_read_all_of_it_when_it_has_grown(
+def test_a_plan_that_was_made_for_a_small_table_does_not_scan_it_once_it_has_grown(
     postgresql_repository: Repository,
 ) -> None:
     """PostgreSQL's checks of foreign keys keep their plan for as long as statistics stay."""
@@ -63,7 +64,7 @@ def test_a_plan_made_while_a_table_was_small_does_not_read_all_of_it_when_it_has
 
     postgresql_repository.sql("ANALYZE dataset")  # it has no rows
     for events in (small, large):
-        assert written(writer.write(decoded(*events)), -1)
+        assert written(write_window(writer, decoded(*events)), len(events) - 1)
     engine_of(butler).dispose()  # which is when the server counts what a session did
 
     look = "SELECT (n_tup_ins, seq_tup_read) FROM pg_stat_user_tables WHERE relname = 'dataset'"
@@ -72,12 +73,12 @@ def test_a_plan_made_while_a_table_was_small_does_not_read_all_of_it_when_it_has
 
 
 @only_postgresql
-@both_paths
+@both_methods
 def test_a_write_sends_each_request_as_one_message(
-    postgresql_repository: Repository, write_path: WritePath, tmp_path: Path
+    postgresql_repository: Repository, write_method: WriteMethod, tmp_path: Path
 ) -> None:
     """In the middle of several the server would wait for a frozen worker, its locks held."""
-    policy = WritePolicy(write_path=write_path)
+    policy = WritePolicy(write_method=write_method)
     butler = postgresql_repository.butler(policy)
     trace = tmp_path / "trace"
     with trace.open("w") as file:
@@ -88,7 +89,9 @@ def test_a_write_sends_each_request_as_one_message(
 
         night = postgresql_repository.night()
         events = [night.event(visit, detector) for visit in (1, 2) for detector in range(4)]
-        assert written(ButlerWriter(butler, policy).write(decoded(*events)), -1)
+        assert written(
+            write_window(ButlerWriter(butler, policy), decoded(*events)), len(events) - 1
+        )
         engine_of(butler).dispose()
 
     # Time, F(rom the client), length in bytes, name, contents.
@@ -98,12 +101,12 @@ def test_a_write_sends_each_request_as_one_message(
     # A server-side cursor is declared by a few small ones, which one system call sends.
     assert {name for name, _ in several} <= _DECLARATION
     assert all(length < 4096 for _, length in several)
-    if write_path is WritePath.RECORDS:
+    if write_method is WriteMethod.RECORDS:
         assert {name for name, _ in several} == {"Terminate"}
 
 
 @only_postgresql
-def test_a_text_that_is_too_long_for_its_column_is_refused_not_cut_off(
+def test_a_text_that_is_too_long_for_its_column_is_refused_and_not_truncated(
     postgresql_repository: Repository,
 ) -> None:
     names = sqlalchemy.Table(
@@ -111,14 +114,14 @@ def test_a_text_that_is_too_long_for_its_column_is_refused_not_cut_off(
     )
     with engine_of(postgresql_repository.butler()).begin() as connection:
         names.create(connection)
-        append(connection, [Addition(names, ["name"], [("four",), (None,)])])
+        insert_rows(connection, [Insertion(names, ["name"], [("four",), (None,)])])
         assert connection.execute(names.select()).all() == [("four",), (None,)]
         with pytest.raises(sqlalchemy.exc.DataError, match="too long"):
-            append(connection, [Addition(names, ["name"], [("five5",)])])
+            insert_rows(connection, [Insertion(names, ["name"], [("five5",)])])
 
 
 @only_postgresql
-def test_rows_that_are_sent_at_once_arrive_as_they_are_and_are_counted(
+def test_rows_that_are_sent_together_arrive_unchanged_and_are_counted(
     postgresql_repository: Repository,
 ) -> None:
     names = ["100%", "%(name)s", "a;b", "it's", "back\\slash", ":name", "100%"]
@@ -134,7 +137,7 @@ def test_rows_that_are_sent_at_once_arrive_as_they_are_and_are_counted(
 
 
 @only_postgresql
-def test_a_statement_that_takes_too_long_is_ended(postgresql_repository: Repository) -> None:
+def test_a_statement_that_takes_too_long_is_cancelled(postgresql_repository: Repository) -> None:
     butler = postgresql_repository.butler(WritePolicy(statement_timeout=0.2))
     with (
         engine_of(butler).begin() as connection,
@@ -144,25 +147,25 @@ def test_a_statement_that_takes_too_long_is_ended(postgresql_repository: Reposit
 
 
 @only_postgresql
-@both_paths
-def test_a_lock_that_another_holds_is_not_waited_for_without_end(
-    postgresql_repository: Repository, write_path: WritePath
+@both_methods
+def test_waiting_for_a_lock_has_a_timeout(
+    postgresql_repository: Repository, write_method: WriteMethod
 ) -> None:
     repository = postgresql_repository
     event = Night(repository.root).event()
-    writer = repository.writer(write_path=write_path, lock_timeout=0.3)
+    writer = repository.writer(write_method=write_method, lock_timeout=0.3)
     with engine_of(repository.reader).begin() as other:
         other.exec_driver_sql("LOCK TABLE dataset IN ACCESS EXCLUSIVE MODE")
         started = time.monotonic()
         with pytest.raises(RetryableError, match="lock timeout"):
-            writer.write(decoded(event))
+            write_window(writer, decoded(event))
         assert 0.3 <= time.monotonic() - started < 20
-    written(writer.write(decoded(event)))
+    written(write_window(writer, decoded(event)))
     assert repository.stored() == Counter(dataset_ids(event))
 
 
 @only_postgresql
-def test_a_server_that_vanished_is_noticed(postgresql_repository: Repository) -> None:
+def test_connections_have_keepalive_parameters(postgresql_repository: Repository) -> None:
     butler = postgresql_repository.butler()
     with engine_of(butler).connect() as connection:
         parameters = connection.connection.driver_connection.info.get_parameters()  # type: ignore[union-attr]
@@ -173,7 +176,7 @@ def test_a_server_that_vanished_is_noticed(postgresql_repository: Repository) ->
 
 
 @only_postgresql
-def test_what_the_address_says_about_the_connection_is_kept(
+def test_connection_parameters_in_the_url_are_kept(
     postgresql_repository: Repository,
 ) -> None:
     config = postgresql_repository.root / "butler.yaml"
@@ -207,43 +210,43 @@ def at_the_last_insert(call: Callable[[sqlalchemy.Connection], object]) -> Itera
 
 
 @only_postgresql
-@both_paths
-def test_the_same_writer_goes_on_after_the_server_was_killed_in_the_middle(
-    private_postgresql: PostgreSQL, tmp_path: Path, write_path: WritePath
+@both_methods
+def test_a_writer_continues_after_the_server_was_killed_in_a_transaction(
+    private_postgresql: PostgreSQL, tmp_path: Path, write_method: WriteMethod
 ) -> None:
     root = tmp_path / "repository"
     make_repository(root, database=private_postgresql.create_database("butler")).close()
     repository = Repository(root)
     events = [Night(root).event(visit, detector) for visit in (1, 2) for detector in range(3)]
     before, window = decoded(*events[:3]), decoded(*events[3:])
-    writer = repository.writer(write_path=write_path)
-    writer.write(before)
+    writer = repository.writer(write_method=write_method)
+    write_window(writer, before)
 
     with (
         at_the_last_insert(lambda connection: private_postgresql.kill()),
         pytest.raises(RetryableError) as raised,
     ):
-        writer.write(window)
+        write_window(writer, window)
     assert not raised.value.alarm
     with pytest.raises(RetryableError):
-        writer.write(window)
+        write_window(writer, window)
 
     private_postgresql.start()
     assert repository.stored() == Counter(dataset_ids(*events[:3]))
-    report = writer.write(window)
+    report = write_window(writer, window)
     assert report.inserted == len(dataset_ids(*events[3:]))
     assert repository.stored() == Counter(dataset_ids(*events))
     repository.close()
 
 
 @only_postgresql
-@both_paths
-def test_the_same_writer_goes_on_after_its_connection_was_ended_in_the_middle(
-    postgresql: PostgreSQL, postgresql_repository: Repository, write_path: WritePath
+@both_methods
+def test_a_writer_continues_after_its_connection_was_terminated_in_a_transaction(
+    postgresql: PostgreSQL, postgresql_repository: Repository, write_method: WriteMethod
 ) -> None:
     repository = postgresql_repository
     events = [Night(repository.root).event(detector=detector) for detector in range(3)]
-    writer = repository.writer(write_path=write_path)
+    writer = repository.writer(write_method=write_method)
 
     def end(connection: sqlalchemy.Connection) -> None:
         pid = connection.connection.driver_connection.info.backend_pid  # type: ignore[union-attr]
@@ -253,14 +256,14 @@ def test_the_same_writer_goes_on_after_its_connection_was_ended_in_the_middle(
             )
 
     with at_the_last_insert(end), pytest.raises(RetryableError):
-        writer.write(decoded(*events))
+        write_window(writer, decoded(*events))
     assert repository.stored() == Counter()
-    report = writer.write(decoded(*events))
+    report = write_window(writer, decoded(*events))
     assert report.inserted == len(dataset_ids(*events))
     assert repository.stored() == Counter(dataset_ids(*events))
 
 
-def test_a_repository_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_missing_repository(tmp_path: Path) -> None:
     missing = str(tmp_path / "nowhere")
     with pytest.raises(RepositoryError, match="nowhere") as raised:
         open_butler(missing, WritePolicy())
@@ -275,7 +278,7 @@ def test_a_repository_that_is_missing_is_named(tmp_path: Path) -> None:
         ("registry/managers/opaque", "no_such_package.Manager"),
     ],
 )
-def test_a_package_that_the_configuration_needs_is_named(
+def test_the_error_names_a_missing_package_that_the_configuration_needs(
     sqlite_repository: Repository, key: str, value: str
 ) -> None:
     config = sqlite_repository.root / "butler.yaml"
@@ -285,11 +288,13 @@ def test_a_package_that_the_configuration_needs_is_named(
     with pytest.raises(RepositoryError) as raised:
         open_butler(str(sqlite_repository.root), WritePolicy())
     check_one_line(raised.value)
-    assert "needs what is not installed" in str(raised.value)
+    assert "needs a package that is not installed" in str(raised.value)
     assert value in str(raised.value)
 
 
-def test_a_configuration_that_is_no_yaml_is_named(sqlite_repository: Repository) -> None:
+def test_the_error_names_a_repository_with_an_invalid_configuration(
+    sqlite_repository: Repository,
+) -> None:
     (sqlite_repository.root / "butler.yaml").write_text("registry: [")
     with pytest.raises(RepositoryError, match="cannot open the repository") as raised:
         open_butler(str(sqlite_repository.root), WritePolicy())
@@ -297,7 +302,7 @@ def test_a_configuration_that_is_no_yaml_is_named(sqlite_repository: Repository)
 
 
 @only_postgresql
-def test_a_password_is_not_in_the_message(
+def test_the_error_does_not_contain_a_password(
     postgresql_repository: Repository, postgresql: PostgreSQL
 ) -> None:
     config = postgresql_repository.root / "butler.yaml"

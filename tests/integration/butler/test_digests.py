@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from lsst.daf.butler import FileIntegrityError
 
+from models.causes import Cause
+from testbed.writing import write_window
 from tests.support.events import Night, dataset_ids
 from tests.support.repositories import Repository, decoded, rejection, written
 
@@ -21,12 +23,12 @@ def tell(event: dict[str, Any], night: Night) -> None:
         dataset["checksum"] = hashlib.blake2b(content).hexdigest()
 
 
-def test_they_are_recorded_as_far_as_they_are_given(repository: Repository) -> None:
+def test_sizes_and_checksums_are_recorded_if_given(repository: Repository) -> None:
     night = repository.night()
     told, untold = night.event(1, 0), night.event(1, 1)
     tell(told, night)
 
-    report = repository.writer().write(decoded(told, untold))
+    report = write_window(repository.writer(), decoded(told, untold))
 
     assert written(report, 0)
     assert written(report, 1)
@@ -42,13 +44,13 @@ def test_they_are_recorded_as_far_as_they_are_given(repository: Repository) -> N
     assert set(unknown) == {dataset["path"] for dataset in untold["datasets"]}
 
 
-def test_a_file_that_has_not_the_size_that_was_told_is_not_read(
+def test_butler_refuses_to_read_a_file_of_another_size(
     sqlite_repository: Repository,
 ) -> None:
     night = sqlite_repository.night()
     event = night.event()
     tell(event, night)
-    written(sqlite_repository.writer().write(decoded(event)))
+    written(write_window(sqlite_repository.writer(), decoded(event)))
     (ref, *_) = sqlite_repository.reader.get_many_datasets(dataset_ids(event))
     assert sqlite_repository.reader.get(ref)
     sqlite_repository.reader.getURI(ref).write(b"{}")
@@ -61,11 +63,13 @@ def test_a_file_that_has_not_the_size_that_was_told_is_not_read(
     ("name", "value"),
     [("size", "5"), ("size", -1), ("size", True), ("checksum", 5), ("checksum", "g" * 8)],
 )
-def test_what_is_none_is_refused(sqlite_repository: Repository, name: str, value: object) -> None:
+def test_an_invalid_size_or_checksum_is_refused(
+    sqlite_repository: Repository, name: str, value: object
+) -> None:
     event = sqlite_repository.night().event()
     event["datasets"][3][name] = value
 
-    refused = rejection(sqlite_repository.writer().write(decoded(event)))
+    refused = rejection(write_window(sqlite_repository.writer(), decoded(event)))
 
-    assert refused.error_class == "InvalidEventError"
+    assert refused.cause is Cause.INVALID_EVENT
     assert name in refused.reason

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from testbed.writing import write_window
 from tests.support.repositories import Repository, decoded, written
 
 
@@ -23,15 +24,15 @@ def test_the_query_system_is_asked_only_for_records_that_are_stored(
         return query(self)
 
     writer = repository.writer()
-    written(writer.write(decoded(night.event(visit=1))))
+    written(write_window(writer, decoded(night.event(visit=1))))
     monkeypatch.setattr(kind, "query", counting)
     window = decoded(*(night.event(visit=2, detector=detector) for detector in range(3)))
-    report = writer.write(window)
+    report = write_window(writer, window)
     for index in range(3):
         written(report, index)
     assert asked == 0
     # To a writer that knows of none of them yet, all of them may differ.
-    report = repository.writer().write(window)
+    report = write_window(repository.writer(), window)
     written(report)
     assert asked > 0
     assert report.mismatched_records == 0

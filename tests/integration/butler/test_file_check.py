@@ -15,6 +15,7 @@ from lsst.daf.butler import Config
 from app.butler.failures import RetryableError
 from app.butler.policy import FileCheck
 from testbed.s3 import S3Server
+from testbed.writing import write_window
 from tests.support.events import Night, dataset_ids
 from tests.support.repositories import Repository, decoded, rejection, written
 
@@ -25,34 +26,34 @@ def lose(repository: Repository, event: dict[str, Any], *places: int) -> None:
         (repository.root / event["datasets"][place]["path"]).unlink()
 
 
-def test_every_artifact_is_looked_for(sqlite_repository: Repository) -> None:
+def test_every_artifact_is_checked(sqlite_repository: Repository) -> None:
     repository = sqlite_repository
     events = [Night(repository.root).event(detector=detector) for detector in range(3)]
     lose(repository, events[1], 4, 9)
-    report = repository.writer().write(decoded(*events))
+    report = write_window(repository.writer(), decoded(*events))
     reason = rejection(report, 1).reason
     assert events[1]["datasets"][4]["path"].rsplit("/", 1)[1] in reason
-    assert "not there and 1 more" in reason
+    assert "does not exist (and 1 more)" in reason
     assert repository.stored() == Counter(dataset_ids(events[0], events[2]))
 
 
-def test_of_a_sample_the_first_artifact_is_looked_for(sqlite_repository: Repository) -> None:
+def test_a_sample_is_the_first_artifact_of_each_event(sqlite_repository: Repository) -> None:
     repository = sqlite_repository
     events = [Night(repository.root).event(detector=detector) for detector in range(2)]
     lose(repository, events[0], 0)
     lose(repository, events[1], 1)
-    report = repository.writer(file_check=FileCheck.SAMPLE).write(decoded(*events))
+    report = write_window(repository.writer(file_check=FileCheck.SAMPLE), decoded(*events))
     rejection(report, 0)
     written(report, 1)
 
 
-def test_artifacts_need_not_be_looked_for(sqlite_repository: Repository) -> None:
+def test_the_file_check_can_be_switched_off(sqlite_repository: Repository) -> None:
     event = Night().event()
-    written(sqlite_repository.writer(file_check=FileCheck.NONE).write(decoded(event)))
+    written(write_window(sqlite_repository.writer(file_check=FileCheck.NONE), decoded(event)))
     assert sqlite_repository.stored() == Counter(dataset_ids(event))
 
 
-def test_an_artifact_that_comes_late_is_waited_for(sqlite_repository: Repository) -> None:
+def test_the_file_check_waits_for_a_late_artifact(sqlite_repository: Repository) -> None:
     repository = sqlite_repository
     event = Night(repository.root).event()
     late = repository.root / event["datasets"][3]["path"]
@@ -61,25 +62,27 @@ def test_an_artifact_that_comes_late_is_waited_for(sqlite_repository: Repository
     writer = repository.writer(missing_file_tries=2)
     asked = comes_when_asked = 0
 
-    def wanted() -> bool:
+    def is_current() -> bool:
         nonlocal asked
         asked += 1
         if asked == comes_when_asked:
             late.write_bytes(content)
         return True
 
-    rejection(writer.write(decoded(event), wanted=wanted))
+    rejection(write_window(writer, decoded(event), is_current=is_current))
     comes_when_asked, asked = asked, 0  # the last time was between the two looks
-    written(writer.write(decoded(event), wanted=wanted))
+    written(write_window(writer, decoded(event), is_current=is_current))
 
 
-def test_an_artifact_of_a_written_event_must_be_there_too(sqlite_repository: Repository) -> None:
+def test_the_artifacts_of_a_redelivered_event_are_checked_too(
+    sqlite_repository: Repository,
+) -> None:
     repository = sqlite_repository
     event = Night(repository.root).event()
     writer = repository.writer()
-    written(writer.write(decoded(event)))
+    written(write_window(writer, decoded(event)))
     lose(repository, event, 0)
-    rejection(writer.write(decoded(event)))
+    rejection(write_window(writer, decoded(event)))
     assert repository.stored() == Counter(dataset_ids(event))
 
 
@@ -147,61 +150,62 @@ def on_s3(sqlite_repository: Repository, store: Store) -> Repository:
     return sqlite_repository
 
 
-def test_a_store_that_forbids_is_no_empty_one(on_s3: Repository, store: Store) -> None:
+def test_a_store_that_denies_access_is_not_taken_for_empty(on_s3: Repository, store: Store) -> None:
     events = [Night().event(detector=detector) for detector in range(2)]
     writer = on_s3.writer()
     store.answer = 403
     with pytest.raises(RetryableError, match="Forbidden"):
-        writer.write(decoded(*events))
+        write_window(writer, decoded(*events))
     with pytest.raises(RetryableError, match="Forbidden"):
-        writer.write(decoded(events[0]))
+        write_window(writer, decoded(events[0]))
     store.answer = 200
-    written(writer.write(decoded(*events)), 1)
+    written(write_window(writer, decoded(*events)), 1)
     assert on_s3.stored() == Counter(dataset_ids(*events))
 
 
-def test_a_store_that_does_not_answer_is_not_waited_for_without_end(
-    on_s3: Repository, store: Store
-) -> None:
+def test_the_file_check_has_a_timeout(on_s3: Repository, store: Store) -> None:
     event = Night().event()
     writer = on_s3.writer(file_check_timeout=0.3)
     store.goes_on.clear()
     started = time.monotonic()
     with pytest.raises(RetryableError, match="10 artifacts"):
-        writer.write(decoded(event))
+        write_window(writer, decoded(event))
     assert 0.3 <= time.monotonic() - started < 20
     store.goes_on.set()
-    written(on_s3.writer().write(decoded(event)))
+    written(write_window(on_s3.writer(), decoded(event)))
 
 
-def test_a_key_that_the_store_takes_for_a_mistake_is_its_events_fault_alone(
+def test_a_key_that_the_store_calls_invalid_rejects_only_its_event(
     on_s3: Repository, store: Store
 ) -> None:
     events = [Night().event(detector=detector) for detector in range(3)]
     store.special = {"mistake": 400}
     events[1]["datasets"][5]["path"] = "a/mistake.json"
-    report = on_s3.writer().write(decoded(*events))
+    report = write_window(on_s3.writer(), decoded(*events))
     assert "400" in rejection(report, 1).reason
     assert on_s3.stored() == Counter(dataset_ids(events[0], events[2]))
 
 
-def test_a_window_is_read_again_if_the_store_takes_all_its_keys_for_mistakes(
+def test_a_window_is_prepared_again_if_the_store_calls_all_its_keys_invalid(
     on_s3: Repository, store: Store
 ) -> None:
     events = [Night().event(detector=detector) for detector in range(2)]
     writer = on_s3.writer()
     store.answer = 400  # S3's answer to credentials that have expired
     with pytest.raises(RetryableError, match="no event can be written"):
-        writer.read(decoded(*events))  # to commit what was read would fail for ever
+        # To commit what it returns would fail forever.
+        writer.prepare(dict(enumerate(decoded(*events))), is_current=lambda: True)
     store.answer = 200
-    written(writer.commit(writer.read(decoded(*events))), 1)
+    written(write_window(writer, decoded(*events)), 1)
     assert on_s3.stored() == Counter(dataset_ids(*events))
 
 
-def test_what_the_store_does_not_have_is_missing(on_s3: Repository, store: Store) -> None:
+def test_an_object_that_does_not_exist_is_a_missing_artifact(
+    on_s3: Repository, store: Store
+) -> None:
     events = [Night().event(detector=detector) for detector in range(2)]
     store.special = {"never": 404}
     events[0]["datasets"][5]["path"] = "a/never_written.json"
-    report = on_s3.writer().write(decoded(*events))
-    assert rejection(report, 0).reason == "s3://bucket/butler/a/never_written.json is not there"
+    report = write_window(on_s3.writer(), decoded(*events))
+    assert rejection(report, 0).reason == "s3://bucket/butler/a/never_written.json does not exist"
     assert on_s3.stored() == Counter(dataset_ids(events[1]))

@@ -12,7 +12,9 @@ from botocore.exceptions import ClientError
 from lsst.daf.butler import Config
 
 from app.butler.files import check as artifacts
-from app.butler.private.registry import FileStore
+from app.butler.private.datastores import FileStore
+from models.causes import Cause
+from testbed.writing import write_window
 from tests.support.buckets import Bucket
 from tests.support.events import RUN, Night, dataset_ids
 from tests.support.repositories import Repository, decoded, rejection, written
@@ -65,7 +67,7 @@ def window(root: Path | None = None) -> list[Event]:
     return events
 
 
-def test_many_artifacts_of_a_folder_are_listed(
+def test_a_folder_with_many_artifacts_is_listed(
     on_s3: Repository, bucket: Bucket, requests: Counter[str]
 ) -> None:
     events = window()
@@ -73,13 +75,13 @@ def test_many_artifacts_of_a_folder_are_listed(
         bucket.upload(event)
     writer = on_s3.writer()
     requests.clear()
-    report = writer.write(decoded(*events))
+    report = write_window(writer, decoded(*events))
     for index in range(3):
         written(report, index)
     assert requests == {"ListObjectsV2": 1}
 
 
-def test_what_a_listing_does_not_show_is_looked_for(
+def test_an_artifact_that_is_not_in_the_listing_is_checked_by_itself(
     on_s3: Repository, bucket: Bucket, requests: Counter[str]
 ) -> None:
     events = window()
@@ -87,16 +89,18 @@ def test_what_a_listing_does_not_show_is_looked_for(
         bucket.upload(event, but=missing)
     writer = on_s3.writer(missing_file_tries=1)
     requests.clear()
-    report = writer.write(decoded(*events))
-    assert rejection(report, 1).reason.endswith(f"{events[1]['datasets'][5]['path']} is not there")
+    report = write_window(writer, decoded(*events))
+    assert rejection(report, 1).reason.endswith(
+        f"{events[1]['datasets'][5]['path']} does not exist"
+    )
     assert on_s3.stored() == Counter(dataset_ids(events[0], events[2]))
     assert requests == {"ListObjectsV2": 1, "HeadObject": 1}
 
 
-def test_a_folder_of_far_more_keys_is_not_listed_to_its_end(
+def test_a_listing_of_a_folder_with_far_more_keys_is_bounded(
     on_s3: Repository, bucket: Bucket, requests: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artifacts, "_KEYS_EACH", 1)
+    monkeypatch.setattr(artifacts, "_NAMES_EACH", 1)
     events = window()
     for event in events:
         bucket.upload(event)
@@ -104,13 +108,13 @@ def test_a_folder_of_far_more_keys_is_not_listed_to_its_end(
         bucket.put(f"butler/{FOLDER}/a{n}", b"")
     writer = on_s3.writer()
     requests.clear()
-    report = writer.write(decoded(*events))
+    report = write_window(writer, decoded(*events))
     for index in range(3):
         written(report, index)
     assert requests == {"ListObjectsV2": 1, "HeadObject": 10}
 
 
-def test_a_store_that_refuses_to_list_is_looked_through(
+def test_artifacts_are_checked_one_by_one_if_the_store_refuses_to_list(
     on_s3: Repository, bucket: Bucket, requests: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events = window()
@@ -124,7 +128,7 @@ def test_a_store_that_refuses_to_list_is_looked_through(
 
     monkeypatch.setattr(artifacts, "list_some", refuse)
     monkeypatch.setattr(artifacts, "_MANY", 10)  # so that each event alone would be listed too
-    report = writer.write(decoded(*events))
+    report = write_window(writer, decoded(*events))
     for index in range(3):
         written(report, index)
     assert requests == {"HeadObject": 30}
@@ -134,48 +138,48 @@ def test_a_store_that_refuses_to_list_is_looked_through(
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths that are looked for by themselves."""
     looks: list[str] = []
-    has = FileStore.has
+    exists = FileStore.exists
 
     def counting(store: FileStore, path: str) -> bool:
         looks.append(path)
-        return has(store, path)
+        return exists(store, path)
 
-    monkeypatch.setattr(FileStore, "has", counting)
+    monkeypatch.setattr(FileStore, "exists", counting)
     return looks
 
 
-def test_many_artifacts_of_a_folder_on_disk_are_listed(
+def test_a_folder_on_disk_with_many_artifacts_is_listed(
     sqlite_repository: Repository, looks: list[str]
 ) -> None:
     events = window(sqlite_repository.root)
-    report = sqlite_repository.writer().write(decoded(*events))
+    report = write_window(sqlite_repository.writer(), decoded(*events))
     for index in range(3):
         written(report, index)
     assert looks == []
 
 
-def test_what_a_listing_on_disk_does_not_show_is_looked_for(
+def test_an_artifact_that_is_not_in_the_listing_of_a_folder_on_disk_is_checked_by_itself(
     sqlite_repository: Repository, looks: list[str]
 ) -> None:
     events = window(sqlite_repository.root)
     gone = events[1]["datasets"][5]["path"]
     (sqlite_repository.root / gone).unlink()
-    report = sqlite_repository.writer(missing_file_tries=2).write(decoded(*events))
-    assert rejection(report, 1).reason.endswith(f"{gone} is not there")
+    report = write_window(sqlite_repository.writer(missing_file_tries=2), decoded(*events))
+    assert rejection(report, 1).reason.endswith(f"{gone} does not exist")
     assert sqlite_repository.stored() == Counter(dataset_ids(events[0], events[2]))
     assert looks == [gone, gone]
 
 
-def test_artifacts_in_a_folder_that_is_not_there_are_missing(
+def test_artifacts_in_a_folder_that_does_not_exist_are_missing(
     sqlite_repository: Repository, looks: list[str]
 ) -> None:
     events = window()
-    report = sqlite_repository.writer(missing_file_tries=1).write(decoded(*events))
-    assert {rejection(report, index).error_class for index in range(3)} == {"FileNotFoundError"}
+    report = write_window(sqlite_repository.writer(missing_file_tries=1), decoded(*events))
+    assert {rejection(report, index).cause for index in range(3)} == {Cause.MISSING_FILE}
     assert len(looks) == 30
 
 
-def test_a_link_that_leads_nowhere_is_no_artifact(
+def test_a_broken_link_counts_as_a_missing_artifact(
     sqlite_repository: Repository, looks: list[str]
 ) -> None:
     events = window(sqlite_repository.root)
@@ -183,6 +187,6 @@ def test_a_link_that_leads_nowhere_is_no_artifact(
     artifact = sqlite_repository.root / path
     artifact.unlink()
     artifact.symlink_to("nowhere")
-    report = sqlite_repository.writer(missing_file_tries=1).write(decoded(*events))
-    assert rejection(report, 1).error_class == "FileNotFoundError"
+    report = write_window(sqlite_repository.writer(missing_file_tries=1), decoded(*events))
+    assert rejection(report, 1).cause is Cause.MISSING_FILE
     assert looks == [path]

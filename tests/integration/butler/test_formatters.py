@@ -9,7 +9,8 @@ from pathlib import Path
 import lsst
 import pytest
 
-from app.butler.policy import WritePath
+from app.butler.policy import WriteMethod
+from testbed.writing import write_window
 from tests.support.events import Night, make_repository
 from tests.support.repositories import Repository, decoded, written
 
@@ -17,7 +18,7 @@ MODULE = "lsst.poisoned.formatters"
 NAME = f"{MODULE}.Formatter"
 EXECUTED = "executed"
 
-both_paths = pytest.mark.parametrize("write_path", list(WritePath))
+both_methods = pytest.mark.parametrize("write_method", list(WriteMethod))
 
 
 def names(repository: Repository) -> set[str]:
@@ -25,16 +26,16 @@ def names(repository: Repository) -> set[str]:
     return set(repository.sql("SELECT formatter FROM file_datastore_records"))
 
 
-@both_paths
-def test_a_formatter_that_is_not_installed_is_stored_as_it_is_named(
-    sqlite_repository: Repository, write_path: WritePath
+@both_methods
+def test_the_name_of_a_formatter_that_is_not_installed_is_stored(
+    sqlite_repository: Repository, write_method: WriteMethod
 ) -> None:
     name = "lsst.no_such_package._private.Formatter"
     event = Night(sqlite_repository.root).event()
     for dataset in event["datasets"]:
         dataset["formatter"] = name
     before = set(sys.modules)
-    written(sqlite_repository.writer(write_path=write_path).write(decoded(event)))
+    written(write_window(sqlite_repository.writer(write_method=write_method), decoded(event)))
     assert names(sqlite_repository) == {name}
     assert not [new for new in set(sys.modules) - before if "no_such_package" in new]
 
@@ -53,24 +54,24 @@ def poisoned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return trace
 
 
-@both_paths
+@both_methods
 def test_a_formatter_that_is_installed_is_not_executed(
-    sqlite_repository: Repository, write_path: WritePath, poisoned: Path
+    sqlite_repository: Repository, write_method: WriteMethod, poisoned: Path
 ) -> None:
-    writer = sqlite_repository.writer(write_path=write_path)
+    writer = sqlite_repository.writer(write_method=write_method)
     event = Night(sqlite_repository.root).event()
     for dataset in event["datasets"]:
         dataset["formatter"] = NAME
     for _ in range(2):
-        written(writer.write(decoded(event)))
+        written(write_window(writer, decoded(event)))
     assert names(sqlite_repository) == {NAME}
     assert not poisoned.exists()
     assert not [name for name in sys.modules if name.startswith("lsst.poisoned")]
 
 
-@both_paths
-def test_a_formatter_of_the_repositorys_map_is_not_executed(
-    tmp_path: Path, write_path: WritePath, poisoned: Path
+@both_methods
+def test_a_formatter_in_the_repositorys_configuration_is_not_executed(
+    tmp_path: Path, write_method: WriteMethod, poisoned: Path
 ) -> None:
     config = {"datastore": {"formatters": {"isr_log": NAME}}}
     make_repository(tmp_path / "repository", config=config).close()
@@ -79,7 +80,7 @@ def test_a_formatter_of_the_repositorys_map_is_not_executed(
     for dataset in event["datasets"]:
         dataset["formatter"] = None
     try:
-        written(repository.writer(write_path=write_path).write(decoded(event)))
+        written(write_window(repository.writer(write_method=write_method), decoded(event)))
         assert NAME in names(repository)
     finally:
         repository.close()

@@ -26,7 +26,7 @@ def counted(worker: Worker, name: str, **labels: str) -> float:
     )
 
 
-def test_the_next_window_is_read_and_those_behind_it_are_joined_while_one_is_written(
+def test_while_a_window_is_written_the_next_is_prepared_and_later_ones_are_joined(
     kafka: Cluster, postgresql_url: str, topic_name: str, tmp_path: Path
 ) -> None:
     deployment = Deployment(kafka, topic_name, tmp_path, database=postgresql_url)

@@ -26,9 +26,11 @@ from lsst.daf.butler.formatters.json import JsonFormatter
 from structlog.testing import capture_logs
 
 from app.butler.outcome import Written
-from app.butler.policy import WritePath
-from app.butler.private.registry import engine_of, uncovered_parts
+from app.butler.policy import WriteMethod
+from app.butler.private.coverage import uncovered_parts
+from app.butler.private.registry import engine_of
 from testbed.tables import Tables, check_same, tables_of
+from testbed.writing import write_window
 from tests.support.events import RUN, UNIVERSE_7, Night, make_repository
 from tests.support.repositories import Repository, decoded
 
@@ -88,7 +90,7 @@ OBSCORE = {
 }
 
 
-both_paths = pytest.mark.parametrize("path", list(WritePath))
+both_methods = pytest.mark.parametrize("path", list(WriteMethod))
 
 
 def datasets_manager(version: str) -> dict[str, Any]:
@@ -199,11 +201,11 @@ def events(repository: Repository, layout: str) -> list[list[Event]]:
     return [first, second, [second[3]]]
 
 
-def write(repository: Repository, path: WritePath, windows: list[list[Event]]) -> None:
+def write(repository: Repository, path: WriteMethod, windows: list[list[Event]]) -> None:
     """Write windows by one of the service's paths."""
-    writer = repository.writer(write_path=path)
+    writer = repository.writer(write_method=path)
     for window in windows:
-        outcomes = writer.write(decoded(*window)).outcomes
+        outcomes = write_window(writer, decoded(*window)).outcomes.values()
         assert all(isinstance(outcome, Written) for outcome in outcomes), outcomes
 
 
@@ -253,32 +255,32 @@ def tables(repository: Repository) -> Tables:
     return tables_of(engine_of(repository.reader))
 
 
-def test_there_is_something_to_compare(plain: Plain) -> None:
+def test_the_tables_to_compare_are_not_empty(plain: Plain) -> None:
     assert len(plain.tables["dataset"]) == 10 * 11
     assert len(plain.tables["visit"]) == 3
 
 
-@both_paths
-def test_a_path_leaves_the_tables_that_the_public_interface_leaves(
-    make: Make, layout: str, plain: Plain, path: WritePath
+@both_methods
+def test_each_method_writes_the_same_tables_as_the_public_interface(
+    make: Make, layout: str, plain: Plain, path: WriteMethod
 ) -> None:
     repository = make(path.value)
     write(repository, path, events(repository, layout))
     check_same(tables(repository), plain.tables)
 
 
-@both_paths
-def test_what_the_public_interface_has_written_is_left_as_it_is(
-    plain: Plain, path: WritePath
+@both_methods
+def test_datasets_that_the_public_interface_has_written_are_not_changed(
+    plain: Plain, path: WriteMethod
 ) -> None:
     write(plain.repository, path, plain.windows)
     check_same(tables(plain.repository), plain.tables)
 
 
 @pytest.mark.postgresql
-@both_paths
+@both_methods
 def test_the_tables_are_the_same_on_postgresql(
-    copy_postgresql: Callable[[Path], Repository], tmp_path: Path, path: WritePath
+    copy_postgresql: Callable[[Path], Repository], tmp_path: Path, path: WriteMethod
 ) -> None:
     plain, repository = (copy_postgresql(tmp_path / name) for name in ("plain", "repository"))
     write_plainly(plain, events(plain, "files"))
@@ -287,17 +289,17 @@ def test_the_tables_are_the_same_on_postgresql(
 
 
 @pytest.mark.parametrize("layout", ["chained"], indirect=True)
-def test_a_chained_datastore_has_each_dataset_where_its_limits_let_it(plain: Plain) -> None:
+def test_datastores_of_a_chain_have_only_the_datasets_that_they_accept(plain: Plain) -> None:
     every = len(plain.tables["dataset"])
     for name in ("records_0", "records_2"):
         assert 0 < len(plain.tables[name]) < every
 
 
-def test_the_public_path_is_taken_loudly_where_there_is_obscore_and_only_there(
+def test_a_repository_with_obscore_is_written_with_butler_ingest_and_a_warning(
     layout: str, plain: Plain
 ) -> None:
     with capture_logs() as logs:
-        plain.repository.writer(write_path=WritePath.RECORDS)
+        plain.repository.writer(write_method=WriteMethod.RECORDS)
     if layout == "obscore":
         (line,) = logs
         assert line["log_level"] == "warning"
@@ -311,7 +313,7 @@ class OtherDatastore(FileDatastore):
     """A datastore that nobody has compared."""
 
 
-def test_a_datastore_of_another_kind_is_not_covered(sqlite_repository: Repository) -> None:
+def test_a_datastore_of_an_unknown_class_is_not_covered(sqlite_repository: Repository) -> None:
     butler = sqlite_repository.butler()
     assert uncovered_parts(butler) == []
     butler._datastore.__class__ = OtherDatastore

@@ -14,8 +14,9 @@ import sqlalchemy
 from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import AbandonedError, RetryableError
 from app.butler.insert.batch import Batch
-from app.butler.insert.bulk_insert import RecordsPath
-from app.butler.policy import WritePath
+from app.butler.insert.bulk_insert import BulkInsert
+from app.butler.policy import WriteMethod
+from testbed.writing import write_window
 from tests.support.events import DETECTORS, Night, dataset_ids
 from tests.support.repositories import Repository, decoded, rejection, written
 
@@ -33,36 +34,36 @@ def table_away(repository: Repository, name: str) -> Iterator[None]:
 
 
 @pytest.mark.postgresql
-@pytest.mark.parametrize("write_path", list(WritePath))
-def test_nobody_is_blamed_for_what_befalls_every_event_and_nobody_knows(
-    postgresql_repository: Repository, write_path: WritePath
+@pytest.mark.parametrize("write_method", list(WriteMethod))
+def test_no_event_is_rejected_if_all_fail_for_an_unknown_cause(
+    postgresql_repository: Repository, write_method: WriteMethod
 ) -> None:
     repository = postgresql_repository
     night = Night(repository.root)
     events = [night.event(detector=detector) for detector in range(3)]
     bad = night.event(detector=4, staging="s3://staging/")
     window = decoded(*events, bad)
-    writer = repository.writer(write_path=write_path)
+    writer = repository.writer(write_method=write_method)
     with table_away(repository, RECORDS), pytest.raises(RetryableError, match=RECORDS) as raised:
-        writer.write(window)
+        write_window(writer, window)
     assert raised.value.alarm
     assert repository.stored() == Counter()
 
-    report = writer.write(window)
+    report = write_window(writer, window)
     assert repository.stored() == Counter(dataset_ids(*events))
     assert "staging" in rejection(report, 3).reason
 
 
 @pytest.mark.postgresql
-def test_a_single_event_is_rejected_over_what_nobody_knows(
+def test_a_single_event_is_rejected_for_an_unknown_cause(
     postgresql_repository: Repository,
 ) -> None:
     repository = postgresql_repository
     writer = repository.writer()
     window = decoded(Night(repository.root).event())
     with table_away(repository, RECORDS):
-        assert RECORDS in rejection(writer.write(window)).reason
-    written(writer.write(window))
+        assert RECORDS in rejection(write_window(writer, window)).reason
+    written(write_window(writer, window))
 
 
 def wanted_times(times: int) -> Callable[[], bool]:
@@ -71,14 +72,14 @@ def wanted_times(times: int) -> Callable[[], bool]:
     return lambda: next(answers) <= times
 
 
-def test_a_window_that_is_not_wanted_is_not_written(repository: Repository) -> None:
+def test_a_window_that_is_not_current_is_not_written(repository: Repository) -> None:
     window = decoded(Night(repository.root).event())
     with pytest.raises(AbandonedError):
-        repository.writer().write(window, wanted=lambda: False)
+        write_window(repository.writer(), window, is_current=lambda: False)
     assert repository.stored() == Counter()
 
 
-def test_a_window_may_be_abandoned_between_any_two_tries(sqlite_repository: Repository) -> None:
+def test_a_window_may_be_abandoned_between_any_two_attempts(sqlite_repository: Repository) -> None:
     repository = sqlite_repository
     night = Night(repository.root)
     good = [night.event(visit=visit) for visit in range(1, 5)]
@@ -89,7 +90,7 @@ def test_a_window_may_be_abandoned_between_any_two_tries(sqlite_repository: Repo
     writer = repository.writer()
     for times in count():
         try:
-            report = writer.write(window, wanted=wanted_times(times))
+            report = write_window(writer, window, is_current=wanted_times(times))
             break
         except AbandonedError:
             ids = sqlalchemy.table("dataset", sqlalchemy.column("id", sqlalchemy.Uuid()))
@@ -102,18 +103,18 @@ def test_a_window_may_be_abandoned_between_any_two_tries(sqlite_repository: Repo
 
 @pytest.mark.parametrize("bad", [0, 31, 63])
 @pytest.mark.parametrize(
-    ("write_path", "transactions"),
+    ("write_method", "transactions"),
     [
         # The bad one is known, the others are written.
-        (WritePath.RECORDS, [63, 64]),
+        (WriteMethod.RECORDS, [63, 64]),
         # Halves of what holds the bad one, down to it, and it once more when the rest is written.
-        (WritePath.PUBLIC, [1, 1, 1, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32, 64]),
+        (WriteMethod.PUBLIC, [1, 1, 1, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32, 64]),
     ],
 )
-def test_one_bad_event_among_many_costs_a_transaction_or_a_logarithm_of_them(
+def test_one_bad_event_among_many_costs_one_transaction_or_a_logarithmic_number(
     sqlite_repository: Repository,
     monkeypatch: pytest.MonkeyPatch,
-    write_path: WritePath,
+    write_method: WriteMethod,
     transactions: list[int],
     bad: int,
 ) -> None:
@@ -123,8 +124,8 @@ def test_one_bad_event_among_many_costs_a_transaction_or_a_logarithm_of_them(
     twin = night.event(1 + bad // DETECTORS, bad % DETECTORS)
     for dataset in twin["datasets"]:
         dataset["refs"] = {str(uuid4()): ref for ref in dataset["refs"].values()}
-    writer = repository.writer(write_path=write_path)
-    written(writer.write(decoded(twin)))
+    writer = repository.writer(write_method=write_method)
+    written(write_window(writer, decoded(twin)))
 
     sizes = []
 
@@ -134,7 +135,7 @@ def test_one_bad_event_among_many_costs_a_transaction_or_a_logarithm_of_them(
 
     make = Batch.of
     monkeypatch.setattr(Batch, "of", counted)
-    report = writer.write(decoded(*events))
+    report = write_window(writer, decoded(*events))
     rejection(report, bad)
     others = [event for n, event in enumerate(events) if n != bad]
     assert repository.stored() == Counter(dataset_ids(twin, *others))
@@ -142,7 +143,7 @@ def test_one_bad_event_among_many_costs_a_transaction_or_a_logarithm_of_them(
 
 
 @pytest.mark.postgresql
-def test_a_data_id_without_a_record_is_noticed_before_anything_is_written_in_vain(
+def test_a_data_id_without_a_dimension_record_is_noticed_before_datasets_are_inserted(
     postgresql_repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     night = postgresql_repository.night()
@@ -150,14 +151,14 @@ def test_a_data_id_without_a_record_is_noticed_before_anything_is_written_in_vai
     for ref in events[1]["datasets"][-1]["refs"].values():
         ref["data_id"]["detector"] = 999
     written_to: list[int] = []
-    insert = RecordsPath.insert
+    insert = BulkInsert.insert
 
-    def counting(path: RecordsPath, batch: Batch) -> int:
+    def counting(path: BulkInsert, batch: Batch) -> int:
         written_to.append(len(batch.events))
         return insert(path, batch)
 
-    monkeypatch.setattr(RecordsPath, "insert", counting)
-    report = postgresql_repository.writer().write(decoded(*events))
+    monkeypatch.setattr(BulkInsert, "insert", counting)
+    report = write_window(postgresql_repository.writer(), decoded(*events))
 
     reason = rejection(report, 1).reason
     assert "there is no detector with instrument='TestCam', detector=999" in reason

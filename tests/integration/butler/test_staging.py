@@ -17,6 +17,8 @@ from app.butler.failures import RetryableError
 from app.butler.policy import FileCheck
 from app.butler.repository.connection import RepositoryError
 from app.butler.writer import ButlerWriter
+from models.causes import Cause
+from testbed.writing import write_window
 from tests.support.events import Night, dataset_ids
 from tests.support.repositories import Repository, decoded, rejection, written
 
@@ -58,7 +60,7 @@ def ref_content(dataset: dict[str, Any]) -> bytes:
     return orjson.dumps(ref["data_id"])
 
 
-def test_staged_artifacts_become_datasets_and_leave_the_staging(
+def test_staged_artifacts_become_datasets_and_are_removed_from_staging(
     repository: Repository, staging: Path
 ) -> None:
     pod = staging / "pod-17"  # a pod may have a folder of its own
@@ -67,7 +69,7 @@ def test_staged_artifacts_become_datasets_and_leave_the_staging(
         Night(pod).event(detector=1, staging=pod.as_uri()),
         repository.night().event(detector=2),
     ]
-    report = writer_for(repository, staging).write(decoded(*events))
+    report = write_window(writer_for(repository, staging), decoded(*events))
     for n, event in enumerate(events):
         written(report, n)
         assert is_home(repository, event)
@@ -78,18 +80,18 @@ def test_staged_artifacts_become_datasets_and_leave_the_staging(
     assert repository.reader.get("isr_log", data_id, collections=Night().run) == data_id
 
 
-def test_a_path_inside_the_datastore_is_that_path_in_the_staging(
+def test_an_absolute_path_in_the_datastore_is_relative_to_the_staging_root(
     sqlite_repository: Repository, staging: Path
 ) -> None:
     event = staged_event(staging)
     for dataset in event["datasets"]:
         dataset["path"] = str(sqlite_repository.root / dataset["path"])
-    written(writer_for(sqlite_repository, staging).write(decoded(event)))
+    written(write_window(writer_for(sqlite_repository, staging), decoded(event)))
     assert sqlite_repository.stored() == Counter(dataset_ids(event))
     assert files(staging) == set()
 
 
-def test_every_datastore_that_takes_a_dataset_gets_the_file(
+def test_a_staged_file_is_copied_to_every_datastore_that_accepts_its_dataset(
     sqlite_repository: Repository, staging: Path, tmp_path: Path
 ) -> None:
     file = sqlite_repository.root / "butler.yaml"
@@ -113,41 +115,45 @@ def test_every_datastore_that_takes_a_dataset_gets_the_file(
     for root in stores:
         root.mkdir()
     event = staged_event(staging)
-    written(writer_for(sqlite_repository, staging).write(decoded(event)))
+    written(write_window(writer_for(sqlite_repository, staging), decoded(event)))
     assert [files(root) for root in stores] == [paths(event)] * 2
     assert files(staging) == set()
 
 
 @pytest.mark.parametrize("check", FileCheck)
-def test_a_staged_file_that_is_nowhere_is_its_events_fault_alone(
+def test_a_missing_staged_file_rejects_only_its_event(
     sqlite_repository: Repository, staging: Path, check: FileCheck
 ) -> None:
     events = [staged_event(staging, detector) for detector in range(3)]
     lost = staging / events[1]["datasets"][4]["path"]
     lost.unlink()
-    report = writer_for(sqlite_repository, staging, file_check=check).write(decoded(*events))
-    assert rejection(report, 1).error_class == "FileNotFoundError"
-    assert rejection(report, 1).reason == f"{lost.as_uri()} is not there"
+    report = write_window(
+        writer_for(sqlite_repository, staging, file_check=check), decoded(*events)
+    )
+    assert rejection(report, 1).cause is Cause.MISSING_FILE
+    assert rejection(report, 1).reason == f"{lost.as_uri()} does not exist"
     assert sqlite_repository.stored() == Counter(dataset_ids(events[0], events[2]))
     # What is set aside can be replayed.
     assert files(staging) == paths(events[1]) - {events[1]["datasets"][4]["path"]}
     lost.write_bytes(ref_content(events[1]["datasets"][4]))
-    written(writer_for(sqlite_repository, staging, file_check=check).write(decoded(events[1])))
+    written(
+        write_window(writer_for(sqlite_repository, staging, file_check=check), decoded(events[1]))
+    )
     assert files(staging) == set()
 
 
-def test_delivered_again_after_the_staged_files_are_removed(
+def test_an_event_is_written_once_if_redelivered_after_its_staged_files_are_removed(
     repository: Repository, staging: Path
 ) -> None:
     event = staged_event(staging)
     for _ in range(2):
-        report = writer_for(repository, staging).write(decoded(event))
+        report = write_window(writer_for(repository, staging), decoded(event))
         written(report)
     assert (report.inserted, report.already_there) == (0, 10)
     assert repository.stored() == Counter(dataset_ids(event))
 
 
-def test_delivered_again_after_some_files_are_home_and_none_is_written(
+def test_an_event_is_written_if_redelivered_after_some_files_were_copied(
     sqlite_repository: Repository, staging: Path
 ) -> None:
     event = staged_event(staging)
@@ -155,33 +161,33 @@ def test_delivered_again_after_some_files_are_home_and_none_is_written(
         home = sqlite_repository.root / dataset["path"]
         home.parent.mkdir(parents=True)
         home.write_bytes((staging / dataset["path"]).read_bytes())
-    written(writer_for(sqlite_repository, staging).write(decoded(event)))
+    written(write_window(writer_for(sqlite_repository, staging), decoded(event)))
     assert is_home(sqlite_repository, event)
     assert files(staging) == set()
 
 
 @pytest.mark.parametrize("content", [b"{}", b'{"instrument":"Another"'], ids=["shorter", "half"])
-def test_a_file_that_is_not_the_staged_one_is_neither_used_nor_replaced(
+def test_a_different_file_at_the_final_location_is_neither_used_nor_replaced(
     sqlite_repository: Repository, staging: Path, content: bytes
 ) -> None:
     good, bad = staged_event(staging, 0), staged_event(staging, 1)
     home = sqlite_repository.root / bad["datasets"][2]["path"]
     home.parent.mkdir(parents=True)
     home.write_bytes(content)
-    report = writer_for(sqlite_repository, staging).write(decoded(good, bad))
-    assert f"there is another file than {staging}" in rejection(report, 1).reason
+    report = write_window(writer_for(sqlite_repository, staging), decoded(good, bad))
+    assert f"exists already and is different from {staging}" in rejection(report, 1).reason
     assert home.read_bytes() == content
     assert sqlite_repository.stored() == Counter(dataset_ids(good))
     assert files(staging) == paths(bad)
 
 
-def test_of_two_files_for_one_place_one_comes_home(
+def test_of_two_staged_files_for_one_location_one_is_copied(
     sqlite_repository: Repository, tmp_path: Path
 ) -> None:
     roots = [tmp_path / "staging-1", tmp_path / "staging-2"]
     events = [staged_event(root) for root in roots]
     (roots[1] / events[1]["datasets"][0]["path"]).write_bytes(b"something else")
-    report = writer_for(sqlite_repository, *roots).write(decoded(*events))
+    report = write_window(writer_for(sqlite_repository, *roots), decoded(*events))
     kept = [n for n in range(2) if not hasattr(report.outcomes[n], "reason")]
     assert len(kept) == 1
     home = (sqlite_repository.root / events[0]["datasets"][0]["path"]).read_bytes()
@@ -193,13 +199,13 @@ def test_events_of_one_window_may_share_a_staged_file(
     sqlite_repository: Repository, staging: Path
 ) -> None:
     event = staged_event(staging)
-    report = writer_for(sqlite_repository, staging).write(decoded(event, event))
+    report = write_window(writer_for(sqlite_repository, staging), decoded(event, event))
     written(report, 0)
     written(report, 1)
     assert sqlite_repository.stored() == Counter(dataset_ids(event))
 
 
-def test_what_the_butler_refuses_stays_in_the_staging(
+def test_the_files_of_a_refused_event_stay_in_staging(
     repository: Repository, staging: Path
 ) -> None:
     good, bad = staged_event(staging, 0), staged_event(staging, 1)
@@ -207,50 +213,50 @@ def test_what_the_butler_refuses_stays_in_the_staging(
     for dataset in bad["datasets"]:
         (ref,) = dataset["refs"].values()
         ref["data_id"]["detector"] = 99
-    report = writer_for(repository, staging).write(decoded(good, bad))
+    report = write_window(writer_for(repository, staging), decoded(good, bad))
     rejection(report, 1)
     assert files(staging) == paths(bad)
     assert repository.stored() == Counter(dataset_ids(good))
 
 
-def test_a_staging_root_that_is_not_mounted_is_waited_for(
+def test_a_window_is_retried_while_a_staging_root_is_not_mounted(
     sqlite_repository: Repository, staging: Path
 ) -> None:
     event = staged_event(staging)
     away = staging.rename(staging.with_name("away"))
     writer = writer_for(sqlite_repository, staging)
-    with pytest.raises(RetryableError, match=r"the staging root .* is not there") as raised:
-        writer.write(decoded(event))
+    with pytest.raises(RetryableError, match=r"the staging root .* does not exist") as raised:
+        write_window(writer, decoded(event))
     assert raised.value.alarm
     away.rename(staging)
-    written(writer.write(decoded(event)))
+    written(write_window(writer, decoded(event)))
 
 
-def test_a_datastore_that_is_not_mounted_gets_no_files(
+def test_no_file_is_copied_to_a_datastore_that_is_not_mounted(
     sqlite_repository: Repository, staging: Path
 ) -> None:
     event = staged_event(staging)
     writer = writer_for(sqlite_repository, staging)
     away = sqlite_repository.root.rename(sqlite_repository.root.with_name("away"))
-    with pytest.raises(RetryableError, match=r"the datastore root .* is not there"):
-        writer.write(decoded(event))
+    with pytest.raises(RetryableError, match=r"the datastore root .* does not exist"):
+        write_window(writer, decoded(event))
     assert not sqlite_repository.root.exists()
     away.rename(sqlite_repository.root)
-    written(writer.write(decoded(event)))
+    written(write_window(writer, decoded(event)))
 
 
-def test_a_link_out_of_the_staging_is_not_followed(
+def test_a_link_out_of_the_staging_root_is_not_followed(
     sqlite_repository: Repository, staging: Path
 ) -> None:
     victim, thief = repository_event(sqlite_repository), staged_event(staging, 1)
-    written(sqlite_repository.writer().write(decoded(victim)))
+    written(write_window(sqlite_repository.writer(), decoded(victim)))
     (staging / "repository").symlink_to(sqlite_repository.root)
     thief["datasets"][0]["path"] = f"repository/{victim['datasets'][0]['path']}"
-    report = writer_for(sqlite_repository, staging).write(decoded(thief))
-    assert "is behind a link" in rejection(report).reason
+    report = write_window(writer_for(sqlite_repository, staging), decoded(thief))
+    assert "is behind a symbolic link" in rejection(report).reason
     thief["staging"] = str(staging / "repository")
-    report = writer_for(sqlite_repository, staging).write(decoded(thief))
-    assert "is not in one of the roots" in rejection(report).reason
+    report = write_window(writer_for(sqlite_repository, staging), decoded(thief))
+    assert "is not inside a root in BUTLER_WRITER_STAGING_ROOTS" in rejection(report).reason
     assert is_home(sqlite_repository, victim)
 
 
@@ -261,31 +267,31 @@ def repository_event(repository: Repository) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "path", ["folder", "file.json/inner.json", "x" * 300], ids=["a folder", "in a file", "long"]
 )
-def test_a_path_that_no_file_can_have_is_its_events_fault(
+def test_a_path_that_no_file_can_have_rejects_only_its_event(
     sqlite_repository: Repository, staging: Path, path: str
 ) -> None:
     (staging / "folder").mkdir()
     (staging / "file.json").write_bytes(b"{}")
     good, bad = staged_event(staging, 0), staged_event(staging, 1)
     bad["datasets"][0]["path"] = path
-    report = writer_for(sqlite_repository, staging).write(decoded(good, bad))
+    report = write_window(writer_for(sqlite_repository, staging), decoded(good, bad))
     rejection(report, 1)
     written(report, 0)
 
 
-def test_a_folder_that_is_a_file_in_the_datastore_is_its_events_fault(
+def test_a_folder_that_is_a_file_in_the_datastore_rejects_only_its_event(
     sqlite_repository: Repository, staging: Path
 ) -> None:
     good, bad = staged_event(staging, 0), staged_event(staging, 1)
     bad["datasets"][0]["path"] = "butler.yaml/a.json"
     (staging / "butler.yaml").mkdir()
     (staging / "butler.yaml" / "a.json").write_bytes(b"{}")
-    report = writer_for(sqlite_repository, staging).write(decoded(good, bad))
-    assert "cannot become" in rejection(report, 1).reason
+    report = write_window(writer_for(sqlite_repository, staging), decoded(good, bad))
+    assert "cannot be copied to" in rejection(report, 1).reason
     written(report, 0)
 
 
-def test_staged_files_that_cannot_be_removed_are_told_of(
+def test_staged_files_that_cannot_be_removed_are_logged(
     sqlite_repository: Repository, staging: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     event = staged_event(staging)
@@ -299,16 +305,16 @@ def test_staged_files_that_cannot_be_removed_are_told_of(
 
     monkeypatch.setattr(os, "unlink", refuse)
     with capture_logs() as logs:
-        written(writer_for(sqlite_repository, staging).write(decoded(event)))
-    (line,) = [log for log in logs if log["event"] == "staged files are left over"]
+        written(write_window(writer_for(sqlite_repository, staging), decoded(event)))
+    (line,) = [log for log in logs if log["event"] == "staged files could not be removed"]
     assert "read-only file system" in line["first"]
     assert sqlite_repository.stored() == Counter(dataset_ids(event))
 
 
-def test_staging_and_datastore_must_be_apart(sqlite_repository: Repository) -> None:
+def test_staging_root_and_datastore_must_not_overlap(sqlite_repository: Repository) -> None:
     root = sqlite_repository.root
     link = root.with_name("link")
     link.symlink_to(root)
     for staging in (root, root / "staging", root.parent, link):
-        with pytest.raises(RepositoryError, match="are not apart"):
+        with pytest.raises(RepositoryError, match="overlap"):
             writer_for(sqlite_repository, staging)

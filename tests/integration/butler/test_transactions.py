@@ -128,7 +128,7 @@ def test_each_window_is_one_transaction(observed: Observed) -> None:
     assert observed.write(observed.events(12)) == (12, 12)
 
 
-def test_each_chain_change_is_one_transaction_more(observed: Observed) -> None:
+def test_each_chain_change_takes_one_more_transaction(observed: Observed) -> None:
     runs = [f"{RUN}-{n}" for n in range(3)]
 
     assert observed.write(e for run in runs for e in observed.events(1, run)) == (3, 3 + 3)
@@ -141,11 +141,11 @@ def test_a_new_chain_is_made_in_the_transaction_of_its_first_run(observed: Obser
     assert observed.write(observed.events(1, run)) == (1, 1 + 1)
 
 
-def test_a_run_without_a_chain_costs_no_transaction_more(observed: Observed) -> None:
+def test_a_run_without_a_chain_takes_no_more_transactions(observed: Observed) -> None:
     assert observed.write(observed.events(2, "u/somebody/run")) == (2, 2)
 
 
-def test_each_new_dataset_type_is_one_transaction_more(observed: Observed) -> None:
+def test_each_new_dataset_type_takes_one_more_transaction(observed: Observed) -> None:
     types = [new_type(f"new_{n}", "visit", "detector") for n in range(2)]
     tables = observed.tables()
 
@@ -154,7 +154,7 @@ def test_each_new_dataset_type_is_one_transaction_more(observed: Observed) -> No
     assert observed.tables() == tables
 
 
-def test_a_new_set_of_dimensions_is_two_transactions_more(observed: Observed) -> None:
+def test_a_new_set_of_dimensions_takes_two_more_transactions(observed: Observed) -> None:
     types = [new_type(f"whole_visit_{n}", "visit") for n in range(2)]
     tables = observed.tables()
 
@@ -164,7 +164,7 @@ def test_a_new_set_of_dimensions_is_two_transactions_more(observed: Observed) ->
     assert observed.tables() == tables + 1
 
 
-def test_what_is_delivered_again_is_no_transaction(observed: Observed) -> None:
+def test_redelivered_events_take_no_transaction(observed: Observed) -> None:
     events = observed.events(2)
     assert observed.write(events) == (2, 2)
 

@@ -18,25 +18,29 @@ from structlog.testing import capture_logs
 
 from app.butler.failures import RetryableError
 from app.butler.outcome import WriteReport, Written
-from app.butler.policy import WritePath
+from app.butler.policy import WriteMethod
 from app.butler.private.registry import engine_of
 from app.butler.writer import ButlerWriter
+from models.causes import Cause
 from models.prompt_output import PromptOutput
+from testbed.writing import write_window
 from tests.support.events import CHAIN, INSTRUMENT, RUN, Night, dataset_ids
 from tests.support.repositories import Repository, decoded, rejection, written
 
 Event: TypeAlias = dict[str, Any]
 
 
-Kind: TypeAlias = tuple[str, WritePath]
+Kind: TypeAlias = tuple[str, WriteMethod]
 
 ON_POSTGRESQL = [
-    pytest.param(("postgresql", path), marks=pytest.mark.postgresql) for path in WritePath
+    pytest.param(("postgresql", path), marks=pytest.mark.postgresql) for path in WriteMethod
 ]
 
 
 # On PostgreSQL the fast path alone: what the other one leaves there is compared elsewhere.
-@pytest.fixture(params=[*(("sqlite", path) for path in WritePath), ON_POSTGRESQL[0]], ids="-".join)
+@pytest.fixture(
+    params=[*(("sqlite", path) for path in WriteMethod), ON_POSTGRESQL[0]], ids="-".join
+)
 def kind(request: pytest.FixtureRequest) -> Kind:
     """On which database, and how, a test writes."""
     chosen: Kind = request.param
@@ -50,13 +54,13 @@ def repository(request: pytest.FixtureRequest, kind: Kind) -> Repository:
 
 
 @pytest.fixture
-def write_path(kind: Kind) -> WritePath:
+def write_method(kind: Kind) -> WriteMethod:
     return kind[1]
 
 
 @pytest.fixture
-def writer(repository: Repository, write_path: WritePath) -> ButlerWriter:
-    return repository.writer(write_path=write_path)
+def writer(repository: Repository, write_method: WriteMethod) -> ButlerWriter:
+    return repository.writer(write_method=write_method)
 
 
 @pytest.fixture
@@ -80,11 +84,11 @@ def read(butler: Butler, name: str, run: str = RUN) -> dict[int, Any]:
     return {int(ref.dataId["detector"]): butler.get(ref) for ref in refs}
 
 
-def test_what_was_written_can_be_read(
+def test_written_datasets_can_be_read(
     repository: Repository, writer: ButlerWriter, night: Night
 ) -> None:
     events = [night.event(detector=detector) for detector in range(3)]
-    report = writer.write(decoded(*events))
+    report = write_window(writer, decoded(*events))
     assert (report.inserted, report.already_there) == (len(dataset_ids(*events)), 0)
     assert repository.stored() == Counter(dataset_ids(*events))
     assert repository.reader.collections.get_info(RUN).type is CollectionType.RUN
@@ -100,7 +104,7 @@ def test_an_event_is_written_once_and_announced_on_every_delivery(
     first, second = night.event(detector=0), night.event(detector=1)
 
     def check(writer: ButlerWriter, *window: Event, inserted: int) -> None:
-        report = writer.write(decoded(*window))
+        report = write_window(writer, decoded(*window))
         for index, event in enumerate(window):
             assert set(written(report, index).dataset_ids) == dataset_ids(event)
             assert written(report, index).runs == {RUN: len(dataset_ids(event))}
@@ -110,23 +114,23 @@ def test_an_event_is_written_once_and_announced_on_every_delivery(
     check(writer, first, first, inserted=10)
     check(writer, first, inserted=0)
     check(writer, second, first, second, inserted=10)
-    check(repository.writer(write_path=WritePath.RECORDS), first, second, inserted=0)
-    check(repository.writer(write_path=WritePath.PUBLIC), first, second, inserted=0)
+    check(repository.writer(write_method=WriteMethod.RECORDS), first, second, inserted=0)
+    check(repository.writer(write_method=WriteMethod.PUBLIC), first, second, inserted=0)
     assert repository.stored() == Counter(dataset_ids(first, second))
 
 
-def test_a_dataset_that_only_the_registry_knows_gets_its_record(
+def test_a_dataset_that_only_the_registry_has_gets_its_datastore_record(
     repository: Repository, writer: ButlerWriter, night: Night
 ) -> None:
     event = night.event()
-    writer.write(decoded(event))
+    write_window(writer, decoded(event))
     lost = min(dataset_ids(event))
     for name in ("file_datastore_records", "dataset_location"):
         table = sqlalchemy.table(name, sqlalchemy.column("dataset_id", sqlalchemy.Uuid()))
         lose = table.delete().where(table.c.dataset_id == lost)
         assert repository.sql(lose.returning(table.c.dataset_id)) == [lost]
 
-    report = writer.write(decoded(event))
+    report = write_window(writer, decoded(event))
     assert (report.inserted, report.already_there) == (1, 9)
     ref = repository.reader.get_dataset(lost)
     assert ref is not None
@@ -143,20 +147,20 @@ def test_a_dataset_that_only_the_registry_knows_gets_its_record(
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_a_dataset_that_is_given_as_another_later_is_in_conflict(
+def test_a_different_dataset_with_a_known_id_is_in_conflict(
     repository: Repository, writer: ButlerWriter, night: Night, change: Event
 ) -> None:
     event, other = night.event(), night.event(detector=1)
-    writer.write(decoded(event))
+    write_window(writer, decoded(event))
     differs = night.event()
     (dataset_id,) = differs["datasets"][0]["refs"]
     differs["datasets"][0]["refs"][dataset_id].update(change)
-    report = writer.write(decoded(differs, other))
+    report = write_window(writer, decoded(differs, other))
     assert dataset_id in rejection(report, 0).reason
     assert repository.stored() == Counter(dataset_ids(event, other))
 
 
-def test_dimension_records_that_somebody_removed_are_written_again(
+def test_dimension_records_that_someone_deleted_are_inserted_again(
     repository: Repository, writer: ButlerWriter, night: Night
 ) -> None:
     events = [only(night.event(detector=detector), "preload_log") for detector in (0, 1)]
@@ -164,14 +168,14 @@ def test_dimension_records_that_somebody_removed_are_written_again(
         event["dimension_records"] = [
             r for r in event["dimension_records"] if r["definition"] == "group"
         ]
-    writer.write(decoded({**events[0], "datasets": []}))
+    write_window(writer, decoded({**events[0], "datasets": []}))
     repository.sql('DELETE FROM "group"')
-    writer.write(decoded(*events))
+    write_window(writer, decoded(*events))
     assert repository.stored() == Counter(dataset_ids(*events))
 
 
 @pytest.mark.postgresql
-def test_a_new_table_that_has_to_wait_for_a_lock_for_too_long_is_made_later(
+def test_a_new_table_that_cannot_get_its_lock_in_time_is_created_later(
     postgresql_repository: Repository,
 ) -> None:
     repository = postgresql_repository
@@ -189,37 +193,37 @@ def test_a_new_table_that_has_to_wait_for_a_lock_for_too_long_is_made_later(
     with engine.begin() as another_writer:
         another_writer.execute(sqlalchemy.text("LOCK TABLE visit IN ROW EXCLUSIVE MODE"))
         with pytest.raises(RetryableError):
-            writer.read(decoded(event))
-    written(writer.write(decoded(event)))
+            writer.prepare(dict(enumerate(decoded(event))), is_current=lambda: True)
+    written(write_window(writer, decoded(event)))
     assert repository.stored() == Counter(dataset_ids(event))
 
 
 @pytest.mark.parametrize("visit", [1, 2])
-def test_a_run_that_somebody_removed_is_made_again_for_a_single_event(
+def test_a_run_that_someone_removed_is_registered_again_for_a_single_event(
     repository: Repository, writer: ButlerWriter, night: Night, visit: int
 ) -> None:
-    writer.write(decoded(night.event()))
+    write_window(writer, decoded(night.event()))
     repository.reader.removeRuns([RUN])
     event = night.event(visit)
-    written(writer.write(decoded(event)))
+    written(write_window(writer, decoded(event)))
     assert repository.stored() == Counter(dataset_ids(event))
 
 
-def test_a_dataset_that_moved_is_in_conflict(
+def test_a_dataset_with_another_path_is_in_conflict(
     sqlite_repository: Repository,
 ) -> None:
     night = Night(sqlite_repository.root)
-    writer = sqlite_repository.writer(write_path=WritePath.RECORDS)
+    writer = sqlite_repository.writer(write_method=WriteMethod.RECORDS)
     event = night.event()
-    writer.write(decoded(event))
+    write_window(writer, decoded(event))
     moved = night.event()
     moved["datasets"][0]["path"] = moved["datasets"][1]["path"]
-    reason = rejection(writer.write(decoded(moved))).reason
+    reason = rejection(write_window(writer, decoded(moved))).reason
     assert event["datasets"][0]["path"] in reason
     assert moved["datasets"][0]["path"] in reason
 
 
-def test_a_dataset_is_not_replaced_by_another_of_its_data_id(
+def test_a_dataset_is_not_replaced_by_another_with_its_data_id(
     repository: Repository, writer: ButlerWriter, night: Night
 ) -> None:
     event, other = night.event(), night.event(detector=1)
@@ -227,15 +231,15 @@ def test_a_dataset_is_not_replaced_by_another_of_its_data_id(
     for dataset in rival["datasets"]:
         dataset["refs"] = {str(uuid4()): ref for ref in dataset["refs"].values()}
     for window in ([event, rival, other], [rival, event, other]):  # at once, and later
-        report = writer.write(decoded(*window))
+        report = write_window(writer, decoded(*window))
         rejected = rejection(report, window.index(rival))
-        assert rejected.error_class == "ConflictingDefinitionError"
+        assert rejected.cause is Cause.CONFLICT
         written(report, window.index(event))
         written(report, 2)
         assert repository.stored() == Counter(dataset_ids(event, other))
 
 
-def test_a_new_dataset_type_is_registered_and_served(
+def test_a_new_dataset_type_is_registered_and_can_be_used(
     repository: Repository, writer: ButlerWriter, night: Night
 ) -> None:
     new = DatasetType(
@@ -246,14 +250,14 @@ def test_a_new_dataset_type_is_registered_and_served(
     for event in (brings, uses):
         (ref,) = event["datasets"][0]["refs"].values()
         ref["dataset_type_name"] = "new_log"
-    report = writer.write(decoded(uses, brings))
+    report = write_window(writer, decoded(uses, brings))
     written(report, 0)
     written(report, 1)
     assert repository.butler().get_dataset_type("new_log") == new
     found = repository.reader.query_datasets("new_log", collections=RUN, find_first=False)
     assert {ref.id for ref in found} <= dataset_ids(uses, brings)
     assert len(found) == 2
-    written(writer.write(decoded(brings)))
+    written(write_window(writer, decoded(brings)))
 
 
 def test_the_order_of_events_does_not_matter(
@@ -271,7 +275,7 @@ def test_the_order_of_events_does_not_matter(
         for ref in bad["datasets"][0]["refs"].values():
             ref["data_id"]["detector"] = 999
         window = [brings, needs, bad]
-        report = writer.write(decoded(*(window[n] for n in order)))
+        report = write_window(writer, decoded(*(window[n] for n in order)))
         written(report, order.index(0))
         written(report, order.index(1))
         rejection(report, order.index(2))
@@ -285,13 +289,13 @@ def test_an_event_may_name_no_formatter(
     event = night.event()
     for dataset in event["datasets"]:
         dataset["formatter"] = None
-    written(writer.write(decoded(event)))
+    written(write_window(writer, decoded(event)))
     names = repository.sql("SELECT formatter FROM file_datastore_records")
     assert set(names) == {"lsst.daf.butler.formatters.yaml.YamlFormatter"}
     assert len(read(repository.reader, "isr_log")) == 1  # JSON is YAML
 
 
-def test_a_file_may_hold_several_datasets(
+def test_a_file_may_contain_several_datasets(
     repository: Repository, writer: ButlerWriter, night: Night
 ) -> None:
     events = [only(night.event(detector=detector), "isr_log") for detector in range(4)]
@@ -303,7 +307,7 @@ def test_a_file_may_hold_several_datasets(
         "datasets": [{**file, "refs": shared}],
     }
     for inserted in (4, 0):
-        report = writer.write(decoded(event))
+        report = write_window(writer, decoded(event))
         assert set(written(report).dataset_ids) == set(map(UUID, shared))
         assert report.inserted == inserted
     assert repository.sql("SELECT path FROM file_datastore_records") == [file["path"]] * 4
@@ -312,16 +316,16 @@ def test_a_file_may_hold_several_datasets(
     assert all(content == contents[0] for content in contents.values())
 
 
-def test_an_event_may_hold_dimension_records_alone(
+def test_an_event_may_contain_only_dimension_records(
     repository: Repository, writer: ButlerWriter, night: Night
 ) -> None:
-    report = writer.write(decoded({**night.event(), "datasets": []}))
+    report = write_window(writer, decoded({**night.event(), "datasets": []}))
     assert written(report).dataset_ids == ()
     assert [r.name for r in repository.reader.query_dimension_records("visit")] == ["V1"]
 
 
-def test_a_window_may_hold_no_events(writer: ButlerWriter) -> None:
-    assert writer.write([]).outcomes == []
+def test_a_window_may_be_empty(writer: ButlerWriter) -> None:
+    assert write_window(writer, []).outcomes == {}
 
 
 def changed(event: Event, **fields: Any) -> Event:
@@ -335,15 +339,15 @@ def changed(event: Event, **fields: Any) -> Event:
     }
 
 
-def test_a_dimension_record_that_differs_from_the_stored_one_changes_nothing_and_is_noticed(
+def test_a_dimension_record_that_differs_from_the_stored_one_is_counted_and_changes_nothing(
     repository: Repository, writer: ButlerWriter, night: Night
 ) -> None:
     first = night.event(detector=0)
     differs = changed(night.event(detector=1), exposure_time=15.0, name="V1b")
-    assert writer.write(decoded(first)).mismatched_records == 0
+    assert write_window(writer, decoded(first)).mismatched_records == 0
     for _ in range(2):
         with capture_logs() as logs:
-            report = writer.write(decoded(differs))
+            report = write_window(writer, decoded(differs))
         written(report)
         assert report.mismatched_records == 1
         (line,) = [entry for entry in logs if "dimension record differs" in entry["event"]]
@@ -355,32 +359,33 @@ def test_a_dimension_record_that_differs_from_the_stored_one_changes_nothing_and
     assert repository.stored() == Counter(dataset_ids(first, differs))
 
 
-def test_dimension_records_that_differ_within_a_window_are_noticed(
+def test_dimension_records_that_differ_within_a_window_are_counted(
     repository: Repository, writer: ButlerWriter, night: Night
 ) -> None:
     first = night.event(detector=0)
     differs = changed(night.event(detector=1), exposure_time=15.0)
-    report = writer.write(decoded(first, differs, first))
+    report = write_window(writer, decoded(first, differs, first))
     assert report.mismatched_records == 1
     (record,) = repository.reader.query_dimension_records("visit")
     assert record.exposure_time == 30.0
     assert repository.stored() == Counter(dataset_ids(first, differs))
 
 
-def test_chains_are_named_by_the_event_or_else_by_the_runs_name(
+def test_chains_come_from_the_event_or_else_from_the_name_of_the_run(
     sqlite_repository: Repository,
 ) -> None:
     repository = sqlite_repository
     pattern = re.compile(r"^(?P<chain>.+/prompt/output-\d{4}-\d{2}-\d{2})/.+$")
     writer = repository.writer(chain_pattern=pattern)
     night, elsewhere = Night(repository.root), Night(repository.root, run="u/someone/run")
-    report = writer.write(
+    report = write_window(
+        writer,
         decoded(
             night.event(detector=0),
             night.event(detector=1, chains=["a", "b"]),
             night.event(detector=2, chains=[]),
             elsewhere.event(detector=3),
-        )
+        ),
     )
     assert [written(report, n).chains for n in range(4)] == [
         ((CHAIN, RUN),),
@@ -388,26 +393,29 @@ def test_chains_are_named_by_the_event_or_else_by_the_runs_name(
         (),
         (),
     ]
-    report = repository.writer().write(decoded(night.event(detector=0)))
+    without = repository.writer(chain_pattern=None)
+    report = write_window(without, decoded(night.event(detector=0)))
     assert written(report).chains == ()
 
 
 @pytest.mark.parametrize("kind", ON_POSTGRESQL, ids="-".join)
-def test_writers_of_the_same_events_at_once_end_with_one_of_each(
-    repository: Repository, write_path: WritePath, night: Night
+def test_concurrent_writers_of_the_same_events_write_each_dataset_once(
+    repository: Repository, write_method: WriteMethod, night: Night
 ) -> None:
     windows = [
         decoded(*(night.event(visit, detector) for detector in range(4))) for visit in range(1, 9)
     ]
-    writers = [repository.writer(write_path=write_path) for _ in range(2)]
+    writers = [repository.writer(write_method=write_method) for _ in range(2)]
     orders = [windows, windows[::-1]]
 
-    def write(writer: ButlerWriter, order: list[list[PromptOutput]]) -> list[WriteReport]:
-        return [writer.write(window) for window in order]
+    def write(writer: ButlerWriter, order: list[list[PromptOutput]]) -> list[WriteReport[int]]:
+        return [write_window(writer, window) for window in order]
 
     with ThreadPoolExecutor(2) as pool:
         reports = [report for some in pool.map(write, writers, orders) for report in some]
-    assert all(isinstance(outcome, Written) for report in reports for outcome in report.outcomes)
+    assert all(
+        isinstance(outcome, Written) for report in reports for outcome in report.outcomes.values()
+    )
     expected = {
         UUID(i) for w in windows for output in w for d in output.datasets for i in d["refs"]
     }
@@ -416,7 +424,7 @@ def test_writers_of_the_same_events_at_once_end_with_one_of_each(
 
 
 @pytest.mark.postgresql
-def test_writers_that_bring_the_same_new_dataset_types_at_once_are_all_served(
+def test_concurrent_writers_can_register_the_same_new_dataset_types(
     postgresql_repository: Repository,
 ) -> None:
     repository = postgresql_repository
@@ -430,9 +438,9 @@ def test_writers_that_bring_the_same_new_dataset_types_at_once_are_all_served(
     writers = [repository.writer() for _ in events]
     together = Barrier(len(events))
 
-    def write(writer: ButlerWriter, event: Event) -> WriteReport:
+    def write(writer: ButlerWriter, event: Event) -> WriteReport[int]:
         together.wait(timeout=30)
-        return writer.write(decoded(event))
+        return write_window(writer, decoded(event))
 
     with ThreadPoolExecutor(len(events)) as pool:
         for report in pool.map(write, writers, events):
@@ -445,6 +453,7 @@ _WITHOUT_THE_STORAGE_CLASS = """
 import sys
 from pathlib import Path
 from tests.support.events import Night, dataset_ids
+from testbed.writing import write_window
 from tests.support.repositories import Repository, decoded, written
 
 repository = Repository(Path(sys.argv[1]))
@@ -452,12 +461,12 @@ event = Night(repository.root).event()
 for dataset in event["datasets"]:
     for ref in dataset["refs"].values():
         ref["dataset_type_name"] = ref["dataset_type_name"].replace("isr_log", "odd_log")
-report = repository.writer().write(decoded(event))
+report = write_window(repository.writer(), decoded(event))
 assert set(written(report).dataset_ids) == dataset_ids(event)
 """
 
 
-def test_a_storage_class_need_not_be_known_here(sqlite_repository: Repository) -> None:
+def test_a_dataset_with_an_unknown_storage_class_is_written(sqlite_repository: Repository) -> None:
     repository = sqlite_repository
     config = repository.root / "butler.yaml"
     without = config.read_text()

@@ -1,4 +1,4 @@
-"""``faust -A app audit``: what became of each event, told from outside."""
+"""``faust -A app audit``: reports what became of each event."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 import pytest
 from confluent_kafka import Producer
 from lsst.daf.butler import Butler
 
-from app.operations.audit import AuditRange, Finding, audit_events
-from app.operations.dead_letters import StoredLetter, read_letters
+from app.kafka.connection import KafkaConnection
+from app.operations.audit import Audited, AuditRange, Finding, audit_events
+from app.operations.dead_letters import DeadLetters, StoredLetter
 from app.settings import Settings
 from testbed.cluster import Cluster
 from testbed.s3 import S3Door
@@ -25,16 +24,13 @@ from tests.support.buckets import Bucket
 from tests.support.deployment import Deployment
 from tests.support.events import Night, dataset_ids, encode
 
-if TYPE_CHECKING:
-    from app.application import ButlerWriterApp
-
 
 @pytest.fixture
 def deployment(kafka: Cluster, topic_name: str, tmp_path: Path) -> Deployment:
     return Deployment(kafka, topic_name, tmp_path)
 
 
-def test_every_event_is_accounted_for(deployment: Deployment, tmp_path: Path) -> None:
+def test_each_event_has_one_finding(deployment: Deployment, tmp_path: Path) -> None:
     night = Night(deployment.root)
     written, expired, pruned, missing, bad, pending = (night.event(1, n) for n in range(6))
     bad["datasets"][0]["path"] += ".lost"
@@ -68,7 +64,7 @@ def test_every_event_is_accounted_for(deployment: Deployment, tmp_path: Path) ->
     assert said["summary"] == Counter(findings)
 
 
-def test_an_event_whose_datasets_are_others_is_not_called_written(deployment: Deployment) -> None:
+def test_an_event_whose_ids_belong_to_other_datasets_is_not_written(deployment: Deployment) -> None:
     night = Night(deployment.root)
     first, second = night.event(1, 1), night.event(1, 2)
     for one, other in zip(first["datasets"], second["datasets"], strict=True):
@@ -83,18 +79,19 @@ def test_an_event_whose_datasets_are_others_is_not_called_written(deployment: De
     assert "audit: written=1 expired=0 dead-letter=1 pending=0 missing=0" in audit.stdout
 
 
-def service_of(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> ButlerWriterApp:
-    """Return what an audit needs of the application."""
+async def audit_here(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, audit_range: AuditRange
+) -> list[Audited]:
+    """Run an audit in this process."""
     for name, value in deployment.environment.items():
         monkeypatch.setenv(name, value)
-    service: Any = SimpleNamespace(
-        settings=Settings(), conf=SimpleNamespace(broker_credentials=None)
-    )
-    return cast("ButlerWriterApp", service)
+    kafka = Settings().kafka
+    found = audit_events(KafkaConnection.of(kafka), kafka, deployment.butler, audit_range)
+    return [audited async for audited, _ in found]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "places"),
+    ("audit_range", "offsets"),
     [
         (AuditRange(), {(p, o) for p in range(2) for o in range(5)}),
         (AuditRange(first=1, last=3), {(p, o) for p in range(2) for o in range(1, 4)}),
@@ -106,24 +103,22 @@ def service_of(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Butle
         (AuditRange(since=datetime(1900, 1, 1, tzinfo=UTC), first=4), {(0, 4), (1, 4)}),
     ],
 )
-async def test_a_range_is_looked_at_on_every_partition(
+async def test_a_range_applies_to_every_partition_and_ends_with_it(
     ten_events: Deployment,
     monkeypatch: pytest.MonkeyPatch,
-    wanted: AuditRange,
-    places: set[tuple[int, int]],
+    audit_range: AuditRange,
+    offsets: set[tuple[int, int]],
 ) -> None:
-    """What it has beyond the log is not there to be looked at."""
-    service = service_of(ten_events, monkeypatch)
-    found = [each async for each in audit_events(service, ten_events.butler, wanted)]
-    assert {(audited.partition, audited.offset) for audited, _ in found} == places
+    found = await audit_here(ten_events, monkeypatch, audit_range)
+    assert {(audited.partition, audited.offset) for audited in found} == offsets
 
 
 @pytest.fixture(scope="module")
 def ten_events(kafka: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    """A deployment with events of which none is written; they end in transaction markers."""
+    """A deployment with ten events, none written; each partition ends with a transaction marker."""
     deployment = Deployment(kafka, "ten-events", tmp_path_factory.mktemp("ten"), partitions=2)
     kafka.create_topic(deployment.dead_letter_topic)
-    deployment.committed()  # a broker that has just started has no coordinator for a moment
+    deployment.committed()  # waits until a broker that has just started has a coordinator
     pod = Producer({**kafka.client_config, "transactional.id": deployment.topic})
     pod.init_transactions(20)
     pod.begin_transaction()
@@ -135,10 +130,11 @@ def ten_events(kafka: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Depl
     return deployment
 
 
-async def test_an_event_that_is_finished_during_the_audit_is_not_called_missing(
+async def test_an_event_that_is_finished_during_the_audit_is_not_missing(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The letters have been read when it is set aside."""
+    """The event is set aside after the audit has read the letters."""
+    read = DeadLetters.read
     with deployment.worker() as worker:
         worker.wait_ready()
 
@@ -146,18 +142,17 @@ async def test_an_event_that_is_finished_during_the_audit_is_not_called_missing(
             deployment.cluster.produce(deployment.topic, b"no event at all")
             deployment.wait_done()
 
-        async def read_too_early(service: ButlerWriterApp) -> AsyncIterator[StoredLetter]:
-            async for stored in read_letters(service):
+        async def read_too_early(letters: DeadLetters) -> AsyncIterator[StoredLetter]:
+            async for stored in read(letters):
                 yield stored
             await asyncio.to_thread(finish)
 
-        monkeypatch.setattr("app.operations.audit.read_letters", read_too_early)
-        service = service_of(deployment, monkeypatch)
-        found = audit_events(service, deployment.butler, AuditRange())
-        assert [audited.finding async for audited, _ in found] == [Finding.PENDING]
+        monkeypatch.setattr(DeadLetters, "read", read_too_early)
+        found = await audit_here(deployment, monkeypatch, AuditRange())
+        assert [audited.finding for audited in found] == [Finding.PENDING]
 
 
-def test_a_store_that_cannot_be_asked_is_not_an_empty_one(
+def test_no_artifact_is_expired_because_the_store_is_unreachable(
     deployment: Deployment, bucket: Bucket, s3_door: S3Door
 ) -> None:
     bucket.hold_artifacts_of(deployment)
@@ -180,11 +175,11 @@ def test_a_store_that_cannot_be_asked_is_not_an_empty_one(
     ("setting", "value", "said"),
     [
         ("BUTLER_REPOSITORY", "/nowhere", "cannot open the repository '/nowhere'"),
-        ("KAFKA_CLUSTER", "127.0.0.1:1", "Unable to bootstrap from"),
+        ("KAFKA_CLUSTER", "127.0.0.1:1", "Kafka at 127.0.0.1:1: KafkaConnectionError"),
         ("KAFKA_CLUSTER", "", "not set: KAFKA_CLUSTER"),
     ],
 )
-def test_what_keeps_an_audit_from_its_work_is_said_in_one_line(
+def test_an_audit_that_cannot_run_says_why_in_one_line(
     deployment: Deployment, setting: str, value: str, said: str
 ) -> None:
     audit = faust_command({**deployment.environment, setting: value}, "audit")

@@ -1,4 +1,4 @@
-"""``faust -A app dead-letters``: what was set aside is listed, shown and replayed."""
+"""``faust -A app dead-letters``: lists, shows and replays events that were set aside."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from confluent_kafka import TopicPartition
 from lsst.daf.butler import Butler, DatasetType
 
 from app.settings import MIB
+from models.dead_letter import DeadLetter
 from testbed.cluster import Cluster
 from testbed.worker import faust_command
 from tests.support.deployment import Deployment
@@ -24,7 +25,7 @@ def deployment(kafka: Cluster, topic_name: str, tmp_path: Path) -> Deployment:
 
 @pytest.fixture(scope="module")
 def empty_letters(kafka: Cluster) -> dict[str, str]:
-    """The environment of a deployment that has set nothing aside; nothing runs in it."""
+    """Return the environment of a deployment without dead letters; no worker runs in it."""
     kafka.create_topic("empty-dead-letters")
     return {
         "BUTLER_REPOSITORY": "none",
@@ -39,7 +40,9 @@ def command(deployment: Deployment, *arguments: str) -> CompletedProcess[str]:
     return faust_command(deployment.environment, "dead-letters", *arguments)
 
 
-def test_letters_are_replayed_once_their_cause_is_mended(deployment: Deployment) -> None:
+def test_events_are_written_when_replayed_after_their_cause_is_fixed(
+    deployment: Deployment,
+) -> None:
     night = Night(deployment.root)
     unknown = night.event(1, 1)
     for ref in unknown["datasets"][0]["refs"].values():
@@ -53,10 +56,10 @@ def test_letters_are_replayed_once_their_cause_is_mended(deployment: Deployment)
 
         listed = command(deployment, "list").stdout
         assert "2 dead letters" in listed
-        assert "MissingDatasetTypeError" in listed
+        assert "unknown_dataset_type" in listed
         assert f"{deployment.topic}-0@0" in listed
-        only = command(deployment, "list", "--error-class", "FileNotFoundError").stdout
-        assert "1 dead letters: FileNotFoundError 1" in only
+        only = command(deployment, "list", "--error-class", "missing_file").stdout
+        assert "1 dead letters: missing_file 1" in only
         shown = command(deployment, "show", "0-0").stdout
         assert json.loads(shown[shown.rindex('{"type"') :]) == unknown
 
@@ -75,10 +78,9 @@ def test_letters_are_replayed_once_their_cause_is_mended(deployment: Deployment)
     assert f"{deployment.topic}-0@3  (replayed 1 times)" in listed
 
 
-def test_an_event_that_is_replayed_in_vain_is_replayed_once_more_only(
+def test_replay_all_sends_an_event_once_though_it_has_several_letters(
     deployment: Deployment,
 ) -> None:
-    """Though it has two letters by then."""
     with deployment.worker() as worker:
         worker.wait_ready()
         deployment.cluster.produce(deployment.topic, b"no event at all")
@@ -94,34 +96,67 @@ def test_an_event_that_is_replayed_in_vain_is_replayed_once_more_only(
 def test_a_letter_that_points_to_its_event_is_shown_and_replayed_whole(
     deployment: Deployment,
 ) -> None:
-    """Nor does an event that says that it is such a letter pass for one."""
-    bound = 100_000
-    large = encode(Night().event(1, 1, comment="x" * (bound + 2 * MIB)))
-    pretended = b'{"type": "dead-letter-pointer", "sha256": "0"}'
-    settings = {"BUTLER_WRITER_KAFKA_MAX_MESSAGE_BYTES": str(bound)}
+    """An event that only looks like such a letter is not taken for one."""
+    limit = 100_000
+    large = encode(Night().event(1, 1, comment="x" * (limit + 2 * MIB)))
+    lookalike = b'{"type": "dead-letter-pointer", "sha256": "0"}'
+    settings = {"BUTLER_WRITER_KAFKA_MAX_MESSAGE_BYTES": str(limit)}
     deployment.settings.update(settings)
     with deployment.worker() as worker:
         worker.wait_ready()
-        for value in (large, pretended):
+        for value in (large, lookalike):
             deployment.cluster.produce(deployment.topic, value)
         deployment.wait_done()
         assert b"pointer" in (deployment.dead_letters()[0].value or b"")
         assert large.decode() in command(deployment, "show", "0-0").stdout
-        assert pretended.decode() in command(deployment, "show", "0-1").stdout
+        assert lookalike.decode() in command(deployment, "show", "0-1").stdout
         assert "replayed 2 events" in command(deployment, "replay", "0-0", "0-1").stdout
         deployment.wait_done()
     messages = deployment.cluster.consume(deployment.topic)
-    assert [m.value for m in messages] == [large, pretended, large, pretended]
+    assert [m.value for m in messages] == [large, lookalike, large, lookalike]
 
     rest = TopicPartition(deployment.topic, 0, 3)
     deployment.cluster.admin.delete_records([rest])[rest].result(20)
     lost = command(deployment, "replay", "--all")
     assert lost.returncode == 2
-    assert f"0-2  LostEventError: {deployment.topic}-0 no longer has the event at 2" in lost.stderr
+    reason = f"LostEventError: {deployment.topic}-0 no longer has the event at offset 2"
+    assert f"0-2  {reason}" in lost.stderr
     assert "replayed 1 events" in lost.stdout
 
 
-def test_what_is_no_letter_is_passed_over(deployment: Deployment) -> None:
+@pytest.fixture(scope="module")
+def letters_of_two_versions(kafka: Cluster, empty_letters: dict[str, str]) -> dict[str, str]:
+    """Return the environment of a deployment with letters of this version and of earlier ones."""
+    topic = "two-versions"
+    kafka.create_topic(f"{topic}-dead-letters")
+    for error_class in ("InvalidEventError", "invalid_event", "conflict", "SomeOlderError"):
+        letter = DeadLetter.of((topic, 0), 7, error_class, "the reason")
+        kafka.produce(f"{topic}-dead-letters", b"{}", headers=letter.headers())
+    return {**empty_letters, "KAFKA_TOPIC": topic}
+
+
+@pytest.mark.parametrize(
+    ("error_class", "expected"),
+    [
+        ("invalid_event", ["InvalidEventError", "invalid_event"]),
+        ("InvalidEventError", ["InvalidEventError", "invalid_event"]),
+        ("ConflictingDefinitionError", ["conflict"]),
+        ("SomeOlderError", ["SomeOlderError"]),
+        ("missing_file", []),
+    ],
+)
+def test_letters_are_selected_by_cause_under_its_current_and_its_former_name(
+    letters_of_two_versions: dict[str, str], error_class: str, expected: list[str]
+) -> None:
+    listed = faust_command(
+        letters_of_two_versions, "dead-letters", "list", "--error-class", error_class
+    )
+    *rows, summary = listed.stdout.splitlines()
+    assert [row.split()[2] for row in rows] == expected
+    assert summary.startswith(f"{len(expected)} dead letters")
+
+
+def test_messages_that_are_no_letters_are_skipped(deployment: Deployment) -> None:
     with deployment.worker() as worker:
         worker.wait_ready()
     deployment.cluster.produce(deployment.dead_letter_topic, b"whose is this?")
@@ -141,7 +176,7 @@ def test_what_is_no_letter_is_passed_over(deployment: Deployment) -> None:
         (["replay", "0-0", "--all"], "name the letters to replay, or give --all"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(
+def test_wrong_arguments_are_reported_in_one_line(
     empty_letters: dict[str, str], arguments: list[str], said: str
 ) -> None:
     refused = faust_command(empty_letters, "dead-letters", *arguments)
@@ -149,10 +184,11 @@ def test_what_cannot_be_done_is_said_in_one_line(
     assert refused.stderr == f"butler-writer: {said}\n"
 
 
-def test_a_topic_that_is_not_there_is_named_and_not_made(
+def test_a_missing_topic_is_named_and_not_created(
     kafka: Cluster, empty_letters: dict[str, str]
 ) -> None:
     refused = faust_command({**empty_letters, "KAFKA_TOPIC": "nowhere"}, "dead-letters", "list")
     assert refused.returncode == 2
-    assert "there is no topic nowhere-dead-letters" in refused.stderr
+    assert refused.stderr.startswith("butler-writer: there is no topic nowhere-dead-letters")
+    assert len(refused.stderr.splitlines()) == 1
     assert "nowhere-dead-letters" not in kafka.topics()

@@ -1,4 +1,4 @@
-"""``faust -A app leftovers``: what nothing needs is found, and nothing else."""
+"""``faust -A app leftovers``: finds the files that nothing needs, and no others."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from lsst.daf.butler import Butler, DatasetRef, FileDataset
 
-from app import app
+from app.kafka.connection import KafkaConnection
 from app.operations.leftovers import LeftoverError, Leftovers
+from app.settings import KafkaSettings
 from testbed.cluster import Cluster
 from testbed.worker import faust_command
 from tests.support.deployment import Deployment
@@ -43,14 +44,14 @@ def files(*folders: Path) -> set[Path]:
     return {path for folder in folders for path in folder.rglob("*") if path.is_file()}
 
 
-def make_old(*places: Path) -> None:
-    for place in places:
-        for path in sorted([place, *place.rglob("*")], reverse=True):
+def make_old(*folders: Path) -> None:
+    for folder in folders:
+        for path in sorted([folder, *folder.rglob("*")], reverse=True):
             os.utime(path, (time.time() - 2 * DAY,) * 2, follow_symlinks=False)
 
 
 def ingest_in_place(butler: Butler, path: Path, *, direct: bool) -> None:
-    """Have a file recorded by another path than its own in the datastore."""
+    """Write a file and have the datastore record it where it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"{}")
     data_id = butler.registry.expandDataId(instrument="TestCam", detector=1, exposure=1)
@@ -60,28 +61,30 @@ def ingest_in_place(butler: Butler, path: Path, *, direct: bool) -> None:
     butler.ingest(FileDataset(name, ref), transfer="direct" if direct else None)
 
 
-def test_what_nothing_needs_is_found_and_removed(deployment: Deployment, staging: Path) -> None:
+def test_files_that_nothing_needs_are_found_and_removed(
+    deployment: Deployment, staging: Path
+) -> None:
     night, pods = Night(deployment.root), Night(staging)
     written = night.event(1, 0)
     staged = {"staging": staging.as_uri()}
-    come_home = pods.event(1, 1, **staged)
+    moved = pods.event(1, 1, **staged)
     set_aside = pods.event(1, 2, **staged)
     (staging / set_aside["datasets"][3]["path"]).unlink()
     with deployment.worker() as worker:
         worker.wait_ready()
-        deployment.send(written, come_home, set_aside)
+        deployment.send(written, moved, set_aside)
         deployment.wait_done()
-    deployment.send(night.event(1, 3), pods.event(1, 4, **staged))  # nobody has processed these
+    deployment.send(night.event(1, 3), pods.event(1, 4, **staged))  # not processed yet
     home = deployment.root / CHAIN
     ingest_in_place(deployment.butler, home / "direct.json", direct=True)
     ingest_in_place(deployment.butler, home / "in place.json", direct=False)
-    (home / "link.json").symlink_to(home / "what it leads to.json")
-    (home / "what it leads to.json").write_bytes(b"{}")
-    (staging / "an empty folder" / "of old").mkdir(parents=True)
+    (home / "link.json").symlink_to(home / "target of the link.json")
+    (home / "target of the link.json").write_bytes(b"{}")
+    (staging / "an empty folder" / "inside another").mkdir(parents=True)
     make_old(home, staging)
     kept = files(deployment.root, staging)
 
-    # Pods that died before they sent their events.
+    # Files of pods that died before they sent their events.
     Night(staging).event(2, 0)
     Night(deployment.root).event(2, 1)
     for name in (".0123.partial", "in place.json#left over", "$HOME", "file:x", "100%25"):
@@ -89,7 +92,7 @@ def test_what_nothing_needs_is_found_and_removed(deployment: Deployment, staging
     make_old(home, staging)
     left = files(deployment.root, staging) - kept
     assert len(left) == 25
-    Night(staging).event(3, 0)  # this pod is at work
+    Night(staging).event(3, 0)  # this pod is still running
     Night(deployment.root).event(3, 1)
     everything = files(deployment.root, staging)
 
@@ -120,16 +123,23 @@ def test_what_nothing_needs_is_found_and_removed(deployment: Deployment, staging
         (timedelta(days=1), "link", "is behind a link"),
     ],
 )
-def test_a_search_that_is_not_safe_is_refused(
+def test_an_unsafe_search_is_refused(
     sqlite_repository: Repository, age: timedelta, folder: str, reason: str
 ) -> None:
     (sqlite_repository.root / "folder").mkdir()
     (sqlite_repository.root / "link").symlink_to(sqlite_repository.root / "folder")
     with pytest.raises(LeftoverError, match=reason):
-        Leftovers(app, sqlite_repository.butler(), age, [folder])
+        Leftovers(
+            KafkaConnection.of(KafkaSettings()),
+            KafkaSettings(),
+            [],
+            sqlite_repository.butler(),
+            older_than=age,
+            folders=[folder],
+        )
 
 
-def test_nothing_is_removed_where_it_is_not_known_who_needs_it(
+def test_nothing_is_removed_if_the_input_topic_does_not_exist(
     deployment: Deployment, staging: Path
 ) -> None:
     Night(staging).event()
@@ -141,7 +151,7 @@ def test_nothing_is_removed_where_it_is_not_known_who_needs_it(
     assert len(files(staging)) == 10
 
 
-def test_a_group_that_has_finished_nothing_needs_all_events(
+def test_without_committed_offsets_all_events_are_yet_to_be_processed(
     deployment: Deployment, staging: Path
 ) -> None:
     deployment.send(Night(staging).event(staging=str(staging)))

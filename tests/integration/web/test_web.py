@@ -137,7 +137,7 @@ def test_metrics_count_what_was_flushed(deployment: Deployment, worker: Worker) 
         "butler_writer_receipts_total:expected": 8,
         "butler_writer_datasets_total:inserted": 40,
         "butler_writer_datasets_total:already_there": 30,
-        "butler_writer_dead_letters_total:InvalidEventError": 1,
+        "butler_writer_dead_letters_total:invalid_event": 1,
         "butler_writer_bytes_held": 0,
         "butler_writer_flush_seconds_count:write": 2,
         "butler_writer_flush_seconds_count:announce": 2,

@@ -176,15 +176,15 @@ def test_rule_5_whatever_a_message_holds_it_is_set_aside_and_the_rest_is_written
     bound = 100_000
     too_large = b" " * (bound + 2 * 2**20)  # the dead letters take the bound and 1 MiB
     bad: dict[bytes | None, tuple[str, str]] = {
-        b"{not JSON": ("InvalidEventError", "not JSON"),
-        b"\xff\x00": ("InvalidEventError", "not JSON"),
-        b"[1, 2]": ("InvalidEventError", "not a JSON object but list"),
-        b'{"type": "pp-output"}': ("InvalidEventError", "dimension_records"),
-        b'{"type": "alert"}': ("InvalidEventError", "type is 'alert'"),
-        None: ("InvalidEventError", "no value"),
-        b" " * (bound + 1): ("InvalidEventError", f"over the bound of {bound}"),
-        too_large: ("InvalidEventError", f"over the bound of {bound}"),
-        encode(absent): ("FileNotFoundError", absent["datasets"][3]["path"]),
+        b"{not JSON": ("invalid_event", "not JSON"),
+        b"\xff\x00": ("invalid_event", "not JSON"),
+        b"[1, 2]": ("invalid_event", "not a JSON object but list"),
+        b'{"type": "pp-output"}': ("invalid_event", "dimension_records"),
+        b'{"type": "alert"}': ("invalid_event", "type is 'alert'"),
+        None: ("invalid_event", "no value"),
+        b" " * (bound + 1): ("invalid_event", f"over the bound of {bound}"),
+        too_large: ("invalid_event", f"over the bound of {bound}"),
+        encode(absent): ("missing_file", absent["datasets"][3]["path"]),
     }
     places = {}
     odd_headers: list[tuple[str, Any]] = [("replays", None), ("replays", b"9" * 5000)]

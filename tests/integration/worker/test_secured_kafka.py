@@ -1,4 +1,4 @@
-"""A worker that must log in to Kafka, and may do there what its operator was told to grant."""
+"""A worker that logs in to Kafka, with the access rules that the README lists."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ pytestmark = pytest.mark.kafka
 
 LOGIN = {"KAFKA_USERNAME": "writer", "KAFKA_PASSWORD": "writer-secret"}
 
-#: (kind of resource, its name, operation), as README.md has them for an operator.
+REMEDY = "; grant the access rules listed in README.md"
+
+#: The access rules in README.md: (kind of resource, its name, operation).
 RULES = [
     (kind, name, operation)
     for kind, name, operations in re.findall(
@@ -37,19 +39,19 @@ RULES = [
 def grant(
     cluster: ApacheKafka, deployment: Deployment, *, but: tuple[str, str, str] | None = None
 ) -> None:
-    """Let the user ``writer`` do what the README says, with one exception perhaps."""
+    """Grant the user ``writer`` the access rules of the README, except one perhaps."""
     for kind, name, operation in RULES:
         if (kind, name, operation) != but:
             cluster.allow(
                 "writer",
                 AclOperation[operation],
                 ResourceType[kind.upper()],
-                called(name, deployment),
+                name_in(deployment, name),
             )
 
 
-def called(name: str, deployment: Deployment) -> str:
-    """Return what a resource of the README is called in a deployment."""
+def name_in(deployment: Deployment, name: str) -> str:
+    """Return the name that a resource of the README has in a deployment."""
     return (
         name.replace("butler-writer", deployment.group)
         .replace("KAFKA_OUTPUT_TOPIC", deployment.output_topic)
@@ -63,15 +65,15 @@ def deployment(secure_kafka: ApacheKafka, topic_name: str, tmp_path: Path) -> De
     return Deployment(secure_kafka, topic_name, tmp_path, settings=dict(LOGIN))
 
 
-def last_words(worker: Worker) -> str:
-    """Return the one line with which a worker ends instead of starting."""
+def start_error(worker: Worker) -> str:
+    """Wait for a worker that refuses to start, and return its error line."""
     assert worker.wait() == 1
     *before, line = worker.log_text().splitlines()
     assert {json.loads(other)["event"] for other in before} <= {"topic created"}
     return line
 
 
-def test_the_rules_of_the_readme_are_enough(
+def test_the_access_rules_of_the_readme_are_sufficient(
     secure_kafka: ApacheKafka, deployment: Deployment
 ) -> None:
     grant(secure_kafka, deployment)
@@ -95,7 +97,7 @@ def test_the_rules_of_the_readme_are_enough(
 
 def test_a_wrong_password_ends_the_worker_at_once(deployment: Deployment) -> None:
     with deployment.worker(KAFKA_PASSWORD="guess") as worker:
-        said = last_words(worker)
+        said = start_error(worker)
     assert said.startswith(f"butler-writer: Kafka at {deployment.cluster.bootstrap}: ")
     assert "SaslAuthenticationFailed" in said
     assert "guess" not in said
@@ -109,41 +111,44 @@ def test_a_wrong_password_ends_the_worker_at_once(deployment: Deployment) -> Non
         ("group", "butler-writer", "READ"),
     ],
 )
-def test_a_missing_rule_is_named(
+def test_a_missing_access_rule_is_named(
     secure_kafka: ApacheKafka, deployment: Deployment, rule: tuple[str, str, str]
 ) -> None:
     grant(secure_kafka, deployment, but=rule)
     kind, name, operation = rule
-    lacks = f"{operation} on {kind} {called(name, deployment)}"
+    lacks = f"{operation} on {kind} {name_in(deployment, name)}"
     with deployment.worker() as worker:
-        assert last_words(worker) == f"butler-writer: Kafka user writer lacks {lacks}"
+        assert start_error(worker) == f"butler-writer: Kafka user writer lacks {lacks}{REMEDY}"
 
 
-def test_without_any_rule_all_are_named(deployment: Deployment) -> None:
+def test_all_missing_access_rules_are_named(deployment: Deployment) -> None:
     with deployment.worker() as worker:
-        said = last_words(worker)
+        said = start_error(worker)
     prefix = "butler-writer: Kafka user writer lacks "
     assert said.startswith(prefix)
-    assert set(said.removeprefix(prefix).split(", ")) == {
-        f"{operation} on {kind} {called(name, deployment)}"
+    assert said.endswith(REMEDY)
+    assert set(said.removeprefix(prefix).removesuffix(REMEDY).split(", ")) == {
+        f"{operation} on {kind} {name_in(deployment, name)}"
         for kind, name, operation in RULES
         if operation in {"READ", "WRITE"}
     }
 
 
-def test_a_topic_that_the_user_may_not_create_is_named(
+def test_a_topic_that_the_user_has_no_right_to_create_is_named(
     secure_kafka: ApacheKafka, deployment: Deployment
 ) -> None:
     grant(secure_kafka, deployment, but=("topic", "<KAFKA_TOPIC>-dead-letters", "CREATE"))
     with deployment.worker() as worker:
-        assert last_words(worker).startswith(
-            f"butler-writer: topic {deployment.dead_letter_topic} cannot be created: "
-            "TopicAuthorizationFailedError"
-        )
+        said = start_error(worker)
+    assert said.startswith(
+        f"butler-writer: topic {deployment.dead_letter_topic} cannot be created: "
+        "TopicAuthorizationFailedError"
+    )
+    assert "check the user's right to CREATE it" in said
 
 
 @pytest.mark.postgresql
-def test_passwords_are_in_no_log_line_and_on_no_page(
+def test_no_log_line_and_no_page_shows_a_password(
     secure_kafka: ApacheKafka,
     postgresql: PostgreSQL,
     postgresql_url: str,

@@ -1,4 +1,4 @@
-"""What a worker checks before it takes part: what is wrong is one line, and the exit code is 1."""
+"""A worker checks what it needs before it joins its group; an error is one line, exit code 1."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.deployment import Deployment
 PROGRAMS = Path(sys.executable).parent
 FAUST = [str(PROGRAMS / "faust"), "-A", "app"]
 
-#: Enough to start a worker, were there a broker.
+#: The variables that a worker must have.
 COMPLETE = {
     "BUTLER_REPOSITORY": "/nowhere/repository",
     "KAFKA_CLUSTER": "127.0.0.1:1",
@@ -36,7 +36,7 @@ COMPLETE = {
 def run(
     *command: str, environment: Mapping[str, str] | None = None, folder: Path = CHECKOUT
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, with nothing in its environment but what is given."""
+    """Run a command to its end, in an environment of the given variables and a PATH."""
     return subprocess.run(
         command,
         env={"PATH": f"{PROGRAMS}:/usr/bin:/bin", **(environment or {})},
@@ -48,51 +48,49 @@ def run(
     )
 
 
-def complaint(environment: Mapping[str, str]) -> str:
-    """Start a worker that must not start, and return the one line that it says."""
+def start_error(environment: Mapping[str, str]) -> str:
+    """Start a worker that must refuse to start, and return its error line."""
     result = run(*FAUST, "worker", environment=environment)
     assert result.returncode == 1, result.stderr
     *more, line = result.stderr.splitlines()
-    # A broker that is busy may have to be asked again, which is a warning.
+    # The check may have to be retried while a broker is busy, which is a warning.
     assert {json.loads(other)["level"] for other in more} <= {"info", "warning"}
     assert line.startswith("butler-writer: ")
     assert result.stdout == ""
     return line.removeprefix("butler-writer: ")
 
 
-def test_every_wrong_value_is_named() -> None:
-    said = complaint({"BUTLER_WRITER_WINDOW_EVENTS": "many", "BUTLER_WRITER_WINDOW_BYTES": "0"})
+def test_each_invalid_setting_is_named() -> None:
+    said = start_error({"BUTLER_WRITER_WINDOW_EVENTS": "many", "BUTLER_WRITER_WINDOW_BYTES": "0"})
 
     assert re.fullmatch(
         "BUTLER_WRITER_WINDOW_EVENTS='many': .*; BUTLER_WRITER_WINDOW_BYTES='0': .*", said
     )
 
 
-def test_every_missing_variable_is_named() -> None:
-    assert complaint({}) == f"not set: {', '.join(COMPLETE)}"
+def test_each_missing_variable_is_named() -> None:
+    assert start_error({}) == f"not set: {', '.join(COMPLETE)}"
 
 
-def test_half_a_login_is_refused() -> None:
-    said = complaint({**COMPLETE, "KAFKA_USERNAME": "writer"})
+def test_a_username_without_a_password_is_refused() -> None:
+    said = start_error({**COMPLETE, "KAFKA_USERNAME": "writer"})
 
     assert said == "KAFKA_USERNAME and KAFKA_PASSWORD go together; only one is set"
 
 
-def test_an_authority_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_ca_file_is_named(tmp_path: Path) -> None:
     tls = {"BUTLER_WRITER_KAFKA_TLS": "true"}
     broken = tmp_path / "ca.pem"
     broken.write_text("no certificate")
 
     for file, reason in ((tmp_path / "absent.pem", "No such file"), (broken, "certificate")):
-        said = complaint({**COMPLETE, **tls, "BUTLER_WRITER_KAFKA_CA_FILE": str(file)})
+        said = start_error({**COMPLETE, **tls, "BUTLER_WRITER_KAFKA_CA_FILE": str(file)})
         assert said.startswith(f"BUTLER_WRITER_KAFKA_CA_FILE='{file}': ")
         assert reason in said
 
 
-def test_a_repository_that_is_not_there_is_named(
-    embedded_broker: EmbeddedBroker, topic_name: str
-) -> None:
-    said = complaint(
+def test_a_missing_repository_is_named(embedded_broker: EmbeddedBroker, topic_name: str) -> None:
+    said = start_error(
         {**COMPLETE, "KAFKA_CLUSTER": embedded_broker.bootstrap, "KAFKA_TOPIC": topic_name}
     )
 
@@ -101,43 +99,51 @@ def test_a_repository_that_is_not_there_is_named(
 
 @pytest.mark.kafka
 class TestTopics:
-    """What is wrong with a topic is named with the topic."""
+    """The error names the topic and what is wrong with it."""
 
     @pytest.fixture
     def deployment(self, kafka: Cluster, topic_name: str, tmp_path: Path) -> Deployment:
         return Deployment(kafka, topic_name, tmp_path)
 
-    def test_topics_that_the_worker_may_not_create(self, deployment: Deployment) -> None:
+    def test_missing_topics_are_named_if_the_worker_must_not_create_them(
+        self, deployment: Deployment
+    ) -> None:
         deployment.settings["BUTLER_WRITER_KAFKA_DECLARE_TOPICS"] = "false"
         deployment.cluster.create_topic(f"{deployment.topic}-chain-updates")
 
-        assert complaint(deployment.environment) == (
-            f"missing topics: {deployment.dead_letter_topic}, {deployment.group}-chains-changelog"
+        assert start_error(deployment.environment) == (
+            f"missing topics: {deployment.dead_letter_topic}, {deployment.group}-chains-changelog; "
+            "create them or set BUTLER_WRITER_KAFKA_DECLARE_TOPICS=true"
         )
         assert deployment.dead_letter_topic not in deployment.cluster.topics()
 
-    def test_a_dead_letter_topic_for_smaller_messages_only(self, deployment: Deployment) -> None:
+    def test_a_dead_letter_topic_with_a_lower_size_limit_is_refused(
+        self, deployment: Deployment
+    ) -> None:
         limit = 10 * 2**20
         name = deployment.dead_letter_topic
         deployment.cluster.create_topic(name, max_message_bytes=limit)
 
-        assert complaint(deployment.environment) == (
-            f"topic {name} takes messages of {limit} bytes; "
-            f"max.message.bytes must be at least {limit + 2**20}"
+        assert start_error(deployment.environment) == (
+            f"topic {name} accepts messages of up to {limit} bytes; "
+            f"set its max.message.bytes to at least {limit + 2**20}, "
+            "or lower BUTLER_WRITER_KAFKA_MAX_MESSAGE_BYTES"
         )
 
-    def test_a_changelog_of_several_partitions(self, deployment: Deployment) -> None:
+    def test_a_changelog_with_several_partitions_is_refused(self, deployment: Deployment) -> None:
         name = f"{deployment.group}-chains-changelog"
         deployment.cluster.create_topic(name, 3)
 
-        assert complaint(deployment.environment) == f"topic {name} has 3 partitions, not 1"
+        assert start_error(deployment.environment) == (
+            f"topic {name} has 3 partitions, must have 1; delete it and create it again"
+        )
 
 
 def json_lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_brokers_that_stay_away_end_the_worker() -> None:
+def test_a_worker_ends_if_the_brokers_stay_unreachable() -> None:
     address = f"127.0.0.1:{free_port()}"
     impatient = """
         import sys
@@ -157,15 +163,17 @@ def test_brokers_that_stay_away_end_the_worker() -> None:
 
     assert result.returncode == 1
     *waiting, last = result.stderr.splitlines()
-    assert re.fullmatch(rf"butler-writer: Kafka at {address}: .*Connect call failed.*", last)
+    assert re.fullmatch(
+        rf"butler-writer: Kafka at {address}: .*Connect call failed.*; check KAFKA_.*", last
+    )
     notes = json_lines("\n".join(waiting))
-    assert {note["event"] for note in notes} == {"Kafka does not answer, will be asked again"}
+    assert {note["event"] for note in notes} == {"Kafka check failed, will retry"}
     assert all("Connect call failed" in note["error"] for note in notes)
 
 
-def test_a_worker_that_waits_for_the_brokers_ends_when_asked() -> None:
+def test_a_worker_that_waits_for_the_brokers_ends_on_sigterm() -> None:
     with Worker({**COMPLETE, "KAFKA_CLUSTER": f"127.0.0.1:{free_port()}"}) as worker:
-        worker.wait_for_log("will be asked again")
+        worker.wait_for_log("Kafka check failed, will retry")
 
         worker.term()
 
@@ -173,7 +181,7 @@ def test_a_worker_that_waits_for_the_brokers_ends_when_asked() -> None:
         assert all(line["level"] == "warning" for line in json_lines(worker.log_text()))
 
 
-def test_a_worker_ends_when_asked_while_a_broker_is_silent() -> None:
+def test_a_worker_that_waits_for_a_brokers_answer_ends_on_sigterm() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         with Worker({**COMPLETE, "KAFKA_CLUSTER": address}) as worker:
@@ -210,7 +218,7 @@ def test_a_worker_ends_when_asked_while_a_broker_is_silent() -> None:
         ),
     ],
 )
-def test_what_there_is_is_listed_with_an_empty_environment(
+def test_agents_tables_and_models_are_listed_with_an_empty_environment(
     command: tuple[str, ...], expected: dict[str, str]
 ) -> None:
     result = run(FAUST[0], "--json", *FAUST[1:], *command)
@@ -231,12 +239,12 @@ def test_help_needs_no_environment() -> None:
     assert re.search(r"^  worker +Start worker instance", result.stdout, re.MULTILINE)
 
 
-def test_another_package_named_agents_is_named(tmp_path: Path) -> None:
+def test_another_package_named_agents_is_refused(tmp_path: Path) -> None:
     decoy = tmp_path / "agents"
     decoy.mkdir()
     (decoy / "__init__.py").write_text("raise AssertionError('imported')")
 
-    said = complaint({**COMPLETE, "PYTHONPATH": str(tmp_path)})
+    said = start_error({**COMPLETE, "PYTHONPATH": str(tmp_path)})
 
     assert said == (
         f"the package 'agents' is not this service's but comes from {tmp_path}; "

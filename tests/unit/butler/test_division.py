@@ -11,10 +11,11 @@ import pytest
 from hypothesis import example, given
 from sqlalchemy.exc import DBAPIError
 
-from app.butler.division import Counts, DividedWrite, Failed, attempt
+from app.butler.division import Counts, DividedWrite, attempt, written_outcome
 from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import AbandonedError, Failure, RetryableError
-from app.butler.outcome import Rejection, Written
+from app.butler.outcome import Failed, Rejection, Written
+from models.causes import Cause
 from models.errors import InvalidEventError
 
 
@@ -39,51 +40,53 @@ def postgresql_error(state: str) -> BaseException:
     return DBAPIError.instance("SELECT", {}, orig, psycopg.Error)
 
 
-def test_another_writers_row_is_looked_at_again() -> None:
+def test_a_race_with_another_writer_is_tried_again() -> None:
     assert attempt(failing(postgresql_error("23505"), postgresql_error("23505")), always) == "done"
 
 
-def test_a_row_that_is_in_the_way_every_time_is_the_events_fault() -> None:
+def test_a_race_that_is_lost_every_time_rejects_the_event() -> None:
     failed = attempt(failing(*[postgresql_error("23505")] * 3), always)
     assert isinstance(failed, Failed)
-    assert failed.rejection == Rejection("IntegrityError", "the server says no")
+    assert failed.rejection == Rejection(Cause.CONSTRAINT, "the server says no")
 
 
-def test_what_waiting_may_mend_is_raised_with_its_cause() -> None:
+def test_a_retryable_failure_is_raised_with_its_cause() -> None:
     with pytest.raises(RetryableError, match="OperationalError: the server says no") as raised:
         attempt(failing(postgresql_error("40P01")), always)
     assert not raised.value.alarm
     assert isinstance(raised.value.__cause__, DBAPIError)
 
 
-def test_an_alarm_stays_one() -> None:
+def test_an_alarm_is_kept() -> None:
     with pytest.raises(RetryableError) as raised:
         attempt(failing(RetryableError("look at it", alarm=True)), always)
     assert raised.value.alarm
 
 
-def test_what_no_try_can_mend_is_returned() -> None:
+def test_a_permanent_failure_is_returned() -> None:
     failed = attempt(failing(InvalidEventError("no path")), always)
-    assert failed == Failed(Rejection("InvalidEventError", "no path"), Failure.POISON)
+    assert failed == Failed(Rejection(Cause.INVALID_EVENT, "no path"), Failure.POISON)
 
 
-def test_what_nobody_knows_is_returned_as_that() -> None:
+def test_an_unknown_failure_is_returned_as_unknown() -> None:
     failed = attempt(failing(ZeroDivisionError("division by zero")), always)
-    assert failed == Failed(Rejection("ZeroDivisionError", "division by zero"), Failure.UNKNOWN)
+    assert failed == Failed(
+        Rejection(Cause.UNKNOWN, "ZeroDivisionError: division by zero"), Failure.UNKNOWN
+    )
 
 
-def test_what_is_not_wanted_is_not_tried() -> None:
+def test_nothing_is_attempted_once_the_partitions_are_revoked() -> None:
     with pytest.raises(AbandonedError):
         attempt(pytest.fail, lambda: False)
 
 
-def test_what_is_no_longer_wanted_is_not_tried_again() -> None:
+def test_nothing_is_attempted_again_once_the_partitions_are_revoked() -> None:
     wanted = iter([True, False])
     with pytest.raises(AbandonedError):
         attempt(failing(postgresql_error("23505")), lambda: next(wanted))
 
 
-def test_an_interrupt_is_nobodys_failure() -> None:
+def test_an_interrupt_is_not_a_failure() -> None:
     with pytest.raises(KeyboardInterrupt):
         attempt(failing(KeyboardInterrupt()), always)
 
@@ -141,48 +144,48 @@ def windows(draw: st.DrawFn) -> list[frozenset[int]]:
 
 @given(windows())
 @example([frozenset({1}), frozenset({2}), frozenset(), frozenset({3})])
-def test_exactly_the_events_that_can_be_are_written_whatever_their_order(
+def test_all_events_that_can_be_written_are_written_whatever_their_order(
     window: list[frozenset[int]],
 ) -> None:
     store = Store(window)
-    write = DividedWrite(store.write, store.events, always)
+    write = DividedWrite(store.write, dict(enumerate(store.events)), always)
     write.run()
     assert store.stored == store.possible
     assert write.counts.inserted == len(store.stored)
     outcomes = write.outcomes
-    assert len(outcomes) == len(window)
-    for n, outcome in enumerate(outcomes):
+    assert list(outcomes) == list(range(len(window)))
+    for n, outcome in outcomes.items():
         if n in store.stored:
-            assert outcome == Written.of(store.events[n])
+            assert outcome == written_outcome(store.events[n])
         else:
-            assert outcome == Rejection("LookupError", f"{n} lacks something")
+            assert outcome == Rejection(Cause.MISSING_DIMENSION_RECORD, f"{n} lacks something")
 
 
 @pytest.mark.parametrize("size", [2, 3, 64, 189, 500])
-def test_one_bad_event_costs_a_logarithm_of_transactions(size: int) -> None:
+def test_one_bad_event_costs_a_logarithmic_number_of_transactions(size: int) -> None:
     for bad in {0, 1, size // 2, size - 1}:
         window = [frozenset({n} if n == bad else ()) for n in range(size)]
         store = Store(window)
-        DividedWrite(store.write, store.events, always).run()
+        DividedWrite(store.write, dict(enumerate(store.events)), always).run()
         assert len(store.stored) == size - 1
         assert store.transactions <= 2 * math.ceil(math.log2(size)) + 2
 
 
-def test_a_window_without_bad_events_is_one_transaction() -> None:
+def test_a_window_without_bad_events_takes_one_transaction() -> None:
     store = Store([frozenset()] * 100)
-    DividedWrite(store.write, store.events, always).run()
+    DividedWrite(store.write, dict(enumerate(store.events)), always).run()
     assert store.transactions == 1
 
 
-def test_a_window_without_events_is_no_transaction() -> None:
+def test_a_window_without_events_takes_no_transaction() -> None:
     store = Store([])
-    write = DividedWrite(store.write, [], always)
+    write: DividedWrite[int] = DividedWrite(store.write, {}, always)
     write.run()
-    assert (store.transactions, write.outcomes) == (0, [])
+    assert (store.transactions, write.outcomes) == (0, {})
 
 
-KNOWN = Failed(Rejection("InvalidEventError", "no path"), Failure.POISON)
-UNKNOWN = Failed(Rejection("ZeroDivisionError", "division by zero"), Failure.UNKNOWN)
+KNOWN = Failed(Rejection(Cause.INVALID_EVENT, "no path"), Failure.POISON)
+UNKNOWN = Failed(Rejection(Cause.UNKNOWN, "ZeroDivisionError: division by zero"), Failure.UNKNOWN)
 
 
 def divide_by_zero(batch: Sequence[ParsedEvent]) -> Counts:
@@ -199,22 +202,22 @@ def divide_by_zero(batch: Sequence[ParsedEvent]) -> Counts:
         [event(0), UNKNOWN],
     ],
 )
-def test_nobody_is_blamed_when_none_of_several_can_be_written_and_nobody_knows_why(
+def test_no_event_is_rejected_if_several_fail_for_unknown_causes_and_none_is_written(
     window: list[ParsedEvent | Failed],
 ) -> None:
     with pytest.raises(RetryableError, match="ZeroDivisionError: division by zero") as raised:
-        DividedWrite(divide_by_zero, window, always).run()
+        DividedWrite(divide_by_zero, dict(enumerate(window)), always).run()
     assert raised.value.alarm
 
 
 @pytest.mark.parametrize("window", [[event(0)], [UNKNOWN], [event(0), KNOWN], [KNOWN, UNKNOWN]])
-def test_a_single_event_is_rejected_though_nobody_knows_why(
+def test_a_single_event_is_rejected_though_the_cause_is_unknown(
     window: list[ParsedEvent | Failed],
 ) -> None:
-    write = DividedWrite(divide_by_zero, window, always)
+    write = DividedWrite(divide_by_zero, dict(enumerate(window)), always)
     write.run()
-    assert UNKNOWN.rejection in write.outcomes
-    assert all(isinstance(outcome, Rejection) for outcome in write.outcomes)
+    assert UNKNOWN.rejection in write.outcomes.values()
+    assert all(isinstance(outcome, Rejection) for outcome in write.outcomes.values())
 
 
 def test_events_are_rejected_for_unknown_causes_when_others_can_be_written() -> None:
@@ -223,6 +226,6 @@ def test_events_are_rejected_for_unknown_causes_when_others_can_be_written() -> 
             raise ZeroDivisionError("division by zero")
         return Counts(len(batch))
 
-    divided = DividedWrite(write, [event(n) for n in range(4)], always)
+    divided = DividedWrite(write, {n: event(n) for n in range(4)}, always)
     divided.run()
-    assert [type(outcome) for outcome in divided.outcomes] == [Rejection, Written] * 2
+    assert [type(outcome) for outcome in divided.outcomes.values()] == [Rejection, Written] * 2

@@ -17,7 +17,9 @@ from lsst.daf.butler.registry import CollectionTypeError, ConflictingDefinitionE
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from app.butler.failures import Failure, RetryableError, classify, describe
+from app.butler.failures import Failure, RetryableError, cause_of, classify, describe
+from app.butler.outcome import Rejection
+from models.causes import Cause
 from models.errors import InvalidEventError
 
 STATEMENT = "INSERT INTO dataset (id, run) VALUES (%(id)s, %(run)s)"
@@ -76,9 +78,9 @@ def s3_error(status: int) -> ClientError:
         ("58030", Failure.RETRY),
         ("25006", Failure.RETRY),
         ("42501", Failure.RETRY),
-        ("23505", Failure.LOOK_AGAIN),
+        ("23505", Failure.RACE),
         ("23502", Failure.POISON),
-        ("23503", Failure.LOOK_AGAIN),
+        ("23503", Failure.RACE),
         ("23514", Failure.POISON),
         ("23P01", Failure.POISON),
         ("22001", Failure.POISON),
@@ -89,12 +91,12 @@ def s3_error(status: int) -> ClientError:
         ("XX000", Failure.UNKNOWN),
     ],
 )
-def test_what_postgresql_says_decides(state: str, failure: Failure) -> None:
+def test_a_postgresql_error_is_classified_by_its_sqlstate(state: str, failure: Failure) -> None:
     assert classify(postgresql_error(state)) is failure
 
 
 @pytest.mark.parametrize("state", ["23505", "22001", "42P01"])
-def test_a_lost_connection_is_retried_whatever_was_said_last(state: str) -> None:
+def test_a_lost_connection_is_retried_whatever_the_sqlstate(state: str) -> None:
     assert classify(postgresql_error(state, invalidated=True)) is Failure.RETRY
 
 
@@ -106,12 +108,14 @@ def test_a_lost_connection_is_retried_whatever_was_said_last(state: str) -> None
         (psycopg.DataError("text fields cannot contain NUL (0x00) bytes"), Failure.POISON),
         (psycopg.ProgrammingError("the query has 1 placeholder"), Failure.UNKNOWN),
         (sqlite3.OperationalError("database is locked"), Failure.RETRY),
-        (sqlite3.IntegrityError("UNIQUE constraint failed"), Failure.LOOK_AGAIN),
+        (sqlite3.IntegrityError("UNIQUE constraint failed"), Failure.RACE),
         (sqlite3.ProgrammingError("wrong thread"), Failure.UNKNOWN),
     ],
     ids=repr,
 )
-def test_a_driver_that_says_no_code_is_told_by_its_class(orig: Exception, failure: Failure) -> None:
+def test_a_driver_error_without_sqlstate_is_classified_by_its_class(
+    orig: Exception, failure: Failure
+) -> None:
     assert classify(wrapped(orig)) is failure
 
 
@@ -145,29 +149,82 @@ def test_a_driver_that_says_no_code_is_told_by_its_class(orig: Exception, failur
     ],
     ids=repr,
 )
-def test_what_is_no_database_error_is_told_by_its_class(error: Exception, failure: Failure) -> None:
+def test_any_other_error_is_classified_by_its_class(error: Exception, failure: Failure) -> None:
     assert classify(error) is failure
 
 
 @pytest.mark.parametrize(
     ("cause", "failure"),
     [
-        (postgresql_error("23505"), Failure.LOOK_AGAIN),
+        (postgresql_error("23505"), Failure.RACE),
         (postgresql_error("40P01"), Failure.RETRY),
-        (postgresql_error("23503"), Failure.LOOK_AGAIN),
+        (postgresql_error("23503"), Failure.RACE),
         (wrapped(psycopg.OperationalError("server closed")), Failure.RETRY),
         (KeyError("visit"), Failure.POISON),
     ],
     ids=repr,
 )
-def test_a_database_error_shows_through_what_butler_makes_of_it(
-    cause: Exception, failure: Failure
-) -> None:
+def test_a_database_error_that_butler_wrapped_decides(cause: Exception, failure: Failure) -> None:
     assert classify(caused(ConflictingDefinitionError("two"), cause)) is failure
     assert classify(in_the_course_of(ConflictingDefinitionError("two"), cause)) is failure
     deep = caused(RuntimeError("outer"), caused(ConflictingDefinitionError("two"), cause))
     if isinstance(cause, DBAPIError):
         assert classify(deep) is failure
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (InvalidEventError("no such field"), Cause.INVALID_EVENT),
+        (MissingDatasetTypeError("calexp"), Cause.UNKNOWN_DATASET_TYPE),
+        (ConflictingDefinitionError("two definitions"), Cause.CONFLICT),
+        (FileNotFoundError("u/run/a.fits"), Cause.MISSING_FILE),
+        (LookupError("no visit 5"), Cause.MISSING_DIMENSION_RECORD),
+        (CollectionTypeError("not a chain"), Cause.WRONG_COLLECTION),
+        (OverflowError("Python int too large"), Cause.VALUE_REFUSED),
+        (postgresql_error("22003"), Cause.VALUE_REFUSED),
+        (postgresql_error("23502"), Cause.CONSTRAINT),
+        (postgresql_error("23503"), Cause.CONSTRAINT),
+        (postgresql_error("23505"), Cause.CONSTRAINT),
+        (wrapped(sqlite3.IntegrityError("UNIQUE constraint failed")), Cause.CONSTRAINT),
+        (MissingCollectionError("u/run"), Cause.REFUSED_BY_BUTLER),
+        (DimensionNameError("visits"), Cause.REFUSED_BY_BUTLER),
+        (DatasetTypeNotSupportedError("no formatter"), Cause.REFUSED_BY_BUTLER),
+        (postgresql_error("42P01"), Cause.UNKNOWN),
+        (s3_error(400), Cause.UNKNOWN),
+        (KeyError("visit"), Cause.UNKNOWN),
+        (ZeroDivisionError("division by zero"), Cause.UNKNOWN),
+    ],
+    ids=repr,
+)
+def test_an_error_has_a_cause(error: Exception, cause: Cause) -> None:
+    assert cause_of(error) is cause
+    assert Rejection.of(error).cause is cause
+
+
+def test_a_wrapped_database_error_counts_unless_butler_raises_a_specific_error() -> None:
+    database = postgresql_error("22003")
+    assert cause_of(caused(RuntimeError("outer"), database)) is Cause.VALUE_REFUSED
+    assert cause_of(in_the_course_of(DimensionNameError("x"), database)) is Cause.VALUE_REFUSED
+    assert cause_of(caused(ConflictingDefinitionError("two"), database)) is Cause.CONFLICT
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
+        (AssertionError(), "AssertionError: "),
+        (postgresql_error("42P01"), "ProgrammingError: the server says no"),
+        (DatasetTypeNotSupportedError("x"), "DatasetTypeNotSupportedError: x"),
+        (InvalidEventError("no such field"), "no such field"),
+        (postgresql_error("23505"), "the server says no"),
+    ],
+    ids=repr,
+)
+def test_the_reason_names_the_class_of_an_error_without_a_specific_cause(
+    error: Exception, reason: str
+) -> None:
+    assert Rejection.of(error).reason == reason
 
 
 def test_a_description_has_no_sql_parameters() -> None:

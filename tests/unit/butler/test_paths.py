@@ -24,15 +24,15 @@ PIECES += ["/repo/main/", "/repo/my main/", "s3://bucket/main/", "\\", "\0", "\n
 
 @ROOTS
 @given(st.from_regex(_PLAIN, fullmatch=True))
-def test_what_the_fast_expression_takes_resolves_to_itself(root: ResourcePath, path: str) -> None:
+def test_a_path_that_the_fast_expression_matches_resolves_to_itself(
+    root: ResourcePath, path: str
+) -> None:
     assert _resolved(path, root) == path
 
 
 @ROOTS
 @given(st.lists(st.sampled_from(PIECES), max_size=6).map("".join))
-def test_what_is_recorded_is_read_as_the_file_that_was_checked(
-    root: ResourcePath, path: str
-) -> None:
+def test_butler_reads_the_file_that_was_checked(root: ResourcePath, path: str) -> None:
     try:
         recorded = path_in_datastore(path, root)
     except InvalidEventError:
@@ -101,7 +101,7 @@ def test_an_absolute_path_inside_the_root_is_recorded_relative(
         "%2Fetc/passwd",
     ],
 )
-def test_a_path_that_leads_out_of_the_root_is_refused(root: ResourcePath, path: str) -> None:
+def test_a_path_outside_the_root_is_refused(root: ResourcePath, path: str) -> None:
     with pytest.raises(InvalidEventError, match="outside the datastore root") as error:
         path_in_datastore(path, root)
     assert repr(path) in str(error.value)
@@ -126,7 +126,7 @@ def test_a_path_that_leads_out_of_the_root_is_refused(root: ResourcePath, path: 
         "gopher://bucket/main/a.fits",
     ],
 )
-def test_a_path_that_names_no_file_is_refused(root: ResourcePath, path: str) -> None:
+def test_a_path_that_does_not_name_a_file_is_refused(root: ResourcePath, path: str) -> None:
     with pytest.raises(InvalidEventError, match="path") as error:
         path_in_datastore(path, root)
     assert repr(path) in str(error.value)
@@ -147,7 +147,7 @@ BUCKET = ResourcePath("s3://writer@bucket/staging/", forceDirectory=True)
         ("s3://another@bucket/staging/a/b/", "s3://writer@bucket/staging/a/b/"),
     ],
 )
-def test_a_staging_root_is_an_allowed_one_or_inside_of_one(uri: str, root: str) -> None:
+def test_an_allowed_staging_root_or_a_folder_inside_one_is_accepted(uri: str, root: str) -> None:
     assert str(staging_root(uri, [STAGING, BUCKET])) == root
 
 

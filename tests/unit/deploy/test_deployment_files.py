@@ -14,12 +14,12 @@ import faust
 import pytest
 import yaml
 
-from app.settings import KafkaSettings, ServiceSettings, WindowSettings, WriteSettings
+from app.settings import ButlerSettings, KafkaSettings, ServiceSettings, WindowSettings
 from simulator.__main__ import main as simulator
 from testbed.kafka_jars import KAFKA_VERSION
 from testbed.worker import CHECKOUT
 
-SECTIONS = (KafkaSettings, WindowSettings, WriteSettings, ServiceSettings)
+SECTIONS = (KafkaSettings, WindowSettings, ButlerSettings, ServiceSettings)
 
 #: Variables of lsst.resources, daf_butler and PostgreSQL's client.
 LIBRARY_VARIABLES = {

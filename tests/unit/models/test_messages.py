@@ -37,7 +37,7 @@ def test_a_dataset_list_is_named_after_time_and_batch() -> None:
 
 
 def test_a_dead_letter_can_be_read_from_its_headers() -> None:
-    letter = DeadLetter.of(("pp-output", 3), 42, "ConflictingDatasetError", "two\nlines\tof it")
+    letter = DeadLetter.of(("pp-output", 3), 42, "conflict", "two\nlines\tof it")
     assert DeadLetter.from_headers(letter.headers()) == letter
     assert letter.reason == "two lines of it"
     assert letter.headers()["offset"] == b"42"
@@ -48,7 +48,7 @@ def test_the_reason_of_a_dead_letter_has_a_maximum_length() -> None:
 
 
 def test_an_event_too_large_for_a_dead_letter_becomes_a_pointer() -> None:
-    letter = DeadLetter.of(("pp-output", 3), 42, "InvalidEventError", "too large")
+    letter = DeadLetter.of(("pp-output", 3), 42, "invalid_event", "too large")
     assert orjson.loads(letter.pointer(b"the event")) == {
         "type": "dead-letter-pointer",
         "topic": "pp-output",

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
+from app.butler.policy import FileCheck, WriteMethod, WritePolicy
 from app.settings import Settings, SettingsError, load_settings
 from testbed.worker import CHECKOUT
 
@@ -82,7 +84,7 @@ def example(tmp_path: Path) -> dict[str, str]:
         ("KAFKA_CLUSTER", "broker-1:9092,broker-2:kafka", "not host:port"),
     ],
 )
-def test_a_wrong_value_is_named_with_its_variable(
+def test_the_error_for_a_wrong_value_names_its_variable(
     environment: dict[str, str], variable: str, value: str, reason: str
 ) -> None:
     environment.update(COMPLETE | {variable: value})
@@ -108,8 +110,56 @@ def test_an_empty_variable_counts_as_missing(environment: dict[str, str], variab
     assert refusal(COMPLETE | {variable: ""}) == f"not set: {variable}"
 
 
+def test_an_empty_variable_means_the_default(environment: dict[str, str]) -> None:
+    defaults = dict(variables(load_settings()))
+    environment.update(dict.fromkeys(defaults.keys() - {"BUTLER_WRITER_CHAIN_PATTERN"}, ""))
+
+    assert dict(variables(load_settings())) == defaults
+
+
+def test_an_empty_chain_pattern_switches_chains_off(environment: dict[str, str]) -> None:
+    assert load_settings().write.policy.chain_pattern is not None
+    environment["BUTLER_WRITER_CHAIN_PATTERN"] = ""
+
+    assert load_settings().write.policy.chain_pattern is None
+
+
+def test_the_write_policy_is_read_from_the_environment(environment: dict[str, str]) -> None:
+    environment.update(
+        {
+            "BUTLER_WRITER_WRITE_PATH": "public",
+            "BUTLER_WRITER_FILE_CHECK": "sample",
+            "BUTLER_WRITER_STAGING_ROOTS": "/staging/one, s3://bucket/two",
+            "BUTLER_WRITER_ALLOWED_FORMATTERS": "^ours$",
+            "BUTLER_WRITER_LOCK_TIMEOUT": "2.5",
+        }
+    )
+
+    policy = load_settings().write.policy
+
+    assert policy.write_method is WriteMethod.PUBLIC
+    assert policy.file_check is FileCheck.SAMPLE
+    assert [str(root) for root in policy.staging_roots] == [
+        "file:///staging/one/",
+        "s3://bucket/two/",
+    ]
+    assert policy.allowed_formatters.pattern == "^ours$"
+    assert policy.lock_timeout == 2.5
+
+
+def test_the_settings_have_the_defaults_of_the_write_policy(environment: dict[str, str]) -> None:
+    settings, policy = load_settings().write, WritePolicy()
+
+    assert {name: getattr(settings, name) for name in WritePolicy.model_fields} == dict(policy)
+
+
+def test_the_write_policy_cannot_be_changed(environment: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load_settings().write.lock_timeout = 1.0  # type: ignore[misc]
+
+
 @pytest.mark.parametrize("variable", ["KAFKA_USERNAME", "KAFKA_PASSWORD"])
-def test_half_a_login_is_refused_without_showing_it(
+def test_a_user_without_a_password_or_the_reverse_is_refused_without_showing_it(
     environment: dict[str, str], variable: str
 ) -> None:
     said = refusal(COMPLETE | {variable: "half-secret"})

@@ -1,0 +1,103 @@
+"""Ask a file store about many artifacts: in parallel, within a timeout, and again after a wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import TypeVar
+
+from lsst.utils.iteration import chunk_iterable
+
+from app.butler.failures import RetryableError
+from app.butler.policy import WritePolicy
+
+__all__ = ["call_for_chunks", "call_for_groups", "missing_after_retries"]
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+#: Number of threads: boto3 keeps as many connections.
+_THREADS = 10
+
+#: Number of artifacts in a chunk.  On a local disk, handing over an artifact to a thread takes ten
+#: times as long as the check that it exists.
+_CHUNK = 16
+
+
+def missing_after_retries(
+    items: set[_T],
+    find_missing: Callable[[Iterable[_T]], Iterable[_T]],
+    policy: WritePolicy,
+    timeout: float,
+    is_current: Callable[[], bool],
+) -> set[_T]:
+    """Return the items that are still missing after a few short waits.
+
+    Parameters
+    ----------
+    items : `set`
+        The items to look for.
+    find_missing : `~collections.abc.Callable`
+        Returns those of some items that are missing.
+    policy : `WritePolicy`
+        How often to look, and how long to wait in between.
+    timeout : `float`
+        Seconds that one look for all items may take.
+    is_current : `~collections.abc.Callable`
+        Whether the window's partitions are still assigned to this worker; if not, there is no wait.
+
+    Raises
+    ------
+    RetryableError
+        If a look takes longer than the timeout.
+    """
+    missing = items
+    for number in range(policy.missing_file_tries):
+        if number and missing and is_current():
+            time.sleep(policy.missing_file_wait)
+        missing = set(call_for_chunks(missing, find_missing, timeout))
+    return missing
+
+
+def call_for_chunks(
+    items: Collection[_T], call: Callable[[Iterable[_T]], Iterable[_R]], timeout: float
+) -> list[_R]:
+    """Call a function for chunks of items, in parallel, and return all results.
+
+    Parameters
+    ----------
+    items : `~collections.abc.Collection`
+        The items.
+    call : `~collections.abc.Callable`
+        Takes some items; returns results.
+    timeout : `float`
+        Seconds that all calls together may take.
+
+    Raises
+    ------
+    RetryableError
+        If the calls take longer than the timeout.
+    """
+    return call_for_groups([*chunk_iterable(items, _CHUNK)], call, timeout)
+
+
+def call_for_groups(
+    groups: Sequence[Sequence[_T]], call: Callable[[Sequence[_T]], Iterable[_R]], timeout: float
+) -> list[_R]:
+    """Call a function for each group of items; otherwise as `call_for_chunks`."""
+    if not groups:
+        return []
+    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="artifacts")
+    try:
+        found = pool.map(call, groups, timeout=timeout)
+        return [result for some in found for result in some]
+    except FutureTimeoutError as exc:
+        number = sum(map(len, groups))
+        raise RetryableError(
+            f"the file store did not respond for {number} artifacts within {timeout:g} s"
+        ) from exc
+    finally:
+        # Without waiting for the threads: a store that hangs must not block the flush.
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,175 @@
+"""The datastores of a repository that keep files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import sqlalchemy
+from lsst.daf.butler import Butler, DatasetRef
+from lsst.daf.butler.datastore.stored_file_info import StoredFileInfo
+from lsst.resources import ResourcePath
+
+from app.butler.failures import RetryableError
+from app.butler.paths import path_in_datastore
+from models.errors import InvalidEventError
+
+__all__ = ["Datastores", "FileStore"]
+
+
+class FileStore:
+    """A datastore that keeps files, by itself or in a chained datastore.
+
+    Attributes
+    ----------
+    name : `str`
+        The datastore's name, as in the table of dataset locations.
+    root : `lsst.resources.ResourcePath`
+        Its root.
+    records_table : `sqlalchemy.Table`
+        The table of its datastore records, with a path for each dataset.
+    locations_table : `sqlalchemy.Table`
+        The table with a row for each dataset of each datastore.
+    other_columns : `dict` [`str`, `~typing.Any`]
+        The columns of a datastore record that do not depend on the event, such as the component.
+    """
+
+    def __init__(self, datastore: Any, constraints: tuple[Any, ...]) -> None:
+        # Constraints without rules accept everything.  To ask them would need the storage class of
+        # the dataset, which may be unknown here.
+        self._constraints = tuple(c for c in constraints if c._accept or c._reject)
+        self._formatters = datastore.formatterFactory._mappingFactory
+        self.name: str = datastore._bridge.datastoreName
+        self.root: ResourcePath = datastore.root
+        self.records_table: sqlalchemy.Table = datastore._table._table
+        self.locations_table: sqlalchemy.Table = datastore._bridge._tables.dataset_location
+        record = StoredFileInfo("", "", None, None, None, -1, storage_class_name="").to_record()
+        self.other_columns = {
+            column: value
+            for column, value in record.items()
+            if column not in ("path", "formatter", "storage_class", "file_size", "checksum")
+        }
+
+    def accepts(self, ref: DatasetRef) -> bool:
+        """Tell whether the datastore accepts a dataset."""
+        return all(constraints.isAcceptable(ref) for constraints in self._constraints)
+
+    def formatter(self, ref: DatasetRef) -> str | None:
+        """Return the name of the formatter configured for a dataset; it is not imported."""
+        names = (self._formatters._getNameKey(name) for name in ref._lookupNames())
+        registry = self._formatters._registry
+        return next((registry[name]["type"] for name in names if name in registry), None)
+
+    def uri(self, path: str) -> ResourcePath:
+        """Return the URI of a path in the datastore records."""
+        return self.root.join(path, forceDirectory=False)
+
+    def exists(self, path: str) -> bool:
+        """Tell whether a file exists.
+
+        Parameters
+        ----------
+        path : `str`
+            As in the datastore records.
+        """
+        if self.root.isLocal:  # 50 times as fast as making a ResourcePath
+            return os.path.exists(os.path.join(self.root.ospath, path))  # noqa: PTH110, PTH118
+        return self.uri(path).exists()
+
+
+def _file_stores(datastore: Any, constraints: tuple[Any, ...] = ()) -> Iterator[FileStore]:
+    """Find the datastores that keep files; those in memory cannot ingest any."""
+    constraints += (datastore.constraints,)
+    if children := getattr(datastore, "datastores", None):
+        for child, limits in zip(children, datastore.datastoreConstraints, strict=True):
+            yield from _file_stores(child, constraints + ((limits,) if limits else ()))
+    elif not datastore.isEphemeral:
+        yield FileStore(datastore, constraints)
+
+
+class Datastores:
+    """The datastores of a repository that keep files.
+
+    Attributes
+    ----------
+    stores : `tuple` [`FileStore`]
+        All of them.
+    """
+
+    def __init__(self, butler: Butler) -> None:
+        self.stores = tuple(_file_stores(butler._datastore))
+        self._accepting: dict[tuple[str, Any], tuple[FileStore, ...]] = {}
+        self._formatters: dict[tuple[str, Any], str] = {}
+
+    def accepting(self, ref: DatasetRef) -> tuple[FileStore, ...]:
+        """Return the datastores that accept a dataset, according to its type and instrument.
+
+        Raises
+        ------
+        InvalidEventError
+            If none does.
+        """
+        key = _constraint_key(ref)
+        known = self._accepting.get(key)
+        if known is None:
+            known = tuple(store for store in self.stores if store.accepts(ref))
+            if not known:
+                raise InvalidEventError(f"no datastore accepts {ref.datasetType.name!r}")
+            self._accepting[key] = known
+        return known
+
+    def default_formatter(self, ref: DatasetRef) -> str:
+        """Return the name of the formatter that the repository configures; it is not imported.
+
+        Raises
+        ------
+        InvalidEventError
+            If it configures none.
+        """
+        key = _constraint_key(ref)
+        known = self._formatters.get(key)
+        if known is None:
+            known = self.accepting(ref)[0].formatter(ref)
+            if known is None:
+                raise InvalidEventError(f"no formatter is configured for {ref.datasetType.name!r}")
+            self._formatters[key] = known
+        return known
+
+    def recorded_paths(self, path: str, refs: Iterable[DatasetRef]) -> dict[FileStore, str]:
+        """Return the datastores that accept an artifact, each with its path in their records.
+
+        Parameters
+        ----------
+        path : `str`
+            The path as an event gives it.
+        refs : `~collections.abc.Iterable` [`lsst.daf.butler.DatasetRef`]
+            The datasets of the artifact.
+
+        Raises
+        ------
+        InvalidEventError
+            If the path is outside the root of a datastore, or no datastore accepts a dataset.
+        """
+        return {
+            store: path_in_datastore(path, store.root)
+            for ref in refs
+            for store in self.accepting(ref)
+        }
+
+    def check_mounted(self) -> None:
+        """Check that the roots on file systems exist: otherwise every file seems to be missing.
+
+        Raises
+        ------
+        RetryableError
+            If one does not exist.
+        """
+        for store in self.stores:
+            if store.root.isLocal and not store.root.exists():
+                raise RetryableError(f"the datastore root {store.root} does not exist", alarm=True)
+
+
+def _constraint_key(ref: DatasetRef) -> tuple[str, Any]:
+    """Return what the configuration of datastores and formatters depends on."""
+    return ref.datasetType.name, ref.dataId.get("instrument")

@@ -1,0 +1,85 @@
+"""``faust -A app audit``: reports what became of each event."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
+
+import click
+import orjson
+from faust.cli import option
+
+from app import app
+from app.commands.operator_command import kafka_connection, operator_command, read_only_butler
+from app.operations.audit import Audited, AuditRange, Finding, audit_events
+
+__all__ = ["audit"]
+
+#: Events between two progress lines.
+_PROGRESS = 1000
+
+_OFFSET = click.IntRange(min=0, max=2**63 - 2)
+
+#: Findings of which each event is listed.
+_LISTED = (Finding.MISSING, Finding.EXPIRED, Finding.DEAD_LETTER)
+
+
+@app.command(
+    option("--since", type=click.DateTime(), help="From the first event sent at this time, UTC."),
+    option("--until", type=click.DateTime(), help="Up to the first event sent at this time, UTC."),
+    option("--first", type=_OFFSET, help="From this offset on, on every partition."),
+    option("--last", type=_OFFSET, help="Up to this offset, on every partition."),
+    option(
+        "--json",
+        "report",
+        type=click.File("wb", lazy=False),
+        help="File for a report on every event.",
+    ),
+)
+async def audit(
+    _self: Any,
+    since: datetime | None,
+    until: datetime | None,
+    first: int | None,
+    last: int | None,
+    report: BinaryIO | None,
+) -> None:
+    """Report what became of each event of the input topic.
+
+    Each event is written, expired (written, but artifacts were removed since), in the dead letters,
+    pending, or missing.  The exit code is 1 if any event is missing, and 2 if the audit could not
+    be completed.  Nothing is changed.
+    """
+    audit_range = AuditRange(_utc(since), _utc(until), first, last)
+    findings: Counter[Finding] = Counter()
+    events = []
+    with operator_command():
+        async for audited, total in audit_events(
+            kafka_connection(), app.settings.kafka, read_only_butler(), audit_range
+        ):
+            findings[audited.finding] += 1
+            if report is not None:
+                events.append(asdict(audited))
+            if audited.finding in _LISTED:
+                click.echo(_line(audited))
+            if findings.total() % _PROGRESS == 0:
+                click.echo(f"{findings.total()} of {total} events", err=True)
+    summary = {finding.value: findings[finding] for finding in Finding}
+    if report is not None:
+        report.write(orjson.dumps({"summary": summary, "events": events}))
+    click.echo("audit: " + " ".join(f"{name}={count}" for name, count in summary.items()))
+    if findings[Finding.MISSING]:
+        raise SystemExit(1)
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    return time.replace(tzinfo=UTC) if time else None
+
+
+def _line(audited: Audited) -> str:
+    missing = len(audited.missing)
+    reason = audited.reason or (f"{missing} of {audited.datasets} datasets" if missing else "")
+    event = f"{app.settings.kafka.topic}-{audited.partition}@{audited.offset}"
+    return "  ".join(part for part in (f"{audited.finding:<11}", event, reason) if part)

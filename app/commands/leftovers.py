@@ -1,0 +1,86 @@
+"""``faust -A app leftovers``: finds and removes files that pods have left behind."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any
+
+import click
+from faust.cli import option
+
+from app import app
+from app.commands.operator_command import kafka_connection, operator_command, read_only_butler
+from app.operations.leftovers import Leftover, Leftovers
+
+__all__ = ["leftovers"]
+
+
+class _Age(click.ParamType):
+    """A number and its unit: ``90m``, ``12h``, ``1d``."""
+
+    name = "age"
+    _UNITS = MappingProxyType({"m": "minutes", "h": "hours", "d": "days"})
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> timedelta:
+        if not (match := re.fullmatch(r"(\d{1,6})([mhd])", value)):
+            self.fail(f"{value!r} is not an age such as 90m, 12h or 1d", param, ctx)
+        return timedelta(**{self._UNITS[match[2]]: int(match[1])})
+
+
+@app.command(
+    option(
+        "--older-than",
+        type=_Age(),
+        required=True,
+        help="Only files of at least this age, such as 12h or 1d; the minimum is 1h.",
+    ),
+    option(
+        "--folder",
+        "folders",
+        multiple=True,
+        help="Also search this folder of the datastore, such as a chain's, for files that the "
+        "datastore does not know.  This includes files that other programs keep there.",
+    ),
+    option("--delete", is_flag=True, help="Remove the files found; without it, only list them."),
+)
+async def leftovers(
+    _self: Any, older_than: timedelta, folders: tuple[str, ...], *, delete: bool
+) -> None:
+    """Find files that pods have left behind, and remove them on request.
+
+    A file is a leftover if no event names it; in the given folders of the datastore, it must also
+    be unknown to the datastore.  The events that count are those not processed yet, however far
+    behind the workers are, and the dead letters, which may be replayed.  So the age only has to be
+    longer than a pod takes from writing its first file to sending its event, retries included; a
+    day is safe.  Run this command with the environment variables of the workers.
+    """
+    with operator_command():
+        settings = app.settings
+        search = Leftovers(
+            kafka_connection(),
+            settings.kafka,
+            settings.write.policy.staging_roots,
+            read_only_butler(),
+            older_than=older_than,
+            folders=folders,
+        )
+        found = await search.find()
+    for leftover in found:
+        click.echo(f"{leftover.kind:<6}  {leftover.modified:%Y-%m-%dT%H:%M:%S}  {leftover.uri}")
+    failed = search.remove(found) if delete else []
+    for line in failed:
+        click.echo(f"not removed: {line}", err=True)
+    click.echo(_summary(found, removed=len(found) - len(failed) if delete else 0))
+    if failed:
+        raise SystemExit(1)
+
+
+def _summary(found: list[Leftover], *, removed: int) -> str:
+    kinds = Counter(leftover.kind for leftover in found)
+    size = sum(leftover.size for leftover in found)
+    return (
+        f"leftovers: staged={kinds['staged']} final={kinds['final']} bytes={size} removed={removed}"
+    )

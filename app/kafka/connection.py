@@ -1,0 +1,119 @@
+"""How clients reach the Kafka brokers, as the settings say."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from app.settings import KafkaSettings, SettingsError
+
+__all__ = ["SASL_MECHANISM", "KafkaConnection", "admin_client"]
+
+#: How a user logs in.
+SASL_MECHANISM = "SCRAM-SHA-512"
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaConnection:
+    """The brokers, and how to log in to them.
+
+    Attributes
+    ----------
+    cluster : `str`
+        The cluster's name in messages: the setting ``KAFKA_CLUSTER``.
+    brokers : `tuple` [`str`, ...]
+        Bootstrap servers, each ``host:port``.
+    group : `str`
+        The service's consumer group.
+    username, password : `str`, optional
+        Login (SASL); `None` where the brokers ask for none.
+    tls_context : `ssl.SSLContext`, optional
+        `None` if the connection is not encrypted.
+    """
+
+    cluster: str
+    brokers: tuple[str, ...]
+    group: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls_context: ssl.SSLContext | None = None
+
+    @classmethod
+    def of(cls, kafka: KafkaSettings) -> Self:
+        """Return the connection that the settings describe.
+
+        Raises
+        ------
+        SettingsError
+            If the certificate authority's file cannot be read.
+        """
+        login: dict[str, str] = {}
+        if kafka.username is not None and kafka.password is not None:
+            login = {"username": kafka.username, "password": kafka.password.get_secret_value()}
+        return cls(
+            cluster=kafka.cluster or "",
+            brokers=tuple(kafka.brokers),
+            group=kafka.group,
+            tls_context=_tls_context(kafka) if kafka.tls else None,
+            **login,
+        )
+
+    @property
+    def security_options(self) -> dict[str, Any]:
+        """Encryption and login, as arguments of aiokafka's connections."""
+        if self.username is None:
+            if self.tls_context is None:
+                return {"security_protocol": "PLAINTEXT"}
+            return {"security_protocol": "SSL", "ssl_context": self.tls_context}
+        return {
+            "security_protocol": "SASL_PLAINTEXT" if self.tls_context is None else "SASL_SSL",
+            "sasl_mechanism": SASL_MECHANISM,
+            "sasl_plain_username": self.username,
+            "sasl_plain_password": self.password,
+            "ssl_context": self.tls_context,
+        }
+
+    @property
+    def client_options(self) -> dict[str, Any]:
+        """Brokers, encryption and login, as arguments of aiokafka's clients."""
+        return {"bootstrap_servers": list(self.brokers), **self.security_options}
+
+
+@asynccontextmanager
+async def admin_client(
+    connection: KafkaConnection, request_timeout: float = 40.0
+) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Run an administration client.
+
+    Parameters
+    ----------
+    connection : `KafkaConnection`
+        The brokers to connect to.
+    request_timeout : `float`
+        Seconds that a broker has to answer.
+
+    Raises
+    ------
+    aiokafka.errors.KafkaError
+        If no broker can be reached, or the login is refused.
+    """
+    admin = AIOKafkaAdminClient(
+        request_timeout_ms=int(request_timeout * 1000), **connection.client_options
+    )
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await admin.close()
+
+
+def _tls_context(kafka: KafkaSettings) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=kafka.ca_file)
+    except OSError as exc:
+        raise SettingsError(f"BUTLER_WRITER_KAFKA_CA_FILE='{kafka.ca_file}': {exc}") from exc

@@ -1,0 +1,70 @@
+"""Settings of the Butler write."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any
+
+from lsst.resources import ResourcePath
+from pydantic import AliasGenerator, PositiveFloat, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from app.butler.policy import WritePolicy
+from app.settings.section import PREFIX, Section
+
+__all__ = ["ButlerSettings"]
+
+#: Variables that are not called by the name of the setting.
+_VARIABLES = MappingProxyType(
+    {
+        "repository": "BUTLER_REPOSITORY",
+        "dataset_list_directory": "OUTPUT_DATASET_LIST_DIRECTORY",
+        "write_method": "BUTLER_WRITER_WRITE_PATH",
+    }
+)
+
+#: Variables for which empty is a value.
+_MAY_BE_EMPTY = frozenset({"BUTLER_WRITER_CHAIN_PATTERN"})
+
+
+def _variable(name: str) -> str:
+    return _VARIABLES.get(name, f"{PREFIX}{name.upper()}")
+
+
+class ButlerSettings(Section, WritePolicy):
+    """The repository, and the operator's choices for the Butler write."""
+
+    model_config = SettingsConfigDict(
+        alias_generator=AliasGenerator(validation_alias=_variable),
+        # Left to the validator below, and no value is JSON.
+        env_ignore_empty=False,
+        enable_decoding=False,
+    )
+
+    repository: str | None = None
+    """Path, URI or alias of the Butler repository."""
+    dataset_list_directory: str | None = None
+    """Directory (any ``lsst.resources`` URI) for the lists of written datasets."""
+    retry_wait_max: PositiveFloat = 30.0
+    """Longest wait in seconds between two attempts while a dependency is unavailable."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ignore_empty(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: value for name, value in values.items() if value != "" or name in _MAY_BE_EMPTY
+        }
+
+    @field_validator("dataset_list_directory")
+    @classmethod
+    def _check_uri(cls, value: str | None) -> str | None:
+        try:
+            ResourcePath(value or "", forceDirectory=True)
+        except NotImplementedError as exc:
+            raise ValueError(str(exc)) from exc
+        return value
+
+    @property
+    def policy(self) -> WritePolicy:
+        """The operator's choices for the Butler write."""
+        return self

@@ -1,0 +1,82 @@
+"""Settings of the connection to Kafka, and of the topics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator
+
+from app.settings.section import MIB, Section
+
+__all__ = ["KafkaSettings"]
+
+
+class KafkaSettings(Section):
+    """The connection to Kafka, and the topics."""
+
+    cluster: str | None = Field(None, validation_alias="KAFKA_CLUSTER")
+    """Bootstrap servers, ``host:port[,host:port...]``."""
+    topic: str = Field("pp-output", validation_alias="KAFKA_TOPIC")
+    """Input topic; its name is also the stem of the dead-letter and chain-update topics."""
+    output_topic: str = Field("batch-ingested", validation_alias="KAFKA_OUTPUT_TOPIC")
+    """Topic of the ``batch-ingested`` announcements."""
+    group: str = Field("butler-writer", validation_alias="BUTLER_WRITER_KAFKA_GROUP")
+    """Consumer group, and Faust's application id; the deployed service's by default."""
+    username: str | None = Field(None, validation_alias="KAFKA_USERNAME")
+    """SCRAM-SHA-512 user; with a password, it switches SASL on."""
+    password: SecretStr | None = Field(None, validation_alias="KAFKA_PASSWORD")
+    debug: Literal["0", "1"] = Field("0", validation_alias="KAFKA_DEBUG")
+    """``1`` logs the Kafka client's debug messages."""
+    tls: bool = Field(False, validation_alias="BUTLER_WRITER_KAFKA_TLS")
+    """Encrypt the connection (``SSL``, or ``SASL_SSL`` with a user)."""
+    ca_file: Path | None = Field(None, validation_alias="BUTLER_WRITER_KAFKA_CA_FILE")
+    """Certificate authority to trust instead of the system's."""
+    replication_factor: PositiveInt | None = Field(
+        None, validation_alias="BUTLER_WRITER_KAFKA_REPLICATION_FACTOR"
+    )
+    """Of topics that the worker creates; default: 3, or the number of brokers if smaller."""
+    declare_topics: bool = Field(True, validation_alias="BUTLER_WRITER_KAFKA_DECLARE_TOPICS")
+    """Create missing topics; switch off if a Kubernetes operator (Strimzi) manages them."""
+    max_message_bytes: PositiveInt = Field(
+        10 * MIB, validation_alias="BUTLER_WRITER_KAFKA_MAX_MESSAGE_BYTES"
+    )
+    """Largest event that is accepted, in bytes; a larger one becomes a dead letter."""
+    session_timeout: PositiveFloat = Field(
+        30.0, validation_alias="BUTLER_WRITER_KAFKA_SESSION_TIMEOUT"
+    )
+    """Seconds without a heartbeat after which a worker's partitions are assigned to others."""
+    rebalance_timeout: PositiveFloat = Field(
+        60.0, validation_alias="BUTLER_WRITER_KAFKA_REBALANCE_TIMEOUT"
+    )
+    """Seconds that a rebalance may take."""
+    commit_interval: PositiveFloat = Field(
+        1.0, validation_alias="BUTLER_WRITER_KAFKA_COMMIT_INTERVAL"
+    )
+    """Seconds between two commits of acked offsets."""
+
+    @field_validator("cluster")
+    @classmethod
+    def _check_servers(cls, value: str | None) -> str | None:
+        for part in (value or "").split(","):
+            try:
+                urlsplit(f"//{part.strip()}").port  # noqa: B018 - the access raises
+            except ValueError as exc:
+                raise ValueError(f"not host:port[,host:port...]: {exc}") from exc
+        return value
+
+    @property
+    def dead_letter_topic(self) -> str:
+        """Topic of the events that can never be written."""
+        return f"{self.topic}-dead-letters"
+
+    @property
+    def chain_update_topic(self) -> str:
+        """Topic of the chain updates: what each window added to each (chain, run)."""
+        return f"{self.topic}-chain-updates"
+
+    @property
+    def brokers(self) -> list[str]:
+        """Bootstrap servers, each ``host:port``."""
+        return [part.strip() for part in (self.cluster or "").split(",") if part.strip()]

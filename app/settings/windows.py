@@ -1,0 +1,30 @@
+"""Settings of the windows."""
+
+from __future__ import annotations
+
+from pydantic import PositiveFloat, PositiveInt
+
+from app.intake.windows import WindowBounds
+from app.settings.section import MIB, Section
+
+__all__ = ["WindowSettings"]
+
+
+class WindowSettings(Section):
+    """The size of windows, and the limit on what waits in memory."""
+
+    window_seconds: PositiveFloat = 1.0
+    """Length of a window."""
+    window_events: PositiveInt = 500
+    """A window closes when it has this many events."""
+    window_bytes: PositiveInt = 16 * MIB
+    """A window closes when its events have this many bytes."""
+    max_bytes_held: PositiveInt = 48 * MIB
+    """Limit on the bytes of all events that are received and not yet written."""
+    shutdown_timeout: PositiveFloat = 20.0
+    """Seconds to flush open windows on SIGTERM; other events will be redelivered."""
+
+    @property
+    def bounds(self) -> WindowBounds:
+        """When a window closes."""
+        return WindowBounds(self.window_seconds, self.window_events, self.window_bytes)

@@ -1,0 +1,49 @@
+"""Which offsets an audit covers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from app.operations.audit import AuditRange
+
+if TYPE_CHECKING:
+    from app.kafka.readers import TopicReader
+
+EARLY = datetime(2026, 11, 23, 22, tzinfo=UTC)
+LATE = datetime(2026, 11, 24, 6, tzinfo=UTC)
+
+
+class TwoPartitions:
+    """Stands for a reader: partition 1 has no message at or after `LATE`."""
+
+    async def first_offsets(self) -> dict[int, int]:
+        return {0: 10, 1: 0}
+
+    async def end_offsets(self) -> dict[int, int]:
+        return {0: 100, 1: 50}
+
+    async def offsets_at(self, time: datetime) -> dict[int, int]:
+        return {EARLY: {0: 20, 1: 5}, LATE: {0: 90}}[time]
+
+
+@pytest.mark.parametrize(
+    ("audit_range", "bounds"),
+    [
+        (AuditRange(), {0: (10, 100), 1: (0, 50)}),
+        (AuditRange(since=EARLY), {0: (20, 100), 1: (5, 50)}),
+        (AuditRange(until=EARLY), {0: (10, 20), 1: (0, 5)}),
+        (AuditRange(since=EARLY, until=LATE), {0: (20, 90), 1: (5, 50)}),
+        (AuditRange(since=LATE), {0: (90, 100), 1: (50, 50)}),
+        (AuditRange(since=EARLY, last=30), {0: (20, 31), 1: (5, 31)}),
+        (AuditRange(first=60), {0: (60, 100), 1: (50, 50)}),
+        (AuditRange(first=30, until=EARLY), {0: (30, 30), 1: (30, 30)}),
+        (AuditRange(last=4), {0: (10, 10), 1: (0, 5)}),
+    ],
+)
+async def test_a_range_is_bounded_by_times_offsets_and_the_partitions(
+    audit_range: AuditRange, bounds: dict[int, tuple[int, int]]
+) -> None:
+    assert await audit_range.bounds(cast("TopicReader", TwoPartitions())) == bounds

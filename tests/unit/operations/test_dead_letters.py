@@ -1,0 +1,55 @@
+"""What a dead letter tells about its event."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from app.kafka.readers import MessageId
+from app.operations.dead_letters import StoredLetter
+from models.dead_letter import DeadLetter
+
+
+def letter(error_class: str = "invalid_event", value: bytes | None = b"{}") -> StoredLetter:
+    made = DeadLetter.of(("pp-output", 3), 17, error_class, "the reason")
+    return StoredLetter(MessageId(0, 5), made, None, value)
+
+
+@pytest.mark.parametrize("written", ["invalid_event", "InvalidEventError"])
+@pytest.mark.parametrize("name", ["invalid_event", "InvalidEventError"])
+def test_a_cause_is_recognized_under_its_current_and_its_former_name(
+    written: str, name: str
+) -> None:
+    assert letter(written).has_error_class(name)
+
+
+def test_former_names_of_one_cause_select_the_same_letters() -> None:
+    assert letter("OverflowError").has_error_class("DataError")
+
+
+@pytest.mark.parametrize("name", ["conflict", "ConflictingDefinitionError", "SomeOlderError", ""])
+def test_a_letter_does_not_have_another_error_class(name: str) -> None:
+    assert not letter("invalid_event").has_error_class(name)
+
+
+def test_a_name_without_a_cause_selects_letters_with_exactly_this_name() -> None:
+    assert letter("SomeOlderError").has_error_class("SomeOlderError")
+    assert not letter("SomeOlderError").has_error_class("AnotherOlderError")
+
+
+def test_a_pointer_stands_for_the_event_that_it_points_to() -> None:
+    event = b"x" * 100
+    made = letter().letter
+    pointing = letter(value=made.pointer(event))
+    assert pointing.pointer is not None
+    assert pointing.digest == letter(value=event).digest == hashlib.sha256(event).hexdigest()
+
+
+def test_an_event_that_looks_like_a_pointer_to_another_offset_is_an_event() -> None:
+    elsewhere = DeadLetter.of(("pp-output", 3), 16, "invalid_event", "the reason")
+    assert letter(value=elsewhere.pointer(b"x")).pointer is None
+
+
+def test_a_letters_name_is_its_partition_and_offset() -> None:
+    assert str(letter().id) == "0-5"
