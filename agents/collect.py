@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import structlog
 from faust.types import TP, StreamT
@@ -20,7 +19,8 @@ logger = structlog.get_logger("butler_writer")
 #: How often due windows are looked for, in seconds; small against any window.
 TICK = 0.05
 
-#: How often the end of the log is compared with what has arrived; longer than a fetch takes.
+#: How often the end of the log is compared with what has arrived, in seconds; longer than a fetch
+#: takes.
 TAIL_INTERVAL = 5.0
 
 
@@ -28,30 +28,10 @@ TAIL_INTERVAL = 5.0
 async def collect(stream: StreamT[bytes]) -> None:
     """Group the pods' events in tumbling windows; nothing is acked here."""
     async for event in held_events(stream):
-        if app.draining:
-            continue  # not entered, not acked: it is delivered again
-        await app.hand_over(receive(event, time.monotonic()))
+        if app.status.stopping:
+            continue  # not entered, not acked: it is redelivered
+        await app.wake_sink(receive(event, time.monotonic()))
         await wait_for_room()
-
-
-@app.timer(interval=TICK)
-async def close_due_windows() -> None:
-    """Close the window whose boundary has passed, by the wall clock: an idle topic's, too."""
-    await app.hand_over(app.intake.close_due(time.monotonic()))
-
-
-@app.timer(interval=TAIL_INTERVAL)
-async def look_for_lost_tail() -> None:
-    """Read again if the log's end stays ahead of what has arrived (rule no-gaps-in-offsets)."""
-    if app.draining or app.rebalancing:
-        return
-    ends = {
-        (topic, partition): app.consumer.highwater(TP(topic, partition)) or 0
-        for topic, partition in app.intake.ledger.state()
-    }
-    if app.intake.misses_tail(ends):
-        logger.warning("the log's end is ahead of what has arrived; reading again", ends=ends)
-        await app.reread()
 
 
 def receive(event: HeldEvent, now: float) -> list[Window[Received]]:
@@ -68,22 +48,11 @@ def receive(event: HeldEvent, now: float) -> list[Window[Received]]:
             partition=message.partition,
             offset=message.offset,
         )
-        app.add_future(app.reread())
+        app.add_future(app.positions.read_again())
     if entry is None:
         return []
-    received = Received.read(
-        message.key,
-        message.value,
-        app.settings.kafka.max_message_bytes,
-        replays=replays_of(message.headers),
-    )
+    received = Received(message.key, message.value, dict(message.headers or ()))
     return app.intake.add(entry, received, now)
-
-
-def replays_of(headers: Any) -> int:
-    """Return how often an event came back from the dead letters; pods send no headers."""
-    said = (dict(headers or ()).get("replays") or b"")[:9]  # whatever it is, it must not raise
-    return int(said) if said.isdigit() else 0
 
 
 async def wait_for_room() -> None:
@@ -92,3 +61,23 @@ async def wait_for_room() -> None:
     while not app.intake.has_room and app.intake.epoch == epoch:
         app.room.clear()
         await app.room.wait()
+
+
+@app.timer(interval=TICK)
+async def close_due_windows() -> None:
+    """Close the window whose boundary has passed, also while no event arrives."""
+    await app.wake_sink(app.intake.close_due(time.monotonic()))
+
+
+@app.timer(interval=TAIL_INTERVAL)
+async def look_for_lost_tail() -> None:
+    """Read again if the log's end stays ahead of what has arrived (rule no-gaps-in-offsets)."""
+    if app.status.stopping or app.rebalancing:
+        return
+    ends = {
+        (topic, partition): app.consumer.highwater(TP(topic, partition)) or 0
+        for topic, partition in app.intake.ledger.state()
+    }
+    if app.intake.misses_tail(ends):
+        logger.warning("the log's end is ahead of what has arrived; reading again", ends=ends)
+        await app.positions.read_again()

@@ -1,17 +1,33 @@
-"""What a worker is made of; ``app`` is the Faust application (``faust -A app worker``)."""
+"""What a worker is made of; ``app`` is the Faust application (``faust -A app worker``).
+
+The application is made on first access: importing a part of it, such as ``app.butler``, loads
+neither Faust nor any setting.
+"""
 
 from __future__ import annotations
 
-import sys
+from typing import TYPE_CHECKING, Any
 
-from app.application import ButlerWriterApp
-from app.errors import OperatorError
-from app.settings import load_settings
+if TYPE_CHECKING:
+    from app.application import ButlerWriterApp
+
+    app: ButlerWriterApp
 
 __all__ = ["app"]
 
-try:
-    app = ButlerWriterApp(load_settings())
-except OperatorError as exc:
-    # One line instead of a traceback: this is read by an operator.
-    sys.exit(f"butler-writer: {exc}")
+
+def __getattr__(name: str) -> Any:
+    """Make the application when ``app`` is first asked for."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from app.errors import exiting_on_operator_errors  # noqa: PLC0415 - see above
+    from app.installation import find_own  # noqa: PLC0415
+
+    with exiting_on_operator_errors():
+        find_own("models")
+        from app.application import ButlerWriterApp  # noqa: PLC0415
+        from app.settings import load_settings  # noqa: PLC0415
+
+        made = ButlerWriterApp(load_settings())
+    globals()["app"] = made
+    return made

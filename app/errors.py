@@ -1,8 +1,13 @@
-"""The base of the errors that an operator reads."""
+"""The base of the errors that an operator reads, and how they are reported."""
 
 from __future__ import annotations
 
-__all__ = ["OperatorError"]
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+__all__ = ["OperatorError", "exit_with", "exiting_on_operator_errors"]
 
 
 class OperatorError(Exception):
@@ -11,3 +16,30 @@ class OperatorError(Exception):
     The text is one line: what is wrong, which setting or right it is about, and the remedy.  A
     worker or a command prints it after ``butler-writer:`` and exits; no traceback is shown.
     """
+
+
+@contextmanager
+def exiting_on_operator_errors(exit_code: int = 1) -> Iterator[None]:
+    """Report an operator's error in one line on standard error, and exit.
+
+    Raises
+    ------
+    SystemExit
+        With ``exit_code``, if the block raises an `OperatorError`.
+    """
+    try:
+        yield
+    except OperatorError as exc:
+        exit_with(str(exc), exit_code)
+
+
+def exit_with(reason: str, exit_code: int) -> NoReturn:
+    """Print an error in one line on standard error, and exit.
+
+    Raises
+    ------
+    SystemExit
+        Always.
+    """
+    print(f"butler-writer: {reason}", file=sys.stderr)  # noqa: T201
+    raise SystemExit(exit_code)

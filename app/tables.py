@@ -1,4 +1,4 @@
-"""The table ``chains``: for people, pages and tools.  Nothing that is written depends on it."""
+"""The table ``chains``, for people, pages and tools; no write depends on it."""
 
 from __future__ import annotations
 

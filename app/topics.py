@@ -1,7 +1,7 @@
 """The topics, and how their messages are read and written.
 
-Everything is raw bytes: a codec of Faust's that raised would commit the event it raised on
-(rule no-exception-leaves-an-agent), so decoding happens inside the agents.
+Keys and values are raw bytes, and decoding happens inside the agents: if a codec of Faust raised an
+exception, Faust would commit the event (rule no-exception-leaves-an-agent).
 """
 
 from __future__ import annotations

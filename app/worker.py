@@ -11,20 +11,14 @@ import gc
 import sys
 from logging.config import dictConfig
 from signal import SIGTERM, signal
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import faust
 from faust.types import AppT
 
-from app.butler.repository.chains import ChainKeeper
-from app.butler.repository.connection import open_butler
-from app.butler.writer import ButlerWriter
-from app.errors import OperatorError
+from app.application import ButlerWriterApp
+from app.errors import exiting_on_operator_errors
 from app.kafka.checks.topics import check_topics
-from app.kafka.connection import KafkaConnection
-
-if TYPE_CHECKING:
-    from app.application import ButlerWriterApp
 
 __all__ = ["COLLECTOR_THRESHOLDS", "Worker"]
 
@@ -44,29 +38,21 @@ class Worker(faust.Worker):
     """
 
     def __init__(self, app: AppT, *services: Any, **kwargs: Any) -> None:
-        service = cast("ButlerWriterApp", app)
+        # Not above: Faust imports this module while it configures the application, whose topics
+        # cannot be made before that.
+        from app.assembly import open_parts  # noqa: PLC0415
+
+        own = cast("ButlerWriterApp", app)
         gc.set_threshold(*COLLECTOR_THRESHOLDS)
         # Faust sets both up later than our checks, which may wait for the brokers.
-        dictConfig(dict(service.conf.logging_config or {}))
+        dictConfig(dict(own.conf.logging_config or {}))
         signal(SIGTERM, lambda *_: sys.exit(0))
-        try:
-            service.settings.require_connections()
-            kafka = service.settings.kafka
-            _run(check_topics(KafkaConnection.of(kafka), kafka))
-            open_repository(service)
-        except OperatorError as exc:
-            sys.exit(f"butler-writer: {exc}")
-        kwargs["loglevel"] = service.settings.service.log_level
+        with exiting_on_operator_errors():
+            own.settings.require_connections()
+            _run(check_topics(own.connection, own.settings.kafka))
+            own.parts = open_parts(own)
+        kwargs["loglevel"] = own.settings.service.log_level
         super().__init__(app, *services, **kwargs)
-
-
-def open_repository(service: ButlerWriterApp) -> None:
-    """Open the Butler, and make what writes to it."""
-    write = service.settings.write
-    assert write.repository is not None  # noqa: S101 - require_connections has run
-    butler = open_butler(write.repository, write.policy)
-    service.writer = ButlerWriter(butler, write.policy)
-    service.chain_keeper = ChainKeeper(butler.clone())
 
 
 def _run(coroutine: Any) -> None:

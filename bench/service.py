@@ -20,7 +20,6 @@ from simulator.topics import make_topics
 from testbed.cluster import Cluster
 from testbed.waiting import wait_until
 from testbed.worker import Worker
-from tests.support.flow import partitions_of
 
 __all__ = ["Message", "Run", "Service"]
 
@@ -148,7 +147,7 @@ class Service:
             for worker in self.workers:
                 worker.wait_ready(120)
             wait_until(
-                lambda: all(partitions_of(worker) for worker in self.workers),
+                lambda: all(worker.partitions() for worker in self.workers),
                 60,
                 "a partition for each worker",
             )

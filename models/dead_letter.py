@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import faust
 import orjson
 
-__all__ = ["DeadLetter"]
+from models.causes import Cause
+
+__all__ = ["DeadLetter", "replays_of"]
 
 #: Longest reason in a header, in characters: a letter must stay within its topic's limit.
 MAX_REASON = 2000
@@ -20,9 +23,9 @@ class DeadLetter(faust.Record, serializer="json", include_metadata=False):
     Attributes
     ----------
     topic, partition, offset : `str`, `int`, `int`
-        The event's place in the input.
+        The event that was set aside.
     error_class : `str`
-        Kind of the error, to sort letters by.
+        The value of a `Cause`; letters of former versions have the name of a Python class.
     reason : `str`
         One line that names what is wrong.
     time : `str`
@@ -44,7 +47,7 @@ class DeadLetter(faust.Record, serializer="json", include_metadata=False):
         cls,
         partition: tuple[str, int],
         offset: int,
-        error_class: str,
+        cause: Cause,
         reason: str,
         replays: int = 0,
     ) -> DeadLetter:
@@ -53,7 +56,7 @@ class DeadLetter(faust.Record, serializer="json", include_metadata=False):
             topic=partition[0],
             partition=partition[1],
             offset=offset,
-            error_class=error_class,
+            error_class=cause.value,
             reason=" ".join(reason.split())[:MAX_REASON],
             time=datetime.now(UTC).isoformat(),
             replays=replays,
@@ -92,3 +95,12 @@ class DeadLetter(faust.Record, serializer="json", include_metadata=False):
                 "sha256": hashlib.sha256(value).hexdigest(),
             }
         )
+
+
+def replays_of(headers: Mapping[str, bytes]) -> int:
+    """Return how often an event has been replayed, by the headers of its message.
+
+    Never raises: anybody may send headers.
+    """
+    count = (headers.get("replays") or b"")[:9]
+    return int(count) if count.isdigit() else 0

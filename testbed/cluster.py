@@ -177,7 +177,7 @@ class Cluster:
                 error = message.error()
                 if error is None:
                     messages.append(_to_message(message))
-                elif error.code() == KafkaError._PARTITION_EOF:
+                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - documented for users
                     partitions.remove(_int(message.partition()))
                 else:
                     raise KafkaException(error)

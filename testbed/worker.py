@@ -58,6 +58,8 @@ class Worker:
         Working folder, in which the package ``app`` is found.
     arguments
         Further arguments of ``faust worker``.
+    programs
+        The folder that the program ``faust`` is in.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Worker:
         *,
         checkout: Path = CHECKOUT,
         arguments: Sequence[str] = (),
+        programs: Path = _PROGRAMS,
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -73,6 +76,7 @@ class Worker:
         self.log = self._folder / "worker.log"
         self._checkout = checkout
         self._arguments = arguments
+        self._programs = programs
         self._environment = {
             **_surroundings(self._folder),
             "PYTHONUNBUFFERED": "1",  # tests read the log while the worker runs
@@ -96,7 +100,7 @@ class Worker:
         """Start the process, or start it again with the same data folder and port."""
         self._process = ChildProcess(
             [
-                _PROGRAMS / "faust",
+                self._programs / "faust",
                 "-A",
                 "app",
                 "worker",
@@ -141,6 +145,12 @@ class Worker:
         with urllib.request.urlopen(f"{self.url}/state", timeout=_REQUEST_TIMEOUT) as answer:
             found: dict[str, Any] = json.load(answer)
             return found
+
+    def partitions(self) -> set[str]:
+        """Return the partitions of the input topic that the worker reads."""
+        if self.status("/state") != 200:
+            return set()
+        return set(self.state()["partitions"])
 
     def page(self, path: str) -> str:
         """Return the text of a page."""

@@ -1,28 +1,34 @@
-"""Telling downstream what was written: the dataset-list file, then the event that names it."""
+"""What downstream is told of a written window: the dataset list, the announcement, chain updates.
+
+Every valid dataset of the window is covered, on every delivery, whether it was inserted now or was
+there already: an announcement may come twice, but must never be missing (rule
+announced-on-every-delivery).
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 from lsst.resources import ResourcePath
 
+from app.butler.outcome import Written
 from app.intake.ledger import Entry
+from app.kafka.sending import OutputTopic, Sender
 from models.batch_ingested import BatchIngested, dataset_list, dataset_list_name
 from models.chains import ChainUpdate
 
-if TYPE_CHECKING:
-    from app.butler.outcome import Written
-
-__all__ = ["batch_id_of", "chain_updates_of", "write_dataset_list"]
+__all__ = ["announce", "batch_id_of", "chain_updates_of", "write_dataset_list"]
 
 
 def batch_id_of(entries: Iterable[Entry]) -> UUID:
-    """Return the identity of a batch: a uuid5 of its topic-partition-offset ranges."""
+    """Return the identity of a batch: a uuid5 of its topic-partition-offset ranges.
+
+    The same events give the same identity.
+    """
     ranges: dict[tuple[str, int], list[int]] = {}
     for entry in entries:
         ranges.setdefault(entry.partition, []).append(entry.offset)
@@ -33,26 +39,40 @@ def batch_id_of(entries: Iterable[Entry]) -> UUID:
     return uuid5(NAMESPACE_OID, ",".join(names))
 
 
-async def write_dataset_list(
-    directory: str, batch_id: UUID, written: Sequence[Written]
-) -> BatchIngested:
-    """Write the list of a batch's datasets.
-
-    Every valid dataset of the window is listed, on every delivery, whether it was inserted now or
-    was there already (rule announced-on-every-delivery).
+async def announce(
+    sender: Sender, directory: str, batch_id: UUID, written: Collection[Written]
+) -> None:
+    """Write the dataset list, then send the announcement and the chain updates.
 
     Parameters
     ----------
+    sender : `Sender`
+        Sends the messages, each until it has arrived.
     directory : `str`
-        Any ``lsst.resources`` URI.
+        Where the list is written: any ``lsst.resources`` URI.
+    batch_id : `uuid.UUID`
+        The batch's identity.
+    written : `~collections.abc.Collection` [`Written`]
+        What was written of each event.
 
-    Returns
-    -------
-    announcement : `BatchIngested`
-        What is to be sent once the file is there.
+    Raises
+    ------
+    KafkaError, OSError, botocore.exceptions.ClientError
+        If not all of it is done; to do all of it again is right.
     """
+    announcement = await write_dataset_list(directory, batch_id, written)
+    await sender.send(OutputTopic.BATCHES_INGESTED, value=announcement.encode())
+    for update in chain_updates_of(batch_id, written):
+        await sender.send(
+            OutputTopic.CHAIN_UPDATES, key=update.chain.encode(), value=update.dumps()
+        )
+
+
+async def write_dataset_list(
+    directory: str, batch_id: UUID, written: Iterable[Written]
+) -> BatchIngested:
+    """Write the list of a batch's datasets, each once; return the announcement that names it."""
     name = dataset_list_name(batch_id, datetime.now(UTC))
-    # A dataset of several events of the window is listed once.
     dataset_ids = dict.fromkeys(
         dataset_id for outcome in written for dataset_id in outcome.dataset_ids
     )
@@ -61,15 +81,15 @@ async def write_dataset_list(
     return BatchIngested(batch_id=str(batch_id), batch_file=name)
 
 
-def chain_updates_of(batch_id: UUID, written: Sequence[Written]) -> list[ChainUpdate]:
+def chain_updates_of(batch_id: UUID, written: Iterable[Written]) -> list[ChainUpdate]:
     """Return what a batch brought to each (chain, run)."""
     now = datetime.now(UTC).timestamp()
     datasets: Counter[tuple[str, str]] = Counter()
     events: Counter[tuple[str, str]] = Counter()
     for outcome in written:
-        for pair in outcome.chains:
-            datasets[pair] += outcome.runs.get(pair[1], 0)
-            events[pair] += 1
+        for chain, run in outcome.chains:
+            datasets[chain, run] += outcome.runs.get(run, 0)
+            events[chain, run] += 1
     return [
         ChainUpdate(
             chain=chain,

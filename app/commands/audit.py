@@ -12,7 +12,7 @@ import orjson
 from faust.cli import option
 
 from app import app
-from app.commands.operator_command import kafka_connection, operator_command, read_only_butler
+from app.commands.operator_command import operator_command, read_only_butler
 from app.operations.audit import Audited, AuditRange, Finding, audit_events
 
 __all__ = ["audit"]
@@ -57,7 +57,7 @@ async def audit(
     events = []
     with operator_command():
         async for audited, total in audit_events(
-            kafka_connection(), app.settings.kafka, read_only_butler(), audit_range
+            app.connection, app.settings.kafka, read_only_butler(), audit_range
         ):
             findings[audited.finding] += 1
             if report is not None:

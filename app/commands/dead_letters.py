@@ -12,7 +12,7 @@ import orjson
 from faust.cli import argument, option
 
 from app import app
-from app.commands.operator_command import kafka_connection, operator_command, refuse
+from app.commands.operator_command import operator_command, refuse
 from app.kafka.readers import MessageId
 from app.operations.dead_letters import DeadLetters, StoredLetter
 
@@ -46,7 +46,7 @@ async def dead_letters(
         refuse("name the letters to replay, or give --all")
     ids = [_letter_id(name) for name in letters]
     with operator_command():
-        stored_letters = DeadLetters(kafka_connection(), app.settings.kafka)
+        stored_letters = DeadLetters(app.connection, app.settings.kafka)
         selected = _select(stored_letters, ids, error_class, only_latest=action == "replay")
         if action == "list":
             await _list(selected)

@@ -12,7 +12,7 @@ import click
 from faust.cli import option
 
 from app import app
-from app.commands.operator_command import kafka_connection, operator_command, read_only_butler
+from app.commands.operator_command import operator_command, read_only_butler
 from app.operations.leftovers import Leftover, Leftovers
 
 __all__ = ["leftovers"]
@@ -60,7 +60,7 @@ async def leftovers(
     with operator_command():
         settings = app.settings
         search = Leftovers(
-            kafka_connection(),
+            app.connection,
             settings.kafka,
             settings.write.policy.staging_roots,
             read_only_butler(),

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from logging.config import dictConfig
 from typing import NoReturn
 
-import click
 from botocore.exceptions import BotoCoreError, ClientError
 from lsst.daf.butler import Butler
 from sqlalchemy.exc import DBAPIError
@@ -15,11 +14,10 @@ from sqlalchemy.exc import DBAPIError
 from app import app
 from app.butler.failures import RetryableError, describe
 from app.butler.repository.connection import open_butler
-from app.errors import OperatorError
-from app.kafka.connection import KafkaConnection
+from app.errors import OperatorError, exit_with
 from app.kafka.errors import KafkaError
 
-__all__ = ["kafka_connection", "operator_command", "read_only_butler", "refuse"]
+__all__ = ["operator_command", "read_only_butler", "refuse"]
 
 
 @contextmanager
@@ -49,13 +47,7 @@ def operator_command() -> Iterator[None]:
 
 def refuse(reason: str) -> NoReturn:
     """End the command with an error in one line, and exit code 2."""
-    click.echo(f"butler-writer: {reason}", err=True)
-    raise SystemExit(2)
-
-
-def kafka_connection() -> KafkaConnection:
-    """Return the connection that the settings describe."""
-    return KafkaConnection.of(app.settings.kafka)
+    exit_with(reason, 2)
 
 
 def read_only_butler() -> Butler:

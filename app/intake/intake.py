@@ -1,7 +1,8 @@
-"""What has been received and is not yet written: ledger, open window, windows in flight.
+"""Events that were received and are not yet written: ledger, open window, windows in flight.
 
-The one object that collect and flush share.  Its invariants (checked by property tests): an event
-is acked only after its window was settled, in offset order, once, and never across an epoch.
+The agents collect and flush share this one object.  Property tests check its invariants: an event
+is acked once, only after its window is settled, in offset order, and only in the epoch in which it
+was received.
 
 Pure: no I/O, no clock.
 """
@@ -21,7 +22,7 @@ T = TypeVar("T")
 
 
 class Intake(Generic[T]):
-    """Ledger and windows, moved together.
+    """The ledger and the windows, kept consistent with each other.
 
     Parameters
     ----------
@@ -29,11 +30,15 @@ class Intake(Generic[T]):
         When a window closes.
     max_bytes_held : `int`
         Bound on the bytes of all events that are not yet settled.
+    boundary_after : `~collections.abc.Callable`
+        Returns the end of the tumbling window that a time is in (see `Windows`).
     """
 
-    def __init__(self, bounds: WindowBounds, max_bytes_held: int) -> None:
+    def __init__(
+        self, bounds: WindowBounds, max_bytes_held: int, boundary_after: Callable[[float], float]
+    ) -> None:
         self.ledger = Ledger()
-        self.windows: Windows[T] = Windows(bounds)
+        self.windows: Windows[T] = Windows(bounds, boundary_after)
         self.max_bytes_held = max_bytes_held
         self.in_flight: set[Window[T]] = set()
         self._waiting: deque[Window[T]] = deque()
@@ -50,17 +55,17 @@ class Intake(Generic[T]):
 
     @property
     def has_room(self) -> bool:
-        """Whether another event may be taken; one is always, however large."""
+        """Whether another event may be taken: below the bound, or if nothing else is held."""
         return self.ledger.bytes_held < self.max_bytes_held or self.is_empty
 
     def revoke(self) -> None:
-        """Forget everything: it will be delivered again, here or elsewhere."""
+        """Forget everything: it will be redelivered, to this worker or to another."""
         self.ledger.revoke()
         self._forget()
 
-    def place(self, starts: Mapping[Partition, int]) -> None:
-        """Set the offsets that reading starts at (see `Ledger.place`)."""
-        self.ledger.place(starts)
+    def start_at(self, starts: Mapping[Partition, int]) -> None:
+        """Set the offsets at which reading starts (see `Ledger.start_at`)."""
+        self.ledger.start_at(starts)
 
     def receive(
         self, partition: Partition, offset: int, size: int, ack: Callable[[], object]
@@ -72,7 +77,7 @@ class Intake(Generic[T]):
         return receipt, entry
 
     def misses_tail(self, ends: Mapping[Partition, int]) -> bool:
-        """Tell whether to read again (see `Ledger.misses_tail`); if so, everything is void."""
+        """Return whether to read again (see `Ledger.misses_tail`); if so, everything is void."""
         missing = self.has_room and self.ledger.misses_tail(ends)
         if missing:
             self._forget()
@@ -89,22 +94,22 @@ class Intake(Generic[T]):
         return self._launch(closed)
 
     def close_due(self, now: float) -> list[Window[T]]:
-        """Return the windows to flush because their boundary has passed."""
+        """Close the window whose boundary has passed; return the windows to flush."""
         return self._launch(self.windows.close_due(now))
 
     def close(self) -> list[Window[T]]:
-        """Return the windows to flush when no more is to come."""
+        """Close the open window, since no more events will come; return the windows to flush."""
         return self._launch(self.windows.close())
 
     def take(self) -> Window[T] | None:
-        """Take the oldest window that waits for the sink, and join to it those that fit.
+        """Take the oldest window that waits for the sink, and join those after it that fit.
 
-        More than one waits when the sink is behind; a write has a fixed cost, and a commit.
+        Several wait when the sink is behind; one write of all of them costs less than several.
 
         Returns
         -------
         window : `Window` or `None`
-            `None` if there is none: it was joined to an earlier one, or is void.
+            `None` if there is none: it was joined to an earlier one, or it is void.
         """
         if not self._waiting:
             return None
@@ -118,11 +123,11 @@ class Intake(Generic[T]):
         return window
 
     def is_current(self, window: Window[T]) -> bool:
-        """Whether a window's events are still ours to write and ack."""
+        """Return whether this worker may still write and ack a window's events."""
         return window.epoch == self.epoch
 
     def settle(self, window: Window[T]) -> int:
-        """Ack a written window's events, as far as the order allows; return how many."""
+        """Ack the events of a written window whose turn it is; return how many were acked."""
         if not self.is_current(window):
             return 0
         self.in_flight.discard(window)

@@ -1,9 +1,10 @@
 """The offset ledger: events are acked strictly in offset order per partition.
 
-Faust 0.15 commits past a lone unacked event (measured: offset 10 unacked, 11-19 acked, 20
-committed), so nothing may be acked before everything below it is.  The ledger also checks that
-offsets follow one another: after a rebalance Faust can clear queues that hold fetched events
-(measured: 1 event in 25 restarts), and an event that was never seen must not be committed past.
+Faust 0.15 commits past a single unacked event (measured: offset 10 unacked, 11-19 acked, 20
+committed), so an event may be acked only when all events before it are (rule
+acked-in-offset-order).  The ledger also checks that offsets are consecutive (rule
+no-gaps-in-offsets): after a rebalance Faust can clear queues that hold fetched events (measured: 1
+event in 25 restarts), and an offset that no agent has seen must not be committed.
 
 Pure: no I/O, no clock, no Faust.
 """
@@ -22,24 +23,24 @@ Partition = tuple[str, int]
 
 
 class Receipt(Enum):
-    """What the ledger says of an event that has just arrived."""
+    """What the ledger makes of an event that has just arrived."""
 
     EXPECTED = "expected"
-    """The next offset: it has an entry now."""
+    """The next offset: the event has an entry now."""
 
     REPEATED = "repeated"
-    """Seen before in this epoch: its entry is there already."""
+    """Seen before in this epoch: the event has an entry already."""
 
-    UNPLACED = "unplaced"
-    """The partition's starting offset is not known (yet): it will be delivered again."""
+    NOT_STARTED = "unplaced"
+    """The partition's starting offset is not known yet: the event will be redelivered."""
 
     JUMPED = "jumped"
-    """Offsets are missing below it: the partition is to be read again from its committed offset."""
+    """Offsets before it are missing: the partition must be read again from its committed offset."""
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """An event whose offset is held back until its window is settled.
+    """An event that is not acked before its window is settled.
 
     Attributes
     ----------
@@ -50,9 +51,9 @@ class Entry:
     size : `int`
         Size of its value in bytes.
     epoch : `int`
-        The assignment that it was received under.
+        The epoch in which it was received.
     ack : `~collections.abc.Callable`
-        Tells Faust that the offset may be committed.
+        Called to let the offset be committed.
     """
 
     partition: Partition
@@ -65,7 +66,7 @@ class Entry:
 
 @dataclass(slots=True)
 class _Log:
-    """One partition: where reading started, the next offset expected, what is held below it."""
+    """One partition: where reading started, the next expected offset, the entries before it."""
 
     start: int
     expected: int
@@ -76,7 +77,8 @@ class Ledger:
     """Entries of every assigned partition, in offset order.
 
     An *epoch* is the time between two revocations.  Entries of an earlier epoch are void: their
-    events are delivered again, here or elsewhere, and acking them would commit past that.
+    events will be redelivered, to this worker or to another, and acking them would commit past
+    events that are not written.
     """
 
     def __init__(self) -> None:
@@ -91,8 +93,8 @@ class Ledger:
     def revoke(self) -> None:
         """Start a new epoch: every entry is void, and no starting offset is known.
 
-        Jumps that were refused are forgotten, too: the recovery that follows a revocation can
-        itself lose events, so that a jump seen after it has to be refused anew.
+        Refused jumps are forgotten, too: the recovery after a revocation can itself lose events, so
+        a jump that is seen after it must be refused again.
         """
         self._refused.clear()
         self._tails.clear()
@@ -104,8 +106,8 @@ class Ledger:
         self.bytes_held = 0
         self._logs.clear()
 
-    def place(self, starts: Mapping[Partition, int]) -> None:
-        """Set where the reading of each assigned partition starts, at the start of an epoch.
+    def start_at(self, starts: Mapping[Partition, int]) -> None:
+        """Set the offset at which each assigned partition is read, at the start of an epoch.
 
         Parameters
         ----------
@@ -121,22 +123,22 @@ class Ledger:
     def receive(
         self, partition: Partition, offset: int, size: int, ack: Callable[[], object]
     ) -> tuple[Receipt, Entry | None]:
-        """Enter an event, at once on its receipt.
+        """Enter an event as soon as it is received.
 
-        A jump is refused once, and starts a new epoch: what follows it must not be taken before
-        the partitions are read again from their committed offsets.  A jump that is still there
-        then is real (retention, transaction markers): it is accepted and counted.
+        A jump forward is refused once and starts a new epoch: no later event may be taken before
+        the partitions are read again from their committed offsets.  If the jump is still there, it
+        is real (retention, transaction markers): it is accepted and counted.
 
         Returns
         -------
         receipt : `Receipt`
-            What became of it.
+            What the ledger makes of it.
         entry : `Entry` or `None`
-            Its entry if, and only if, the receipt is ``EXPECTED``.
+            Given if, and only if, the receipt is ``EXPECTED``.
         """
         log = self._logs.get(partition)
         if log is None:
-            return Receipt.UNPLACED, None
+            return Receipt.NOT_STARTED, None
         if offset < log.expected:
             return Receipt.REPEATED, None
         if offset > log.expected:
@@ -154,17 +156,17 @@ class Ledger:
         return Receipt.EXPECTED, entry
 
     def misses_tail(self, ends: Mapping[Partition, int]) -> bool:
-        """Tell whether the last events of a partition seem to have been lost on the way.
+        """Return whether the last events of a partition seem to have been lost.
 
-        A jump shows only when a later event arrives; on a quiet topic none may.  To be asked at
-        an interval longer than a fetch takes.  For each offset it is told at the second look, and
-        then ever more rarely: an end that stays ahead after reading again may be real (transaction
-        markers), or lost once more.
+        A jump is noticed only when a later event arrives, which may not happen on a quiet topic.
+        Call this at an interval longer than a fetch takes.  For each offset, the first answer of
+        `True` comes at the second call and later ones after twice as many calls each: if the log's
+        end is still ahead after reading again, the rest may be transaction markers, or lost again.
 
         Parameters
         ----------
         ends : `~collections.abc.Mapping`
-            End of each partition's log, as far as it is known.
+            End offset of each partition, where it is known.
         """
         missing = False
         for partition, log in self._logs.items():
@@ -183,14 +185,14 @@ class Ledger:
         return missing
 
     def settle(self, entries: list[Entry]) -> int:
-        """Mark entries as done, and ack what may now be acked.
+        """Mark entries as done, and ack the events whose turn it is.
 
-        Entries of an earlier epoch are passed over.
+        Entries of an earlier epoch are ignored.
 
         Returns
         -------
         acked : `int`
-            How many events were acked; those behind an unsettled one wait for it.
+            How many events were acked; those after an unsettled one wait for it.
         """
         partitions = set()
         for entry in entries:
@@ -209,7 +211,7 @@ class Ledger:
         return acked
 
     def state(self) -> dict[Partition, dict[str, int]]:
-        """Return, for each partition, the offsets that it has come to, and how many are held."""
+        """Return the offsets that each partition has reached, and how many entries it holds."""
         return {
             partition: {
                 "start": log.start,

@@ -1,18 +1,17 @@
 """Tumbling windows on arrival, held in memory.
 
-In memory is safe, since the offsets of what they hold are held back by the ledger.  Time is a
-monotonic clock's: event time would scatter a backlog over tiny windows, and a pod's clock that is
-an hour ahead would hold the ledger's head for an hour.
+Keeping them in memory is safe, since the ledger does not ack an event before its window is written.
+Time is that of a monotonic clock (rule windows-on-arrival): event time would scatter a backlog over
+tiny windows, and a pod whose clock is an hour ahead would hold up the acks for an hour.
 
-Pure: no I/O, no clock of its own, no Faust but the window arithmetic.
+Pure: no I/O, no clock of its own, no Faust: the arithmetic of tumbling windows is handed in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
-
-from faust.windows import TumblingWindow
 
 from app.intake.ledger import Entry
 
@@ -30,9 +29,9 @@ class WindowBounds:
     seconds : `float`
         Length of a window.
     events : `int`
-        A window of so many events closes at once.
+        A window with this many events closes at once.
     bytes : `int`
-        A window of so many bytes closes at once.
+        A window with this many bytes closes at once.
     """
 
     seconds: float
@@ -42,7 +41,7 @@ class WindowBounds:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrival(Generic[T]):
-    """An event in a window: its ledger entry, and what it holds; equal only to itself."""
+    """An event in a window: its ledger entry and its content."""
 
     entry: Entry
     payload: T
@@ -71,7 +70,7 @@ class Window(Generic[T]):
     bytes: int = 0
 
     def joined(self, later: Window[T]) -> Window[T]:
-        """Return this window and one that follows it as one."""
+        """Return one window with the events of this one and of a later one."""
         return Window(
             self.opened_at,
             later.closes_at,
@@ -81,17 +80,26 @@ class Window(Generic[T]):
         )
 
     def fits(self, bounds: WindowBounds) -> bool:
-        """Tell whether it is within the bounds on a window's size."""
+        """Return whether the window is within the bounds on its size."""
         return len(self.arrivals) <= bounds.events and self.bytes <= bounds.bytes
 
 
 class Windows(Generic[T]):
-    """The one open window; windows follow one another, so they close in order of arrival."""
+    """The open window.  There is one at a time, so windows close in the order of arrival.
 
-    def __init__(self, bounds: WindowBounds) -> None:
+    Parameters
+    ----------
+    bounds : `WindowBounds`
+        When a window closes.
+    boundary_after : `~collections.abc.Callable`
+        Returns the end of the tumbling window that a time is in, both in seconds of the monotonic
+        clock.
+    """
+
+    def __init__(self, bounds: WindowBounds, boundary_after: Callable[[float], float]) -> None:
         self.bounds = bounds
         self.open: Window[T] | None = None
-        self._tumbling = TumblingWindow(bounds.seconds)
+        self._boundary_after = boundary_after
 
     def add(self, arrival: Arrival[T], now: float) -> list[Window[T]]:
         """Put an event into the window of its arrival.
@@ -106,13 +114,11 @@ class Windows(Generic[T]):
         Returns
         -------
         closed : `list` [`Window`]
-            The windows that this closed: an earlier one that was due, or the event's own if full.
+            The windows that this closed: an earlier one that was due, or the event's own one.
         """
         closed = self.close_due(now)
         if self.open is None:
-            # Faust's range ends 0.1 s before the next one starts; the boundary is the start.
-            start, _ = self._tumbling.current(now)
-            self.open = Window(now, start + self.bounds.seconds, arrival.entry.epoch)
+            self.open = Window(now, self._boundary_after(now), arrival.entry.epoch)
         self.open.arrivals.append(arrival)
         self.open.bytes += arrival.entry.size
         full = len(self.open.arrivals) >= self.bounds.events or self.open.bytes >= self.bounds.bytes
@@ -123,6 +129,6 @@ class Windows(Generic[T]):
         return self.close() if self.open is not None and now >= self.open.closes_at else []
 
     def close(self) -> list[Window[T]]:
-        """Close the open window, if there is one, now."""
+        """Close the open window now, if there is one."""
         window, self.open = self.open, None
         return [] if window is None else [window]

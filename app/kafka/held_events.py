@@ -1,4 +1,4 @@
-"""Events whose acks are ours alone to give."""
+"""Events acknowledged explicitly by this service, never by Faust."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ __all__ = ["HeldEvent", "held_events"]
 
 
 class HeldEvent(faust.Event):
-    """An event that is acked by whoever holds it, and by nothing else.
+    """An event that is acked only by a call of `release`.
 
-    Faust's pure Python streams ack an event that they skip after a rebalance; its offset could
-    then be committed although nobody saw the event.
+    Faust's pure Python streams ack an event that they skip after a rebalance: its offset could then
+    be committed although no agent has seen the event.
     """
 
     def ack(self) -> bool:
-        """Do nothing: Faust's own acks do not count."""
+        """Do nothing: Faust calls this by itself."""
         return False
 
     def release(self) -> bool:
-        """Let the event's offset be committed."""
+        """Ack the event: its offset may be committed."""
         return self.message.ack(self.app.consumer)
 
 

@@ -1,10 +1,10 @@
 """Ends a worker whose consumer is stuck, so that it is started again (rule stuck-workers-end).
 
-Three ways of getting stuck are known: the consumer is revoked and never assigned again, its
-membership in the group ends by an error, and commits stall although events are acked
-(faust-streaming issue 596).  None raises anything.  Nothing is lost by ending the process: what was
-not committed is delivered again.  While the brokers are away nobody is stuck: to start again would
-not bring them back.
+A consumer gets stuck in three known ways: it is never assigned partitions again after a
+revocation, an error ends its membership in the group, or commits stall although events are acked
+(faust-streaming issue 596).  None of them raises an exception.  Ending the process loses nothing:
+what is not committed will be redelivered.  While the brokers are unreachable the watchdog waits,
+since a restart would not help.
 """
 
 from __future__ import annotations
@@ -15,59 +15,58 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
+import faust
 import structlog
-from aiokafka.errors import KafkaError
 from faust.types import TP
 
+from app.intake.intake import Intake
 from app.intake.ledger import Partition
 from app.kafka.checks.access_rights import connect, may_pass
 from app.kafka.connection import KafkaConnection
+from app.kafka.errors import IllegalStateError, KafkaError
+from app.kafka.faust_private import membership_error, recover_again, recovery_progress
+from app.settings import KafkaSettings
+from app.telemetry.status import Status
 
-if TYPE_CHECKING:
-    from app.application import ButlerWriterApp
-    from app.settings import KafkaSettings
-
-__all__ = ["LOOK_INTERVAL", "Watchdog", "watch"]
+__all__ = ["LOOK_INTERVAL", "ConsumerWatch", "Watchdog"]
 
 logger = structlog.get_logger("butler_writer")
 
 #: Seconds between two looks.
 LOOK_INTERVAL = 5.0
 
-#: Acked offsets are committed every `commit_interval`; so many of them without one is a stall.
+#: Acked offsets are committed every `commit_interval`; this many intervals without a commit are a
+#: stall.
 STALLED_COMMITS = 60
 
 
 @dataclass
 class Watchdog:
-    """Decides whether a worker is stuck.  Pure: no clock of its own.
+    """Decides whether a worker is stuck.  Pure: it has no clock of its own.
 
     Attributes
     ----------
     unassigned_limit : `float`
-        Seconds without an assignment that are too many.
+        Seconds without an assignment after which the worker is stuck.
     commit_limit : `float`
-        Seconds that acked offsets may stay uncommitted.
-    recovered : `~collections.abc.Mapping` or `None`
-        How far the recovery of the tables had come at the last look; `None` if none went on.
+        Seconds for which acked offsets may stay uncommitted.
     """
 
     unassigned_limit: float
     commit_limit: float
-    recovered: Mapping[TP, int] | None = None
     _uncommitted_since: dict[Partition, tuple[int, float]] = field(default_factory=dict)
     _excused_at: float = -math.inf
 
     def is_waiting(self, now: float, unassigned_since: float | None) -> bool:
-        """Tell whether something was due at the last look already."""
+        """Return whether something has been overdue since the last look."""
         clocks = [since for _, since in self._uncommitted_since.values()]
         clocks += [] if unassigned_since is None else [unassigned_since]
         return any(now - since >= LOOK_INTERVAL for since in clocks)
 
     def excuse(self, now: float) -> None:
-        """Begin all waits anew: with the brokers away, nothing could have come."""
+        """Restart all waits: while the brokers are unreachable, nothing can arrive."""
         self._excused_at = now
         for partition, (offset, _) in self._uncommitted_since.items():
             self._uncommitted_since[partition] = (offset, now)
@@ -80,16 +79,16 @@ class Watchdog:
         committed: Mapping[Partition, int],
         group_error: str | None = None,
     ) -> str | None:
-        """Say why the worker must end, or `None`.
+        """Return why the worker must end, or `None` if it need not.
 
         Parameters
         ----------
         now, unassigned_since : `float`
             In seconds of the monotonic clock.
         acked, committed : `~collections.abc.Mapping`
-            For each partition, the offset below which all is acked, or committed.
+            For each partition, the offset below which everything is acked, or committed.
         group_error : `str`, optional
-            What has stopped the membership in the group; while joining, that is tried again.
+            The error that ended the membership in the group; joining is retried by itself.
         """
         if unassigned_since is None and group_error is not None:
             return f"no longer in the group: {group_error}"
@@ -113,44 +112,86 @@ class Watchdog:
 
     @classmethod
     def of(cls, kafka: KafkaSettings) -> Watchdog:
-        """Return the watchdog that goes with some settings."""
+        """Return the watchdog for the settings."""
         return cls(2 * kafka.rebalance_timeout, STALLED_COMMITS * kafka.commit_interval)
 
 
-async def watch(service: ButlerWriterApp, watchdog: Watchdog) -> None:
-    """Look at the consumer; end the process if it is stuck."""
-    if service.draining:
-        return
-    before, watchdog.recovered = watchdog.recovered, service.recovered
-    if before is not None and before == watchdog.recovered:
+class ConsumerWatch:
+    """Checks a worker's consumer regularly; ends the process if it is stuck.
+
+    Parameters
+    ----------
+    app : `faust.App`
+        Has the consumer.
+    intake : `Intake`
+        Tells which offsets are acked.
+    status : `Status`
+        Tells since when there is no assignment, and whether the worker is stopping.
+    connection : `KafkaConnection`
+        How to reach the brokers.
+    watchdog : `Watchdog`
+        Decides whether the consumer is stuck.
+    ends_process : `bool`
+        Whether the process is ended when the watchdog says that it is stuck.
+    """
+
+    def __init__(
+        self,
+        app: faust.App,
+        intake: Intake[Any],
+        status: Status,
+        connection: KafkaConnection,
+        watchdog: Watchdog,
+        *,
+        ends_process: bool,
+    ) -> None:
+        self._app = app
+        self._intake = intake
+        self._status = status
+        self._connection = connection
+        self._watchdog = watchdog
+        self._ends_process = ends_process
+        self._recovered: Mapping[TP, int] | None = None
+
+    async def look(self) -> None:
+        """Check the consumer; end the process if it is stuck."""
+        if self._status.stopping:
+            return
+        await self._look_at_recovery()
+        if group_error := await membership_error(self._app):
+            logger.warning("not in the consumer group, joining again", error=group_error)
+        unassigned_since = self._status.unassigned_since
+        now = time.monotonic()
+        if self._watchdog.is_waiting(now, unassigned_since) and not await self._brokers_answer():
+            self._watchdog.excuse(time.monotonic())
+        partitions = self._intake.ledger.state()
+        committed = self._app.monitor.tp_committed_offsets
+        complaint = self._watchdog.complaint(
+            time.monotonic(),
+            unassigned_since,
+            {partition: state["acked_to"] for partition, state in partitions.items()},
+            {p: max(state["start"], committed.get(TP(*p), 0)) for p, state in partitions.items()},
+            group_error,
+        )
+        if complaint is not None and self._ends_process:
+            logger.critical("consumer is stuck, ending the worker", reason=complaint)
+            os._exit(1)  # a stuck consumer can hang an orderly stop for ever
+
+    async def _look_at_recovery(self) -> None:
+        """Let the recovery of the tables read again if it makes no progress."""
+        before, self._recovered = self._recovered, recovery_progress(self._app)
+        if before is None or before != self._recovered:
+            return
         logger.warning("the recovery of the tables has stalled; reading again")
-        await service.recover_again()
-    partitions = service.intake.ledger.state()
-    committed = service.monitor.tp_committed_offsets
-    if group_error := await service.group_error():
-        logger.warning("not in the consumer group, will ask again", error=group_error)
-    unassigned_since = service.status.unassigned_since
-    if watchdog.is_waiting(time.monotonic(), unassigned_since) and not await brokers_answer(
-        service
-    ):
-        watchdog.excuse(time.monotonic())
-    complaint = watchdog.complaint(
-        time.monotonic(),
-        unassigned_since,
-        {partition: state["acked_to"] for partition, state in partitions.items()},
-        {p: max(state["start"], committed.get(TP(*p), 0)) for p, state in partitions.items()},
-        group_error,
-    )
-    if complaint is not None and service.settings.service.watchdog:
-        logger.critical("consumer is stuck, ending the worker", reason=complaint)
-        os._exit(1)  # a stuck consumer can hang an orderly stop for ever
+        try:
+            await recover_again(self._app)
+        except IllegalStateError:
+            logger.info("partitions were revoked while the tables were read again")
 
-
-async def brokers_answer(service: ButlerWriterApp) -> bool:
-    """Tell whether a broker answers, by a connection of its own: the consumer's may be stuck."""
-    connection = KafkaConnection.of(service.settings.kafka)
-    try:
-        with closing(await connect(connection)):
-            return True
-    except (KafkaError, OSError) as exc:
-        return not may_pass(exc)  # to be refused is an answer
+    async def _brokers_answer(self) -> bool:
+        """Return whether a broker answers on a new connection; the consumer's own may hang."""
+        try:
+            with closing(await connect(self._connection)):
+                return True
+        except (KafkaError, OSError) as exc:
+            return not may_pass(exc)  # a refusal is an answer, too

@@ -1,1 +1,1 @@
-"""What the worker says of itself: log, metrics, status."""
+"""Log, metrics and status of a worker."""

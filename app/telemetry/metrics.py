@@ -1,4 +1,4 @@
-"""What the worker counts, for Prometheus (``/metrics``)."""
+"""The metrics of a worker, for Prometheus (``/metrics``)."""
 
 from __future__ import annotations
 

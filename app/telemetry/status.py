@@ -1,4 +1,4 @@
-"""What the worker says of itself: on its pages, and to the probes that watch it."""
+"""The worker's status, for its pages and for probes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Problem", "Status"]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A step that did not go through."""
+    """A step that failed."""
 
     step: str
     error: str
@@ -21,7 +21,7 @@ class Problem:
 
 @dataclass(slots=True)
 class Status:
-    """The worker's condition.
+    """The worker's status.
 
     Attributes
     ----------
@@ -30,12 +30,14 @@ class Status:
     unassigned_since : `float` or `None`
         When the last rebalance began, in seconds of the monotonic clock; `None` once it is over.
     retrying : `dict` [`str`, `Problem`]
-        What the sink is waiting for right now, by step: one window is read while another is
-        written.
+        The steps that are being retried now; there may be two, since one window is prepared while
+        another is written.
     last_error : `Problem` or `None`
-        The last step that failed, also if it went through later.
+        The last step that failed, even if it succeeded later.
     last_flush : `dict`
         The last window that was written, announced and acked.
+    stopping : `bool`
+        Whether the worker was asked to stop: it takes no more events.
     """
 
     started_at: float = field(default_factory=time.time)
@@ -43,6 +45,7 @@ class Status:
     retrying: dict[str, Problem] = field(default_factory=dict)
     last_error: Problem | None = None
     last_flush: dict[str, Any] = field(default_factory=dict)
+    stopping: bool = False
 
     def revoked(self) -> None:
         """Note that a rebalance has begun."""
@@ -53,16 +56,16 @@ class Status:
         self.unassigned_since = None
 
     def failed(self, step: str, error: BaseException) -> None:
-        """Note a step that will be tried again."""
+        """Note a step that failed and will be tried again."""
         self.last_error = Problem(step, f"{type(error).__name__}: {error}", time.time())
         self.retrying[step] = self.last_error
 
     def over(self, step: str) -> None:
-        """Note that a step is not tried any longer: it went through, or its window is not ours."""
+        """Note that a step is no longer tried: it succeeded, or its window is void."""
         self.retrying.pop(step, None)
 
     def flushed(self, **facts: Any) -> None:
-        """Note a window that is done."""
+        """Note a window that is written, announced and acked."""
         self.last_flush = {"at": time.time(), **facts}
 
     @property

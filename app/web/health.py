@@ -15,7 +15,7 @@ __all__ = ["LivePage", "MetricsPage", "ReadyPage", "StatePage"]
 
 @app.page("/livez", name="livez")
 class LivePage(View):
-    """Says that the event loop turns; a stuck consumer ends the process by itself."""
+    """Shows that the event loop runs; a stuck consumer ends the process by itself."""
 
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer 200."""
@@ -24,7 +24,7 @@ class LivePage(View):
 
 @app.page("/readyz", name="readyz")
 class ReadyPage(View):
-    """Says whether the worker can do its work now."""
+    """Shows whether the worker can do its work now."""
 
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer 200, or 503 with the reason."""
@@ -44,7 +44,7 @@ class MetricsPage(View):
 
 @app.page("/state", name="state")
 class StatePage(View):
-    """What this worker holds and does."""
+    """The state of this worker."""
 
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer with the worker's state."""

@@ -7,30 +7,29 @@ with the extra ``testing``; nothing of it is imported before it is used.
 from __future__ import annotations
 
 import asyncio
-import os
-import time
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from functools import cached_property
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Self, cast
-from unittest.mock import patch
+from typing import TYPE_CHECKING, Self
 
 from lsst.daf.butler import Butler, DatasetRef, DimensionRecord
+from lsst.resources import ResourcePath
 
 from butler_writer_client.kafka import Undelivered
 from butler_writer_client.writer import Mode, PromptOutputWriter
 
 if TYPE_CHECKING:
-    from app.application import ButlerWriterApp
-    from app.kafka.held_events import HeldEvent
-    from app.settings import Settings
+    from app.kafka.sending import OutputTopic, Sender
+    from app.parts import Parts
 
 __all__ = ["EventRefusedError", "InProcessService"]
 
-_TOPIC = "pp-output"
+_PARTITION = ("pp-output", 0)
+
+#: As the service's settings have it by default, in bytes.
+_MAX_EVENT_BYTES = 10 * 1024 * 1024
 
 #: Seconds after which a write that the service would try again and again is given up.
 _PATIENCE = 60.0
@@ -137,7 +136,7 @@ class InProcessService:
     @property
     def max_event_bytes(self) -> int:
         """Size of the largest event that the service takes."""
-        return self._settings.kafka.max_message_bytes
+        return _MAX_EVENT_BYTES
 
     def send(self, values: Sequence[bytes]) -> list[Undelivered | None]:
         """Let the service write events, in one window.
@@ -149,76 +148,81 @@ class InProcessService:
         TimeoutError
             If it would still be trying.
         """
-        with ThreadPoolExecutor(1) as thread:  # a test may have an event loop in its own
+        with ThreadPoolExecutor(1) as thread:  # a test may run an event loop in its own thread
             thread.submit(asyncio.run, self._write(values)).result()
         return [None] * len(values)
 
     async def _write(self, values: Sequence[bytes]) -> None:
-        from agents import collect, flush  # noqa: PLC0415 - the pods' environment has none
-        from app import topics  # noqa: PLC0415
-        from app.announce import sending  # noqa: PLC0415
+        # Imported here, since the environment of a pod does not have them.
+        from agents.window_flush import WindowFlush  # noqa: PLC0415
+        from app.intake.received import Received  # noqa: PLC0415
 
-        async def take(topic: Any, *, value: bytes, headers: Any = None, **_: Any) -> None:
-            if topic is topics.dead_letters:
-                refused.append(headers["reason"].decode())
-
-        refused: list[str] = []
-        with (
-            self._serving() as service,
-            patch.object(flush, "send", take),
-            patch.object(sending, "send", take),
-        ):
-            windows = [
-                window
-                for offset, value in enumerate(values)
-                for window in collect.receive(_event(offset, value), time.monotonic())
-            ]
-            for window in windows + service.intake.close():
-                one = flush.Flush(window)
-                await asyncio.wait_for(one.take_through(one.read, one.run), _PATIENCE)
-        if refused:
-            raise EventRefusedError("; ".join(refused))
+        sender = _Refusals()
+        with self._open_parts(sender) as parts:
+            intake = parts.intake
+            intake.start_at({_PARTITION: 0})
+            windows = []
+            for offset, value in enumerate(values):
+                _, entry = intake.receive(_PARTITION, offset, len(value), ack=lambda: None)
+                if entry is not None:
+                    windows += intake.add(entry, Received(None, value), now=0.0)
+            for window in windows + intake.close():
+                flush = WindowFlush(window, parts)
+                await asyncio.wait_for(flush.prepare(), _PATIENCE)
+                await asyncio.wait_for(flush.finish(), _PATIENCE)
+        if sender.reasons:
+            raise EventRefusedError("; ".join(sender.reasons))
 
     @contextmanager
-    def _serving(self) -> Iterator[ButlerWriterApp]:
-        """Give the worker's parts to this repository."""
-        from app import app  # noqa: PLC0415
+    def _open_parts(self, sender: Sender) -> Iterator[Parts]:
+        """Make what a flush needs, for this repository."""
+        from app.butler.policy import WritePolicy  # noqa: PLC0415
         from app.butler.repository.chains import ChainKeeper  # noqa: PLC0415
         from app.butler.repository.connection import open_butler  # noqa: PLC0415
         from app.butler.writer import ButlerWriter  # noqa: PLC0415
-        from app.intake.intake import Intake  # noqa: PLC0415
+        from app.intake.windows import WindowBounds  # noqa: PLC0415
+        from app.parts import Parts, new_intake  # noqa: PLC0415
+        from app.telemetry.flush_reports import FlushReports  # noqa: PLC0415
+        from app.telemetry.status import Status  # noqa: PLC0415
 
-        windows, policy = self._settings.windows, self._settings.write.policy
-        intake: Intake[Any] = Intake(windows.bounds, windows.max_bytes_held)
-        intake.place({(_TOPIC, 0): 0})
-        with closing(open_butler(str(self._repository), policy)) as butler:
-            parts: dict[str, Any] = {
-                "settings": self._settings,
-                "intake": intake,
-                "writer": ButlerWriter(butler, policy),
-                "chain_keeper": ChainKeeper(butler),
-            }
-            with patch.multiple(app, create=True, **parts):
-                yield app
-
-    @cached_property
-    def _settings(self) -> Settings:
-        """The worker's settings, whatever this process has in its environment."""
-        from app.settings import load_settings  # noqa: PLC0415
-
-        environment = {
-            "OUTPUT_DATASET_LIST_DIRECTORY": str(self._lists),
-            "BUTLER_WRITER_STAGING_ROOTS": str(self._staging),
+        policy = WritePolicy(
+            staging_roots=(ResourcePath(str(self._staging), forceDirectory=True),),
             # What a pod has not stored before it sends will never come.
-            "BUTLER_WRITER_MISSING_FILE_TRIES": "1",
-        }
-        with patch.dict(os.environ, environment, clear=True):
-            return load_settings()
+            missing_file_tries=1,
+        )
+        with closing(open_butler(str(self._repository), policy)) as butler:
+            parts = Parts(
+                intake=new_intake(WindowBounds(1.0, 500, sys.maxsize), sys.maxsize),
+                writer=ButlerWriter(butler, policy),
+                chain_keeper=ChainKeeper(butler),
+                sender=sender,
+                reports=FlushReports(Status()),
+                list_directory=str(self._lists),
+                max_event_bytes=_MAX_EVENT_BYTES,
+                retry_wait_max=1.0,
+            )
+            try:
+                yield parts
+            finally:
+                parts.shut_down()
 
 
-def _event(offset: int, value: bytes) -> HeldEvent:
-    """Make an event of the input topic, as the agents get it."""
-    message = SimpleNamespace(
-        topic=_TOPIC, partition=0, offset=offset, key=None, value=value, headers=None
-    )
-    return cast("HeldEvent", SimpleNamespace(message=message, release=lambda: True))
+class _Refusals:
+    """Takes the place of Kafka: keeps the reasons of dead letters, and nothing else."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    async def send(
+        self,
+        topic: OutputTopic,
+        *,
+        value: bytes,
+        key: bytes | None = None,
+        headers: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Keep the reason of a dead letter."""
+        from app.kafka.sending import OutputTopic  # noqa: PLC0415
+
+        if topic is OutputTopic.DEAD_LETTERS and headers is not None:
+            self.reasons.append(headers["reason"].decode())

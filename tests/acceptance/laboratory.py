@@ -16,7 +16,6 @@ from tests.acceptance.pods import Pods
 from tests.acceptance.tally import Tally, reconcile
 from tests.support.deployment import Deployment
 from tests.support.events import DATASET_TYPES
-from tests.support.flow import partitions_of
 
 __all__ = ["FAIL_POINTS", "Laboratory"]
 
@@ -109,7 +108,7 @@ class Laboratory:
         return [
             worker
             for worker in workers
-            if worker.process.returncode is None and partitions_of(worker)
+            if worker.process.returncode is None and worker.partitions()
         ]
 
     def wait_finished(self, events: int, timeout: float = 120) -> None:

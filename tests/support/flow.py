@@ -11,11 +11,10 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
-from testbed.worker import Worker
 from tests.support.deployment import Deployment
 from tests.support.events import DETECTORS, Night, dataset_ids, stored_ids
 
-__all__ = ["check_all_written", "partitions_of", "streaming"]
+__all__ = ["check_all_written", "streaming"]
 
 #: Seconds between two events of a stream.
 PAUSE = 0.05
@@ -43,13 +42,6 @@ def streaming(deployment: Deployment) -> Iterator[list[dict[str, Any]]]:
         finally:
             over.set()
         sent.result()
-
-
-def partitions_of(worker: Worker) -> set[str]:
-    """Return the partitions of the input topic that a worker reads."""
-    if worker.status("/state") != 200:
-        return set()
-    return set(worker.state()["partitions"])
 
 
 def check_all_written(

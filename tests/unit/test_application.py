@@ -9,25 +9,26 @@ import pytest
 
 from agents import chains, collect, flush
 from app import app, tables, topics
+from app.parts import PartsNotOpenError
 from app.settings import MIB
 
 BOUND = app.settings.kafka.max_message_bytes
 
 
-def test_rule_1_no_table_is_windowed() -> None:
+def test_no_table_is_windowed() -> None:
     """Windows hold the data; tables are for people."""
     assert list(app.tables.values()) == [tables.chains]
     assert type(tables.chains) is faust.Table
 
 
-def test_rule_5_faust_decodes_nothing() -> None:
+def test_faust_decodes_nothing() -> None:
     """What a codec of Faust's raises over is committed."""
     for topic in cast("list[faust.Topic]", [topics.events, topics.chain_updates]):
         assert (topic.key_serializer, topic.value_serializer) == ("raw", "raw")
         assert (topic.key_type, topic.value_type) == (bytes, bytes)
 
 
-async def test_rule_5_an_exception_that_leaves_an_agent_all_the_same_ends_the_worker(
+async def test_an_exception_that_leaves_an_agent_all_the_same_ends_the_worker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Faust would start the agent again, and what it held would never be acked."""
@@ -39,29 +40,30 @@ async def test_rule_5_an_exception_that_leaves_an_agent_all_the_same_ends_the_wo
     assert exit_codes == [1]
 
 
-def test_rule_6_a_rebalance_waits_for_no_event() -> None:
+def test_a_rebalance_waits_for_no_event() -> None:
     assert not app.conf.stream_wait_empty
 
 
-def test_rule_7_the_channel_to_the_sink_is_unbounded_and_fausts_queues_are_small() -> None:
-    assert app.closed_windows.maxsize == 0
+def test_the_channel_to_the_sink_is_unbounded_and_fausts_queues_are_small() -> None:
+    assert app.window_closed.maxsize == 0
     assert app.conf.stream_buffer_maxsize == 64
     assert app.conf.broker_max_poll_records == 64
     assert app.conf.consumer_max_fetch_size == BOUND + MIB
 
 
-def test_rule_9_one_thread_uses_the_butler() -> None:
-    assert app.database._max_workers == 1
+def test_the_parts_are_asked_for_before_the_worker_has_opened_them() -> None:
+    with pytest.raises(PartsNotOpenError, match="has not opened its repository"):
+        _ = app.parts
 
 
-def test_rule_11_every_replica_has_a_message_in_bounded_time_also_a_large_dead_letter() -> None:
+def test_every_replica_has_a_message_in_bounded_time_also_a_large_dead_letter() -> None:
     assert app.conf.producer_acks == -1
     assert app.conf.producer_request_timeout == 20.0
     assert app.conf.producer_max_request_size == BOUND + MIB
     assert not app.conf.stream_publish_on_commit
 
 
-def test_rule_12_no_worker_leaves_the_group_for_being_idle_or_slow() -> None:
+def test_no_worker_leaves_the_group_for_being_idle_or_slow() -> None:
     week = 7 * 24 * 3600.0
     assert app.conf.broker_max_poll_interval == week
     assert app.conf.stream_processing_timeout == week

@@ -11,6 +11,7 @@ from confluent_kafka import TopicPartition
 from lsst.daf.butler import Butler, DatasetType
 
 from app.settings import MIB
+from models.causes import Cause
 from models.dead_letter import DeadLetter
 from testbed.cluster import Cluster
 from testbed.worker import faust_command
@@ -130,7 +131,8 @@ def letters_of_two_versions(kafka: Cluster, empty_letters: dict[str, str]) -> di
     topic = "two-versions"
     kafka.create_topic(f"{topic}-dead-letters")
     for error_class in ("InvalidEventError", "invalid_event", "conflict", "SomeOlderError"):
-        letter = DeadLetter.of((topic, 0), 7, error_class, "the reason")
+        letter = DeadLetter.of((topic, 0), 7, Cause.UNKNOWN, "the reason")
+        letter.error_class = error_class
         kafka.produce(f"{topic}-dead-letters", b"{}", headers=letter.headers())
     return {**empty_letters, "KAFKA_TOPIC": topic}
 

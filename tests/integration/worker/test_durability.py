@@ -25,7 +25,7 @@ from testbed.waiting import wait_until
 from testbed.worker import Worker
 from tests.support.deployment import Deployment
 from tests.support.events import Night, dataset_ids, encode, stored_ids
-from tests.support.flow import check_all_written, partitions_of, streaming
+from tests.support.flow import check_all_written, streaming
 
 FAULTS = str(Path(__file__).parents[2] / "support" / "faults")
 
@@ -73,7 +73,7 @@ def flushing(worker: Worker) -> bool:
     return int(worker.state()["windows_in_flight"]) > 0
 
 
-def test_rule_3_nothing_is_committed_past_an_event_that_is_not_written(
+def test_nothing_is_committed_past_an_event_that_is_not_written(
     deployment: Deployment,
 ) -> None:
     """Not even where Faust believes in a gap: it has lost events once, and they came again."""
@@ -101,7 +101,7 @@ def test_rule_3_nothing_is_committed_past_an_event_that_is_not_written(
     check_all_written(deployment, events)
 
 
-def test_rule_4_events_lost_on_their_way_through_faust_are_read_again(
+def test_events_lost_on_their_way_through_faust_are_read_again(
     deployment: Deployment,
 ) -> None:
     """Before the first commit, after it, and at the end of the log."""
@@ -117,7 +117,7 @@ def test_rule_4_events_lost_on_their_way_through_faust_are_read_again(
     check_all_written(deployment, events)
 
 
-def test_rule_4_a_tables_changes_lost_on_their_way_are_read_again(deployment: Deployment) -> None:
+def test_a_tables_changes_lost_on_their_way_are_read_again(deployment: Deployment) -> None:
     """Recovery would wait for them for ever, and the worker have no partitions."""
     night = Night(deployment.root)
     events = [night.event(1, detector) for detector in range(2)]
@@ -135,7 +135,7 @@ def test_rule_4_a_tables_changes_lost_on_their_way_are_read_again(deployment: De
     check_all_written(deployment, events)
 
 
-def test_rule_4_gaps_that_are_real_are_passed_over(deployment: Deployment) -> None:
+def test_gaps_that_are_real_are_passed_over(deployment: Deployment) -> None:
     """What retention has removed, and transaction markers."""
     cluster, topic = deployment.cluster, deployment.topic
     night = Night(deployment.root)
@@ -166,7 +166,7 @@ def test_rule_4_gaps_that_are_real_are_passed_over(deployment: Deployment) -> No
     check_all_written(deployment, [*events, aborted])
 
 
-def test_rule_5_whatever_a_message_holds_it_is_set_aside_and_the_rest_is_written(
+def test_whatever_a_message_holds_it_is_set_aside_and_the_rest_is_written(
     deployment: Deployment,
 ) -> None:
     night = Night(deployment.root)
@@ -229,7 +229,7 @@ def test_rule_5_whatever_a_message_holds_it_is_set_aside_and_the_rest_is_written
     check_all_written(deployment, good, dead_letters=len(bad))
 
 
-def test_rule_6_a_rebalance_does_not_wait_for_a_flush(on_postgresql: Deployment) -> None:
+def test_a_rebalance_does_not_wait_for_a_flush(on_postgresql: Deployment) -> None:
     """The flush is abandoned; what it was to write is written by whoever has the partition."""
     deployment = on_postgresql
     events = [Night(deployment.root).event(1, detector) for detector in range(8)]
@@ -240,14 +240,14 @@ def test_rule_6_a_rebalance_does_not_wait_for_a_flush(on_postgresql: Deployment)
             wait_until(lambda: flushing(one), 60, "a flush is under way")
             two = later.enter_context(deployment.worker())
             two.wait_ready()
-            wait_until(lambda: partitions_of(two), 60, "the second worker has a partition")
+            wait_until(two.partitions, 60, "the second worker has a partition")
             assert deployment.committed() == 0
         one.wait_for_log("window abandoned")
         deployment.wait_done()
     check_all_written(deployment, events)
 
 
-def test_rule_7_what_is_held_in_memory_is_bounded_while_nothing_can_be_written(
+def test_what_is_held_in_memory_is_bounded_while_nothing_can_be_written(
     on_postgresql: Deployment,
 ) -> None:
     deployment = on_postgresql
@@ -264,7 +264,7 @@ def test_rule_7_what_is_held_in_memory_is_bounded_while_nothing_can_be_written(
     check_all_written(deployment, events)
 
 
-def test_rule_8_on_sigterm_open_windows_are_written_and_committed(deployment: Deployment) -> None:
+def test_on_sigterm_open_windows_are_written_and_committed(deployment: Deployment) -> None:
     events = [Night(deployment.root).event(1, detector) for detector in range(8)]
     with deployment.worker(BUTLER_WRITER_WINDOW_SECONDS="3600") as worker:
         worker.wait_ready()
@@ -276,7 +276,7 @@ def test_rule_8_on_sigterm_open_windows_are_written_and_committed(deployment: De
     check_all_written(deployment, events)
 
 
-def test_rule_8_sigterm_ends_a_worker_in_time_although_nothing_can_be_written(
+def test_sigterm_ends_a_worker_in_time_although_nothing_can_be_written(
     on_postgresql: Deployment,
 ) -> None:
     deployment = on_postgresql
@@ -292,7 +292,7 @@ def test_rule_8_sigterm_ends_a_worker_in_time_although_nothing_can_be_written(
     assert deployment.committed() == 0  # all is delivered again
 
 
-def test_rule_9_while_the_database_is_away_the_worker_waits_says_so_and_loses_nothing(
+def test_while_the_database_is_away_the_worker_waits_says_so_and_loses_nothing(
     kafka: Cluster, topic_name: str, tmp_path: Path
 ) -> None:
     with PostgreSQL() as server:
@@ -314,7 +314,7 @@ def test_rule_9_while_the_database_is_away_the_worker_waits_says_so_and_loses_no
         check_all_written(deployment, events)
 
 
-def test_rule_10_what_is_delivered_again_is_announced_again_and_written_once(
+def test_what_is_delivered_again_is_announced_again_and_written_once(
     on_postgresql: Deployment,
 ) -> None:
     deployment = on_postgresql
@@ -335,7 +335,7 @@ def test_rule_10_what_is_delivered_again_is_announced_again_and_written_once(
     check_all_written(deployment, events)
 
 
-def test_rule_11_nothing_is_acked_before_the_brokers_have_its_announcement(
+def test_nothing_is_acked_before_the_brokers_have_its_announcement(
     private_kafka: ApacheKafka, topic_name: str, tmp_path: Path
 ) -> None:
     """The broker is killed with events in the open window, then restarted while more come."""

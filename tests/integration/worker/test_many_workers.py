@@ -17,7 +17,7 @@ from testbed.waiting import wait_until
 from testbed.worker import Worker
 from tests.support.deployment import Deployment
 from tests.support.events import Night, dataset_ids, stored_ids
-from tests.support.flow import check_all_written, partitions_of, streaming
+from tests.support.flow import check_all_written, streaming
 
 #: Seconds until the group notices that a worker is dead.
 SESSION = {"BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "6"}
@@ -34,11 +34,11 @@ def wait_shared(deployment: Deployment, *workers: Worker) -> None:
     """Wait until every partition is read by one of the workers."""
     everyone = sorted(f"{deployment.topic}-{n}" for n in range(deployment.partitions))
     wait_until(
-        lambda: sorted(p for worker in workers for p in partitions_of(worker)) == everyone,
+        lambda: sorted(p for worker in workers for p in worker.partitions()) == everyone,
         120,
         lambda: "\n".join(
             [
-                f"each partition read by one worker: {[*map(partitions_of, workers)]}",
+                f"each partition read by one worker: {[worker.partitions() for worker in workers]}",
                 *(worker.process.log_tail() for worker in workers),
             ]
         ),
@@ -51,7 +51,7 @@ def wait_progress(deployment: Deployment, events: Sequence[object]) -> None:
     wait_until(lambda: deployment.committed() > so_far, 120, "the stream is written")
 
 
-def test_rule_8_a_killed_workers_events_are_written_by_those_that_are_left(
+def test_a_killed_workers_events_are_written_by_those_that_are_left(
     deployment: Deployment,
 ) -> None:
     """A worker that stood by, without a partition, takes its turn."""
@@ -60,11 +60,11 @@ def test_rule_8_a_killed_workers_events_are_written_by_those_that_are_left(
         for worker in left:
             worker.wait_ready()
         wait_shared(deployment, *left)
-        assert sorted(len(partitions_of(worker)) for worker in left) == [0, 1, 1]
+        assert sorted(len(worker.partitions()) for worker in left) == [0, 1, 1]
         with streaming(deployment) as events:
             for _ in range(2):
                 wait_progress(deployment, events)
-                busy = next(worker for worker in left if partitions_of(worker))
+                busy = next(worker for worker in left if worker.partitions())
                 busy.kill()
                 left.remove(busy)
                 wait_shared(deployment, *left)
@@ -73,7 +73,7 @@ def test_rule_8_a_killed_workers_events_are_written_by_those_that_are_left(
     check_all_written(deployment, events)
 
 
-def test_rule_12_a_worker_frozen_in_its_transaction_holds_nobody_up_and_comes_back(
+def test_a_worker_frozen_in_its_transaction_holds_nobody_up_and_comes_back(
     deployment: Deployment,
 ) -> None:
     """The server ends its session, the others need its locks (rule bounded-database-calls)."""
@@ -91,7 +91,7 @@ def test_rule_12_a_worker_frozen_in_its_transaction_holds_nobody_up_and_comes_ba
         wait_shared(deployment, two)
         deployment.wait_done()
         one.continue_process()
-        wait_until(lambda: len(partitions_of(one)) == 1, 60, "the frozen one is back")
+        wait_until(lambda: len(one.partitions()) == 1, 60, "the frozen one is back")
         wait_shared(deployment, one, two)
         with streaming(deployment) as more:
             wait_until(lambda: deployment.committed() > 20, 60, "both write")

@@ -22,11 +22,11 @@ class Acks(list[tuple[tuple[str, int], int]]):
 
 def placed(start: int = 0) -> Ledger:
     ledger = Ledger()
-    ledger.place({P: start, Q: start})
+    ledger.start_at({P: start, Q: start})
     return ledger
 
 
-def test_rule_3_acks_wait_for_everything_below_them() -> None:
+def test_acks_wait_for_everything_below_them() -> None:
     ledger, acks = placed(), Acks()
     first, second, third = (acks.receive(ledger, offset) for offset in range(3))
     assert ledger.settle([second, third]) == 0
@@ -35,7 +35,7 @@ def test_rule_3_acks_wait_for_everything_below_them() -> None:
     assert acks == [(P, 0), (P, 1), (P, 2)]
 
 
-def test_rule_3_partitions_do_not_wait_for_each_other() -> None:
+def test_partitions_do_not_wait_for_each_other() -> None:
     ledger, acks = placed(), Acks()
     acks.receive(ledger, 0)
     other = acks.receive(ledger, 0, Q)
@@ -43,11 +43,11 @@ def test_rule_3_partitions_do_not_wait_for_each_other() -> None:
     assert acks == [(Q, 0)]
 
 
-def test_rule_3_an_entry_of_an_earlier_epoch_is_never_acked() -> None:
+def test_an_entry_of_an_earlier_epoch_is_never_acked() -> None:
     ledger, acks = placed(), Acks()
     stale = acks.receive(ledger, 0)
     ledger.revoke()
-    ledger.place({P: 0})
+    ledger.start_at({P: 0})
     fresh = acks.receive(ledger, 0)
     assert ledger.settle([stale]) == 0
     assert acks == []
@@ -64,68 +64,68 @@ def test_an_entry_settled_twice_is_acked_and_counted_once() -> None:
     assert ledger.bytes_held == 0
 
 
-def test_rule_4_a_repeat_is_ignored() -> None:
+def test_a_repeat_is_ignored() -> None:
     ledger, acks = placed(), Acks()
     acks.receive(ledger, 0)
     assert ledger.receive(P, 0, 10, acks.clear) == (Receipt.REPEATED, None)
     assert ledger.bytes_held == 10
 
 
-def test_rule_4_an_event_before_the_starting_offset_is_known_is_not_entered() -> None:
+def test_an_event_before_the_starting_offset_is_known_is_not_entered() -> None:
     ledger = Ledger()
-    assert ledger.receive(P, 5, 10, list) == (Receipt.UNPLACED, None)
+    assert ledger.receive(P, 5, 10, list) == (Receipt.NOT_STARTED, None)
 
 
-def test_rule_4_the_first_event_must_be_the_one_at_the_starting_offset() -> None:
+def test_the_first_event_must_be_the_one_at_the_starting_offset() -> None:
     assert placed(5).receive(P, 6, 10, list) == (Receipt.JUMPED, None)
 
 
-def test_rule_4_a_jump_that_is_gone_after_reading_again_counts_as_nothing() -> None:
+def test_a_jump_that_is_gone_after_reading_again_counts_as_nothing() -> None:
     ledger, acks = placed(), Acks()
     acks.receive(ledger, 0)
     assert ledger.receive(P, 3, 10, list) == (Receipt.JUMPED, None)
-    ledger.place({P: 0})
+    ledger.start_at({P: 0})
     for offset in range(4):
         acks.receive(ledger, offset)
     assert ledger.accepted_gaps == 0
 
 
-def test_rule_4_a_jump_that_stays_is_accepted_and_counted() -> None:
+def test_a_jump_that_stays_is_accepted_and_counted() -> None:
     ledger, acks = placed(), Acks()
     assert ledger.receive(P, 3, 10, list) == (Receipt.JUMPED, None)
-    ledger.place({P: 0})
+    ledger.start_at({P: 0})
     entry = acks.receive(ledger, 3)
     assert ledger.accepted_gaps == 1
     ledger.settle([entry])
     assert acks == [(P, 3)]
 
 
-def test_rule_4_a_gap_that_is_read_again_is_counted_once() -> None:
+def test_a_gap_that_is_read_again_is_counted_once() -> None:
     ledger, acks = placed(), Acks()
     ledger.receive(P, 3, 10, list)
     for _ in range(2):
-        ledger.place({P: 0})
+        ledger.start_at({P: 0})
         acks.receive(ledger, 3)
     assert ledger.accepted_gaps == 1
 
 
-def test_rule_4_every_jump_is_refused_once_also_a_later_one() -> None:
+def test_every_jump_is_refused_once_also_a_later_one() -> None:
     ledger, acks = placed(), Acks()
     ledger.receive(P, 3, 10, list)
-    ledger.place({P: 0})
+    ledger.start_at({P: 0})
     acks.receive(ledger, 3)
     assert ledger.receive(P, 9, 10, list) == (Receipt.JUMPED, None)
 
 
-def test_rule_4_a_jump_seen_again_after_a_rebalance_is_refused_anew() -> None:
+def test_a_jump_seen_again_after_a_rebalance_is_refused_anew() -> None:
     ledger = placed()
     ledger.receive(P, 3, 10, list)
     ledger.revoke()
-    ledger.place({P: 0})
+    ledger.start_at({P: 0})
     assert ledger.receive(P, 3, 10, list) == (Receipt.JUMPED, None)
 
 
-def test_rule_4_a_jump_voids_what_was_held() -> None:
+def test_a_jump_voids_what_was_held() -> None:
     ledger, acks = placed(), Acks()
     entry = acks.receive(ledger, 0)
     ledger.receive(P, 3, 10, list)
@@ -134,15 +134,15 @@ def test_rule_4_a_jump_voids_what_was_held() -> None:
     assert ledger.bytes_held == 0
 
 
-def test_rule_4_a_lost_tail_is_noticed_at_the_second_look_and_told_ever_more_rarely() -> None:
+def test_a_lost_tail_is_noticed_at_the_second_look_and_told_ever_more_rarely() -> None:
     ledger = placed()
     ends = {P: 3, Q: 0}
     for looks in (2, 4, 8):
         assert [ledger.misses_tail(ends) for _ in range(looks)] == [False] * (looks - 1) + [True]
-        ledger.place({P: 0, Q: 0})
+        ledger.start_at({P: 0, Q: 0})
 
 
-def test_rule_4_a_partition_that_moves_on_has_lost_nothing() -> None:
+def test_a_partition_that_moves_on_has_lost_nothing() -> None:
     ledger, acks = placed(), Acks()
     for offset in range(4):
         assert not ledger.misses_tail({P: 9})

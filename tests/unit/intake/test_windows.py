@@ -8,12 +8,16 @@ from app.intake.windows import Arrival, WindowBounds, Windows
 BOUNDS = WindowBounds(seconds=2.0, events=3, bytes=100)
 
 
+def every_two_seconds(now: float) -> float:
+    return now - now % 2.0 + 2.0
+
+
 def arrival(size: int = 1, offset: int = 0) -> Arrival[str]:
     return Arrival(Entry(("t", 0), offset, size, epoch=4, ack=list), "payload")
 
 
-def test_rule_2_a_window_closes_at_its_boundary_not_after_its_length() -> None:
-    windows: Windows[str] = Windows(BOUNDS)
+def test_a_window_closes_at_its_boundary_not_after_its_length() -> None:
+    windows: Windows[str] = Windows(BOUNDS, every_two_seconds)
     assert windows.add(arrival(), now=11.5) == []
     assert windows.close_due(11.9) == []
     (window,) = windows.close_due(12.0)
@@ -21,8 +25,8 @@ def test_rule_2_a_window_closes_at_its_boundary_not_after_its_length() -> None:
     assert windows.open is None
 
 
-def test_rule_2_an_arrival_after_the_boundary_closes_the_window_before_it() -> None:
-    windows: Windows[str] = Windows(BOUNDS)
+def test_an_arrival_after_the_boundary_closes_the_window_before_it() -> None:
+    windows: Windows[str] = Windows(BOUNDS, every_two_seconds)
     windows.add(arrival(offset=1), now=10.1)
     (closed,) = windows.add(arrival(offset=2), now=12.5)
     assert [a.entry.offset for a in closed.arrivals] == [1]
@@ -31,7 +35,7 @@ def test_rule_2_an_arrival_after_the_boundary_closes_the_window_before_it() -> N
 
 
 def test_a_window_full_of_events_closes_at_once() -> None:
-    windows: Windows[str] = Windows(BOUNDS)
+    windows: Windows[str] = Windows(BOUNDS, every_two_seconds)
     closed = [window for _ in range(7) for window in windows.add(arrival(), now=10.1)]
     assert [len(window.arrivals) for window in closed] == [3, 3]
     assert windows.open is not None
@@ -39,26 +43,26 @@ def test_a_window_full_of_events_closes_at_once() -> None:
 
 
 def test_a_window_full_of_bytes_closes_at_once() -> None:
-    windows: Windows[str] = Windows(BOUNDS)
+    windows: Windows[str] = Windows(BOUNDS, every_two_seconds)
     assert windows.add(arrival(99), now=10.1) == []
     (closed,) = windows.add(arrival(1), now=10.2)
     assert closed.bytes == 100
 
 
 def test_one_event_over_the_bound_is_a_window_of_its_own() -> None:
-    windows: Windows[str] = Windows(BOUNDS)
+    windows: Windows[str] = Windows(BOUNDS, every_two_seconds)
     (closed,) = windows.add(arrival(5000), now=10.1)
     assert len(closed.arrivals) == 1
 
 
 def test_a_window_carries_the_epoch_of_its_events() -> None:
-    windows: Windows[str] = Windows(BOUNDS)
+    windows: Windows[str] = Windows(BOUNDS, every_two_seconds)
     windows.add(arrival(), now=1.0)
     (window,) = windows.close()
     assert window.epoch == 4
 
 
 def test_closing_nothing_is_nothing() -> None:
-    windows: Windows[str] = Windows(BOUNDS)
+    windows: Windows[str] = Windows(BOUNDS, every_two_seconds)
     assert windows.close() == []
     assert windows.close_due(1e9) == []

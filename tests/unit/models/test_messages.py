@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 
 from models.batch_ingested import BatchIngested, dataset_list, dataset_list_name
+from models.causes import Cause
 from models.chains import ChainState, ChainUpdate
 from models.dead_letter import DeadLetter
 
@@ -37,18 +38,18 @@ def test_a_dataset_list_is_named_after_time_and_batch() -> None:
 
 
 def test_a_dead_letter_can_be_read_from_its_headers() -> None:
-    letter = DeadLetter.of(("pp-output", 3), 42, "conflict", "two\nlines\tof it")
+    letter = DeadLetter.of(("pp-output", 3), 42, Cause.CONFLICT, "two\nlines\tof it")
     assert DeadLetter.from_headers(letter.headers()) == letter
     assert letter.reason == "two lines of it"
     assert letter.headers()["offset"] == b"42"
 
 
 def test_the_reason_of_a_dead_letter_has_a_maximum_length() -> None:
-    assert len(DeadLetter.of(("t", 0), 1, "E", "x" * 100_000).reason) == 2000
+    assert len(DeadLetter.of(("t", 0), 1, Cause.UNKNOWN, "x" * 100_000).reason) == 2000
 
 
 def test_an_event_too_large_for_a_dead_letter_becomes_a_pointer() -> None:
-    letter = DeadLetter.of(("pp-output", 3), 42, "invalid_event", "too large")
+    letter = DeadLetter.of(("pp-output", 3), 42, Cause.INVALID_EVENT, "too large")
     assert orjson.loads(letter.pointer(b"the event")) == {
         "type": "dead-letter-pointer",
         "topic": "pp-output",

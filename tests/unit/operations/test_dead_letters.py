@@ -8,11 +8,13 @@ import pytest
 
 from app.kafka.readers import MessageId
 from app.operations.dead_letters import StoredLetter
+from models.causes import Cause
 from models.dead_letter import DeadLetter
 
 
 def letter(error_class: str = "invalid_event", value: bytes | None = b"{}") -> StoredLetter:
-    made = DeadLetter.of(("pp-output", 3), 17, error_class, "the reason")
+    made = DeadLetter.of(("pp-output", 3), 17, Cause.UNKNOWN, "the reason")
+    made.error_class = error_class  # also one that this version does not write
     return StoredLetter(MessageId(0, 5), made, None, value)
 
 
@@ -47,7 +49,7 @@ def test_a_pointer_stands_for_the_event_that_it_points_to() -> None:
 
 
 def test_an_event_that_looks_like_a_pointer_to_another_offset_is_an_event() -> None:
-    elsewhere = DeadLetter.of(("pp-output", 3), 16, "invalid_event", "the reason")
+    elsewhere = DeadLetter.of(("pp-output", 3), 16, Cause.INVALID_EVENT, "the reason")
     assert letter(value=elsewhere.pointer(b"x")).pointer is None
 
 

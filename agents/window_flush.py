@@ -1,0 +1,188 @@
+"""The flush of one window, step by step.
+
+Every step is idempotent and is retried for as long as it takes, or until the window's partitions
+are revoked: then the window is abandoned, and its events are redelivered, here or elsewhere.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from agents.steps import in_thread, until_done
+from app.announce.announcements import announce, batch_id_of
+from app.announce.dead_letters import send_dead_letter
+from app.butler.failures import AbandonedError
+from app.butler.outcome import Outcome, Rejection, WriteReport, Written
+from app.butler.writer import PreparedWindow
+from app.intake.received import Received
+from app.intake.windows import Arrival, Window
+from app.parts import Parts
+from app.telemetry.flush_reports import FlushSummary, Step
+from models.errors import InvalidEventError
+from models.prompt_output import PromptOutput
+
+__all__ = ["WindowFlush"]
+
+
+@dataclass
+class WindowFlush:
+    """The flush of one window.
+
+    Attributes
+    ----------
+    window : `Window`
+        Its events, as they were received.
+    parts : `Parts`
+        What the flush is made with.
+    outcomes : `dict` [`Arrival`, `Outcome`]
+        What became of each event so far, in the order of their arrival.
+    """
+
+    window: Window[Received]
+    parts: Parts
+    outcomes: dict[Arrival[Received], Outcome] = field(default_factory=dict)
+    _prepared: PreparedWindow[Arrival[Received]] | None = None
+    _report: WriteReport[Arrival[Received]] | None = None
+    _letters_sent: set[Arrival[Received]] = field(default_factory=set)
+    _started: float = field(default_factory=time.monotonic)
+
+    async def prepare(self) -> bool:
+        """Take the first step; return whether the window is still ours."""
+        return await self._take({Step.READ: self._read})
+
+    async def finish(self) -> bool:
+        """Take all other steps, and ack the events; return whether the window was still ours."""
+        is_done = await self._take(
+            {
+                Step.WRITE: self._write,
+                Step.PREPEND_TO_CHAINS: self._prepend_to_chains,
+                Step.SET_ASIDE: self._set_aside,
+                Step.ANNOUNCE: self._announce,
+            }
+        )
+        if is_done:
+            acked = self.parts.intake.settle(self.window)
+            self._report_done(acked, time.monotonic() - self._started)
+        return is_done
+
+    async def _take(self, steps: Mapping[Step, Callable[[], Awaitable[None]]]) -> bool:
+        try:
+            for step, call in steps.items():
+                await until_done(step, call, self.parts, self._is_current)
+        except AbandonedError:
+            self.parts.reports.abandoned(self.window.epoch)
+            return False
+        return True
+
+    async def _read(self) -> None:
+        """Decode and parse the events, and look for their artifacts."""
+        self._prepared = await in_thread(self.parts.prepare_thread, self._prepare_events)
+
+    def _prepare_events(self) -> PreparedWindow[Arrival[Received]]:
+        outputs: dict[Arrival[Received], PromptOutput] = {}
+        self.outcomes = {}
+        for arrival in self.window.arrivals:
+            try:
+                outputs[arrival] = decode(arrival.payload.value, self.parts.max_event_bytes)
+            except InvalidEventError as exc:
+                self.outcomes[arrival] = Rejection.of(exc)
+        return self.parts.writer.prepare(outputs, is_current=self._is_current)
+
+    async def _write(self) -> None:
+        """Write the events, in one transaction."""
+        if self._prepared is None:
+            await self._read()
+        # Another try prepares them again: what was looked up may be why this one fails.
+        prepared, self._prepared = self._prepared or {}, None
+        self._report = await in_thread(
+            self.parts.write_thread,
+            lambda: self.parts.writer.commit(prepared, is_current=self._is_current),
+        )
+        self.outcomes.update(self._report.outcomes)
+
+    async def _prepend_to_chains(self) -> None:
+        """Make sure that every run is in its chain before it is announced as written."""
+        pairs = sorted({pair for written in self._written.values() for pair in written.chains})
+        if not pairs:
+            return
+        refused = await in_thread(
+            self.parts.write_thread, lambda: self.parts.chain_keeper.ensure(pairs)
+        )
+        for arrival, written in self._written.items():
+            rejections = [refused[pair] for pair in written.chains if pair in refused]
+            if rejections:
+                self.outcomes[arrival] = rejections[0]
+
+    async def _set_aside(self) -> None:
+        """Send the events that can never be written to the dead letters, each once."""
+        for arrival, rejection in self._rejected.items():
+            if arrival not in self._letters_sent:
+                letter = await send_dead_letter(self.parts.sender, arrival, rejection)
+                self._letters_sent.add(arrival)
+                self.parts.reports.set_aside(letter)
+
+    async def _announce(self) -> None:
+        """Announce every valid dataset of the window, whether it was inserted now or before."""
+        if written := list(self._written.values()):
+            await announce(self.parts.sender, self.parts.list_directory, self.batch_id, written)
+
+    @property
+    def batch_id(self) -> UUID:
+        """The batch's identity: the same events give the same one."""
+        return batch_id_of(arrival.entry for arrival in self.window.arrivals)
+
+    @property
+    def _written(self) -> dict[Arrival[Received], Written]:
+        outcomes = ((arrival, self.outcomes[arrival]) for arrival in self.window.arrivals)
+        return {arrival: outcome for arrival, outcome in outcomes if isinstance(outcome, Written)}
+
+    @property
+    def _rejected(self) -> dict[Arrival[Received], Rejection]:
+        outcomes = ((arrival, self.outcomes[arrival]) for arrival in self.window.arrivals)
+        return {arrival: outcome for arrival, outcome in outcomes if isinstance(outcome, Rejection)}
+
+    def _is_current(self) -> bool:
+        return self.parts.intake.is_current(self.window)
+
+    def _report_done(self, acked: int, seconds: float) -> None:
+        report = self._report or WriteReport({})
+        summary = FlushSummary(
+            batch_id=str(self.batch_id),
+            events=len(self.window.arrivals),
+            datasets=sum(len(written.dataset_ids) for written in self._written.values()),
+            inserted=report.inserted,
+            already_there=report.already_there,
+            dead_letters=len(self._rejected),
+            acked=acked,
+            bytes=self.window.bytes,
+            seconds=round(seconds, 3),
+        )
+        self.parts.reports.flushed(summary, report.mismatched_records)
+
+
+def decode(value: bytes | None, max_bytes: int) -> PromptOutput:
+    """Decode a message of the input topic.
+
+    Parameters
+    ----------
+    value : `bytes` or `None`
+        The message's value.
+    max_bytes : `int`
+        Size of the largest event that is taken.
+
+    Raises
+    ------
+    InvalidEventError
+        If it is not an event, whatever the reason: what a message provokes is its own fault.
+    """
+    if value is not None and len(value) > max_bytes:
+        raise InvalidEventError(f"{len(value)} bytes, over the bound of {max_bytes}")
+    try:
+        return PromptOutput.decode(value)
+    except InvalidEventError:
+        raise
+    except Exception as exc:
+        raise InvalidEventError(f"{type(exc).__name__}: {exc}") from exc

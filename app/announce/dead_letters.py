@@ -1,0 +1,41 @@
+"""Events that can never be written go to the dead letters, whole, with the reason."""
+
+from __future__ import annotations
+
+from app.butler.outcome import Rejection
+from app.intake.received import Received
+from app.intake.windows import Arrival
+from app.kafka.errors import MessageSizeTooLargeError
+from app.kafka.sending import OutputTopic, Sender
+from models.dead_letter import DeadLetter, replays_of
+
+__all__ = ["send_dead_letter"]
+
+
+async def send_dead_letter(
+    sender: Sender, arrival: Arrival[Received], rejection: Rejection
+) -> DeadLetter:
+    """Send an event to the dead letters, and return once the brokers have it.
+
+    An event that is too large for the topic is replaced by a pointer to it.
+
+    Raises
+    ------
+    KafkaError
+        If it was not delivered; to send it again is right.
+    """
+    entry, received = arrival.entry, arrival.payload
+    value = received.value or b""  # a message must have a value or a key
+    letter = DeadLetter.of(
+        entry.partition,
+        entry.offset,
+        rejection.cause,
+        rejection.reason,
+        replays_of(received.headers),
+    )
+    headers = letter.headers()
+    try:
+        await sender.send(OutputTopic.DEAD_LETTERS, key=received.key, value=value, headers=headers)
+    except MessageSizeTooLargeError:
+        await sender.send(OutputTopic.DEAD_LETTERS, value=letter.pointer(value), headers=headers)
+    return letter

@@ -1,0 +1,51 @@
+"""Puts the parts of a worker together, in one place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app import topics
+from app.butler.repository.chains import ChainKeeper
+from app.butler.repository.connection import open_butler
+from app.butler.writer import ButlerWriter
+from app.kafka.sending import OutputTopic, TopicSender
+from app.parts import Parts
+from app.telemetry.flush_reports import FlushReports
+
+if TYPE_CHECKING:
+    from app.application import ButlerWriterApp
+
+__all__ = ["open_parts"]
+
+
+def open_parts(app: ButlerWriterApp) -> Parts:
+    """Open the repository, and make the parts that write to it.
+
+    Parameters
+    ----------
+    app : `ButlerWriterApp`
+        Has the settings, the intake and the status; all required settings are given.
+
+    Raises
+    ------
+    RepositoryError
+        If the repository cannot be opened.
+    """
+    write = app.settings.write
+    butler = open_butler(write.repository or "", write.policy)
+    return Parts(
+        intake=app.intake,
+        writer=ButlerWriter(butler, write.policy),
+        chain_keeper=ChainKeeper(butler.clone()),
+        sender=TopicSender(
+            {
+                OutputTopic.DEAD_LETTERS: topics.dead_letters,
+                OutputTopic.BATCHES_INGESTED: topics.batches_ingested,
+                OutputTopic.CHAIN_UPDATES: topics.chain_updates,
+            }
+        ),
+        reports=FlushReports(app.status),
+        list_directory=write.dataset_list_directory or "",
+        max_event_bytes=app.settings.kafka.max_message_bytes,
+        retry_wait_max=write.retry_wait_max,
+    )

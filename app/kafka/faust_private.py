@@ -1,0 +1,112 @@
+"""What this service uses of Faust and aiokafka that they promise to nobody.
+
+Every private name of theirs, and every private hook that is overridden, is in this module; a test
+says which of them has moved.  Each was measured on faust-streaming 0.15.3 or read in its source.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, cast
+
+import faust
+import structlog
+from faust.types import TP, AgentT
+
+from app.kafka.errors import KafkaError
+
+if TYPE_CHECKING:
+    from faust.tables.manager import TableManager
+    from faust.tables.recovery import Recovery
+    from faust.transport.consumer import Consumer, ThreadDelegateConsumer
+    from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+
+__all__ = [
+    "StrictApp",
+    "forget_gap",
+    "has_consumer",
+    "membership_error",
+    "recover_again",
+    "recovery_progress",
+]
+
+logger = structlog.get_logger("butler_writer")
+
+
+class StrictApp(faust.App):
+    """A Faust application in which no agent is missing, and none goes on after an exception."""
+
+    def _on_autodiscovery_error(self, name: str) -> None:
+        """Do not start without an agent: Faust would only warn, and run what is left."""
+        raise ImportError(f"{name} cannot be imported") from sys.exception()
+
+    async def _on_agent_error(self, agent: AgentT[Any], exc: BaseException) -> None:
+        """End the process: what an agent held when an exception left it would never be acked.
+
+        Faust would start the agent again (rule no-exception-leaves-an-agent).
+        """
+        logger.critical(
+            "an exception left an agent, ending the worker", agent=agent.name, exc_info=exc
+        )
+        os._exit(1)
+
+
+def has_consumer(app: faust.App) -> bool:
+    """Tell whether the application has made its consumer; to ask for it would make one."""
+    return app._consumer is not None
+
+
+def forget_gap(consumer: Consumer, partition: TP) -> None:
+    """Forget the gap that Faust has noted in a partition: it would be committed unread."""
+    consumer._gap.pop(partition, None)
+
+
+def recovery_progress(app: faust.App) -> dict[TP, int] | None:
+    """Return the offset that the recovery of the tables has reached in each changelog.
+
+    Returns
+    -------
+    offsets : `dict` [`faust.types.TP`, `int`] or `None`
+        `None` if no recovery is going on.
+    """
+    recovery = _recovery(app)
+    going_on = recovery.in_recovery and recovery.need_recovery()
+    return dict(recovery.active_offsets) if going_on else None
+
+
+async def recover_again(app: faust.App) -> None:
+    """Let the recovery of the tables read on from the offsets that it has reached.
+
+    Faust drops what is fetched while partitions are revoked; its recovery then waits for these
+    changes for ever (rule no-gaps-in-offsets).
+
+    Raises
+    ------
+    IllegalStateError
+        If the partitions have been revoked.
+    """
+    recovery = _recovery(app)
+    await recovery._seek_offsets(
+        app.consumer, recovery.active_tps, recovery.active_offsets, "active"
+    )
+
+
+async def membership_error(app: faust.App) -> str | None:
+    """Return the error that has ended the membership in the consumer group, and clear it.
+
+    aiokafka keeps such an error until its user asks for it, and Faust never does.  Once asked, it
+    tries to join again.
+    """
+    thread = cast("AIOKafkaConsumerThread", cast("ThreadDelegateConsumer", app.consumer)._thread)
+    if thread._consumer is None:
+        return None
+    try:
+        await thread.call_thread(thread._consumer._coordinator.check_errors)
+    except KafkaError as exc:
+        return f"{type(exc).__name__}: {exc}"
+    return None
+
+
+def _recovery(app: faust.App) -> Recovery:
+    return cast("TableManager", app.tables).recovery

@@ -1,0 +1,91 @@
+"""Where the reading of the input starts: at the committed offsets, never after an event unseen.
+
+Rule no-gaps-in-offsets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+import structlog
+from faust.types import TP
+
+from app.intake.intake import Intake
+from app.kafka.errors import IllegalStateError
+from app.kafka.faust_private import forget_gap
+
+if TYPE_CHECKING:
+    import faust
+    from faust.transport.consumer import Consumer
+
+__all__ = ["ReadingPositions"]
+
+logger = structlog.get_logger("butler_writer")
+
+#: Longer than one fetch of Faust's consumer (its getmany waits 1.0 s): a fetch that was under way
+#: when the flow stopped has ended after this, and can no longer move the read position.
+FETCH_DRAIN_SECONDS = 1.2
+
+
+class ReadingPositions:
+    """Moves the consumer to the offsets that reading starts at, and tells the intake.
+
+    Parameters
+    ----------
+    app : `faust.App`
+        Has the consumer.
+    intake : `Intake`
+        Is told the starting offsets.
+    topic : `str`
+        The input topic.
+    """
+
+    def __init__(self, app: faust.App, intake: Intake[Any], topic: str) -> None:
+        self._app = app
+        self._intake = intake
+        self._topic = topic
+
+    async def read_again(self) -> None:
+        """Read the input again from its committed offsets."""
+        try:
+            if await self.start() and not self._app.rebalancing:
+                self._app.consumer.resume_flow()
+        except IllegalStateError:
+            # The rebalance that revoked them starts reading by itself.
+            logger.info("partitions were revoked while reading again")
+
+    async def start(self) -> bool:
+        """Wait for the current fetch to end, and go to the committed offsets.
+
+        The consumer's flow is stopped afterwards.
+
+        Returns
+        -------
+        started : `bool`
+            `False` if the partitions were revoked in the meantime.
+        """
+        epoch = self._intake.epoch
+        consumer = cast("Consumer", self._app.consumer)
+        consumer.stop_flow()
+        await asyncio.sleep(FETCH_DRAIN_SECONDS)
+        if self._intake.epoch != epoch:
+            return False
+        starts = await self._starting_offsets(consumer)
+        # Faust's own seek leaves a partition without a committed offset wherever it is.
+        await consumer.seek_wait(starts)
+        if self._intake.epoch != epoch:
+            return False
+        for partition in starts:
+            forget_gap(consumer, partition)
+        self._intake.start_at({(tp.topic, tp.partition): offset for tp, offset in starts.items()})
+        return True
+
+    async def _starting_offsets(self, consumer: Consumer) -> dict[TP, int]:
+        partitions = [tp for tp in consumer.assignment() if tp.topic == self._topic]
+        if not partitions:
+            return {}
+        committed = await consumer.seek_to_committed()
+        fresh = [tp for tp in partitions if (committed.get(tp) or -1) < 0]
+        earliest = await consumer.earliest_offsets(*fresh) if fresh else {}
+        return {tp: earliest[tp] if tp in earliest else committed[tp] for tp in partitions}

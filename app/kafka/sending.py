@@ -1,0 +1,76 @@
+"""Messages that matter: a send returns once the brokers have the message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import Protocol
+
+from faust.exceptions import ProducerSendError
+from faust.types import TopicT
+
+__all__ = ["OutputTopic", "Sender", "TopicSender"]
+
+
+class OutputTopic(Enum):
+    """The topics that a flush sends to."""
+
+    DEAD_LETTERS = auto()
+    """Events that can never be written, whole, with the reason in their headers."""
+
+    BATCHES_INGESTED = auto()
+    """Announcements for the publication service (DMTN-330)."""
+
+    CHAIN_UPDATES = auto()
+    """What was written to each (chain, run), keyed by chain."""
+
+
+class Sender(Protocol):
+    """Sends messages, each until it has arrived."""
+
+    async def send(
+        self,
+        topic: OutputTopic,
+        *,
+        value: bytes,
+        key: bytes | None = None,
+        headers: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Send a message, and return once it has arrived.
+
+        Raises
+        ------
+        MessageSizeTooLargeError
+            If it is larger than the topic takes.
+        KafkaError
+            If it was not delivered; to send it again is right.
+        """
+
+
+class TopicSender:
+    """Sends by Faust's producer; every in-sync replica has a message when its send returns.
+
+    Rule sends-are-awaited.
+
+    Parameters
+    ----------
+    topics : `~collections.abc.Mapping` [`OutputTopic`, `faust.Topic`]
+        Each topic by its role.
+    """
+
+    def __init__(self, topics: Mapping[OutputTopic, TopicT]) -> None:
+        self._topics = topics
+
+    async def send(
+        self,
+        topic: OutputTopic,
+        *,
+        value: bytes,
+        key: bytes | None = None,
+        headers: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Send a message (see `Sender.send`)."""
+        try:
+            await (await self._topics[topic].send(key=key, value=value, headers=headers))
+        except ProducerSendError as exc:  # Faust's, around the one that says why
+            raise exc.__cause__ or exc from None

@@ -1,0 +1,88 @@
+"""The private names of Faust and aiokafka that this service uses: which of them has moved."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import faust
+import pytest
+from aiokafka.consumer.group_coordinator import BaseCoordinator, GroupCoordinator
+from faust.tables.recovery import Recovery
+from faust.transport.consumer import Consumer, ThreadDelegateConsumer
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+
+from app.kafka import faust_private
+
+
+def parameters(function: Any) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+def source(thing: Any) -> str:
+    return inspect.getsource(thing)
+
+
+#: Each private name or overridden hook, and whether it is what this service takes it for.
+NAMES: dict[str, Callable[[], bool]] = {
+    "App._on_autodiscovery_error": lambda: (
+        parameters(faust.App._on_autodiscovery_error) == ["self", "name"]
+        and "onerror=self._on_autodiscovery_error" in source(faust.App.discover)
+    ),
+    "App._on_agent_error": lambda: (
+        parameters(faust.App._on_agent_error) == ["self", "agent", "exc"]
+        and "on_error=self._on_agent_error" in source(faust.App.agent)
+    ),
+    "App._consumer": lambda: "self._consumer is None" in source(faust.App.consumer.fget),  # type: ignore[attr-defined]
+    "Consumer._gap": lambda: "self._gap.pop(tp, None)" in source(Consumer),
+    "Recovery._seek_offsets": lambda: (
+        parameters(Recovery._seek_offsets) == ["self", "consumer", "tps", "offsets", "title"]
+    ),
+    "Recovery.active_offsets": lambda: "self.active_offsets" in source(Recovery),
+    "Recovery.active_tps": lambda: "self.active_tps" in source(Recovery),
+    "Recovery.in_recovery": lambda: isinstance(Recovery.in_recovery, property | bool),
+    "Recovery.need_recovery": lambda: parameters(Recovery.need_recovery) == ["self"],
+    "ThreadDelegateConsumer._thread": lambda: "self._thread =" in source(ThreadDelegateConsumer),
+    "AIOKafkaConsumerThread._consumer": lambda: (
+        "_consumer" in AIOKafkaConsumerThread.__annotations__
+    ),
+    "AIOKafkaConsumer._coordinator": lambda: issubclass(GroupCoordinator, BaseCoordinator),
+    "GroupCoordinator.check_errors": lambda: (
+        parameters(GroupCoordinator.check_errors) == ["self"]
+        and "raise exc" in source(GroupCoordinator.check_errors)
+    ),
+    "Event.ack": lambda: parameters(faust.Event.ack) == ["self"],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_private_name_of_faust_is_where_it_is_expected(name: str) -> None:
+    moved = (
+        f"{name} has moved in faust-streaming {version('faust-streaming')} or "
+        f"aiokafka {version('aiokafka')}: see app/kafka/faust_private.py"
+    )
+    try:
+        is_there = NAMES[name]()
+    except (AttributeError, TypeError) as error:
+        pytest.fail(f"{moved} ({type(error).__name__}: {error})")
+    assert is_there, moved
+
+
+def test_every_private_name_that_is_used_is_known_to_this_test() -> None:
+    tree = ast.parse(Path(faust_private.__file__).read_text())
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_")
+    } | {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and any(isinstance(owner, ast.ClassDef) and node in owner.body for owner in ast.walk(tree))
+    }
+    known = {name.rpartition(".")[2] for name in NAMES}
+    assert used <= known | {"_exit", "__name__"}  # os._exit and type.__name__ are public

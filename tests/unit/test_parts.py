@@ -1,0 +1,41 @@
+"""The parts that a flush is made with."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from app.intake.windows import WindowBounds
+from app.parts import Parts, new_intake, tumbling_boundary
+
+
+@pytest.fixture
+def parts() -> Parts:
+    unused: Any = object()
+    return Parts(
+        intake=new_intake(WindowBounds(1.0, 500, 1000), 1000),
+        writer=unused,
+        chain_keeper=unused,
+        sender=unused,
+        reports=unused,
+        list_directory="",
+        max_event_bytes=1,
+        retry_wait_max=1.0,
+    )
+
+
+def test_one_thread_prepares_windows_and_another_writes_them(parts: Parts) -> None:
+    """Rule bounded-database-calls: one Butler in two threads breaks."""
+    for thread in (parts.prepare_thread, parts.write_thread):
+        assert cast("Any", thread)._max_workers == 1
+    parts.shut_down()
+
+
+@pytest.mark.parametrize(
+    ("now", "boundary"), [(10.0, 12.0), (11.5, 12.0), (11.95, 12.0), (12.0, 14.0)]
+)
+def test_a_tumbling_window_ends_at_the_next_multiple_of_its_length(
+    now: float, boundary: float
+) -> None:
+    assert tumbling_boundary(2.0)(now) == boundary
