@@ -9,10 +9,16 @@ import sys
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
 
 from models.fields import describe_shape_errors
 from models.prompt_output import PromptOutput
-from testbed.worker import CHECKOUT
+from testbed.embedded import EmbeddedBroker
+from testbed.worker import CHECKOUT, Worker
+from tests.support.deployment import Deployment
+from tests.support.events import Night, dataset_ids, stored_ids
 
 PROGRAMS = Path(sys.executable).parent
 
@@ -77,7 +83,7 @@ def install(folder: Path, *what: str | Path) -> Environment:
 
 def run(program: str, *arguments: str | Path) -> None:
     done = subprocess.run(
-        [PROGRAMS / program, *arguments],
+        [PROGRAMS / program if (PROGRAMS / program).exists() else program, *arguments],
         cwd=CHECKOUT,
         capture_output=True,
         text=True,
@@ -122,10 +128,65 @@ def test_the_clients_wheel_needs_butler_and_kafka_alone(tmp_path: Path) -> None:
     assert (environment.folder / "central" / file["path"]).exists()
 
 
-def test_the_services_wheel_names_a_decoy_in_its_environment(tmp_path: Path) -> None:
-    wheel = build(copied(CHECKOUT, tmp_path / "service"), tmp_path)
-    install(tmp_path, "--require-hashes", "--requirement", "requirements.lock")
-    environment = install(tmp_path, "--no-deps", wheel)
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """Return a clean clone of the repository, with what is not committed yet."""
+    folder = tmp_path / "clone"
+    run("git", "clone", "--quiet", CHECKOUT, folder)
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    tracked = {name for name in listed.stdout.splitlines() if (CHECKOUT / name).is_file()}
+    for name in tracked:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(CHECKOUT / name, folder / name)
+    for file in folder.rglob("*.py"):
+        if str(file.relative_to(folder)) not in tracked:
+            file.unlink()
+    return folder
+
+
+def modules_of(folder: Path) -> set[str]:
+    return {
+        str(file.relative_to(folder))
+        for package in ("agents", "app", "models")
+        for file in (folder / package).rglob("*.py")
+    }
+
+
+def check_writes(deployment: Deployment, checkout: Path, programs: Path) -> None:
+    """A worker of that program writes an event."""
+    event = Night(deployment.root).event(1, 0)
+    worker = Worker(deployment.environment, checkout=checkout, programs=programs)
+    with worker:
+        worker.wait_ready()
+        deployment.send(event)
+        deployment.wait_done()
+        worker.term()
+        assert worker.wait() == 0
+    assert set(stored_ids(deployment.fresh_butler())) == dataset_ids(event)
+
+
+def test_checkout_and_wheel_start_a_worker_and_a_decoy_is_named(
+    clone: Path, tmp_path: Path, embedded_broker: EmbeddedBroker, topic_name: str
+) -> None:
+    environment = install(tmp_path, "--require-hashes", "--requirement", "requirements.lock")
+    programs = environment.root / "bin"
+    deployments = {}
+    for kind in ("checkout", "wheel"):
+        (tmp_path / kind).mkdir()
+        deployments[kind] = Deployment(embedded_broker, f"{topic_name}-{kind}", tmp_path / kind)
+    # Nothing but the dependencies is installed.
+    check_writes(deployments["checkout"], clone, programs)
+
+    wheel = build(clone, tmp_path)
+    with ZipFile(wheel) as archive:
+        assert {name for name in archive.namelist() if name.endswith(".py")} == modules_of(clone)
+    install(tmp_path, "--no-deps", wheel)
 
     listed = environment.run("faust", "--json", "-A", "app", "agents", "--local")
 
@@ -135,6 +196,7 @@ def test_the_services_wheel_names_a_decoy_in_its_environment(tmp_path: Path) -> 
         "@agents.collect.collect",
         "@agents.flush.flush",
     }
+    check_writes(deployments["wheel"], environment.folder, programs)
 
     decoy = tmp_path / "decoy"
     (decoy / "agents").mkdir(parents=True)
