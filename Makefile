@@ -53,10 +53,11 @@ bench-quick: $(INSTALLED) ## run the quick benchmarks (four minutes), and end wi
 	@.ci/servers
 	$(BIN)/python -m bench --quick $(ARGS)
 
-lint: $(INSTALLED) ## check format, style and types
+lint: $(INSTALLED) ## check format, style, types and the direction of imports
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 lock: | $(BIN)/uv ## update both lock files from pyproject.toml, keeping the pins that still fit
 	$(LOCK) --output-file requirements.lock

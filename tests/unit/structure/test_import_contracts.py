@@ -1,0 +1,96 @@
+"""Each import contract of ``make lint`` notices the import that it forbids."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from testbed.worker import CHECKOUT
+
+CONTRACTS = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["importlinter"][
+    "contracts"
+]
+
+#: For each contract, modules and imports that break it.
+FORBIDDEN = [
+    ("layers", "app/parts.py", "import agents.steps"),
+    ("layers", "models/fields.py", "import app.errors"),
+    ("rooms", "app/settings/__init__.py", "import app.kafka.errors"),
+    ("rooms", "app/brand_new.py", "import app.errors"),
+    ("rooms", "app/butler/policy.py", "from app.intake import ledger"),
+    ("no-cycles", "app/butler/outcome.py", "from app.butler.events import parsed"),
+    (
+        "no-cycles",
+        "app/kafka/connection.py",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import app.kafka.watchdog",
+    ),
+    ("no-faust-in-the-write", "app/butler/writer.py", "import faust"),
+    ("no-faust-in-the-write", "app/butler/writer.py", "import models.dead_letter"),
+    ("no-faust-in-the-write", "models/fields.py", "import faust"),
+    ("no-faust-in-the-write", "app/intake/windows.py", "from faust.windows import TumblingWindow"),
+    ("no-faust-in-the-write", "app/errors.py", "import aiokafka"),
+    ("pure-intake", "app/intake/ledger.py", "import time"),
+    ("pure-intake", "app/intake/ledger.py", "import asyncio"),
+    ("pure-intake", "app/intake/received.py", "from lsst.resources import ResourcePath"),
+    ("one-door-to-aiokafka", "app/operations/audit.py", "import aiokafka"),
+    ("one-door-to-aiokafka", "agents/collect.py", "from aiokafka.errors import KafkaError"),
+    ("client-alone", "client/butler_writer_client/writer.py", "import models.fields"),
+    ("client-alone", "client/butler_writer_client/kafka.py", "import app.kafka.errors"),
+    ("no-tests-outside-of-tests", "simulator/night.py", "import tests.support.events"),
+    ("no-tests-outside-of-tests", "bench/workload.py", "import tests.support.events"),
+]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Return a copy of the source."""
+    folders = ["agents", "app", "bench", "client", "models", "simulator", "testbed", "tests"]
+    for folder in folders:
+        shutil.copytree(
+            CHECKOUT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    shutil.copy(CHECKOUT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def lint(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Check the contracts of a copy of the source, and not of the checkout."""
+    return subprocess.run(
+        [Path(sys.executable).parent / "lint-imports", "--no-cache", *arguments],
+        cwd=folder,
+        env={"PYTHONPATH": f"{folder}:{folder / 'client'}", "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_copy_of_the_source_keeps_all_contracts(copy: Path) -> None:
+    done = lint(copy)
+    assert done.returncode == 0, done.stdout
+    assert f"{len(CONTRACTS)} kept, 0 broken" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("contract", "module", "line"),
+    FORBIDDEN,
+    ids=[f"{contract}-{module}" for contract, module, _ in FORBIDDEN],
+)
+def test_a_forbidden_import_breaks_its_contract(
+    copy: Path, contract: str, module: str, line: str
+) -> None:
+    path = copy / module
+    source = path.read_text() if path.exists() else ""
+    path.write_text(f"{source}\n{line}\n")
+    done = lint(copy, "--contract", contract)
+    assert done.returncode == 1, done.stdout
+    assert "1 broken" in done.stdout
+
+
+def test_every_contract_is_broken_by_a_test() -> None:
+    assert {contract for contract, _, _ in FORBIDDEN} == {contract["id"] for contract in CONTRACTS}
