@@ -188,6 +188,18 @@ KNOWN = Failed(Rejection(Cause.INVALID_EVENT, "no path"), Failure.POISON)
 UNKNOWN = Failed(Rejection(Cause.UNKNOWN, "ZeroDivisionError: division by zero"), Failure.UNKNOWN)
 
 
+def test_outcomes_have_the_keys_of_the_events_in_their_order() -> None:
+    store = Store([frozenset(), frozenset({1})])
+    window = {"second": store.events[0], "third": KNOWN, "first": store.events[1]}
+    write = DividedWrite(store.write, window, always)
+    write.run()
+    assert list(write.outcomes.items()) == [
+        ("second", written_outcome(store.events[0])),
+        ("third", KNOWN.rejection),
+        ("first", Rejection(Cause.MISSING_DIMENSION_RECORD, "1 lacks something")),
+    ]
+
+
 def divide_by_zero(batch: Sequence[ParsedEvent]) -> Counts:
     raise ZeroDivisionError("division by zero")
 
