@@ -39,7 +39,7 @@ PreparedWindow: TypeAlias = Mapping[K, ParsedEvent | Failed]
 written."""
 
 _Missing: TypeAlias = list[str] | Failed
-"""The artifacts that an event lacks, or the reason why that cannot be told."""
+"""The artifacts that an event lacks, or the reason why it cannot be written."""
 
 logger = structlog.get_logger("butler_writer")
 

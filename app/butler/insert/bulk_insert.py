@@ -66,7 +66,7 @@ class BulkInsert:
         self._tables.forget()
 
     def find_refused(self, batch: Batch) -> None:
-        """Refuse the events for which the database refused a batch, if they can be told.
+        """Refuse the events for which the database refused a batch, if they can be identified.
 
         To be called outside the transaction of the batch.
 

@@ -98,7 +98,7 @@ class DimensionRecords:
     def _fetch(
         self, element: DimensionElement, data_ids: Sequence[DataCoordinate]
     ) -> dict[DataCoordinate, DimensionRecord]:
-        """Return the stored records of some data IDs, as far as they can differ from others."""
+        """Return the stored records that may differ from the given ones."""
         if len(element.RecordClass.fields.names) == len(element.required):
             # A record that is only a key, such as a group's, cannot differ.  And the query system
             # returns it whether it is stored or not.

@@ -17,7 +17,7 @@ __all__ = ["different_dataset", "find_refused"]
 
 
 def find_refused(tables: RegistryTables, batch: Batch) -> None:
-    """Refuse the events for which the database refused a batch, if they can be told.
+    """Refuse the events for which the database refused a batch, if they can be identified.
 
     To be called outside the transaction of the batch.
 

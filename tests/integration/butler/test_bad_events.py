@@ -1,4 +1,4 @@
-"""Events that cannot be written, among events that can: only the bad ones are set aside."""
+"""Events that cannot be written, among events that can: only the bad ones are rejected."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def record(event: Event, element: str) -> Event:
 
 
 def without(event: Event, *elements: str) -> None:
-    """Take dimension records out of an event."""
+    """Remove dimension records from an event."""
     event["dimension_records"] = [
         r for r in event["dimension_records"] if r["definition"] not in elements
     ]
@@ -60,12 +60,12 @@ def of_another_run(event: Event) -> None:
 
 
 def same_data_id(event: Event) -> None:
-    """Add a dataset with the data ID of another, and an id of its own."""
+    """Add a dataset with the data ID of another one, and a new id."""
     event["datasets"].append({**event["datasets"][0], "refs": {str(uuid4()): first_ref(event)}})
 
 
 def same_dataset_id_for_two(event: Event) -> None:
-    """Add a second data ID to an event's first file, under the id that the first one has."""
+    """Add a second data ID to an event's first file, with the same dataset id."""
     first = event["datasets"][0]
     (dataset_id,) = first["refs"]
     data_id = {**first_ref(event)["data_id"], "detector": 0}
@@ -103,7 +103,7 @@ def event_with(**fields: Any) -> Spoil:
     return lambda e: e.update(fields)
 
 
-#: What a pod may get wrong so that it shows when the event is read, and what the reason must name.
+#: Mistakes that are noticed when an event is prepared, and what the reason must contain.
 MISTAKES: dict[str, tuple[Spoil, str]] = {
     "unknown dataset type": (ref_with(dataset_type_name="never_registered"), "never_registered"),
     "dataset type of an unknown dimension": (
@@ -215,7 +215,7 @@ MISTAKES: dict[str, tuple[Spoil, str]] = {
     "staged artifacts": (event_with(staging="s3://staging/"), "BUTLER_WRITER_STAGING_ROOTS"),
 }
 
-#: What a pod may get wrong so that it shows when the event is written.
+#: Mistakes that are noticed when an event is committed, and what the reason must contain.
 CONFLICTS: dict[str, tuple[Spoil, str]] = {
     "dataset type with another storage class": (
         event_with(
@@ -270,7 +270,7 @@ def prepare(repository: Repository) -> Repository:
 
 @dataclass
 class Shared:
-    """A repository and a writer for many tests, each with a run and visits of its own."""
+    """A repository and a writer for many tests, each of which uses another run and other visits."""
 
     repository: Repository
     writer: ButlerWriter
@@ -323,7 +323,7 @@ def test_a_conflicting_event_is_rejected_for_its_cause_and_all_others_are_writte
 
 
 def check_bad_event(shared: Shared, name: str, spoil: Spoil, reason: str) -> None:
-    """Check what becomes of an event gone wrong among others, and of two alone."""
+    """Check the outcomes of a bad event among good ones, and of two bad events alone."""
     repository, writer = shared.repository, shared.writer
     run = f"{RUN}/{name.replace(' ', '-')}"
     night = Night(repository.root, run)

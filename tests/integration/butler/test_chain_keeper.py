@@ -1,4 +1,4 @@
-"""Runs in their chains: once, newest first, and nothing done where there is nothing to do."""
+"""Each run is prepended to its chain once, and known pairs cost nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.repositories import Repository
 
 @pytest.fixture
 def butler(repository: Repository) -> Butler:
-    """The keeper's Butler; the runs are registered."""
+    """A Butler for the keeper; the runs are registered."""
     butler = repository.butler()
     for number in range(4):
         butler.collections.register(f"{RUN}{number}")
@@ -27,7 +27,7 @@ def butler(repository: Repository) -> Butler:
 
 
 def children(repository: Repository, chain: str = CHAIN) -> list[str]:
-    """Return the numbers of the runs in a chain, by another Butler."""
+    """Return the numbers of the runs in a chain, as another Butler sees it."""
     repository.reader.registry.refresh()
     info = repository.reader.collections.get_info(chain)
     return [child.removeprefix(RUN) for child in info.children]

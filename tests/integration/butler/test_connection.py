@@ -1,4 +1,4 @@
-"""The repository and its database: opened or not, busy, gone, and back."""
+"""Opening a repository, and a database that is busy, killed or restarted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.repositories import Repository, decoded, written
 both_methods = pytest.mark.parametrize("write_method", list(WriteMethod))
 only_postgresql = pytest.mark.postgresql
 
-#: Messages by which a server-side cursor is declared, and the last one of a session.
+#: Messages that declare a server-side cursor, and the last message of a session.
 _DECLARATION = {"Parse", "Bind", "Describe", "Execute", "Sync", "Terminate"}
 
 SHOW = "SELECT current_setting('statement_timeout'), current_setting('lock_timeout')"
@@ -45,7 +45,7 @@ def test_statements_have_a_timeout_in_every_transaction_and_not_outside(
                 with connection.begin():
                     bounds = connection.exec_driver_sql(SHOW).one()
                 assert tuple(bounds) == ("61500ms", "7250ms")
-            # What a connection pooler would hand to somebody else.
+            # As the next client of a connection pooler would see it.
             raw = connection.connection.cursor()
             raw.execute(SHOW)
             assert raw.fetchone() == ("0", "0")
@@ -55,17 +55,17 @@ def test_statements_have_a_timeout_in_every_transaction_and_not_outside(
 def test_a_plan_that_was_made_for_a_small_table_does_not_scan_it_once_it_has_grown(
     postgresql_repository: Repository,
 ) -> None:
-    """PostgreSQL's checks of foreign keys keep their plan for as long as statistics stay."""
+    """PostgreSQL keeps the plan of a foreign key check until the statistics change."""
     policy = WritePolicy()
     butler = postgresql_repository.butler(policy)
     writer, night = ButlerWriter(butler, policy), postgresql_repository.night()
     small, large = [night.event(1, 0)], [night.event(visit, 0) for visit in range(2, 60)]
     rows = len(dataset_ids(*small, *large))
 
-    postgresql_repository.sql("ANALYZE dataset")  # it has no rows
+    postgresql_repository.sql("ANALYZE dataset")  # while it is empty
     for events in (small, large):
         assert written(write_window(writer, decoded(*events)), len(events) - 1)
-    engine_of(butler).dispose()  # which is when the server counts what a session did
+    engine_of(butler).dispose()  # the server counts a session's work when it ends
 
     look = "SELECT (n_tup_ins, seq_tup_read) FROM pg_stat_user_tables WHERE relname = 'dataset'"
     wait_until(lambda: postgresql_repository.sql(look)[0][0] == str(rows), 30, "all is counted")
@@ -77,7 +77,7 @@ def test_a_plan_that_was_made_for_a_small_table_does_not_scan_it_once_it_has_gro
 def test_a_write_sends_each_request_as_one_message(
     postgresql_repository: Repository, write_method: WriteMethod, tmp_path: Path
 ) -> None:
-    """In the middle of several the server would wait for a frozen worker, its locks held."""
+    """Between two messages the server would wait for a frozen worker, which holds its locks."""
     policy = WritePolicy(write_method=write_method)
     butler = postgresql_repository.butler(policy)
     trace = tmp_path / "trace"
@@ -98,7 +98,7 @@ def test_a_write_sends_each_request_as_one_message(
     sent = [line.split("\t") for line in trace.read_text().splitlines() if "\tF\t" in line]
     assert sum("INSERT INTO public.dataset " in message[-1] for message in sent) > 0
     several = [(name, int(length)) for _, _, length, name, *_ in sent if name != "Query"]
-    # A server-side cursor is declared by a few small ones, which one system call sends.
+    # A server-side cursor takes a few small messages, which one system call sends.
     assert {name for name, _ in several} <= _DECLARATION
     assert all(length < 4096 for _, length in several)
     if write_method is WriteMethod.RECORDS:
@@ -192,7 +192,7 @@ def test_connection_parameters_in_the_url_are_kept(
 
 @contextmanager
 def at_the_last_insert(call: Callable[[sqlalchemy.Connection], object]) -> Iterator[None]:
-    """Have something happen, once, just before the datastore's records are inserted."""
+    """Make a call, once, just before the datastore records are inserted."""
     calls = [call]
 
     def before(
@@ -206,7 +206,7 @@ def at_the_last_insert(call: Callable[[sqlalchemy.Connection], object]) -> Itera
         yield
     finally:
         sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", before)
-    assert not calls, "it never came to that"
+    assert not calls, "no datastore record was inserted"
 
 
 @only_postgresql

@@ -1,4 +1,4 @@
-"""Sizes and checksums that a pod tells of: the datastore records them, and Butler heeds them."""
+"""Sizes and checksums in an event are recorded in the datastore, and Butler checks them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.support.events import Night, dataset_ids
 from tests.support.repositories import Repository, decoded, rejection, written
 
 
-def tell(event: dict[str, Any], night: Night) -> None:
-    """Put the sizes and checksums of an event's artifacts into it."""
+def add_digests(event: dict[str, Any], night: Night) -> None:
+    """Add the sizes and checksums of its artifacts to an event."""
     assert night.root is not None
     for dataset in event["datasets"]:
         content = (night.root / dataset["path"]).read_bytes()
@@ -25,14 +25,14 @@ def tell(event: dict[str, Any], night: Night) -> None:
 
 def test_sizes_and_checksums_are_recorded_if_given(repository: Repository) -> None:
     night = repository.night()
-    told, untold = night.event(1, 0), night.event(1, 1)
-    tell(told, night)
+    given, omitted = night.event(1, 0), night.event(1, 1)
+    add_digests(given, night)
 
-    report = write_window(repository.writer(), decoded(told, untold))
+    report = write_window(repository.writer(), decoded(given, omitted))
 
     assert written(report, 0)
     assert written(report, 1)
-    for dataset in told["datasets"]:
+    for dataset in given["datasets"]:
         found = repository.sql(
             "SELECT path FROM file_datastore_records "
             f"WHERE checksum = '{dataset['checksum']}' AND file_size = {dataset['size']}"
@@ -41,7 +41,7 @@ def test_sizes_and_checksums_are_recorded_if_given(repository: Repository) -> No
     unknown = repository.sql(
         "SELECT path FROM file_datastore_records WHERE checksum IS NULL AND file_size = -1"
     )
-    assert set(unknown) == {dataset["path"] for dataset in untold["datasets"]}
+    assert set(unknown) == {dataset["path"] for dataset in omitted["datasets"]}
 
 
 def test_butler_refuses_to_read_a_file_of_another_size(
@@ -49,7 +49,7 @@ def test_butler_refuses_to_read_a_file_of_another_size(
 ) -> None:
     night = sqlite_repository.night()
     event = night.event()
-    tell(event, night)
+    add_digests(event, night)
     written(write_window(sqlite_repository.writer(), decoded(event)))
     (ref, *_) = sqlite_repository.reader.get_many_datasets(dataset_ids(event))
     assert sqlite_repository.reader.get(ref)

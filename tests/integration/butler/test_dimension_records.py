@@ -1,4 +1,4 @@
-"""Dimension records on the fast path: what is asked before they are inserted."""
+"""The queries that the bulk insert makes before it inserts dimension records."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_query_system_is_asked_only_for_records_that_are_stored(
     for index in range(3):
         written(report, index)
     assert asked == 0
-    # To a writer that knows of none of them yet, all of them may differ.
+    # A new writer has to compare all of them.
     report = write_window(repository.writer(), window)
     written(report)
     assert asked > 0

@@ -1,4 +1,4 @@
-"""The file check: what is looked for, and a store that does not answer."""
+"""The file check: which artifacts it checks, and stores that fail."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tests.support.events import Night, dataset_ids
 from tests.support.repositories import Repository, decoded, rejection, written
 
 
-def lose(repository: Repository, event: dict[str, Any], *places: int) -> None:
+def lose(repository: Repository, event: dict[str, Any], *positions: int) -> None:
     """Remove some of an event's artifacts."""
-    for place in places:
-        (repository.root / event["datasets"][place]["path"]).unlink()
+    for position in positions:
+        (repository.root / event["datasets"][position]["path"]).unlink()
 
 
 def test_every_artifact_is_checked(sqlite_repository: Repository) -> None:
@@ -70,7 +70,7 @@ def test_the_file_check_waits_for_a_late_artifact(sqlite_repository: Repository)
         return True
 
     rejection(write_window(writer, decoded(event), is_current=is_current))
-    comes_when_asked, asked = asked, 0  # the last time was between the two looks
+    comes_when_asked, asked = asked, 0  # the last call is between the two checks
     written(write_window(writer, decoded(event), is_current=is_current))
 
 
@@ -87,16 +87,16 @@ def test_the_artifacts_of_a_redelivered_event_are_checked_too(
 
 
 class Store(ThreadingHTTPServer):
-    """An S3 service that answers as it is told.
+    """An S3 service with configurable responses.
 
     Attributes
     ----------
     answer : `int`
-        HTTP status of every object.
+        HTTP status for every object.
     special : `dict` [`str`, `int`]
-        That of objects whose key contains a word.
+        HTTP status for objects whose key contains a word.
     goes_on : `threading.Event`
-        Nothing is answered until it is set.
+        The service does not respond until it is set.
     """
 
     daemon_threads = True
@@ -110,7 +110,7 @@ class Store(ThreadingHTTPServer):
 
     def status(self, path: str) -> int:
         self.goes_on.wait()
-        if path.strip("/").count("/") <= 1:  # the bucket, or the datastore's root
+        if path.strip("/").count("/") <= 1:  # the bucket or the datastore root
             return 200
         return next((s for word, s in self.special.items() if word in path), self.answer)
 
@@ -142,7 +142,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
 
 @pytest.fixture
 def on_s3(sqlite_repository: Repository, store: Store) -> Repository:
-    """A repository whose datastore is in that store."""
+    """A repository whose datastore is in that service."""
     config = sqlite_repository.root / "butler.yaml"
     changed = Config(str(config))
     changed["datastore", "root"] = "s3://bucket/butler/"
@@ -191,7 +191,7 @@ def test_a_window_is_prepared_again_if_the_store_calls_all_its_keys_invalid(
 ) -> None:
     events = [Night().event(detector=detector) for detector in range(2)]
     writer = on_s3.writer()
-    store.answer = 400  # S3's answer to credentials that have expired
+    store.answer = 400  # S3's response to expired credentials
     with pytest.raises(RetryableError, match="no event can be written"):
         # To commit what it returns would fail forever.
         writer.prepare(dict(enumerate(decoded(*events))), is_current=lambda: True)

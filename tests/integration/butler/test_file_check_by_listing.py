@@ -1,4 +1,4 @@
-"""The file check of many artifacts in one folder: a listing, and looks for the rest."""
+"""The file check of many artifacts in one folder: a listing, then single checks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def on_s3(sqlite_repository: Repository, bucket: Bucket) -> Repository:
 
 @pytest.fixture
 def requests(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each operation is asked of S3 by this process."""
+    """The number of S3 requests of this process, by operation."""
     counts: Counter[str] = Counter()
     make_request = Endpoint.make_request
 
@@ -49,12 +49,12 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 def window(root: Path | None = None) -> list[Event]:
-    """Return events whose artifacts are all in one folder: thirty; written to a datastore on disk.
+    """Return events with thirty artifacts in one folder; create them in a datastore on disk.
 
     Parameters
     ----------
     root : `pathlib.Path`, optional
-        Of the datastore; absent: they are on S3, and written by the test.
+        Root of the datastore; absent: the test creates the artifacts on S3.
     """
     events = [Night().event(detector=detector) for detector in range(3)]
     for event in events:
@@ -104,7 +104,7 @@ def test_a_listing_of_a_folder_with_far_more_keys_is_bounded(
     events = window()
     for event in events:
         bucket.upload(event)
-    for n in range(10):  # before the others, in the order of a listing
+    for n in range(10):  # listed before the others
         bucket.put(f"butler/{FOLDER}/a{n}", b"")
     writer = on_s3.writer()
     requests.clear()
@@ -127,7 +127,7 @@ def test_artifacts_are_checked_one_by_one_if_the_store_refuses_to_list(
         raise ClientError({"Error": {"Code": "AccessDenied"}}, "ListObjectsV2")
 
     monkeypatch.setattr(artifacts, "list_some", refuse)
-    monkeypatch.setattr(artifacts, "_MANY", 10)  # so that each event alone would be listed too
+    monkeypatch.setattr(artifacts, "_MANY", 10)  # even those of a single event are listed
     report = write_window(writer, decoded(*events))
     for index in range(3):
         written(report, index)
@@ -135,31 +135,31 @@ def test_artifacts_are_checked_one_by_one_if_the_store_refuses_to_list(
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The paths that are looked for by themselves."""
-    looks: list[str] = []
+def checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths that are checked one by one."""
+    checks: list[str] = []
     exists = FileStore.exists
 
     def counting(store: FileStore, path: str) -> bool:
-        looks.append(path)
+        checks.append(path)
         return exists(store, path)
 
     monkeypatch.setattr(FileStore, "exists", counting)
-    return looks
+    return checks
 
 
 def test_a_folder_on_disk_with_many_artifacts_is_listed(
-    sqlite_repository: Repository, looks: list[str]
+    sqlite_repository: Repository, checks: list[str]
 ) -> None:
     events = window(sqlite_repository.root)
     report = write_window(sqlite_repository.writer(), decoded(*events))
     for index in range(3):
         written(report, index)
-    assert looks == []
+    assert checks == []
 
 
 def test_an_artifact_that_is_not_in_the_listing_of_a_folder_on_disk_is_checked_by_itself(
-    sqlite_repository: Repository, looks: list[str]
+    sqlite_repository: Repository, checks: list[str]
 ) -> None:
     events = window(sqlite_repository.root)
     gone = events[1]["datasets"][5]["path"]
@@ -167,20 +167,20 @@ def test_an_artifact_that_is_not_in_the_listing_of_a_folder_on_disk_is_checked_b
     report = write_window(sqlite_repository.writer(missing_file_tries=2), decoded(*events))
     assert rejection(report, 1).reason.endswith(f"{gone} does not exist")
     assert sqlite_repository.stored() == Counter(dataset_ids(events[0], events[2]))
-    assert looks == [gone, gone]
+    assert checks == [gone, gone]
 
 
 def test_artifacts_in_a_folder_that_does_not_exist_are_missing(
-    sqlite_repository: Repository, looks: list[str]
+    sqlite_repository: Repository, checks: list[str]
 ) -> None:
     events = window()
     report = write_window(sqlite_repository.writer(missing_file_tries=1), decoded(*events))
     assert {rejection(report, index).cause for index in range(3)} == {Cause.MISSING_FILE}
-    assert len(looks) == 30
+    assert len(checks) == 30
 
 
 def test_a_broken_link_counts_as_a_missing_artifact(
-    sqlite_repository: Repository, looks: list[str]
+    sqlite_repository: Repository, checks: list[str]
 ) -> None:
     events = window(sqlite_repository.root)
     path = events[1]["datasets"][5]["path"]
@@ -189,4 +189,4 @@ def test_a_broken_link_counts_as_a_missing_artifact(
     artifact.symlink_to("nowhere")
     report = write_window(sqlite_repository.writer(missing_file_tries=1), decoded(*events))
     assert rejection(report, 1).cause is Cause.MISSING_FILE
-    assert looks == [path]
+    assert checks == [path]

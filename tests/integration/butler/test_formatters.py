@@ -1,4 +1,4 @@
-"""Formatters are data: nothing that a message names is imported."""
+"""Formatters are only names: the service never imports them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ both_methods = pytest.mark.parametrize("write_method", list(WriteMethod))
 
 
 def names(repository: Repository) -> set[str]:
-    """Return the names of formatters that are stored."""
+    """Return the names of the formatters in the datastore records."""
     return set(repository.sql("SELECT formatter FROM file_datastore_records"))
 
 
@@ -42,7 +42,7 @@ def test_the_name_of_a_formatter_that_is_not_installed_is_stored(
 
 @pytest.fixture
 def poisoned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A module under an allowed name, that leaves a trace when it is executed."""
+    """A module with an allowed name that creates a file when it is executed."""
     package = tmp_path / "installed" / "lsst" / "poisoned"
     package.mkdir(parents=True)
     trace = tmp_path / EXECUTED

@@ -1,4 +1,4 @@
-"""What the worker does while a window is being written: it reads the next, and joins the others."""
+"""While a window is being written, the worker prepares the next one and joins later ones."""
 
 from __future__ import annotations
 

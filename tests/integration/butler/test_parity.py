@@ -1,4 +1,4 @@
-"""Parity: the tables that the fast path leaves are those that Butler's public interface leaves."""
+"""Parity: the service writes the same tables as Butler's public interface."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _PACKAGE = "lsst.daf.butler"
 _FILES = f"{_PACKAGE}.datastores.fileDatastore.FileDatastore"
 _DATASETS = f"{_PACKAGE}.registry.datasets.byDimensions.ByDimensionsDatasetRecordStorageManagerUUID"
 
-#: Two datastores of files that take different datasets, by limits of their own and of the chain.
+#: Two file datastores that accept different datasets, by their own constraints and the chain's.
 CHAINED = {
     "datastore": {
         "cls": f"{_PACKAGE}.datastores.chainedDatastore.ChainedDatastore",
@@ -106,7 +106,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "obscore": {"config": OBSCORE},
 }
 
-#: Where a layout's datastores have their files.
+#: The roots of the datastores of a layout.
 ROOTS = {"chained": ["FileDatastore_0", "FileDatastore_2"]}
 
 Make: TypeAlias = Callable[[str], Repository]
@@ -136,7 +136,7 @@ def make(layout: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make
 
 @dataclass
 class Plain:
-    """What Butler's public interface makes of events."""
+    """A repository that Butler's public interface has written to."""
 
     repository: Repository
     windows: list[list[Event]]
@@ -152,9 +152,9 @@ def plain(make: Make, layout: str) -> Plain:
 
 
 def rename(event: Event, roots: list[Path]) -> None:
-    """Give some files of an event other paths, and say them in other ways."""
+    """Give some files of an event other paths, in different notations."""
     first = roots[0].resolve()
-    ways = {  # what the file is called, and what the event says; an absolute path has one root
+    ways = {  # the file's path, and the event's; an absolute path has one root
         "isr_log": ("a file/with space.json", "a file/with space.json"),
         "preload_log": ("plain/../a+b=c,d.json", "plain/../a+b=c,d.json"),
         "preload_metadata": ("absolute.json", f"{first}/absolute.json"),
@@ -172,7 +172,7 @@ def rename(event: Event, roots: list[Path]) -> None:
 
 
 def events(repository: Repository, layout: str) -> list[list[Event]]:
-    """Make windows of events whose files are in every datastore, the same for each copy."""
+    """Return windows of events with files in every datastore, the same for each copy."""
     roots = [repository.root / name for name in ROOTS.get(layout, ["."])]
     night = Night(roots[0], universe=repository.reader.dimensions)
     other = Night(roots[0], run=f"{RUN}-other", universe=night.universe)
@@ -195,14 +195,14 @@ def events(repository: Repository, layout: str) -> list[list[Event]]:
     paths = night.event(3, 3)
     second = [first[0], brings, other.event(1, 4), several, paths, first[5]]
 
-    for place in roots[1:]:
-        shutil.copytree(roots[0], place, dirs_exist_ok=True)
+    for root in roots[1:]:
+        shutil.copytree(roots[0], root, dirs_exist_ok=True)
     rename(paths, roots)
     return [first, second, [second[3]]]
 
 
 def write(repository: Repository, path: WriteMethod, windows: list[list[Event]]) -> None:
-    """Write windows by one of the service's paths."""
+    """Write windows by one of the service's methods."""
     writer = repository.writer(write_method=path)
     for window in windows:
         outcomes = write_window(writer, decoded(*window)).outcomes.values()
@@ -210,7 +210,7 @@ def write(repository: Repository, path: WriteMethod, windows: list[list[Event]])
 
 
 def write_plainly(repository: Repository, windows: list[list[Event]]) -> None:
-    """Write events with Butler's public interface alone, as its documentation says."""
+    """Write events with Butler's public interface only, as documented."""
     butler = repository.butler()
     for window in windows:
         for event in window:
@@ -310,7 +310,7 @@ def test_a_repository_with_obscore_is_written_with_butler_ingest_and_a_warning(
 
 
 class OtherDatastore(FileDatastore):
-    """A datastore that nobody has compared."""
+    """A datastore class that the parity test does not cover."""
 
 
 def test_a_datastore_of_an_unknown_class_is_not_covered(sqlite_repository: Repository) -> None:

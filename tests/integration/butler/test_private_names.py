@@ -1,4 +1,4 @@
-"""The private names of Butler that the fast path uses: which of them has moved."""
+"""The private names of Butler that the service uses, and which of them has moved."""
 
 from __future__ import annotations
 

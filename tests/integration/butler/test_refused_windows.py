@@ -1,4 +1,4 @@
-"""Windows that are refused as a whole: divided, tried again later, or abandoned."""
+"""Windows that the Butler refuses: divided, retried later, or abandoned."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ RECORDS = "file_datastore_records"
 
 
 @contextmanager
-def table_away(repository: Repository, name: str) -> Iterator[None]:
-    """Take a table away, as a migration that went wrong might."""
+def table_renamed(repository: Repository, name: str) -> Iterator[None]:
+    """Rename a table, as a failed migration might."""
     repository.sql(f"ALTER TABLE {name} RENAME TO away")
     try:
         yield
@@ -44,7 +44,7 @@ def test_no_event_is_rejected_if_all_fail_for_an_unknown_cause(
     bad = night.event(detector=4, staging="s3://staging/")
     window = decoded(*events, bad)
     writer = repository.writer(write_method=write_method)
-    with table_away(repository, RECORDS), pytest.raises(RetryableError, match=RECORDS) as raised:
+    with table_renamed(repository, RECORDS), pytest.raises(RetryableError, match=RECORDS) as raised:
         write_window(writer, window)
     assert raised.value.alarm
     assert repository.stored() == Counter()
@@ -61,13 +61,13 @@ def test_a_single_event_is_rejected_for_an_unknown_cause(
     repository = postgresql_repository
     writer = repository.writer()
     window = decoded(Night(repository.root).event())
-    with table_away(repository, RECORDS):
+    with table_renamed(repository, RECORDS):
         assert RECORDS in rejection(write_window(writer, window)).reason
     written(write_window(writer, window))
 
 
-def wanted_times(times: int) -> Callable[[], bool]:
-    """Return an answer that is yes so many times."""
+def current_for(times: int) -> Callable[[], bool]:
+    """Return a function that returns `True` for the first calls, then `False`."""
     answers = count(1)
     return lambda: next(answers) <= times
 
@@ -90,7 +90,7 @@ def test_a_window_may_be_abandoned_between_any_two_attempts(sqlite_repository: R
     writer = repository.writer()
     for times in count():
         try:
-            report = write_window(writer, window, is_current=wanted_times(times))
+            report = write_window(writer, window, is_current=current_for(times))
             break
         except AbandonedError:
             ids = sqlalchemy.table("dataset", sqlalchemy.column("id", sqlalchemy.Uuid()))
@@ -105,9 +105,9 @@ def test_a_window_may_be_abandoned_between_any_two_attempts(sqlite_repository: R
 @pytest.mark.parametrize(
     ("write_method", "transactions"),
     [
-        # The bad one is known, the others are written.
+        # The bad event is identified, and the others are written.
         (WriteMethod.RECORDS, [63, 64]),
-        # Halves of what holds the bad one, down to it, and it once more when the rest is written.
+        # Bisection down to the bad event, and one more attempt with it after all others.
         (WriteMethod.PUBLIC, [1, 1, 1, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32, 64]),
     ],
 )

@@ -1,4 +1,4 @@
-"""Staged artifacts in the write: where they come from, where they go, and when they are removed."""
+"""Staged artifacts: where they are copied from and to, and when they are removed."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def writer_for(repository: Repository, *staging: Path, **policy: Any) -> ButlerW
     return repository.writer(staging_roots=roots, **policy)
 
 
-def is_home(repository: Repository, event: dict[str, Any]) -> bool:
-    """Tell whether an event's artifacts are at their places, as its pod wrote them."""
+def is_in_datastore(repository: Repository, event: dict[str, Any]) -> bool:
+    """Tell whether an event's artifacts are in the datastore, as its pod wrote them."""
     return all(
         (repository.root / dataset["path"]).read_bytes() == ref_content(dataset)
         for dataset in event["datasets"]
@@ -63,7 +63,7 @@ def ref_content(dataset: dict[str, Any]) -> bytes:
 def test_staged_artifacts_become_datasets_and_are_removed_from_staging(
     repository: Repository, staging: Path
 ) -> None:
-    pod = staging / "pod-17"  # a pod may have a folder of its own
+    pod = staging / "pod-17"  # a pod may use its own folder
     events = [
         staged_event(staging, 0),
         Night(pod).event(detector=1, staging=pod.as_uri()),
@@ -72,7 +72,7 @@ def test_staged_artifacts_become_datasets_and_are_removed_from_staging(
     report = write_window(writer_for(repository, staging), decoded(*events))
     for n, event in enumerate(events):
         written(report, n)
-        assert is_home(repository, event)
+        assert is_in_datastore(repository, event)
     assert repository.stored() == Counter(dataset_ids(*events))
     assert files(staging) == set()
     assert not pod.exists()
@@ -133,7 +133,7 @@ def test_a_missing_staged_file_rejects_only_its_event(
     assert rejection(report, 1).cause is Cause.MISSING_FILE
     assert rejection(report, 1).reason == f"{lost.as_uri()} does not exist"
     assert sqlite_repository.stored() == Counter(dataset_ids(events[0], events[2]))
-    # What is set aside can be replayed.
+    # The dead letter can be replayed.
     assert files(staging) == paths(events[1]) - {events[1]["datasets"][4]["path"]}
     lost.write_bytes(ref_content(events[1]["datasets"][4]))
     written(
@@ -158,11 +158,11 @@ def test_an_event_is_written_if_redelivered_after_some_files_were_copied(
 ) -> None:
     event = staged_event(staging)
     for dataset in event["datasets"][:5]:
-        home = sqlite_repository.root / dataset["path"]
-        home.parent.mkdir(parents=True)
-        home.write_bytes((staging / dataset["path"]).read_bytes())
+        target = sqlite_repository.root / dataset["path"]
+        target.parent.mkdir(parents=True)
+        target.write_bytes((staging / dataset["path"]).read_bytes())
     written(write_window(writer_for(sqlite_repository, staging), decoded(event)))
-    assert is_home(sqlite_repository, event)
+    assert is_in_datastore(sqlite_repository, event)
     assert files(staging) == set()
 
 
@@ -171,12 +171,12 @@ def test_a_different_file_at_the_final_location_is_neither_used_nor_replaced(
     sqlite_repository: Repository, staging: Path, content: bytes
 ) -> None:
     good, bad = staged_event(staging, 0), staged_event(staging, 1)
-    home = sqlite_repository.root / bad["datasets"][2]["path"]
-    home.parent.mkdir(parents=True)
-    home.write_bytes(content)
+    target = sqlite_repository.root / bad["datasets"][2]["path"]
+    target.parent.mkdir(parents=True)
+    target.write_bytes(content)
     report = write_window(writer_for(sqlite_repository, staging), decoded(good, bad))
     assert f"exists already and is different from {staging}" in rejection(report, 1).reason
-    assert home.read_bytes() == content
+    assert target.read_bytes() == content
     assert sqlite_repository.stored() == Counter(dataset_ids(good))
     assert files(staging) == paths(bad)
 
@@ -190,8 +190,8 @@ def test_of_two_staged_files_for_one_location_one_is_copied(
     report = write_window(writer_for(sqlite_repository, *roots), decoded(*events))
     kept = [n for n in range(2) if not hasattr(report.outcomes[n], "reason")]
     assert len(kept) == 1
-    home = (sqlite_repository.root / events[0]["datasets"][0]["path"]).read_bytes()
-    assert (home == b"something else") == (kept == [1])
+    target = (sqlite_repository.root / events[0]["datasets"][0]["path"]).read_bytes()
+    assert (target == b"something else") == (kept == [1])
     assert sqlite_repository.stored() == Counter(dataset_ids(events[0]))
 
 
@@ -257,7 +257,7 @@ def test_a_link_out_of_the_staging_root_is_not_followed(
     thief["staging"] = str(staging / "repository")
     report = write_window(writer_for(sqlite_repository, staging), decoded(thief))
     assert "is not inside a root in BUTLER_WRITER_STAGING_ROOTS" in rejection(report).reason
-    assert is_home(sqlite_repository, victim)
+    assert is_in_datastore(sqlite_repository, victim)
 
 
 def repository_event(repository: Repository) -> dict[str, Any]:

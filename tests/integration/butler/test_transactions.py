@@ -1,4 +1,4 @@
-"""One transaction a window, counted by PostgreSQL itself: commits in its write-ahead log."""
+"""Each window is one transaction, as counted in PostgreSQL's write-ahead log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EVENTS_A_WINDOW = 3
 
 
 class Observed:
-    """A worker whose windows are of a known number of events, and the log of its database.
+    """A worker with windows of a known number of events, and the write-ahead log of its database.
 
     Nobody else writes to the database server.
     """
@@ -42,27 +42,27 @@ class Observed:
         self._visits = count(1)
 
     def events(self, windows: int, run: str = RUN, **more: Any) -> list[dict[str, Any]]:
-        """Make the events of some windows."""
+        """Return the events of some windows."""
         night = Night(self._deployment.root, run=run)
         visits = [next(self._visits) for _ in range(windows)]
         return [night.event(v, d, **more) for v in visits for d in range(EVENTS_A_WINDOW)]
 
     def write(self, events: Iterable[dict[str, Any]]) -> tuple[int, int]:
-        """Have events written; return how many windows and how many transactions it took."""
+        """Let the worker write events; return the numbers of windows and transactions."""
         windows, start = self._windows(), self._end_of_log()
         self._deployment.send(*events)
         self._deployment.wait_done()
         return self._windows() - windows, self._commits(start, self._end_of_log())
 
     def tables(self) -> int:
-        """Return how many tables there are."""
+        """Return the number of tables."""
         return int(self._one("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"))
 
     def _windows(self) -> int:
         return self._worker.log_text().count('"event": "window flushed"')
 
     def _end_of_log(self) -> str:
-        # With synchronous_commit on, a commit has been flushed before its client hears of it.
+        # With synchronous_commit on, a commit is flushed before the client is told.
         return str(self._one("SELECT pg_current_wal_flush_lsn()"))
 
     def _commits(self, start: str, end: str) -> int:
@@ -86,10 +86,10 @@ class Observed:
 @pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest) -> Iterator[PostgreSQL]:
     try:
-        # No housekeeping: what is in the log is what the worker did.
+        # No autovacuum: only the worker writes to the log.
         server = PostgreSQL({"autovacuum": "off", "synchronous_commit": "on"})
     except ServerUnavailableError:
-        request.getfixturevalue("postgresql")  # leaves the test out
+        request.getfixturevalue("postgresql")  # skips the test
         raise
     with server:
         yield server
@@ -113,12 +113,12 @@ def observed(
     with deployment.worker() as worker, server.connect(name) as connection:
         worker.wait_ready()
         observed = Observed(deployment, worker, connection)
-        observed.write(observed.events(1))  # from here on, RUN is known
+        observed.write(observed.events(1))  # registers RUN
         yield observed
 
 
 def new_type(name: str, *dimensions: str) -> dict[str, Any]:
-    """Return a dataset type as a pod brings it along."""
+    """Return a dataset type as an event brings it."""
     universe = DimensionUniverse()
     found = DatasetType(name, ("instrument", *dimensions), "StructuredDataDict", universe=universe)
     return dict(orjson.loads(found.to_simple().model_dump_json()))
@@ -158,8 +158,8 @@ def test_a_new_set_of_dimensions_takes_two_more_transactions(observed: Observed)
     types = [new_type(f"whole_visit_{n}", "visit") for n in range(2)]
     tables = observed.tables()
 
-    # daf_butler numbers the dimensions, makes their table, and enters each type, one by one: it
-    # makes no table inside another transaction.
+    # daf_butler uses a transaction for the key of the dimensions, one for their table, and one for
+    # each dataset type: it creates no table inside another transaction.
     assert observed.write(observed.events(1, dataset_types=types)) == (1, 1 + 2 + len(types))
     assert observed.tables() == tables + 1
 

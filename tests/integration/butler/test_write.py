@@ -1,4 +1,4 @@
-"""What becomes of good events: each is in the Butler once, however often it comes."""
+"""Good events are written to the Butler once, however often they are delivered."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ ON_POSTGRESQL = [
 ]
 
 
-# On PostgreSQL the fast path alone: what the other one leaves there is compared elsewhere.
+# On PostgreSQL only the bulk insert: the parity test covers the other method.
 @pytest.fixture(
     params=[*(("sqlite", path) for path in WriteMethod), ON_POSTGRESQL[0]], ids="-".join
 )
 def kind(request: pytest.FixtureRequest) -> Kind:
-    """On which database, and how, a test writes."""
+    """The database, and the method of writing."""
     chosen: Kind = request.param
     return chosen
 
@@ -69,7 +69,7 @@ def night(repository: Repository) -> Night:
 
 
 def only(event: Event, name: str) -> Event:
-    """Take all datasets but those of one type out of an event."""
+    """Remove all datasets except those of one type from an event."""
     left = [
         dataset
         for dataset in event["datasets"]
@@ -79,7 +79,7 @@ def only(event: Event, name: str) -> Event:
 
 
 def read(butler: Butler, name: str, run: str = RUN) -> dict[int, Any]:
-    """Read every dataset of a type in a run; returns them by detector."""
+    """Return every dataset of a type in a run, by detector."""
     refs = butler.query_datasets(name, collections=run, find_first=False)
     return {int(ref.dataId["detector"]): butler.get(ref) for ref in refs}
 
@@ -230,7 +230,7 @@ def test_a_dataset_is_not_replaced_by_another_with_its_data_id(
     rival = night.event()
     for dataset in rival["datasets"]:
         dataset["refs"] = {str(uuid4()): ref for ref in dataset["refs"].values()}
-    for window in ([event, rival, other], [rival, event, other]):  # at once, and later
+    for window in ([event, rival, other], [rival, event, other]):  # in one window, and redelivered
         report = write_window(writer, decoded(*window))
         rejected = rejection(report, window.index(rival))
         assert rejected.cause is Cause.CONFLICT
@@ -329,7 +329,7 @@ def test_a_window_may_be_empty(writer: ButlerWriter) -> None:
 
 
 def changed(event: Event, **fields: Any) -> Event:
-    """Change an event's visit record."""
+    """Return an event with another visit record."""
     return {
         **event,
         "dimension_records": [
@@ -432,7 +432,7 @@ def test_concurrent_writers_can_register_the_same_new_dataset_types(
     new = [
         DatasetType(f"new{number}", dimensions, "Packages", universe=night.universe)
         for number, dimensions in enumerate((["visit"], ["exposure"], ["group"], ["instrument"]))
-    ]  # a new table each
+    ]  # each needs a new table
     types = [kind.to_simple().model_dump() for kind in new]
     events = [night.event(detector=detector, dataset_types=types) for detector in range(3)]
     writers = [repository.writer() for _ in events]
@@ -476,7 +476,7 @@ def test_a_dataset_with_an_unknown_storage_class_is_written(sqlite_repository: R
     )
     repository.butler().registry.registerDatasetType(kind)
     config.write_text(without)
-    # Storage classes are known to a process, not to a Butler.
+    # Storage classes are global to a process.
     command = [sys.executable, "-c", _WITHOUT_THE_STORAGE_CLASS, str(repository.root)]
     subprocess.run(command, check=True)
     assert len(read(repository.reader, "odd_log")) == 1

@@ -1,4 +1,4 @@
-"""Attempts: what is tried again, and how a window is divided."""
+"""Which attempts are repeated, and how a window is divided."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ def test_nothing_is_attempted_once_the_partitions_are_revoked() -> None:
 
 
 def test_nothing_is_attempted_again_once_the_partitions_are_revoked() -> None:
-    wanted = iter([True, False])
+    current = iter([True, False])
     with pytest.raises(AbandonedError):
-        attempt(failing(postgresql_error("23505")), lambda: next(wanted))
+        attempt(failing(postgresql_error("23505")), lambda: next(current))
 
 
 def test_an_interrupt_is_not_a_failure() -> None:
@@ -92,10 +92,10 @@ def test_an_interrupt_is_not_a_failure() -> None:
 
 
 class Store:
-    """What a Butler does with events: all of a batch or nothing.
+    """Stands for a Butler: it stores all events of a batch or none.
 
     Event n is refused while one of ``needs[n]`` is neither stored nor in the same batch; an event
-    that needs itself never can be stored.
+    that needs itself can never be stored.
     """
 
     def __init__(self, needs: Sequence[frozenset[int]]) -> None:
@@ -116,7 +116,7 @@ class Store:
 
     @property
     def possible(self) -> set[int]:
-        """Which events can be stored, in one order or another."""
+        """The events that can be stored in some order."""
         possible: set[int] = set()
         while more := {n for n, needs in enumerate(self.needs) if needs <= possible} - possible:
             possible |= more
@@ -133,11 +133,11 @@ def number(e: ParsedEvent) -> int:
 
 @st.composite
 def windows(draw: st.DrawFn) -> list[frozenset[int]]:
-    """Draw what each event of a window needs: mostly nothing, else other events, seldom itself."""
+    """Draw what each event of a window needs: nothing, other events, or (rarely) itself."""
     order = draw(st.permutations(range(draw(st.integers(0, 12)))))
     needs: dict[int, frozenset[int]] = {}
-    for place, n in enumerate(order):
-        others = st.frozensets(st.sampled_from(order[: place + 1]), max_size=2)
+    for position, n in enumerate(order):
+        others = st.frozensets(st.sampled_from(order[: position + 1]), max_size=2)
         needs[n] = draw(st.just(frozenset[int]()) | others)
     return [needs[n] for n in range(len(order))]
 
@@ -186,6 +186,22 @@ def test_a_window_without_events_takes_no_transaction() -> None:
 
 KNOWN = Failed(Rejection(Cause.INVALID_EVENT, "no path"), Failure.POISON)
 UNKNOWN = Failed(Rejection(Cause.UNKNOWN, "ZeroDivisionError: division by zero"), Failure.UNKNOWN)
+
+
+def test_outcomes_have_the_keys_of_the_events_in_their_order() -> None:
+    store = Store([frozenset(), frozenset({1})])
+    window: dict[str, ParsedEvent | Failed] = {
+        "second": store.events[0],
+        "third": KNOWN,
+        "first": store.events[1],
+    }
+    write = DividedWrite(store.write, window, always)
+    write.run()
+    assert list(write.outcomes.items()) == [
+        ("second", written_outcome(store.events[0])),
+        ("third", KNOWN.rejection),
+        ("first", Rejection(Cause.MISSING_DIMENSION_RECORD, "1 lacks something")),
+    ]
 
 
 def divide_by_zero(batch: Sequence[ParsedEvent]) -> Counts:

@@ -1,4 +1,4 @@
-"""Which failures are retried, which set an event aside, and how they are described."""
+"""Which failures are retried, which reject an event, and how they are described."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def wrapped(orig: Exception, *, invalidated: bool = False) -> DBAPIError:
 
 
 def postgresql_error(state: str, *, invalidated: bool = False) -> DBAPIError:
-    """Return what PostgreSQL's answer with an SQLSTATE becomes."""
+    """Return SQLAlchemy's exception for a PostgreSQL error with an SQLSTATE."""
     orig = psycopg.errors.lookup(state)("the server says no")
     assert orig.sqlstate == state
     return wrapped(orig, invalidated=invalidated)
@@ -49,7 +49,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
     return error
 
 
-def in_the_course_of(error: Exception, context: Exception) -> Exception:
+def while_handling(error: Exception, context: Exception) -> Exception:
     """Return an error as ``raise error from None``, in a handler, leaves it."""
     error.__context__ = context
     error.__suppress_context__ = True
@@ -166,7 +166,7 @@ def test_any_other_error_is_classified_by_its_class(error: Exception, failure: F
 )
 def test_a_database_error_that_butler_wrapped_decides(cause: Exception, failure: Failure) -> None:
     assert classify(caused(ConflictingDefinitionError("two"), cause)) is failure
-    assert classify(in_the_course_of(ConflictingDefinitionError("two"), cause)) is failure
+    assert classify(while_handling(ConflictingDefinitionError("two"), cause)) is failure
     deep = caused(RuntimeError("outer"), caused(ConflictingDefinitionError("two"), cause))
     if isinstance(cause, DBAPIError):
         assert classify(deep) is failure
@@ -205,7 +205,7 @@ def test_an_error_has_a_cause(error: Exception, cause: Cause) -> None:
 def test_a_wrapped_database_error_counts_unless_butler_raises_a_specific_error() -> None:
     database = postgresql_error("22003")
     assert cause_of(caused(RuntimeError("outer"), database)) is Cause.VALUE_REFUSED
-    assert cause_of(in_the_course_of(DimensionNameError("x"), database)) is Cause.VALUE_REFUSED
+    assert cause_of(while_handling(DimensionNameError("x"), database)) is Cause.VALUE_REFUSED
     assert cause_of(caused(ConflictingDefinitionError("two"), database)) is Cause.CONFLICT
 
 

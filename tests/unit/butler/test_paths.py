@@ -1,4 +1,4 @@
-"""Where an artifact is inside a datastore: what is recorded, and what is refused."""
+"""Paths and staging roots of artifacts: which are recorded, and which are refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ S3 = ResourcePath("s3://bucket/main/", forceDirectory=True)
 SPACE = ResourcePath("/repo/my main/", forceDirectory=True)
 ROOTS = pytest.mark.parametrize("root", [FILE, S3, SPACE], ids=str)
 
-#: What paths that lead astray are made of.
+#: Parts of malicious paths.
 PIECES = ["/", "..", ".", "a", "b.fits", " ", "%", "%2e", "%2E%2e", "%2F", "%25", "%20", "%00"]
 PIECES += ["#", "%23", "?", "$HOME", "%24HOME", "~", "~root", "$A_DIR/", ":", "file:", "s3://"]
 PIECES += ["/repo/main/", "/repo/my main/", "s3://bucket/main/", "\\", "\0", "\n", "é"]
@@ -143,7 +143,7 @@ BUCKET = ResourcePath("s3://writer@bucket/staging/", forceDirectory=True)
         ("/staging/prompt/", "file:///staging/prompt/"),
         ("file://localhost/staging/prompt/pod-1", "file:///staging/prompt/pod-1/"),
         ("s3://bucket/staging", "s3://writer@bucket/staging/"),
-        # Whose credentials are used is not for a message to say.
+        # An event does not choose whose credentials are used.
         ("s3://another@bucket/staging/a/b/", "s3://writer@bucket/staging/a/b/"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Settings from the environment, and the file that describes every one of them."""
+"""Settings from the environment, and the file that documents all of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.butler.policy import FileCheck, WriteMethod, WritePolicy
 from app.settings import Settings, SettingsError, load_settings
 from testbed.worker import CHECKOUT
 
-#: Set to these, a worker has everything that it must be told.
+#: The variables that a worker requires.
 COMPLETE = {
     "BUTLER_REPOSITORY": "/repo/main",
     "KAFKA_CLUSTER": "broker-1:9092, broker-2:9092",
@@ -26,7 +26,7 @@ COMPLETE = {
     "OUTPUT_DATASET_LIST_DIRECTORY": "s3://bucket/lists/",
 }
 
-#: Not ours: lsst.resources, boto3 and daf_butler read them.
+#: Variables that lsst.resources, boto3 and daf_butler read.
 OTHERS = {
     "AWS_SHARED_CREDENTIALS_FILE",
     "DAF_BUTLER_REPOSITORY_INDEX",
@@ -37,7 +37,7 @@ OTHERS = {
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The process's environment, empty."""
+    """An empty environment for this process."""
     empty: dict[str, str] = {}
     monkeypatch.setattr(os, "environ", empty)
     return empty
@@ -53,7 +53,7 @@ def variables(settings: Settings) -> Iterator[tuple[str, object]]:
 
 
 def example(tmp_path: Path) -> dict[str, str]:
-    """Return what a shell reads from ``.env.example``, with nothing commented out."""
+    """Return the variables in ``.env.example``, with those that are commented out."""
     text = (CHECKOUT / ".env.example").read_text()
     variable = re.compile("^#?([A-Z][A-Z0-9_]+)=", re.MULTILINE)
     names = variable.findall(text)
@@ -98,7 +98,7 @@ def test_the_error_for_a_wrong_value_names_its_variable(
 
 
 def refusal(environment: Mapping[str, str]) -> str:
-    """Return why a worker with some environment cannot connect."""
+    """Return the error of a worker that cannot connect with an environment."""
     os.environ.update(environment)
     with pytest.raises(SettingsError) as caught:
         load_settings().require_connections()
@@ -204,8 +204,8 @@ def test_the_example_has_the_defaults(environment: dict[str, str], tmp_path: Pat
 
     as_the_example_says = dict(variables(load_settings()))
 
-    told = {"BUTLER_REPOSITORY", "KAFKA_CLUSTER", "OUTPUT_DATASET_LIST_DIRECTORY"}
-    assert {name for name in defaults if as_the_example_says[name] != defaults[name]} == told
+    required = {"BUTLER_REPOSITORY", "KAFKA_CLUSTER", "OUTPUT_DATASET_LIST_DIRECTORY"}
+    assert {name for name in defaults if as_the_example_says[name] != defaults[name]} == required
 
 
 def test_the_example_sets_what_is_required_and_nothing_else() -> None:
