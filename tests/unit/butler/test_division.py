@@ -190,7 +190,11 @@ UNKNOWN = Failed(Rejection(Cause.UNKNOWN, "ZeroDivisionError: division by zero")
 
 def test_outcomes_have_the_keys_of_the_events_in_their_order() -> None:
     store = Store([frozenset(), frozenset({1})])
-    window = {"second": store.events[0], "third": KNOWN, "first": store.events[1]}
+    window: dict[str, ParsedEvent | Failed] = {
+        "second": store.events[0],
+        "third": KNOWN,
+        "first": store.events[1],
+    }
     write = DividedWrite(store.write, window, always)
     write.run()
     assert list(write.outcomes.items()) == [
