@@ -7,6 +7,7 @@ it dies once and not at every start.
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,14 +22,16 @@ from lsst.resources.file import FileResourcePath
 _PASSES = int(os.environ.get("FAIL_POINT_PASSES", "3"))
 _MARK = Path(os.environ.get("FAIL_POINT_MARK", "/nonexistent"))
 _passed = 0
+_lock = threading.Lock()
 
 
 def _die_here() -> None:
     global _passed  # noqa: PLW0603
-    _passed += 1
-    if _passed > _PASSES and not _MARK.exists():
-        _MARK.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+    with _lock:  # no other thread may see the mark and go on before the process is dead
+        _passed += 1
+        if _passed > _PASSES and not _MARK.exists():
+            _MARK.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def die_after_the_database_commit() -> None:
