@@ -32,10 +32,10 @@ def open_parts(app: ButlerWriterApp) -> Parts:
         If the repository cannot be opened.
     """
     write = app.settings.write
-    butler = open_butler(write.repository or "", write.policy)
+    butler = open_butler(write.repository or "", write)
     return Parts(
         intake=app.intake,
-        writer=ButlerWriter(butler, write.policy),
+        writer=ButlerWriter(butler, write),
         chain_keeper=ChainKeeper(butler.clone()),
         sender=TopicSender(
             {

@@ -62,7 +62,7 @@ async def leftovers(
         search = Leftovers(
             app.connection,
             settings.kafka,
-            settings.write.policy.staging_roots,
+            settings.write.staging_roots,
             read_only_butler(),
             older_than=older_than,
             folders=folders,

@@ -53,4 +53,4 @@ def refuse(reason: str) -> NoReturn:
 def read_only_butler() -> Butler:
     """Open the repository that the settings name."""
     write = app.settings.write
-    return open_butler(write.repository or "", write.policy, writeable=False)
+    return open_butler(write.repository or "", write, writeable=False)

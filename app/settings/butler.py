@@ -63,8 +63,3 @@ class ButlerSettings(Section, WritePolicy):
         except NotImplementedError as exc:
             raise ValueError(str(exc)) from exc
         return value
-
-    @property
-    def policy(self) -> WritePolicy:
-        """The operator's choices for the Butler write."""
-        return self

@@ -118,10 +118,10 @@ def test_an_empty_variable_means_the_default(environment: dict[str, str]) -> Non
 
 
 def test_an_empty_chain_pattern_switches_chains_off(environment: dict[str, str]) -> None:
-    assert load_settings().write.policy.chain_pattern is not None
+    assert load_settings().write.chain_pattern is not None
     environment["BUTLER_WRITER_CHAIN_PATTERN"] = ""
 
-    assert load_settings().write.policy.chain_pattern is None
+    assert load_settings().write.chain_pattern is None
 
 
 def test_the_write_policy_is_read_from_the_environment(environment: dict[str, str]) -> None:
@@ -135,7 +135,7 @@ def test_the_write_policy_is_read_from_the_environment(environment: dict[str, st
         }
     )
 
-    policy = load_settings().write.policy
+    policy = load_settings().write
 
     assert policy.write_method is WriteMethod.PUBLIC
     assert policy.file_check is FileCheck.SAMPLE
