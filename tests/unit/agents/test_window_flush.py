@@ -1,0 +1,302 @@
+"""The flush of one window, with parts of the tests: a writer, a chain keeper and a sender.
+
+The parts take the place of the Butler and of Kafka; the integration tests use the real ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
+
+import orjson
+import pytest
+
+from agents.window_flush import WindowFlush, decode
+from app.butler.failures import RetryableError
+from app.butler.outcome import Outcome, Rejection, WriteReport, Written
+from app.butler.repository.chains import ChainKeeper
+from app.butler.writer import ButlerWriter
+from app.intake.received import Received
+from app.intake.windows import WindowBounds
+from app.kafka.errors import MessageSizeTooLargeError
+from app.kafka.sending import OutputTopic
+from app.parts import Parts, new_intake
+from app.telemetry.flush_reports import FlushReports
+from app.telemetry.status import Status
+from models.causes import Cause
+from models.errors import InvalidEventError
+from models.prompt_output import PromptOutput
+
+PARTITION = ("pp-output", 0)
+CHAIN, RUN = "chain", "run"
+DATASET = UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
+WRITTEN = Written((DATASET,), {RUN: 1}, ((CHAIN, RUN),))
+CONFLICT = Rejection(Cause.CONFLICT, "another dataset has this data ID")
+LARGEST = 1000
+
+
+def event(**fields: Any) -> bytes:
+    return orjson.dumps({"type": "pp-output", "dimension_records": [], "datasets": [], **fields})
+
+
+class Writer:
+    """Rejects the events that say so, and fails as often as it is told to."""
+
+    def __init__(self) -> None:
+        self.failures: list[Exception] = []
+        self.prepared: list[list[str | None]] = []
+
+    def prepare(self, events: Mapping[Any, PromptOutput], *, is_current: Callable[[], bool]) -> Any:
+        self.prepared.append([output.event_id for output in events.values()])
+        return events
+
+    def commit(
+        self, prepared: Mapping[Any, PromptOutput], *, is_current: Callable[[], bool]
+    ) -> WriteReport[Any]:
+        if self.failures:
+            raise self.failures.pop(0)
+        outcomes: dict[Any, Outcome] = {
+            key: CONFLICT if output.event_id == "bad" else WRITTEN
+            for key, output in prepared.items()
+        }
+        return WriteReport(outcomes, inserted=len(outcomes))
+
+
+class Chains:
+    """Refuses the pairs that it was given."""
+
+    def __init__(self) -> None:
+        self.refused: dict[tuple[str, str], Rejection] = {}
+
+    def ensure(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Rejection]:
+        return {pair: self.refused[pair] for pair in pairs if pair in self.refused}
+
+
+class Topics:
+    """Keeps what is sent, and fails as often as it is told to."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[OutputTopic, bytes, Mapping[str, bytes]]] = []
+        self.failures: dict[OutputTopic, list[Exception]] = {}
+
+    async def send(
+        self,
+        topic: OutputTopic,
+        *,
+        value: bytes,
+        key: bytes | None = None,
+        headers: Mapping[str, bytes] | None = None,
+    ) -> None:
+        if failures := self.failures.get(topic):
+            raise failures.pop(0)
+        self.sent.append((topic, value, headers or {}))
+
+    def causes(self) -> list[bytes]:
+        return [headers["error_class"] for _, _, headers in self.sent if headers]
+
+    def topics(self) -> list[OutputTopic]:
+        return [topic for topic, _, _ in self.sent]
+
+
+class Scene:
+    """A window of events, and the parts for its flush."""
+
+    def __init__(self, lists: Path) -> None:
+        self.writer, self.chains, self.topics = Writer(), Chains(), Topics()
+        self.status = Status()
+        self.acked: list[int] = []
+        self.lists = lists
+        self.parts = Parts(
+            intake=new_intake(WindowBounds(1.0, 500, 10**6), 10**6),
+            writer=cast("ButlerWriter", self.writer),
+            chain_keeper=cast("ChainKeeper", self.chains),
+            sender=self.topics,
+            reports=FlushReports(self.status),
+            list_directory=str(lists),
+            max_event_bytes=LARGEST,
+            retry_wait_max=0.01,
+        )
+        self.parts.intake.start_at({PARTITION: 0})
+
+    def flush(self, *messages: Received | bytes | None) -> WindowFlush:
+        """Receive messages in one window, and return its flush."""
+        intake = self.parts.intake
+        for offset, message in enumerate(messages):
+            received = message if isinstance(message, Received) else Received(None, message)
+            ack = partial(self.acked.append, offset)
+            _, entry = intake.receive(PARTITION, offset, 10, ack)
+            assert entry is not None
+            intake.add(entry, received, now=0.0)
+        (window,) = intake.close()
+        return WindowFlush(window, self.parts)
+
+    def run(self, *messages: Received | bytes | None) -> WindowFlush:
+        flush = self.flush(*messages)
+
+        async def whole() -> None:
+            assert await flush.prepare()
+            assert await flush.finish()
+
+        asyncio.run(whole())
+        return flush
+
+    def listed(self) -> list[list[str]]:
+        return [json.loads(file.read_bytes())["datasets"] for file in self.lists.iterdir()]
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    with closing_threads(Scene(tmp_path)) as scene:
+        yield scene
+
+
+@contextmanager
+def closing_threads(scene: Scene) -> Iterator[Scene]:
+    try:
+        yield scene
+    finally:
+        scene.parts.shut_down()
+
+
+def test_a_written_window_is_announced_and_acked(scene: Scene) -> None:
+    scene.run(event(event_id="a"), event(event_id="b"))
+    assert scene.topics.topics() == [OutputTopic.BATCHES_INGESTED, OutputTopic.CHAIN_UPDATES]
+    assert scene.listed() == [[str(DATASET)]]
+    assert scene.acked == [0, 1]
+    assert scene.status.last_flush["events"] == 2
+    assert scene.status.last_flush["dead_letters"] == 0
+
+
+def test_each_event_has_its_own_outcome_in_the_order_of_arrival(scene: Scene) -> None:
+    flush = scene.run(b"{", event(event_id="good"), event(event_id="bad"), None)
+    outcomes = [flush.outcomes[arrival] for arrival in flush.window.arrivals]
+    assert [
+        outcome.cause if isinstance(outcome, Rejection) else outcome for outcome in outcomes
+    ] == [Cause.INVALID_EVENT, WRITTEN, Cause.CONFLICT, Cause.INVALID_EVENT]
+    assert scene.topics.causes() == [b"invalid_event", b"conflict", b"invalid_event"]
+    assert scene.acked == [0, 1, 2, 3]
+
+
+def test_a_dead_letter_carries_the_whole_message_and_the_number_of_its_replays(
+    scene: Scene,
+) -> None:
+    scene.run(Received(b"key", b"no event", {"replays": b"2"}))
+    ((topic, value, headers),) = scene.topics.sent
+    assert (topic, value) == (OutputTopic.DEAD_LETTERS, b"no event")
+    assert headers["replays"] == b"2"
+    assert headers["offset"] == b"0"
+    assert headers["reason"].startswith(b"not JSON")
+
+
+def test_a_window_without_a_written_event_is_not_announced(scene: Scene) -> None:
+    scene.run(b"{")
+    assert scene.topics.topics() == [OutputTopic.DEAD_LETTERS]
+    assert scene.listed() == []
+    assert scene.acked == [0]
+
+
+def test_a_write_that_fails_is_prepared_again_before_the_next_attempt(scene: Scene) -> None:
+    scene.writer.failures = [RetryableError("the database is away")]
+    scene.run(event(event_id="a"), b"{")
+    assert scene.writer.prepared == [["a"], ["a"]]
+    assert scene.topics.causes() == [b"invalid_event"]
+    assert scene.acked == [0, 1]
+
+
+def test_a_dead_letter_that_was_sent_is_not_sent_again_by_the_next_attempt(scene: Scene) -> None:
+    flush = scene.flush(b"{", b"[")
+    sends = 0
+    send = scene.topics.send
+
+    async def fail_at_the_second(*args: Any, **kwargs: Any) -> None:
+        nonlocal sends
+        sends += 1
+        if sends == 2:
+            raise OSError("the brokers are away")
+        await send(*args, **kwargs)
+
+    scene.topics.send = fail_at_the_second  # type: ignore[method-assign]
+
+    async def whole() -> None:
+        assert await flush.prepare()
+        assert await flush.finish()
+
+    asyncio.run(whole())
+    offsets = [headers["offset"] for _, _, headers in scene.topics.sent]
+    assert offsets == [b"0", b"1"]
+    assert scene.acked == [0, 1]
+
+
+def test_an_announcement_that_fails_is_sent_again_and_nothing_is_acked_before(
+    scene: Scene,
+) -> None:
+    scene.topics.failures[OutputTopic.CHAIN_UPDATES] = [OSError("away"), OSError("away")]
+    scene.run(event(event_id="a"))
+    assert scene.topics.topics() == [
+        *[OutputTopic.BATCHES_INGESTED] * 3,
+        OutputTopic.CHAIN_UPDATES,
+    ]
+    assert scene.acked == [0]
+
+
+def test_an_event_too_large_for_the_dead_letters_is_replaced_by_a_pointer(scene: Scene) -> None:
+    scene.topics.failures[OutputTopic.DEAD_LETTERS] = [MessageSizeTooLargeError()]
+    scene.run(b"x" * (LARGEST + 1))
+    ((topic, value, headers),) = scene.topics.sent
+    assert topic is OutputTopic.DEAD_LETTERS
+    assert json.loads(value)["type"] == "dead-letter-pointer"
+    assert headers["reason"] == b"1001 bytes, over the bound of 1000"
+
+
+def test_an_event_whose_run_cannot_be_in_its_chain_becomes_a_dead_letter(scene: Scene) -> None:
+    scene.chains.refused = {(CHAIN, RUN): Rejection(Cause.WRONG_COLLECTION, "not a chain")}
+    scene.run(event(event_id="a"))
+    assert scene.topics.causes() == [b"wrong_collection"]
+    assert scene.topics.topics() == [OutputTopic.DEAD_LETTERS]
+    assert scene.acked == [0]
+
+
+def test_a_window_whose_partitions_were_revoked_is_abandoned(scene: Scene) -> None:
+    flush = scene.flush(event(event_id="a"))
+
+    async def whole() -> None:
+        assert await flush.prepare()
+        scene.parts.intake.revoke()
+        assert not await flush.finish()
+
+    asyncio.run(whole())
+    assert scene.topics.sent == []
+    assert scene.acked == []
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"x" * (LARGEST + 1), "over the bound"),
+        (b"[" * LARGEST, "not JSON"),
+        (b"\xff", "not JSON"),
+        (None, "no value"),
+    ],
+)
+def test_whatever_a_message_holds_decoding_it_gives_a_reason(
+    value: bytes | None, reason: str
+) -> None:
+    with pytest.raises(InvalidEventError, match=reason):
+        decode(value, LARGEST)
+
+
+def test_an_unexpected_error_of_the_decoder_is_the_messages_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(value: object) -> None:
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr(PromptOutput, "decode", fail)
+    with pytest.raises(InvalidEventError, match="RecursionError: too deep"):
+        decode(b"{}", LARGEST)
