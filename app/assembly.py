@@ -8,7 +8,7 @@ from app import topics
 from app.butler.repository.chains import ChainKeeper
 from app.butler.repository.connection import open_butler
 from app.butler.writer import ButlerWriter
-from app.kafka.sending import OutputTopic, TopicSender
+from app.kafka.sending import TopicSender
 from app.parts import Parts
 from app.telemetry.flush_reports import FlushReports
 
@@ -37,13 +37,7 @@ def open_parts(app: ButlerWriterApp) -> Parts:
         intake=app.intake,
         writer=ButlerWriter(butler, write),
         chain_keeper=ChainKeeper(butler.clone()),
-        sender=TopicSender(
-            {
-                OutputTopic.DEAD_LETTERS: topics.dead_letters,
-                OutputTopic.BATCHES_INGESTED: topics.batches_ingested,
-                OutputTopic.CHAIN_UPDATES: topics.chain_updates,
-            }
-        ),
+        sender=TopicSender(topics.outputs),
         reports=FlushReports(app.status),
         list_directory=write.dataset_list_directory or "",
         max_event_bytes=app.settings.kafka.max_message_bytes,

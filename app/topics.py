@@ -11,8 +11,9 @@ from typing import Any
 from faust.types import TopicT
 
 from app import app
+from app.kafka.sending import OutputTopic
 
-__all__ = ["batches_ingested", "chain_updates", "dead_letters", "events"]
+__all__ = ["chain_updates", "events", "outputs"]
 
 _kafka = app.settings.kafka
 
@@ -31,11 +32,12 @@ def _raw(name: str, **options: Any) -> TopicT:
 events = _raw(_kafka.topic)
 """`PromptOutput` events from the pods."""
 
-dead_letters = _raw(_kafka.dead_letter_topic)
-"""Events that can never be written, whole, with the reason in their headers."""
-
-batches_ingested = _raw(_kafka.output_topic)
-"""`BatchIngested` announcements, for the publication service (DMTN-330)."""
-
 chain_updates = _raw(_kafka.chain_update_topic)
 """`ChainUpdate` messages, keyed by chain."""
+
+outputs = {
+    OutputTopic.DEAD_LETTERS: _raw(_kafka.dead_letter_topic),
+    OutputTopic.BATCHES_INGESTED: _raw(_kafka.output_topic),
+    OutputTopic.CHAIN_UPDATES: chain_updates,
+}
+"""The topics that a flush sends to."""
