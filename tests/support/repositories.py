@@ -26,7 +26,7 @@ __all__ = ["Repository", "decoded", "rejection", "written"]
 
 @dataclass
 class Repository:
-    """A repository of one test's own.
+    """A repository that only one test uses.
 
     Attributes
     ----------
@@ -38,14 +38,14 @@ class Repository:
     _butlers: list[Butler] = field(default_factory=list)
 
     def copy(self, root: Path, database: tuple[str, str] | None = None) -> Repository:
-        """Return a copy of it, as it is on disk.
+        """Return a copy of the repository.
 
         Parameters
         ----------
         root : `pathlib.Path`
             The copy's folder.
         database : `tuple` [`str`, `str`], optional
-            URLs of its PostgreSQL database and of a copy of that; absent: SQLite.
+            URLs of its PostgreSQL database and of a copy of the database; absent: SQLite.
         """
         shutil.copytree(self.root, root)
         if database:
@@ -54,19 +54,19 @@ class Repository:
         return Repository(root)
 
     def butler(self, policy: WritePolicy | None = None) -> Butler:
-        """Return a Butler that has cached nothing."""
+        """Return a new Butler, with empty caches."""
         butler = open_butler(str(self.root), policy or WritePolicy())
         self._butlers.append(butler)
         return butler
 
     def writer(self, **policy: Any) -> ButlerWriter:
-        """Return a writer with a Butler of its own; it does not wait for files that are missing."""
-        decided = WritePolicy(**({"missing_file_wait": 0.001} | policy))
-        return ButlerWriter(self.butler(decided), decided)
+        """Return a writer with a Butler of its own; it hardly waits for missing files."""
+        write_policy = WritePolicy(**({"missing_file_wait": 0.001} | policy))
+        return ButlerWriter(self.butler(write_policy), write_policy)
 
     @cached_property
     def reader(self) -> Butler:
-        """A Butler to look with."""
+        """A Butler for queries."""
         return self.butler()
 
     def night(self, run: str = RUN) -> Night:
@@ -74,7 +74,7 @@ class Repository:
         return Night(self.root, run, universe=self.reader.dimensions)
 
     def stored(self, run: str = RUN) -> Counter[UUID]:
-        """Return how often each dataset is in a run, by a Butler's own queries."""
+        """Return how often each dataset is in a run, found by queries of the Butler."""
         try:
             found = self.reader.query_all_datasets(run, find_first=False, limit=None)
         except MissingCollectionError:
@@ -82,7 +82,7 @@ class Repository:
         return Counter(ref.id for ref in found)
 
     def sql(self, statement: sqlalchemy.Executable | str) -> list[Any]:
-        """Have a statement done past the Butler; returns the first column of what it yields."""
+        """Execute a statement without the Butler; return the first column of its result."""
         if isinstance(statement, str):
             statement = sqlalchemy.text(statement)
         with engine_of(self.reader).begin() as connection:
@@ -90,7 +90,7 @@ class Repository:
             return list(result.scalars()) if result.returns_rows else []
 
     def close(self) -> None:
-        """Close what was opened of it."""
+        """Close all Butlers of the repository."""
         while self._butlers:
             self._butlers.pop().close()
 
@@ -108,7 +108,7 @@ def rejection(report: WriteReport[int], index: int = 0) -> Rejection:
 
 
 def written(report: WriteReport[int], index: int = 0) -> Written:
-    """Return what was written of an event."""
+    """Return what was written for an event."""
     outcome = report.outcomes[index]
     assert isinstance(outcome, Written), f"event {index}: {outcome}"
     return outcome
