@@ -1,1 +1,1 @@
-"""The agents, one a module; each is thin, its steps are plain functions."""
+"""The agents, one module each, and the steps of a flush."""

@@ -1,4 +1,4 @@
-"""Chains: keeps the table of what was written to each chain."""
+"""The agent ``chains`` keeps the table of what was written to each chain."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def chains(stream: StreamT[bytes]) -> None:
             apply(ChainUpdate.from_data(orjson.loads(event.value)))
         except Exception as exc:  # noqa: BLE001 - rule no-exception-leaves-an-agent
             logger.warning(
-                "chain update passed over",
+                "chain update skipped",
                 partition=event.message.partition,
                 offset=event.message.offset,
                 error=repr(exc),
@@ -31,6 +31,6 @@ async def chains(stream: StreamT[bytes]) -> None:
 
 
 def apply(update: ChainUpdate) -> None:
-    """Put an update into the table."""
+    """Apply an update to the table."""
     state = table.get(update.chain) or ChainState(chain=update.chain, runs=[])
     table[update.chain] = state.updated(update)

@@ -1,4 +1,4 @@
-"""Collect: pods' events, each into the ledger at once, then into the open window."""
+"""The agent ``collect`` enters each event into the ledger and puts it into the open window."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from app.telemetry import metrics
 
 logger = structlog.get_logger("butler_writer")
 
-#: How often due windows are looked for, in seconds; small against any window.
+#: Seconds between checks for due windows; much shorter than any window.
 TICK = 0.05
 
-#: How often the end of the log is compared with what has arrived, in seconds; longer than a fetch
+#: Seconds between comparisons of the end of the log with what has arrived; longer than a fetch
 #: takes.
 TAIL_INTERVAL = 5.0
 
@@ -29,13 +29,13 @@ async def collect(stream: StreamT[bytes]) -> None:
     """Group the pods' events in tumbling windows; nothing is acked here."""
     async for event in held_events(stream):
         if app.status.stopping:
-            continue  # not entered, not acked: it is redelivered
+            continue  # it gets no entry and no ack, so it will be redelivered
         await app.wake_sink(receive(event, time.monotonic()))
         await wait_for_room()
 
 
 def receive(event: HeldEvent, now: float) -> list[Window[Received]]:
-    """Enter an event, and put it into its window; return the windows that this closed."""
+    """Enter an event into the ledger and a window; return the windows that closed."""
     message = event.message
     partition = (message.topic, message.partition)
     receipt, entry = app.intake.receive(
@@ -44,7 +44,7 @@ def receive(event: HeldEvent, now: float) -> list[Window[Received]]:
     metrics.RECEIPTS.labels(receipt.value).inc()
     if receipt is Receipt.JUMPED:
         logger.warning(
-            "offsets are missing; reading again from the committed ones",
+            "offsets are missing; reading again from the committed offsets",
             partition=message.partition,
             offset=message.offset,
         )
@@ -56,7 +56,7 @@ def receive(event: HeldEvent, now: float) -> list[Window[Received]]:
 
 
 async def wait_for_room() -> None:
-    """At the bound on bytes held, take no more until something was written."""
+    """At the bound on bytes held, wait until something was written."""
     epoch = app.intake.epoch
     while not app.intake.has_room and app.intake.epoch == epoch:
         app.room.clear()
@@ -65,13 +65,13 @@ async def wait_for_room() -> None:
 
 @app.timer(interval=TICK)
 async def close_due_windows() -> None:
-    """Close the window whose boundary has passed, also while no event arrives."""
+    """Close the window whose boundary has passed, even if no event arrives."""
     await app.wake_sink(app.intake.close_due(time.monotonic()))
 
 
 @app.timer(interval=TAIL_INTERVAL)
 async def look_for_lost_tail() -> None:
-    """Read again if the log's end stays ahead of what has arrived (rule no-gaps-in-offsets)."""
+    """Read again if the end of the log stays ahead of what arrived (rule no-gaps-in-offsets)."""
     if app.status.stopping or app.rebalancing:
         return
     ends = {
@@ -79,5 +79,5 @@ async def look_for_lost_tail() -> None:
         for topic, partition in app.intake.ledger.state()
     }
     if app.intake.misses_tail(ends):
-        logger.warning("the log's end is ahead of what has arrived; reading again", ends=ends)
+        logger.warning("the end of the log is ahead of what has arrived; reading again", ends=ends)
         await app.positions.read_again()

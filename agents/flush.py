@@ -1,7 +1,7 @@
-"""Flush, the sink: each window becomes one Butler write, is announced, and only then is acked.
+"""The agent ``flush``, the sink: writes, announces and then acks each closed window.
 
-Windows are written one after another, in the order of their closing, each while the next one is
-prepared.
+Windows are written one after another, in the order in which they closed.  While one is written,
+the next one is prepared.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ async def flush(closed: StreamT[Any]) -> None:
     """Write each closed window into the Butler, announce it, and ack its events."""
     # An exception in one of the tasks leaves the agent (rule no-exception-leaves-an-agent).
     async with asyncio.TaskGroup() as tasks:
-        under_way: asyncio.Task[None] | None = None
+        running: asyncio.Task[None] | None = None
         async for _ in closed:
             if (window := app.intake.take()) is None:
-                continue  # it was joined to one before it
-            next_one = WindowFlush(window, app.parts)
-            if not await next_one.prepare():
+                continue  # it was joined to an earlier one, or dropped
+            following = WindowFlush(window, app.parts)
+            if not await following.prepare():
                 continue
-            if under_way is not None:
-                await under_way
-            under_way = tasks.create_task(finish(next_one))
+            if running is not None:
+                await running
+            running = tasks.create_task(finish(following))
 
 
 async def finish(window_flush: WindowFlush) -> None:
-    """Take a prepared window through its other steps, and let the collector go on."""
+    """Run the remaining steps of a prepared window, and let ``collect`` continue."""
     await window_flush.finish()
     app.room.set()

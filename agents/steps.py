@@ -1,4 +1,4 @@
-"""The steps of a flush: each is tried until it succeeds, or until the window is not ours."""
+"""Retries a step of a flush until it succeeds or the window's partitions are revoked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["in_thread", "until_done"]
 
 T = TypeVar("T")
 
-#: First wait between two tries of a step, in seconds (doubled each time, with jitter).
+#: First wait between two attempts of a step, in seconds (doubled each time, with jitter).
 FIRST_WAIT = 0.2
 
 
@@ -27,18 +27,18 @@ async def until_done(
     parts: Parts,
     is_current: Callable[[], bool],
 ) -> None:
-    """Try a step until it succeeds.
+    """Repeat a step until it succeeds.
 
     Parameters
     ----------
     step : `Step`
         The step, for the reports.
     call : `~collections.abc.Callable`
-        Takes the step; may be called again after any failure.
+        Performs the step; it may be called again after any failure.
     parts : `Parts`
-        Has the reports, and the longest wait between two tries.
+        Has the reports, and the longest wait between two attempts.
     is_current : `~collections.abc.Callable`
-        Whether the window's partitions are still ours.
+        Tells whether the window's partitions are still ours.
 
     Raises
     ------

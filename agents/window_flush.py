@@ -1,7 +1,7 @@
 """The flush of one window, step by step.
 
-Every step is idempotent and is retried for as long as it takes, or until the window's partitions
-are revoked: then the window is abandoned, and its events are redelivered, here or elsewhere.
+Every step is idempotent and is retried until it succeeds.  If the window's partitions are revoked,
+the window is abandoned, and its events are redelivered to this worker or to another.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class WindowFlush:
     Attributes
     ----------
     window : `Window`
-        Its events, as they were received.
+        The window, with its events as they were received.
     parts : `Parts`
-        What the flush is made with.
+        The parts that the flush is made with.
     outcomes : `dict` [`Arrival`, `Outcome`]
-        What became of each event so far, in the order of their arrival.
+        The outcome of each event that has one so far.
     """
 
     window: Window[Received]
@@ -50,12 +50,12 @@ class WindowFlush:
     _started: float = field(default_factory=time.monotonic)
 
     async def prepare(self) -> bool:
-        """Take the first step; return whether the window is still ours."""
-        return await self._take({Step.READ: self._read})
+        """Run the first step; return whether the window is still ours."""
+        return await self._run({Step.READ: self._read})
 
     async def finish(self) -> bool:
-        """Take all other steps, and ack the events; return whether the window was still ours."""
-        is_done = await self._take(
+        """Run the other steps, and ack the events; return whether the window was still ours."""
+        is_done = await self._run(
             {
                 Step.WRITE: self._write,
                 Step.PREPEND_TO_CHAINS: self._prepend_to_chains,
@@ -68,7 +68,7 @@ class WindowFlush:
             self._report_done(acked, time.monotonic() - self._started)
         return is_done
 
-    async def _take(self, steps: Mapping[Step, Callable[[], Awaitable[None]]]) -> bool:
+    async def _run(self, steps: Mapping[Step, Callable[[], Awaitable[None]]]) -> bool:
         try:
             for step, call in steps.items():
                 await until_done(step, call, self.parts, self._is_current)
@@ -78,7 +78,7 @@ class WindowFlush:
         return True
 
     async def _read(self) -> None:
-        """Decode and parse the events, and look for their artifacts."""
+        """Decode and parse the events, and check their artifacts."""
         self._prepared = await in_thread(self.parts.prepare_thread, self._prepare_events)
 
     def _prepare_events(self) -> PreparedWindow[Arrival[Received]]:
@@ -95,7 +95,7 @@ class WindowFlush:
         """Write the events, in one transaction."""
         if self._prepared is None:
             await self._read()
-        # Another try prepares them again: what was looked up may be why this one fails.
+        # A retry prepares them again: an outdated lookup may be why this attempt fails.
         prepared, self._prepared = self._prepared or {}, None
         self._report = await in_thread(
             self.parts.write_thread,
@@ -125,13 +125,13 @@ class WindowFlush:
                 self.parts.reports.set_aside(letter)
 
     async def _announce(self) -> None:
-        """Announce every valid dataset of the window, whether it was inserted now or before."""
+        """Announce every valid dataset of the window, whether it was inserted now or earlier."""
         if written := list(self._written.values()):
             await announce(self.parts.sender, self.parts.list_directory, self.batch_id, written)
 
     @property
     def batch_id(self) -> UUID:
-        """The batch's identity: the same events give the same one."""
+        """The identity of the batch; the same events have the same one."""
         return batch_id_of(arrival.entry for arrival in self.window.arrivals)
 
     @property
@@ -171,15 +171,15 @@ def decode(value: bytes | None, max_bytes: int) -> PromptOutput:
     value : `bytes` or `None`
         The message's value.
     max_bytes : `int`
-        Size of the largest event that is taken.
+        Size of the largest event that is accepted.
 
     Raises
     ------
     InvalidEventError
-        If it is not an event, whatever the reason: what a message provokes is its own fault.
+        If it is not an event, whatever the error is: a message that cannot be decoded is bad.
     """
     if value is not None and len(value) > max_bytes:
-        raise InvalidEventError(f"{len(value)} bytes, over the bound of {max_bytes}")
+        raise InvalidEventError(f"{len(value)} bytes, more than the limit of {max_bytes}")
     try:
         return PromptOutput.decode(value)
     except InvalidEventError:

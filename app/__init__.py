@@ -1,7 +1,7 @@
-"""What a worker is made of; ``app`` is the Faust application (``faust -A app worker``).
+"""The service; ``app`` is its Faust application (``faust -A app worker``).
 
-The application is made on first access: importing a part of it, such as ``app.butler``, loads
-neither Faust nor any setting.
+The application is created on first access, so importing a package such as ``app.butler`` loads
+neither Faust nor the settings.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["app"]
 
 
 def __getattr__(name: str) -> Any:
-    """Make the application when ``app`` is first asked for."""
+    """Create the application when ``app`` is first accessed."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from app.errors import exiting_on_operator_errors  # noqa: PLC0415 - see above

@@ -1,6 +1,6 @@
-"""The Faust application: what it does at a rebalance and at its stop.
+"""The Faust application, and what it does at a rebalance and at shutdown.
 
-The rules named here are those of ``docs/durability.md``.
+The rules cited here are in ``docs/durability.md``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from app.intake.windows import Window
 from app.kafka.connection import KafkaConnection
 from app.kafka.faust_private import StrictApp, has_consumer
 from app.kafka.reading_positions import ReadingPositions
-from app.kafka.watchdog import LOOK_INTERVAL, ConsumerWatch, Watchdog
+from app.kafka.watchdog import CHECK_INTERVAL, ConsumerWatch, Watchdog
 from app.parts import Parts, PartsNotOpenError, new_intake
 from app.settings import Settings
 from app.telemetry.status import Status
@@ -33,8 +33,8 @@ __all__ = ["ButlerWriterApp"]
 
 logger = structlog.get_logger("butler_writer")
 
-#: Seconds that Faust's own stop may take after the last flush: it waits for brokers, and the
-#: interpreter's end for the Butler's thread, for as long as those take.
+#: Seconds that Faust's own shutdown may take after the last flush.  Faust waits for the brokers,
+#: and the interpreter for the threads that use a Butler, without a limit of their own.
 STOP_SECONDS = 5.0
 
 
@@ -44,20 +44,20 @@ class ButlerWriterApp(StrictApp):
     Parameters
     ----------
     settings : `Settings`
-        What it is configured with.
+        The settings of the service.
 
     Attributes
     ----------
     settings : `Settings`
-        What it is configured with.
+        The settings of the service.
     connection : `KafkaConnection`
         How to connect to the brokers.
     intake : `Intake`
         Ledger and windows, shared by the agents collect and flush.
     status : `Status`
-        What pages and readiness report.
+        The status that the pages show.
     positions : `ReadingPositions`
-        Where the reading of the input starts.
+        Moves the consumer to the offsets at which reading starts.
 
     Raises
     ------
@@ -81,12 +81,12 @@ class ButlerWriterApp(StrictApp):
             Watchdog.of(settings.kafka),
             ends_process=settings.service.watchdog,
         )
-        self.on_partitions_revoked.connect(self._forget)  # type: ignore[arg-type]
+        self.on_partitions_revoked.connect(self._drop_received)  # type: ignore[arg-type]
         self.on_rebalance_complete.connect(self._start_reading)
 
     @property
     def parts(self) -> Parts:
-        """The parts that a flush is made with; its worker sets them, once they are open.
+        """The parts that a flush is made with; the worker sets them after opening them.
 
         Raises
         ------
@@ -103,15 +103,16 @@ class ButlerWriterApp(StrictApp):
 
     @cached_property
     def room(self) -> asyncio.Event:
-        """Set whenever held bytes were let go."""
+        """Set whenever fewer bytes are held, so that ``collect`` may take further events."""
         return asyncio.Event()
 
     @cached_property
     def window_closed(self) -> faust.Channel[Any]:
         """Wakes the sink for each window that closes; the windows wait in the intake.
 
-        There they are forgotten when partitions are revoked.  Unbounded, since Faust clears a
-        bounded channel and cancels its putters (rule bounded-memory).
+        The intake drops them when partitions are revoked.  The channel is unbounded, because Faust
+        clears a bounded channel and cancels the tasks that wait to put something into it (rule
+        bounded-memory).
         """
         return cast("faust.Channel[Any]", self.channel(maxsize=0))
 
@@ -121,18 +122,18 @@ class ButlerWriterApp(StrictApp):
             await self.window_closed.put(True)  # type: ignore[arg-type]
 
     def discover(self, *extra_modules: str, **kwargs: Any) -> None:
-        """Import the agents, ours and no other package's of that name."""
+        """Import the agents, from this service's own package."""
         with exiting_on_operator_errors():
             find_own("agents")
         super().discover(*extra_modules, **kwargs)
 
-    # Faust's own timers start after the first assignment, which may be what a worker waits for.
-    @Service.timer(LOOK_INTERVAL)
+    # Timers of Faust would start after the first assignment, which may never come.
+    @Service.timer(CHECK_INTERVAL)
     async def _watch(self) -> None:
-        await self._consumer_watch.look()
+        await self._consumer_watch.check()
 
-    async def _forget(self, _app: Any, revoked: set[TP], **_: Any) -> None:
-        """Forget what was received so far (rule rebalance-starts-a-new-epoch)."""
+    async def _drop_received(self, _app: Any, revoked: set[TP], **_: Any) -> None:
+        """Drop what was received so far (rule rebalance-starts-a-new-epoch)."""
         self.status.revoked()
         self.intake.revoke()
         self.room.set()
@@ -142,16 +143,17 @@ class ButlerWriterApp(StrictApp):
         """Start reading at the committed offsets (rule no-gaps-in-offsets)."""
         if await self.positions.start():
             self.status.assigned()
-            starts = {str(p): log["start"] for (_, p), log in self.intake.ledger.state().items()}
+            state = self.intake.ledger.state()
+            starts = {str(number): offsets["start"] for (_, number), offsets in state.items()}
             logger.info("partitions assigned", starts=starts)
 
     async def on_stop(self) -> None:
-        """Flush what is open before Faust lets go of the partitions (rule orderly-shutdown)."""
+        """Flush the open windows before Faust gives up its partitions (rule orderly-shutdown)."""
         timeout = self.settings.windows.shutdown_timeout
         _end_process_after(timeout + STOP_SECONDS)
         try:
             await asyncio.wait_for(self._drain(), timeout)
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the worker must still stop
+        except Exception as exc:  # noqa: BLE001 - the worker must stop in any case
             logger.warning(
                 "shutdown timed out; unwritten events will be redelivered", error=repr(exc)
             )

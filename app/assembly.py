@@ -1,4 +1,4 @@
-"""Puts the parts of a worker together, in one place."""
+"""Creates the parts of a worker."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["open_parts"]
 
 
 def open_parts(app: ButlerWriterApp) -> Parts:
-    """Open the repository, and make the parts that write to it.
+    """Open the repository, and create the parts that write to it.
 
     Parameters
     ----------
     app : `ButlerWriterApp`
-        Has the settings, the intake and the status; all required settings are given.
+        Has the settings, the intake and the status; all required settings must be set.
 
     Raises
     ------

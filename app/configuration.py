@@ -1,4 +1,4 @@
-"""What Faust is configured with."""
+"""The configuration of Faust."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from app.telemetry.log import logging_config
 
 __all__ = ["configuration"]
 
-#: An idle or stalled worker that misses Kafka's poll interval leaves the group for good.
+#: Seconds.  A worker that misses Kafka's poll interval, because it is idle or slow, leaves the
+#: group for good.
 ENDLESS_POLL_INTERVAL = 7 * 24 * 3600.0
 
 
@@ -41,7 +42,7 @@ def configuration(settings: Settings, connection: KafkaConnection) -> dict[str, 
         # Faust's own queues are part of the memory bound (rule bounded-memory).
         "stream_buffer_maxsize": 64,
         "broker_max_poll_records": 64,
-        # Partitions that are added to the input are read that much later, at most.
+        # Partitions that are added to the input topic are found within this time.
         "consumer_metadata_max_age_ms": 30_000,
         "consumer_max_fetch_size": kafka.max_message_bytes + MIB,
         "producer_max_request_size": kafka.max_message_bytes + MIB,
@@ -53,7 +54,7 @@ def configuration(settings: Settings, connection: KafkaConnection) -> dict[str, 
         "broker_request_timeout": max(40.0, kafka.session_timeout + 10),
         "broker_rebalance_timeout": kafka.rebalance_timeout,
         "broker_max_poll_interval": ENDLESS_POLL_INTERVAL,
-        # Longer than any flush may take while a dependency is away.
+        # Longer than any flush may take while a dependency is unavailable.
         "stream_processing_timeout": ENDLESS_POLL_INTERVAL,
         "broker_commit_livelock_soft_timeout": ENDLESS_POLL_INTERVAL,
     }

@@ -1,4 +1,4 @@
-"""The base of the errors that an operator reads, and how they are reported."""
+"""Errors that an operator has to fix, and how they are reported."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["OperatorError", "exit_with", "exiting_on_operator_errors"]
 
 
 class OperatorError(Exception):
-    """Something an operator has to mend.
+    """An error that an operator has to fix.
 
-    The text is one line: what is wrong, which setting or right it is about, and the remedy.  A
-    worker or a command prints it after ``butler-writer:`` and exits; no traceback is shown.
+    The text is one line: the problem, the setting or access right concerned, and the remedy.  A
+    worker or a command prints it after ``butler-writer:`` and exits without a traceback.
     """
 
 
 @contextmanager
 def exiting_on_operator_errors(exit_code: int = 1) -> Iterator[None]:
-    """Report an operator's error in one line on standard error, and exit.
+    """Report an `OperatorError` in one line on standard error, and exit.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Whether the packages ``agents`` and ``models`` are this service's own.
+"""Checks that the packages ``agents`` and ``models`` are this service's own.
 
 Their names are common, and ``faust`` puts the working folder first on ``sys.path`` for a single
-import only, so that a package of that name of another distribution can win.
+import only, so Python may import another distribution's package of the same name instead.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from app.errors import OperatorError
 __all__ = ["ForeignPackageError", "find_own"]
 
 _OURS = Path(__file__).parent.parent
-_REMEDY = "install the service into an environment of its own"
+_REMEDY = "install the service into its own environment"
 
 
 class ForeignPackageError(OperatorError):
-    """A package of the service is hidden by, or mixed with, one of another distribution."""
+    """A package of another distribution hides a package of the service, or is mixed with it."""
 
 
 def find_own(package: str) -> None:
-    """Make sure that a package that is going to be imported is this service's.
+    """Make sure that Python will import this service's own package of a name.
 
-    In a checkout that is not installed, its folder is put on ``sys.path``.
+    If the service is not installed, add the checkout to ``sys.path``.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def find_own(package: str) -> None:
     found = Path(spec.origin).parent.parent if spec is not None and spec.origin else None
     if found != _OURS:
         raise ForeignPackageError(
-            f"the package {package!r} is not this service's but comes from {found}; {_REMEDY}"
+            f"the package {package!r} comes from {found}, not from this service; {_REMEDY}"
         )
     if others := set(packages_distributions().get(package, ())) - {"butler-writer"}:
         raise ForeignPackageError(

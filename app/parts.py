@@ -20,7 +20,7 @@ __all__ = ["Parts", "PartsNotOpenError", "new_intake", "tumbling_boundary"]
 
 
 class PartsNotOpenError(RuntimeError):
-    """The application's parts were asked for before its worker had opened them."""
+    """The application's parts were accessed before the worker opened them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +38,13 @@ class Parts:
     sender : `Sender`
         Sends dead letters, announcements and chain updates.
     reports : `FlushReports`
-        Is told what happens.
+        Reports flushes to the log, the metrics and the status pages.
     list_directory : `str`
         Where dataset lists are written, any ``lsst.resources`` URI.
     max_event_bytes : `int`
-        Size of the largest event that is taken.
+        Size of the largest event that is accepted, in bytes.
     retry_wait_max : `float`
-        Longest wait between two tries of a step, in seconds.
+        Longest wait between two attempts of a step, in seconds.
     prepare_thread, write_thread : `~concurrent.futures.ThreadPoolExecutor`
         One thread each, which has a Butler of its own: one window is prepared while another is
         written (rule bounded-database-calls).
@@ -66,7 +66,7 @@ class Parts:
     )
 
     def shut_down(self) -> None:
-        """Let both threads end after the call that they are in."""
+        """End both threads once their current calls return."""
         for thread in (self.prepare_thread, self.write_thread):
             thread.shutdown(wait=False, cancel_futures=True)
 
@@ -77,12 +77,12 @@ def new_intake(bounds: WindowBounds, max_bytes_held: int) -> Intake[Received]:
 
 
 def tumbling_boundary(seconds: float) -> Callable[[float], float]:
-    """Return a function that gives the end of the tumbling window that a time is in.
+    """Return a function that maps a time to the end of its tumbling window.
 
     Parameters
     ----------
     seconds : `float`
-        Length of the windows.
+        Length of the windows, in seconds.
     """
     window = TumblingWindow(seconds)
 

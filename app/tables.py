@@ -1,4 +1,4 @@
-"""The table ``chains``, for people, pages and tools; no write depends on it."""
+"""The table ``chains``, for operators, pages and tools; no write depends on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The topics, and how their messages are read and written.
+"""The topics, and how their messages are encoded.
 
 Keys and values are raw bytes, and decoding happens inside the agents: if a codec of Faust raised an
 exception, Faust would commit the event (rule no-exception-leaves-an-agent).

@@ -1,7 +1,7 @@
-"""What ``faust -A app worker`` starts: a Faust worker that first checks what it needs.
+"""The worker that ``faust -A app worker`` starts; it first checks what it depends on.
 
-A worker that cannot do its work says so in one line and exits, before it joins the consumer group
-and takes partitions from workers that can.
+A worker that cannot do its work reports the error in one line and exits before it joins the
+consumer group, so it takes no partitions from other workers.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from app.kafka.checks.topics import check_topics
 
 __all__ = ["COLLECTOR_THRESHOLDS", "Worker"]
 
-#: How many objects there may be more before Python looks for cyclic garbage.  A window is half a
-#: million objects that are in no cycle: with Python's own 700, looking took a third of our time
-#: (our measurement, 189 events of 100 datasets: 1.4 s instead of 0.9 s of CPU).
+#: Thresholds of Python's garbage collector, in objects.  A window has half a million objects and
+#: no reference cycles.  With Python's default of 700, collection took a third of the CPU time (our
+#: measurement, 189 events of 100 datasets: 1.4 s instead of 0.9 s).
 COLLECTOR_THRESHOLDS = (50_000, 10, 10)
 
 
@@ -34,17 +34,17 @@ class Worker(faust.Worker):
     Raises
     ------
     SystemExit
-        If a setting, a topic or the Butler repository is not as it must be.
+        If a setting, a topic or the Butler repository is missing or wrong.
     """
 
     def __init__(self, app: AppT, *services: Any, **kwargs: Any) -> None:
-        # Not above: Faust imports this module while it configures the application, whose topics
-        # cannot be made before that.
+        # Imported here, because Faust imports this module while it configures the application, and
+        # the topics can only be created after that.
         from app.assembly import open_parts  # noqa: PLC0415
 
         own = cast("ButlerWriterApp", app)
         gc.set_threshold(*COLLECTOR_THRESHOLDS)
-        # Faust sets both up later than our checks, which may wait for the brokers.
+        # Faust does both only after our checks, which may wait for the brokers.
         dictConfig(dict(own.conf.logging_config or {}))
         signal(SIGTERM, lambda *_: sys.exit(0))
         with exiting_on_operator_errors():
@@ -56,7 +56,7 @@ class Worker(faust.Worker):
 
 
 def _run(coroutine: Any) -> None:
-    """Run a coroutine to its end without touching the loop that Faust will use."""
+    """Run a coroutine in a new event loop; the worker will use another one."""
     loop = asyncio.new_event_loop()
     try:
         loop.run_until_complete(coroutine)

@@ -1,5 +1,5 @@
-"""The wire contract: events from pods, what is sent downstream, dead letters.
+"""The wire contract: events, announcements, chain updates and dead letters.
 
 Nothing is imported here: the Butler write needs `models.errors`, `models.causes` and
-`models.fields`, and these must not bring Faust with them.
+`models.fields`, and these must not import Faust.
 """

@@ -16,12 +16,12 @@ __all__ = ["BatchIngested", "dataset_list", "dataset_list_name"]
 
 
 class BatchIngested(faust.Record, serializer="json", include_metadata=False):
-    """Says that the datasets of a batch are in the Butler, their files in place.
+    """Announces that the datasets of a batch are in the Butler, and their files in the datastore.
 
     Attributes
     ----------
     batch_id : `str`
-        UUID of the batch; the same window delivered again has the same one.
+        UUID of the batch; a redelivered window has the same one.
     batch_file : `str`
         Bare name of the dataset-list file.
     """

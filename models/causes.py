@@ -18,7 +18,7 @@ class Cause(StrEnum):
     """The message is not a valid event, or not one that this repository can accept."""
 
     UNKNOWN_DATASET_TYPE = "unknown_dataset_type"
-    """A dataset type is not registered, and the event does not bring its definition."""
+    """A dataset type is not registered, and the event does not define it."""
 
     CONFLICT = "conflict"
     """The repository or another event has another dataset, or type, with the same identity."""
@@ -52,9 +52,9 @@ class Cause(StrEnum):
 
     @classmethod
     def named(cls, name: str) -> Cause | None:
-        """Return the cause of a name, current or former; `None` if there is none.
+        """Return the cause with a name, current or former; `None` if there is none.
 
-        Former names are those of Python classes, which dead letters carried at first.
+        Former names are those of Python classes, which dead letters had at first.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What was written to which chain: the message, and the state that the table keeps of it."""
+"""What was written to each chain: the message, and the state that the table keeps."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ __all__ = ["ChainState", "ChainUpdate", "RunState"]
 
 
 class ChainUpdate(faust.Record, serializer="json", include_metadata=False):
-    """What one window brought to one run of a chain.  Sent keyed by chain, at least once.
+    """What one window added to one run of a chain; sent at least once, keyed by chain.
 
     Attributes
     ----------
     chain, run : `str`
         The chain, and the run that is among its children.
     datasets, events : `int`
-        Datasets of the window in that run, and the events that brought them.
+        Datasets of the window in that run, and the events that they came from.
     batch_id : `str`
         UUID of the window's ``batch-ingested`` announcement.
     written_at : `float`
@@ -31,7 +31,7 @@ class ChainUpdate(faust.Record, serializer="json", include_metadata=False):
 
 
 class RunState(faust.Record, serializer="json", include_metadata=False):
-    """One run of a chain; counts include what was delivered again.
+    """One run of a chain; the counts include redelivered events.
 
     Attributes
     ----------

@@ -18,16 +18,16 @@ MAX_REASON = 2000
 
 
 class DeadLetter(faust.Record, serializer="json", include_metadata=False):
-    """Why an event was set aside, and where it came from.
+    """Why an event was set aside, and its position in the input topic.
 
     Attributes
     ----------
     topic, partition, offset : `str`, `int`, `int`
-        The event that was set aside.
+        Position of the event that was set aside.
     error_class : `str`
-        The value of a `Cause`; letters of former versions have the name of a Python class.
+        The value of a `Cause`; letters of earlier versions have the name of a Python class.
     reason : `str`
-        One line that names what is wrong.
+        What is wrong, in one line.
     time : `str`
         When it was set aside, ISO 8601, UTC.
     replays : `int`
@@ -68,7 +68,7 @@ class DeadLetter(faust.Record, serializer="json", include_metadata=False):
 
     @classmethod
     def from_headers(cls, headers: dict[str, bytes]) -> DeadLetter:
-        """Read a letter back from a message's headers."""
+        """Return the letter that a message's headers describe."""
         text = {name: value.decode() for name, value in headers.items()}
         return cls(
             topic=text["topic"],
@@ -81,9 +81,9 @@ class DeadLetter(faust.Record, serializer="json", include_metadata=False):
         )
 
     def pointer(self, value: bytes) -> bytes:
-        """Return what is sent in place of an event that is too large for the dead letters.
+        """Return the message that replaces an event too large for the dead-letter topic.
 
-        The event itself stays in the input topic for as long as that keeps it.
+        The event itself stays in the input topic until retention removes it.
         """
         return orjson.dumps(
             {
@@ -100,7 +100,7 @@ class DeadLetter(faust.Record, serializer="json", include_metadata=False):
 def replays_of(headers: Mapping[str, bytes]) -> int:
     """Return how often an event has been replayed, by the headers of its message.
 
-    Never raises: anybody may send headers.
+    Never raises, because anybody may send headers.
     """
     count = (headers.get("replays") or b"")[:9]
     return int(count) if count.isdigit() else 0

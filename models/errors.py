@@ -1,4 +1,4 @@
-"""Why a message is not an event."""
+"""The error that a bad event raises."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ __all__ = ["InvalidEventError"]
 
 
 class InvalidEventError(ValueError):
-    """A message that can never become a Butler write; the text is the reason."""
+    """The event can never be written to the Butler; the text is the reason."""

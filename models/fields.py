@@ -1,7 +1,7 @@
 """The fields of the `pp-output` event, as JSON has them.
 
 The shape is that of the deployed pods (unkeyed UTF-8 JSON).  The fields after ``dataset_types``
-are additions: optional, so that old pods and the service that this one replaces both keep working.
+are additions; they are optional, so that old pods and the deployed service both keep working.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class EventFields(TypedDict):
 
 
 class EventContent(Protocol):
-    """An event as the Butler write takes it, such as a `models.prompt_output.PromptOutput`."""
+    """An event as the Butler write reads it, such as a `models.prompt_output.PromptOutput`."""
 
     @property
     def dimension_records(self) -> list[DimensionRecordFields]:
@@ -83,7 +83,7 @@ class EventContent(Protocol):
 
     @property
     def staging(self) -> str | None:
-        """URI of the staging root that the artifacts wait under."""
+        """URI of the staging root under which the artifacts are."""
 
     def asdict(self) -> dict[str, Any]:
         """Return the fields by name."""
@@ -93,9 +93,10 @@ _SHAPE = TypeAdapter(EventFields)
 
 
 def describe_shape_errors(fields: object) -> str:
-    """Say where an event departs from the contract.
+    """Describe where an event violates the contract.
 
-    Too slow for every event (1 ms for 130 kB, three times the parse): for failures only.
+    Too slow for every event (1 ms for 130 kB, three times as long as parsing it), so it is used
+    after failures only.
 
     Parameters
     ----------
@@ -105,15 +106,15 @@ def describe_shape_errors(fields: object) -> str:
     Returns
     -------
     reason : `str`
-        The first few departures, or an empty string when the shape is right.
+        The first few violations, or an empty string if there are none.
     """
     try:
         _SHAPE.validate_python(fields, strict=True)
     except ValidationError as exc:
-        departures = [
+        violations = [
             f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
             for error in exc.errors(include_url=False, include_input=False, include_context=False)
         ]
-        more = f" (and {len(departures) - 3} more)" if len(departures) > 3 else ""
-        return "not the shape of an event: " + "; ".join(departures[:3]) + more
+        more = f" (and {len(violations) - 3} more)" if len(violations) > 3 else ""
+        return "not the shape of an event: " + "; ".join(violations[:3]) + more
     return ""

@@ -1,4 +1,4 @@
-"""The `pp-output` event: what a Prompt Processing pod says it has produced."""
+"""The `pp-output` event: the outputs of one Prompt Processing pod."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class PromptOutput(faust.Record, serializer="json", include_metadata=False):
     sent_at : `float`, optional
         When the pod sent it, in seconds since the Unix epoch.
     staging : `str`, optional
-        URI of the staging root that the artifacts wait under.  Absent: they are at their final
-        place.
+        URI of the staging root under which the artifacts are.  Absent: they are at their final
+        location.
     """
 
     type: str
@@ -56,9 +56,9 @@ class PromptOutput(faust.Record, serializer="json", include_metadata=False):
 
     @classmethod
     def decode(cls, value: bytes | None) -> PromptOutput:
-        """Read a message's value.
+        """Decode a message's value.
 
-        Only the outermost shape is checked here: elements are checked where they are parsed.
+        Only the outermost shape is checked here; the elements are checked when they are parsed.
         Fields that this version does not know are ignored.
 
         Parameters

@@ -1,1 +1,1 @@
-"""What is sent downstream of a write."""
+"""Messages sent after a write: announcements, chain updates and dead letters."""

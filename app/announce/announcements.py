@@ -1,7 +1,7 @@
-"""What downstream is told of a written window: the dataset list, the announcement, chain updates.
+"""Announces a written window: the dataset list, the announcement, and chain updates.
 
-Every valid dataset of the window is covered, on every delivery, whether it was inserted now or was
-there already: an announcement may come twice, but must never be missing (rule
+They cover every valid dataset of the window on every delivery, whether it was inserted now or
+earlier: an announcement may be sent twice, but must never be missing (rule
 announced-on-every-delivery).
 """
 
@@ -47,18 +47,18 @@ async def announce(
     Parameters
     ----------
     sender : `Sender`
-        Sends the messages, each until it has arrived.
+        Sends the messages, and waits until each has arrived.
     directory : `str`
         Where the list is written: any ``lsst.resources`` URI.
     batch_id : `uuid.UUID`
         The batch's identity.
     written : `~collections.abc.Collection` [`Written`]
-        What was written of each event.
+        What was written for each event.
 
     Raises
     ------
     KafkaError, OSError, botocore.exceptions.ClientError
-        If not all of it is done; to do all of it again is right.
+        If something could not be written or sent; the call may be repeated.
     """
     announcement = await write_dataset_list(directory, batch_id, written)
     await sender.send(OutputTopic.BATCHES_INGESTED, value=announcement.encode())
@@ -82,7 +82,7 @@ async def write_dataset_list(
 
 
 def chain_updates_of(batch_id: UUID, written: Iterable[Written]) -> list[ChainUpdate]:
-    """Return what a batch brought to each (chain, run)."""
+    """Return what a batch added to each (chain, run)."""
     now = datetime.now(UTC).timestamp()
     datasets: Counter[tuple[str, str]] = Counter()
     events: Counter[tuple[str, str]] = Counter()

@@ -1,4 +1,4 @@
-"""Events that can never be written go to the dead letters, whole, with the reason."""
+"""Sends events that can never be written to the dead letters, whole, with the reason."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def send_dead_letter(
     Raises
     ------
     KafkaError
-        If it was not delivered; to send it again is right.
+        If it was not delivered; it may be sent again.
     """
     entry, received = arrival.entry, arrival.payload
     value = received.value or b""  # a message must have a value or a key

@@ -27,8 +27,8 @@ _LONGEST_REASON = 100
     argument("letters", nargs=-1),
     option(
         "--error-class",
-        help="Only letters of this cause, such as missing_file; the class names of older letters, "
-        "such as FileNotFoundError, select the same.",
+        help="Only letters of this cause, such as missing_file; its former class names, such as "
+        "FileNotFoundError, also work.",
     ),
     option("--all", "everything", is_flag=True, help="Replay the last letter of every event."),
 )
@@ -62,14 +62,14 @@ async def dead_letters(
 
 def _letter_id(name: str) -> MessageId:
     if not (found := re.fullmatch(r"(\d{1,9})-(\d{1,18})", name)):
-        refuse(f"not a letter's name (PARTITION-OFFSET): {name}")
+        refuse(f"not the name of a letter (PARTITION-OFFSET): {name}")
     return MessageId(int(found[1]), int(found[2]))
 
 
 async def _select(
     letters: DeadLetters, ids: list[MessageId], error_class: str | None, *, only_latest: bool
 ) -> AsyncIterator[StoredLetter]:
-    """Yield the selected letters one by one, since there may be very many.
+    """Yield the selected letters one by one, because there may be very many.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ async def _select(
     ids : `list` [`MessageId`]
         The letters that are named; if empty, all are considered.
     error_class : `str` or `None`
-        The cause that they must have.
+        The cause that they must have, if any.
     only_latest : `bool`
         Whether to skip letters whose event has a later one, unless letters are named.
     """

@@ -1,4 +1,4 @@
-"""``faust -A app leftovers``: finds and removes files that pods have left behind."""
+"""``faust -A app leftovers``: finds and removes files that pods left behind."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ class _Age(click.ParamType):
 async def leftovers(
     _self: Any, older_than: timedelta, folders: tuple[str, ...], *, delete: bool
 ) -> None:
-    """Find files that pods have left behind, and remove them on request.
+    """Find files that pods left behind, and remove them on request.
 
     A file is a leftover if no event names it; in the given folders of the datastore, it must also
-    be unknown to the datastore.  The events that count are those not processed yet, however far
-    behind the workers are, and the dead letters, which may be replayed.  So the age only has to be
-    longer than a pod takes from writing its first file to sending its event, retries included; a
-    day is safe.  Run this command with the environment variables of the workers.
+    be unknown to the datastore.  All events that are not processed yet count, however far behind
+    the workers are, and so do dead letters, since they may be replayed.  The age therefore only has
+    to be longer than a pod takes from writing its first file to sending its event, including
+    retries; a day is safe.  Run this command with the environment variables of the workers.
     """
     with operator_command():
         settings = app.settings

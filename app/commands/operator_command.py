@@ -1,4 +1,4 @@
-"""What all commands share: logging, one-line errors with exit code 2, and what they open."""
+"""Shared by all commands: logging, one-line errors with exit code 2, a read-only Butler."""
 
 from __future__ import annotations
 
@@ -51,6 +51,6 @@ def refuse(reason: str) -> NoReturn:
 
 
 def read_only_butler() -> Butler:
-    """Open the repository that the settings name."""
+    """Open the repository that the settings name, read-only."""
     write = app.settings.write
     return open_butler(write.repository or "", write, writeable=False)

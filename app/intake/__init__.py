@@ -1,1 +1,1 @@
-"""What has been received and is not yet written: ledger and windows.  Pure."""
+"""Events that were received and are not yet written: ledger and windows.  Pure."""

@@ -29,9 +29,9 @@ class Intake(Generic[T]):
     bounds : `WindowBounds`
         When a window closes.
     max_bytes_held : `int`
-        Bound on the bytes of all events that are not yet settled.
+        Bound on the bytes of all events that are not settled yet.
     boundary_after : `~collections.abc.Callable`
-        Returns the end of the tumbling window that a time is in (see `Windows`).
+        Maps a time to the end of its tumbling window (see `Windows`).
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class Intake(Generic[T]):
 
     @property
     def has_room(self) -> bool:
-        """Whether another event may be taken: below the bound, or if nothing else is held."""
+        """Whether another event may be taken: below the bound, or if nothing is held."""
         return self.ledger.bytes_held < self.max_bytes_held or self.is_empty
 
     def revoke(self) -> None:
-        """Forget everything: it will be redelivered, to this worker or to another."""
+        """Drop everything; it will be redelivered, to this worker or to another."""
         self.ledger.revoke()
-        self._forget()
+        self._drop_windows()
 
     def start_at(self, starts: Mapping[Partition, int]) -> None:
         """Set the offsets at which reading starts (see `Ledger.start_at`)."""
@@ -70,23 +70,23 @@ class Intake(Generic[T]):
     def receive(
         self, partition: Partition, offset: int, size: int, ack: Callable[[], object]
     ) -> tuple[Receipt, Entry | None]:
-        """Enter an event into the ledger (see `Ledger.receive`); a jump voids everything."""
+        """Enter an event into the ledger (see `Ledger.receive`); after a jump, drop all windows."""
         receipt, entry = self.ledger.receive(partition, offset, size, ack)
         if receipt is Receipt.JUMPED:
-            self._forget()
+            self._drop_windows()
         return receipt, entry
 
     def misses_tail(self, ends: Mapping[Partition, int]) -> bool:
-        """Return whether to read again (see `Ledger.misses_tail`); if so, everything is void."""
+        """Return whether to read again (see `Ledger.misses_tail`); if so, drop all windows."""
         missing = self.has_room and self.ledger.misses_tail(ends)
         if missing:
-            self._forget()
+            self._drop_windows()
         return missing
 
     def add(self, entry: Entry, payload: T, now: float) -> list[Window[T]]:
-        """Put an entered event into its window; return the windows to flush.
+        """Put an event that has an entry into its window; return the windows to flush.
 
-        At the bound on bytes held the open window closes at once.
+        At the bound on bytes held, the open window closes at once.
         """
         closed = self.windows.add(Arrival(entry, payload), now)
         if not self.has_room:
@@ -102,14 +102,14 @@ class Intake(Generic[T]):
         return self._launch(self.windows.close())
 
     def take(self) -> Window[T] | None:
-        """Take the oldest window that waits for the sink, and join those after it that fit.
+        """Take the oldest window that waits for the sink, joined with later ones that fit.
 
-        Several wait when the sink is behind; one write of all of them costs less than several.
+        Windows wait if the sink is behind; one write of several costs less than a write of each.
 
         Returns
         -------
         window : `Window` or `None`
-            `None` if there is none: it was joined to an earlier one, or it is void.
+            `None` if none waits: it was joined to an earlier one, or dropped.
         """
         if not self._waiting:
             return None
@@ -127,13 +127,13 @@ class Intake(Generic[T]):
         return window.epoch == self.epoch
 
     def settle(self, window: Window[T]) -> int:
-        """Ack the events of a written window whose turn it is; return how many were acked."""
+        """Settle a window's events; return how many events were acked (see `Ledger.settle`)."""
         if not self.is_current(window):
             return 0
         self.in_flight.discard(window)
         return self.ledger.settle([arrival.entry for arrival in window.arrivals])
 
-    def _forget(self) -> None:
+    def _drop_windows(self) -> None:
         self.windows.close()
         self.in_flight.clear()
         self._waiting.clear()

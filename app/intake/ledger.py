@@ -4,7 +4,7 @@ Faust 0.15 commits past a single unacked event (measured: offset 10 unacked, 11-
 committed), so an event may be acked only when all events before it are (rule
 acked-in-offset-order).  The ledger also checks that offsets are consecutive (rule
 no-gaps-in-offsets): after a rebalance Faust can clear queues that hold fetched events (measured: 1
-event in 25 restarts), and an offset that no agent has seen must not be committed.
+event in 25 restarts), and an offset that no agent has received must not be committed.
 
 Pure: no I/O, no clock, no Faust.
 """
@@ -23,13 +23,13 @@ Partition = tuple[str, int]
 
 
 class Receipt(Enum):
-    """What the ledger makes of an event that has just arrived."""
+    """What the ledger decides about an event that has just arrived."""
 
     EXPECTED = "expected"
-    """The next offset: the event has an entry now."""
+    """It has the next offset: the event now has an entry."""
 
     REPEATED = "repeated"
-    """Seen before in this epoch: the event has an entry already."""
+    """It was received before in this epoch: the event gets no second entry."""
 
     NOT_STARTED = "unplaced"
     """The partition's starting offset is not known yet: the event will be redelivered."""
@@ -40,20 +40,20 @@ class Receipt(Enum):
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """An event that is not acked before its window is settled.
+    """An event that was received; it is acked only after its window is settled.
 
     Attributes
     ----------
     partition : `tuple` [`str`, `int`]
         Topic and partition.
     offset : `int`
-        Its offset.
+        The event's offset.
     size : `int`
         Size of its value in bytes.
     epoch : `int`
         The epoch in which it was received.
     ack : `~collections.abc.Callable`
-        Called to let the offset be committed.
+        Acks the event, so that its offset may be committed.
     """
 
     partition: Partition
@@ -65,8 +65,8 @@ class Entry:
 
 
 @dataclass(slots=True)
-class _Log:
-    """One partition: where reading started, the next expected offset, the entries before it."""
+class _Progress:
+    """Progress in one partition: starting offset, next expected offset, entries not yet acked."""
 
     start: int
     expected: int
@@ -76,7 +76,7 @@ class _Log:
 class Ledger:
     """Entries of every assigned partition, in offset order.
 
-    An *epoch* is the time between two revocations.  Entries of an earlier epoch are void: their
+    An *epoch* is the time between two revocations.  Entries of an earlier epoch are dropped: their
     events will be redelivered, to this worker or to another, and acking them would commit past
     events that are not written.
     """
@@ -85,29 +85,29 @@ class Ledger:
         self.epoch = 0
         self.bytes_held = 0
         self.accepted_gaps = 0
-        self._logs: dict[Partition, _Log] = {}
-        self._refused: dict[tuple[Partition, int], bool] = {}  # and whether accepted since
-        self._tails: dict[Partition, tuple[int, int]] = {}  # the last look's offset, and how often
-        self._patience: dict[tuple[Partition, int], int] = {}
+        self._progress: dict[Partition, _Progress] = {}
+        self._refused: dict[tuple[Partition, int], bool] = {}  # jump: whether accepted later
+        self._tails: dict[Partition, tuple[int, int]] = {}  # offset, number of checks that found it
+        self._checks_required: dict[tuple[Partition, int], int] = {}
 
     def revoke(self) -> None:
-        """Start a new epoch: every entry is void, and no starting offset is known.
+        """Start a new epoch: drop every entry and every starting offset.
 
-        Refused jumps are forgotten, too: the recovery after a revocation can itself lose events, so
-        a jump that is seen after it must be refused again.
+        Refused jumps are dropped, too: the recovery after a revocation can itself lose events, so a
+        jump that is found after it must be refused again.
         """
         self._refused.clear()
         self._tails.clear()
-        self._patience.clear()
+        self._checks_required.clear()
         self._start_epoch()
 
     def _start_epoch(self) -> None:
         self.epoch += 1
         self.bytes_held = 0
-        self._logs.clear()
+        self._progress.clear()
 
     def start_at(self, starts: Mapping[Partition, int]) -> None:
-        """Set the offset at which each assigned partition is read, at the start of an epoch.
+        """Set the offset at which each assigned partition starts to be read in this epoch.
 
         Parameters
         ----------
@@ -115,7 +115,7 @@ class Ledger:
             The committed offset of each partition, or its earliest one if none is committed.
         """
         for partition, offset in starts.items():
-            self._logs[partition] = _Log(offset, offset)
+            self._progress[partition] = _Progress(offset, offset)
         self._refused = {
             (p, o): accepted for (p, o), accepted in self._refused.items() if o >= starts.get(p, 0)
         }
@@ -132,17 +132,17 @@ class Ledger:
         Returns
         -------
         receipt : `Receipt`
-            What the ledger makes of it.
+            What the ledger decides about the event.
         entry : `Entry` or `None`
-            Given if, and only if, the receipt is ``EXPECTED``.
+            `None` unless the receipt is ``EXPECTED``.
         """
-        log = self._logs.get(partition)
-        if log is None:
+        progress = self._progress.get(partition)
+        if progress is None:
             return Receipt.NOT_STARTED, None
-        if offset < log.expected:
+        if offset < progress.expected:
             return Receipt.REPEATED, None
-        if offset > log.expected:
-            jump = (partition, log.expected)
+        if offset > progress.expected:
+            jump = (partition, progress.expected)
             if jump not in self._refused:
                 self._refused[jump] = False
                 self._start_epoch()
@@ -150,18 +150,19 @@ class Ledger:
             self.accepted_gaps += not self._refused[jump]
             self._refused[jump] = True
         entry = Entry(partition, offset, size, self.epoch, ack)
-        log.held.append(entry)
-        log.expected = offset + 1
+        progress.held.append(entry)
+        progress.expected = offset + 1
         self.bytes_held += size
         return Receipt.EXPECTED, entry
 
     def misses_tail(self, ends: Mapping[Partition, int]) -> bool:
         """Return whether the last events of a partition seem to have been lost.
 
-        A jump is noticed only when a later event arrives, which may not happen on a quiet topic.
-        Call this at an interval longer than a fetch takes.  For each offset, the first answer of
-        `True` comes at the second call and later ones after twice as many calls each: if the log's
-        end is still ahead after reading again, the rest may be transaction markers, or lost again.
+        A jump is found only when a later event arrives, which may not happen on a quiet topic.
+        Call this at intervals longer than a fetch takes.  For each offset, the second call returns
+        `True`, and each further `True` takes twice as many calls as the one before: if the end of
+        the log is still ahead after reading again, the missing messages may be transaction markers,
+        or may have been lost again.
 
         Parameters
         ----------
@@ -169,15 +170,15 @@ class Ledger:
             End offset of each partition, where it is known.
         """
         missing = False
-        for partition, log in self._logs.items():
-            if log.expected >= ends.get(partition, 0):
+        for partition, progress in self._progress.items():
+            if progress.expected >= ends.get(partition, 0):
                 continue
-            seen, looks = self._tails.get(partition, (-1, 0))
-            looks = looks + 1 if log.expected == seen else 1
-            self._tails[partition] = log.expected, looks
-            patience = self._patience.get((partition, log.expected), 2)
-            if looks == patience:
-                self._patience[partition, log.expected] = 2 * patience
+            stuck_at, checks = self._tails.get(partition, (-1, 0))
+            checks = checks + 1 if progress.expected == stuck_at else 1
+            self._tails[partition] = progress.expected, checks
+            required = self._checks_required.get((partition, progress.expected), 2)
+            if checks == required:
+                self._checks_required[partition, progress.expected] = 2 * required
                 missing = True
         if missing:
             self._tails.clear()
@@ -185,14 +186,14 @@ class Ledger:
         return missing
 
     def settle(self, entries: list[Entry]) -> int:
-        """Mark entries as done, and ack the events whose turn it is.
+        """Mark entries as settled, and ack the events that no unsettled event precedes.
 
         Entries of an earlier epoch are ignored.
 
         Returns
         -------
         acked : `int`
-            How many events were acked; those after an unsettled one wait for it.
+            How many events were acked; events after an unsettled one wait for it.
         """
         partitions = set()
         for entry in entries:
@@ -200,13 +201,13 @@ class Ledger:
                 entry.settled = True
                 self.bytes_held -= entry.size
                 partitions.add(entry.partition)
-        return sum(self._ack_head(self._logs[partition]) for partition in partitions)
+        return sum(self._ack_head(self._progress[partition]) for partition in partitions)
 
     @staticmethod
-    def _ack_head(log: _Log) -> int:
+    def _ack_head(progress: _Progress) -> int:
         acked = 0
-        while log.held and log.held[0].settled:
-            log.held.popleft().ack()
+        while progress.held and progress.held[0].settled:
+            progress.held.popleft().ack()
             acked += 1
         return acked
 
@@ -214,10 +215,10 @@ class Ledger:
         """Return the offsets that each partition has reached, and how many entries it holds."""
         return {
             partition: {
-                "start": log.start,
-                "expected": log.expected,
-                "held": len(log.held),
-                "acked_to": log.held[0].offset if log.held else log.expected,
+                "start": progress.start,
+                "expected": progress.expected,
+                "held": len(progress.held),
+                "acked_to": progress.held[0].offset if progress.held else progress.expected,
             }
-            for partition, log in self._logs.items()
+            for partition, progress in self._progress.items()
         }

@@ -1,4 +1,4 @@
-"""A message of the input topic, as it waits in a window."""
+"""A message of the input topic that waits in a window."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ __all__ = ["Received"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Received:
-    """A message of the input topic: its bytes as they came.
+    """A message of the input topic, not yet decoded.
 
-    It is decoded by its flush, in a thread: the decoded event takes nine times the memory, and the
-    bound on the bytes held counts the bytes of the message (our measurement: a backlog of 6,000
-    events peaked at 487 MiB instead of 1,069 MiB).
+    The flush decodes it in a thread: a decoded event takes nine times the memory, and the bound on
+    the bytes held counts the bytes of the message (our measurement: a backlog of 6,000 events
+    peaked at 487 MiB instead of 1,069 MiB).
 
     Attributes
     ----------
     key, value : `bytes` or `None`
-        A dead letter carries them whole.
+        A dead letter has them unchanged.
     headers : `~collections.abc.Mapping` [`str`, `bytes`]
-        Pods send none; a replayed dead letter has some.
+        Pods send none; a replayed event has some.
     """
 
     key: bytes | None

@@ -1,10 +1,10 @@
 """Tumbling windows on arrival, held in memory.
 
 Keeping them in memory is safe, since the ledger does not ack an event before its window is written.
-Time is that of a monotonic clock (rule windows-on-arrival): event time would scatter a backlog over
-tiny windows, and a pod whose clock is an hour ahead would hold up the acks for an hour.
+Times come from a monotonic clock (rule windows-on-arrival): with event time, a backlog would make
+many tiny windows, and a pod whose clock is an hour ahead would delay the acks by an hour.
 
-Pure: no I/O, no clock of its own, no Faust: the arithmetic of tumbling windows is handed in.
+Pure: no I/O, no clock, no Faust.  The caller provides the arithmetic of tumbling windows.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Window(Generic[T]):
     closes_at : `float`
         The tumbling window's boundary, in seconds of the monotonic clock.
     epoch : `int`
-        The assignment that all its events were received under.
+        The epoch in which all its events were received.
     arrivals : `list` [`Arrival`]
         In order of arrival.
     bytes : `int`
@@ -92,8 +92,7 @@ class Windows(Generic[T]):
     bounds : `WindowBounds`
         When a window closes.
     boundary_after : `~collections.abc.Callable`
-        Returns the end of the tumbling window that a time is in, both in seconds of the monotonic
-        clock.
+        Maps a time to the end of its tumbling window, both in seconds of the monotonic clock.
     """
 
     def __init__(self, bounds: WindowBounds, boundary_after: Callable[[float], float]) -> None:
@@ -114,7 +113,7 @@ class Windows(Generic[T]):
         Returns
         -------
         closed : `list` [`Window`]
-            The windows that this closed: an earlier one that was due, or the event's own one.
+            The windows that closed: an earlier one that was due, the event's own one, or both.
         """
         closed = self.close_due(now)
         if self.open is None:

@@ -1,4 +1,4 @@
-"""How clients reach the Kafka brokers, as the settings say."""
+"""How clients connect to the Kafka brokers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.settings import KafkaSettings, SettingsError
 
 __all__ = ["SASL_MECHANISM", "KafkaConnection", "admin_client"]
 
-#: How a user logs in.
+#: The login mechanism (SASL).
 SASL_MECHANISM = "SCRAM-SHA-512"
 
 
@@ -31,7 +31,7 @@ class KafkaConnection:
     group : `str`
         The service's consumer group.
     username, password : `str`, optional
-        Login (SASL); `None` where the brokers ask for none.
+        Login (SASL); `None` if the brokers require none.
     tls_context : `ssl.SSLContext`, optional
         `None` if the connection is not encrypted.
     """
@@ -95,7 +95,7 @@ async def admin_client(
     connection : `KafkaConnection`
         The brokers to connect to.
     request_timeout : `float`
-        Seconds that a broker has to answer.
+        Seconds to wait for a broker's answer.
 
     Raises
     ------

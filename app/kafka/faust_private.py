@@ -1,7 +1,7 @@
-"""What this service uses of Faust and aiokafka that they promise to nobody.
+"""All uses of private names of Faust and aiokafka.
 
-Every private name of theirs, and every private hook that is overridden, is in this module; a test
-says which of them has moved.  Each was measured on faust-streaming 0.15.3 or read in its source.
+A test reports which private name, or overridden hook, a new release has changed.  Their behaviour
+was measured with faust-streaming 0.15.3 or read in its source.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ logger = structlog.get_logger("butler_writer")
 
 
 class StrictApp(faust.App):
-    """A Faust application in which no agent is missing, and none goes on after an exception."""
+    """A Faust application that ends if an agent cannot be imported or raises an exception."""
 
     def _on_autodiscovery_error(self, name: str) -> None:
-        """Do not start without an agent: Faust would only warn, and run what is left."""
+        """Refuse to start without an agent; Faust would only warn and run the others."""
         raise ImportError(f"{name} cannot be imported") from sys.exception()
 
     async def _on_agent_error(self, agent: AgentT[Any], exc: BaseException) -> None:
-        """End the process: what an agent held when an exception left it would never be acked.
+        """End the process, because the events that the agent held would never be acked.
 
-        Faust would start the agent again (rule no-exception-leaves-an-agent).
+        Faust would only restart the agent (rule no-exception-leaves-an-agent).
         """
         logger.critical(
             "an exception left an agent, ending the worker", agent=agent.name, exc_info=exc
@@ -53,12 +53,12 @@ class StrictApp(faust.App):
 
 
 def has_consumer(app: faust.App) -> bool:
-    """Tell whether the application has made its consumer; to ask for it would make one."""
+    """Return whether the application has a consumer; accessing it would create one."""
     return app._consumer is not None
 
 
 def forget_gap(consumer: Consumer, partition: TP) -> None:
-    """Forget the gap that Faust has noted in a partition: it would be committed unread."""
+    """Discard the gap that Faust has noted in a partition; Faust would commit it unread."""
     consumer._gap.pop(partition, None)
 
 
@@ -68,18 +68,18 @@ def recovery_progress(app: faust.App) -> dict[TP, int] | None:
     Returns
     -------
     offsets : `dict` [`faust.types.TP`, `int`] or `None`
-        `None` if no recovery is going on.
+        `None` if no recovery is running.
     """
     recovery = _recovery(app)
-    going_on = recovery.in_recovery and recovery.need_recovery()
-    return dict(recovery.active_offsets) if going_on else None
+    is_running = recovery.in_recovery and recovery.need_recovery()
+    return dict(recovery.active_offsets) if is_running else None
 
 
 async def recover_again(app: faust.App) -> None:
-    """Let the recovery of the tables read on from the offsets that it has reached.
+    """Make table recovery read again from the offsets that it has reached.
 
-    Faust drops what is fetched while partitions are revoked; its recovery then waits for these
-    changes for ever (rule no-gaps-in-offsets).
+    Faust drops messages that are fetched while partitions are revoked.  Its recovery then waits for
+    these messages for ever (rule no-gaps-in-offsets).
 
     Raises
     ------
@@ -95,8 +95,8 @@ async def recover_again(app: faust.App) -> None:
 async def membership_error(app: faust.App) -> str | None:
     """Return the error that has ended the membership in the consumer group, and clear it.
 
-    aiokafka keeps such an error until its user asks for it, and Faust never does.  Once asked, it
-    tries to join again.
+    aiokafka keeps such an error until its user checks for errors, which Faust never does.  After
+    the check it tries to join again.
     """
     thread = cast("AIOKafkaConsumerThread", cast("ThreadDelegateConsumer", app.consumer)._thread)
     if thread._consumer is None:

@@ -12,14 +12,14 @@ __all__ = ["HeldEvent", "held_events"]
 
 
 class HeldEvent(faust.Event):
-    """An event that is acked only by a call of `release`.
+    """An event that is acked only when `release` is called.
 
     Faust's pure Python streams ack an event that they skip after a rebalance: its offset could then
-    be committed although no agent has seen the event.
+    be committed although no agent has received the event.
     """
 
     def ack(self) -> bool:
-        """Do nothing: Faust calls this by itself."""
+        """Do nothing; Faust calls this on its own."""
         return False
 
     def release(self) -> bool:

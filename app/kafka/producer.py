@@ -1,4 +1,4 @@
-"""Sending messages outside Faust: each is sent and awaited."""
+"""A producer for use outside Faust; it waits until each message has arrived."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Producer:
     Parameters
     ----------
     client : `aiokafka.AIOKafkaProducer`
-        Started, and stopped by whoever started it.
+        A started client; the caller stops it.
     """
 
     def __init__(self, client: AIOKafkaProducer) -> None:

@@ -1,4 +1,4 @@
-"""Reading a topic outside the consumer group: joins no group, creates and commits nothing."""
+"""Reads topics outside the consumer group: joins no group, creates and commits nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class MessageId(NamedTuple):
 
 
 class TopicReader:
-    """Reads all partitions of a topic, from their first offsets unless told otherwise.
+    """Reads all partitions of a topic, from their first offsets unless `seek` is called.
 
     Offsets are given and returned as mappings from partition numbers.
 
@@ -75,7 +75,7 @@ class TopicReader:
         self._consumer.seek(TopicPartition(self._topic, partition), offset)
 
     async def read_until(self, ends: Mapping[int, int]) -> AsyncIterator[Message]:
-        """Read some partitions up to offsets; the messages of each come in order.
+        """Read partitions up to given offsets; the messages of one partition are in order.
 
         Parameters
         ----------
@@ -90,7 +90,7 @@ class TopicReader:
         Raises
         ------
         aiokafka.errors.KafkaError
-            If the brokers refuse to let the user read the topic, for example.
+            For example, if the user may not read the topic.
         """
         consumer = self._consumer
         unread = self._all(ends)
@@ -108,7 +108,7 @@ class TopicReader:
                         yield message
 
     async def message(self, partition: int, offset: int) -> Message | None:
-        """Return a message, or `None` if the topic does not have it or has it no longer."""
+        """Return a message, or `None` if it is not, or no longer, in the topic."""
         if partition not in self.partitions:
             return None
         first, ends = await self.first_offsets(), await self.end_offsets()
@@ -157,7 +157,7 @@ async def open_reader(
     try:
         await consumer.start()
         consumer.assign(partitions)
-        # Let the task start that `assign` creates: a task cancelled before its start cancels the
+        # Let the task that `assign` creates start.  If it is cancelled before that, it cancels the
         # task that cancelled it, and the command would end as if it had succeeded.
         await asyncio.sleep(0)
         yield TopicReader(topic, consumer)
@@ -173,7 +173,7 @@ async def committed_offsets(connection: KafkaConnection, topic: str) -> dict[int
     Raises
     ------
     aiokafka.errors.KafkaError
-        If the brokers cannot be reached, or refuse to tell.
+        If the brokers cannot be reached, or refuse the request.
     """
     async with admin_client(connection) as admin:
         committed = await admin.list_consumer_group_offsets(connection.group)
@@ -186,7 +186,7 @@ def _by_partition(offsets: Mapping[TopicPartition, int]) -> dict[int, int]:
 
 async def _partitions(connection: KafkaConnection, topic: str) -> list[TopicPartition]:
     async with admin_client(connection) as admin:
-        # A broker may create a topic that it is asked for by name.
+        # List the topics first: a broker may create a topic when asked for it by name.
         if topic not in await admin.list_topics():
             raise TopicError(
                 f"there is no topic {topic}, or the Kafka user may not DESCRIBE it; "

@@ -1,4 +1,4 @@
-"""Where the reading of the input starts: at the committed offsets, never after an event unseen.
+"""Starts reading the input topic at the committed offsets, so that no event is skipped.
 
 Rule no-gaps-in-offsets.
 """
@@ -23,20 +23,20 @@ __all__ = ["ReadingPositions"]
 
 logger = structlog.get_logger("butler_writer")
 
-#: Longer than one fetch of Faust's consumer (its getmany waits 1.0 s): a fetch that was under way
-#: when the flow stopped has ended after this, and can no longer move the read position.
+#: Longer than one fetch of Faust's consumer (its getmany waits 1.0 s).  After this time, a fetch
+#: that was running when the flow stopped has ended and can no longer move the position.
 FETCH_DRAIN_SECONDS = 1.2
 
 
 class ReadingPositions:
-    """Moves the consumer to the offsets that reading starts at, and tells the intake.
+    """Moves the consumer to the offsets at which reading starts, and passes them to the intake.
 
     Parameters
     ----------
     app : `faust.App`
         Has the consumer.
     intake : `Intake`
-        Is told the starting offsets.
+        Gets the starting offsets.
     topic : `str`
         The input topic.
     """
@@ -52,13 +52,13 @@ class ReadingPositions:
             if await self.start() and not self._app.rebalancing:
                 self._app.consumer.resume_flow()
         except IllegalStateError:
-            # The rebalance that revoked them starts reading by itself.
+            # Reading starts when the rebalance that revoked them is complete.
             logger.info("partitions were revoked while reading again")
 
     async def start(self) -> bool:
-        """Wait for the current fetch to end, and go to the committed offsets.
+        """Wait for the current fetch to end, and move to the committed offsets.
 
-        The consumer's flow is stopped afterwards.
+        This stops the consumer's flow and does not resume it.
 
         Returns
         -------
@@ -72,7 +72,7 @@ class ReadingPositions:
         if self._intake.epoch != epoch:
             return False
         starts = await self._starting_offsets(consumer)
-        # Faust's own seek leaves a partition without a committed offset wherever it is.
+        # Faust's own seek does not move a partition that has no committed offset.
         await consumer.seek_wait(starts)
         if self._intake.epoch != epoch:
             return False

@@ -1,4 +1,4 @@
-"""Messages that matter: a send returns once the brokers have the message."""
+"""Sends the messages of a flush; a send returns once the brokers have the message."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class OutputTopic(Enum):
 
 
 class Sender(Protocol):
-    """Sends messages, each until it has arrived."""
+    """Sends messages, and waits until each has arrived."""
 
     async def send(
         self,
@@ -41,14 +41,14 @@ class Sender(Protocol):
         Raises
         ------
         MessageSizeTooLargeError
-            If it is larger than the topic takes.
+            If it is larger than the topic accepts.
         KafkaError
-            If it was not delivered; to send it again is right.
+            If it was not delivered; it may be sent again.
         """
 
 
 class TopicSender:
-    """Sends by Faust's producer; every in-sync replica has a message when its send returns.
+    """Sends with Faust's producer; when a send returns, every in-sync replica has the message.
 
     Rule sends-are-awaited.
 
@@ -72,5 +72,5 @@ class TopicSender:
         """Send a message (see `Sender.send`)."""
         try:
             await (await self._topics[topic].send(key=key, value=value, headers=headers))
-        except ProducerSendError as exc:  # Faust's, around the one that says why
+        except ProducerSendError as exc:  # Faust's wrapper around the error
             raise exc.__cause__ or exc from None

@@ -1,7 +1,7 @@
-"""Ends a worker whose consumer is stuck, so that it is started again (rule stuck-workers-end).
+"""Ends a worker whose consumer is stuck, so that it is restarted (rule stuck-workers-end).
 
 A consumer gets stuck in three known ways: it is never assigned partitions again after a
-revocation, an error ends its membership in the group, or commits stall although events are acked
+revocation, an error ends its membership in the group, or commits stall while events are acked
 (faust-streaming issue 596).  None of them raises an exception.  Ending the process loses nothing:
 what is not committed will be redelivered.  While the brokers are unreachable the watchdog waits,
 since a restart would not help.
@@ -23,28 +23,28 @@ from faust.types import TP
 
 from app.intake.intake import Intake
 from app.intake.ledger import Partition
-from app.kafka.checks.access_rights import connect, may_pass
+from app.kafka.checks.access_rights import connect, may_be_temporary
 from app.kafka.connection import KafkaConnection
 from app.kafka.errors import IllegalStateError, KafkaError
 from app.kafka.faust_private import membership_error, recover_again, recovery_progress
 from app.settings import KafkaSettings
 from app.telemetry.status import Status
 
-__all__ = ["LOOK_INTERVAL", "ConsumerWatch", "Watchdog"]
+__all__ = ["CHECK_INTERVAL", "ConsumerWatch", "Watchdog"]
 
 logger = structlog.get_logger("butler_writer")
 
-#: Seconds between two looks.
-LOOK_INTERVAL = 5.0
+#: Seconds between two checks.
+CHECK_INTERVAL = 5.0
 
-#: Acked offsets are committed every `commit_interval`; this many intervals without a commit are a
-#: stall.
+#: Acked offsets are committed every `commit_interval`.  Commits have stalled after this many
+#: intervals without one.
 STALLED_COMMITS = 60
 
 
 @dataclass
 class Watchdog:
-    """Decides whether a worker is stuck.  Pure: it has no clock of its own.
+    """Decides whether a worker is stuck.  Pure: the caller gives the time.
 
     Attributes
     ----------
@@ -57,21 +57,21 @@ class Watchdog:
     unassigned_limit: float
     commit_limit: float
     _uncommitted_since: dict[Partition, tuple[int, float]] = field(default_factory=dict)
-    _excused_at: float = -math.inf
+    _waits_restarted_at: float = -math.inf
 
     def is_waiting(self, now: float, unassigned_since: float | None) -> bool:
-        """Return whether something has been overdue since the last look."""
+        """Return whether something has been overdue since the last check."""
         clocks = [since for _, since in self._uncommitted_since.values()]
         clocks += [] if unassigned_since is None else [unassigned_since]
-        return any(now - since >= LOOK_INTERVAL for since in clocks)
+        return any(now - since >= CHECK_INTERVAL for since in clocks)
 
-    def excuse(self, now: float) -> None:
+    def restart_waits(self, now: float) -> None:
         """Restart all waits: while the brokers are unreachable, nothing can arrive."""
-        self._excused_at = now
+        self._waits_restarted_at = now
         for partition, (offset, _) in self._uncommitted_since.items():
             self._uncommitted_since[partition] = (offset, now)
 
-    def complaint(
+    def reason_to_end(
         self,
         now: float,
         unassigned_since: float | None,
@@ -88,12 +88,12 @@ class Watchdog:
         acked, committed : `~collections.abc.Mapping`
             For each partition, the offset below which everything is acked, or committed.
         group_error : `str`, optional
-            The error that ended the membership in the group; joining is retried by itself.
+            The error that ended the membership in the group; aiokafka tries to join again.
         """
         if unassigned_since is None and group_error is not None:
             return f"no longer in the group: {group_error}"
         if unassigned_since is not None:
-            waited = now - max(unassigned_since, self._excused_at)
+            waited = now - max(unassigned_since, self._waits_restarted_at)
             if waited > self.unassigned_limit:
                 return f"no assignment for {waited:.0f} s"
         for partition in self._uncommitted_since.keys() - acked.keys():
@@ -124,15 +124,15 @@ class ConsumerWatch:
     app : `faust.App`
         Has the consumer.
     intake : `Intake`
-        Tells which offsets are acked.
+        Has the acked offsets.
     status : `Status`
-        Tells since when there is no assignment, and whether the worker is stopping.
+        Has the time of the last revocation, and whether the worker is stopping.
     connection : `KafkaConnection`
         How to reach the brokers.
     watchdog : `Watchdog`
         Decides whether the consumer is stuck.
     ends_process : `bool`
-        Whether the process is ended when the watchdog says that it is stuck.
+        Whether to end the process if the consumer is stuck.
     """
 
     def __init__(
@@ -153,40 +153,40 @@ class ConsumerWatch:
         self._ends_process = ends_process
         self._recovered: Mapping[TP, int] | None = None
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Check the consumer; end the process if it is stuck."""
         if self._status.stopping:
             return
-        await self._look_at_recovery()
+        await self._check_recovery()
         if group_error := await membership_error(self._app):
             logger.warning("not in the consumer group, joining again", error=group_error)
         unassigned_since = self._status.unassigned_since
         now = time.monotonic()
         if self._watchdog.is_waiting(now, unassigned_since) and not await self._brokers_answer():
-            self._watchdog.excuse(time.monotonic())
+            self._watchdog.restart_waits(time.monotonic())
         partitions = self._intake.ledger.state()
         committed = self._app.monitor.tp_committed_offsets
-        complaint = self._watchdog.complaint(
+        reason = self._watchdog.reason_to_end(
             time.monotonic(),
             unassigned_since,
             {partition: state["acked_to"] for partition, state in partitions.items()},
             {p: max(state["start"], committed.get(TP(*p), 0)) for p, state in partitions.items()},
             group_error,
         )
-        if complaint is not None and self._ends_process:
-            logger.critical("consumer is stuck, ending the worker", reason=complaint)
-            os._exit(1)  # a stuck consumer can hang an orderly stop for ever
+        if reason is not None and self._ends_process:
+            logger.critical("consumer is stuck, ending the worker", reason=reason)
+            os._exit(1)  # a stuck consumer can block an orderly shutdown for ever
 
-    async def _look_at_recovery(self) -> None:
-        """Let the recovery of the tables read again if it makes no progress."""
+    async def _check_recovery(self) -> None:
+        """Make table recovery read again if it makes no progress."""
         before, self._recovered = self._recovered, recovery_progress(self._app)
         if before is None or before != self._recovered:
             return
-        logger.warning("the recovery of the tables has stalled; reading again")
+        logger.warning("table recovery has stalled; reading again")
         try:
             await recover_again(self._app)
         except IllegalStateError:
-            logger.info("partitions were revoked while the tables were read again")
+            logger.info("partitions were revoked while table recovery read again")
 
     async def _brokers_answer(self) -> bool:
         """Return whether a broker answers on a new connection; the consumer's own may hang."""
@@ -194,4 +194,4 @@ class ConsumerWatch:
             with closing(await connect(self._connection)):
                 return True
         except (KafkaError, OSError) as exc:
-            return not may_pass(exc)  # a refusal is an answer, too
+            return not may_be_temporary(exc)  # a refusal is an answer, too

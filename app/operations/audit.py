@@ -1,4 +1,4 @@
-"""The audit: what became of each event in a range of the input topic.  Only reads."""
+"""Finds out what became of each event in a range of the input topic; changes nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Finding(StrEnum):
     """What became of an event."""
 
     WRITTEN = "written"
-    """All its datasets are in the Butler, and their artifacts are in place."""
+    """All its datasets are in the Butler, and their artifacts exist."""
 
     EXPIRED = "expired"
     """All its datasets are in the Butler, but artifacts have been removed since."""
@@ -42,12 +42,12 @@ class Finding(StrEnum):
     """Its offset is not committed yet: the service has not finished it."""
 
     MISSING = "missing"
-    """Its offset is committed, but it was not set aside and the Butler lacks datasets of it."""
+    """Its offset is committed, but it was not set aside, and the Butler lacks datasets of it."""
 
 
 @dataclass(frozen=True)
 class AuditRange:
-    """A part of the input topic; it ends where the partitions end, at the latest.
+    """A part of the input topic; it never goes beyond the ends of the partitions.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class Audited:
     datasets : `int`
         How many datasets it has; 0 if it cannot be decoded.
     missing : `tuple` [`uuid.UUID`, ...]
-        Datasets that are not in the Butler as the event gives them.
+        Datasets that are not in the Butler as the event describes them.
     reason : `str`
         Why it was set aside, if it was.
     """
@@ -136,8 +136,8 @@ async def audit_events(
     app.kafka.errors.KafkaError
         If the brokers cannot be reached or refuse the user.
     """
-    # Offsets first, then letters: an event that is finished in between is reported as pending, not
-    # as missing.
+    # Read the offsets before the letters: an event that is finished in between is then reported as
+    # pending, not as missing.
     committed = await committed_offsets(connection, settings.topic)
     reasons = await _reasons(DeadLetters(connection, settings), settings.topic)
     async with open_reader(connection, settings.topic, settings.max_message_bytes) as reader:
@@ -157,7 +157,7 @@ async def audit_events(
 
 
 async def _reasons(letters: DeadLetters, topic: str) -> dict[MessageId, str]:
-    """Return why each event of a topic was set aside that was."""
+    """Return the reason of each event of a topic that was set aside."""
     return {
         MessageId(stored.letter.partition, stored.letter.offset): stored.letter.reason
         async for stored in letters.read()
@@ -189,13 +189,13 @@ def _audit(
             finding = Finding.WRITTEN if are_readable else Finding.EXPIRED
         else:
             finished = message.offset < committed.get(message.partition, 0)
-            finding = _absent(set_aside=event_id in reasons, finished=finished)
+            finding = _finding_of_absent(set_aside=event_id in reasons, finished=finished)
         reason = reasons.get(event_id, "") if finding is Finding.DEAD_LETTER else ""
         audited.append(Audited(*event_id, finding, len(datasets), missing, reason))
     return audited
 
 
-def _absent(*, set_aside: bool, finished: bool) -> Finding:
+def _finding_of_absent(*, set_aside: bool, finished: bool) -> Finding:
     if set_aside:
         return Finding.DEAD_LETTER
     return Finding.MISSING if finished else Finding.PENDING
@@ -215,7 +215,7 @@ def _datasets(value: bytes | None) -> dict[UUID, Any] | None:
 
 
 def _is_registered(found: DatasetRef | None, given: Any) -> bool:
-    """Tell whether a dataset was found with the run, type and data ID that an event gives."""
+    """Return whether a dataset was found with the run, type and data ID of the event."""
     try:
         return (
             found is not None

@@ -34,12 +34,12 @@ class LostEventError(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class StoredLetter:
-    """A dead letter as the dead-letter topic has it.
+    """A dead letter as it is stored in the dead-letter topic.
 
     Attributes
     ----------
     id : `MessageId`
-        Partition and offset in the dead-letter topic; its text is the letter's name in commands.
+        Partition and offset in the dead-letter topic; commands use its text as the letter's name.
     letter : `DeadLetter`
         Why the event was set aside, and its topic, partition and offset in the input.
     key, value : `bytes` or `None`
@@ -53,12 +53,12 @@ class StoredLetter:
 
     @property
     def pointer(self) -> Mapping[str, Any] | None:
-        """The pointer that replaces an event that was too large; `None` if the event is here."""
+        """The pointer that replaces a too large event; `None` if the letter has the event."""
         try:
             decoded = orjson.loads(self.value or b"")
         except orjson.JSONDecodeError:
             return None
-        # An event could look like a pointer, but could not know its own offset.
+        # An event may look like a pointer, but cannot know its own offset.
         origin = {name: getattr(self.letter, name) for name in ("topic", "partition", "offset")}
         is_pointer = (
             isinstance(decoded, dict)
@@ -76,7 +76,7 @@ class StoredLetter:
         return hashlib.sha256(self.value or b"").hexdigest()
 
     def has_error_class(self, name: str) -> bool:
-        """Tell whether the event was set aside for a cause.
+        """Return whether the event was set aside for a cause.
 
         Parameters
         ----------
@@ -107,7 +107,7 @@ class DeadLetters:
         self._settings = settings
 
     async def read(self) -> AsyncIterator[StoredLetter]:
-        """Read the letters that there are now; those of one partition come in order.
+        """Read the letters that exist now; letters of one partition are in order.
 
         Raises
         ------
@@ -123,17 +123,17 @@ class DeadLetters:
                     yield stored
 
     async def find(self, ids: Iterable[MessageId]) -> list[StoredLetter | None]:
-        """Read some letters, in the order given; `None` stands for one that does not exist."""
+        """Read letters by their ids, in that order; `None` for each that does not exist."""
         topic = self._settings.dead_letter_topic
         async with open_reader(self._connection, topic, self._settings.max_message_bytes) as reader:
             messages = [await reader.message(*letter_id) for letter_id in ids]
         return [_stored(message) if message is not None else None for message in messages]
 
     async def latest(self) -> set[MessageId]:
-        """Return the ids of the letters that are the last ones of their events.
+        """Return the id of the last letter of each event.
 
-        An event has another letter for each replay that failed.  Replaying all of them would double
-        them each time.
+        An event gets another letter each time that a replay fails.  Replaying all of them would
+        double their number each time.
         """
         latest: dict[str, tuple[int, str, MessageId]] = {}
         async for stored in self.read():

@@ -1,6 +1,6 @@
-"""Finds files that pods have left behind: staged and never ingested, or unknown in the datastore.
+"""Finds files that pods left behind: staged and never ingested, or unknown to the datastore.
 
-A file is not a leftover as long as an event may need it: one that is not processed yet, or one that
+A file is not a leftover while an event may need it: an event that is not processed yet, or one that
 was set aside and may be replayed.
 """
 
@@ -30,8 +30,8 @@ from models.errors import InvalidEventError
 
 __all__ = ["YOUNGEST", "Leftover", "LeftoverError", "Leftovers"]
 
-#: A younger file is never a leftover: a pod writes its files before it sends its event, may send it
-#: late, and may have another clock than the store.
+#: The minimum age of a leftover: a pod writes its files before it sends its event, may send it
+#: late, and its clock may differ from the store's.
 YOUNGEST = timedelta(hours=1)
 
 
@@ -64,8 +64,8 @@ class Leftover:
 class Leftovers:
     """Finds leftovers and removes them.
 
-    The settings must be those of the workers: with others, a file that they need may look like a
-    leftover.
+    The settings must be those of the workers: with other settings, a file that they need may
+    look like a leftover.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class Leftovers:
     older_than : `datetime.timedelta`
         Files that are younger are skipped.
     folders : `~collections.abc.Sequence` [`str`]
-        Folders of the datastores to search for files unknown there, such as a chain's folder.
+        Folders of the datastores to search for unknown files, such as a chain's folder.
 
     Raises
     ------
@@ -123,8 +123,8 @@ class Leftovers:
         """Find the leftovers.
 
         The order of the steps makes this safe.  Files are listed before the events and datastore
-        records that need them are read, and events yet to be processed are read before dead letters
-        and datastore records, to which they may move meanwhile.
+        records that may name them are read.  Events that are not processed yet are read first,
+        because they may become dead letters or datastore records in the meantime.
 
         Raises
         ------
@@ -210,5 +210,5 @@ def _folder(folder: str, root: ResourcePath) -> str:
         raise LeftoverError(f"not a folder of the datastore: {exc}") from exc
     uri = root.join(inside, forceDirectory=True)
     if address(uri) != f"{address(root)}{inside}/":
-        raise LeftoverError(f"{uri} is behind a link; give --folder the folder that it leads to")
+        raise LeftoverError(f"{uri} contains a symbolic link; give --folder the target of the link")
     return f"{inside}/"

@@ -1,4 +1,4 @@
-"""The one place that reports a flush: to the log, to the metrics, and to the status pages."""
+"""Reports flushes to the log, the metrics and the status pages; nothing else does."""
 
 from __future__ import annotations
 
@@ -18,47 +18,47 @@ logger = structlog.get_logger("butler_writer")
 
 
 class Step(StrEnum):
-    """The steps of a flush, by the names that metrics, log and pages give them.
+    """The steps of a flush, with their names in metrics, logs and pages.
 
     A public contract: dashboards select by these values.
     """
 
     READ = "read"
-    """The events are parsed, and their artifacts are looked for."""
+    """Parse the events, and check their artifacts."""
 
     WRITE = "write"
-    """The transaction of the Butler."""
+    """Write the datasets to the Butler, in one transaction."""
 
     PREPEND_TO_CHAINS = "prepend_to_chains"
-    """Runs that are new are prepended to their chains."""
+    """Prepend new runs to their chains."""
 
     SET_ASIDE = "set_aside"
-    """Events that can never be written are sent to the dead letters."""
+    """Send events that can never be written to the dead letters."""
 
     ANNOUNCE = "announce"
-    """The dataset list is written; the announcement and the chain updates are sent."""
+    """Write the dataset list; send the announcement and the chain updates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlushSummary:
-    """What a flush has done; the fields are keys of the log line.
+    """The result of a flush; the fields are keys of the log line.
 
     Attributes
     ----------
     batch_id : `str`
         UUID of the batch.
     events, datasets : `int`
-        Events of the window, and datasets of those that are in the Butler.
+        Events in the window, and the datasets of its written events.
     inserted, already_there : `int`
         Datasets that the transaction inserted, and that were in the Butler before.
     dead_letters : `int`
         Events that were set aside.
     acked : `int`
-        Events that could be acked; the others wait for those before them.
+        Events that were acked; the others wait for events before them.
     bytes : `int`
-        Size of the window's messages.
+        Total size of the window's messages.
     seconds : `float`
-        From the first try of the first step to the ack.
+        From the first attempt of the first step to the ack.
     """
 
     batch_id: str
@@ -73,25 +73,25 @@ class FlushSummary:
 
 
 class FlushReports:
-    """Reports flushes and what happens on their way.
+    """Reports flushes and their steps.
 
     Parameters
     ----------
     status : `Status`
-        What the pages show.
+        The status that the pages show.
     """
 
     def __init__(self, status: Status) -> None:
         self._status = status
 
     def timing(self, step: Step) -> AbstractContextManager[object]:
-        """Measure a try of a step."""
+        """Measure the time of one attempt of a step."""
         return metrics.FLUSH_SECONDS.labels(step).time()
 
     def failed(
         self, step: Step, error: BaseException, *, attempt: int, wait: float, is_expected: bool
     ) -> None:
-        """Report a try that failed, and that is followed by another.
+        """Report a failed attempt that will be retried.
 
         Parameters
         ----------
@@ -100,17 +100,16 @@ class FlushReports:
         error : `BaseException`
             Why it failed.
         attempt : `int`
-            The number of the try, from 1.
+            The number of the attempt, from 1.
         wait : `float`
-            Seconds until the next one.
+            Seconds until the next attempt.
         is_expected : `bool`
-            Whether the error is one that waiting is the answer to; others are logged with their
-            traceback.
+            Whether the error may pass by itself; other errors are logged with their traceback.
         """
         self._status.failed(step.value, error)
         metrics.RETRIES.labels(step).inc()
         logger.warning(
-            "step failed, will be tried again",
+            "step failed, will retry",
             step=step.value,
             attempt=attempt,
             wait=round(wait, 2),
@@ -120,8 +119,8 @@ class FlushReports:
         )
 
     def ended(self, step: Step) -> None:
-        """Report that a step is not tried any longer: it succeeded, or its window is void."""
-        self._status.over(step.value)
+        """Report that a step has ended: it succeeded, or its window was abandoned."""
+        self._status.ended(step.value)
 
     def set_aside(self, letter: DeadLetter) -> None:
         """Report an event that was sent to the dead letters."""

@@ -10,7 +10,7 @@ import structlog
 
 from app.settings import Settings
 
-#: Seconds in which the same message of a library is logged at most once: while the brokers are
+#: Each message of a library is logged at most once in this many seconds: while the brokers are
 #: unreachable, the Kafka client alone writes about 50 lines a second.
 REPEAT_SECONDS = 10.0
 
@@ -24,26 +24,26 @@ _SHARED: list[structlog.typing.Processor] = [
 ]
 
 
-class OnceInAWhile(logging.Filter):
-    """Lets the same message of a library through once every `REPEAT_SECONDS`."""
+class RepeatLimit(logging.Filter):
+    """Passes each message of a library at most once in `REPEAT_SECONDS`."""
 
     def __init__(self) -> None:
         super().__init__()
         self._last: dict[tuple[str, int], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to log a record; messages are told apart by their place in the source."""
-        place = (record.pathname, record.lineno)
-        if record.created - self._last.get(place, 0.0) < REPEAT_SECONDS:
+        """Return whether to log a message; it is identified by the source line that logs it."""
+        source_line = (record.pathname, record.lineno)
+        if record.created - self._last.get(source_line, 0.0) < REPEAT_SECONDS:
             return False
-        self._last[place] = record.created
+        self._last[source_line] = record.created
         return True
 
 
 def logging_config(settings: Settings) -> dict[str, Any]:
     """Configure structlog; return the matching logging configuration for Faust.
 
-    All lines, also those of libraries, go through the same formatter to standard error.
+    All log lines, including those of libraries, use the same formatter and standard error.
     """
     _configure_structlog()
     level = settings.service.log_level
@@ -52,8 +52,8 @@ def logging_config(settings: Settings) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"structured": _formatter()},
-        "filters": {"once_in_a_while": {"()": OnceInAWhile}},
-        "handlers": {"libraries": _handler("once_in_a_while"), "stderr": _handler()},
+        "filters": {"repeat_limit": {"()": RepeatLimit}},
+        "handlers": {"libraries": _handler("repeat_limit"), "stderr": _handler()},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             "aiokafka": {

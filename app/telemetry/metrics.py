@@ -17,16 +17,14 @@ __all__ = [
 ]
 
 RECEIPTS = Counter(
-    "butler_writer_receipts", "Messages delivered by Kafka, by what the ledger said", ["receipt"]
+    "butler_writer_receipts", "Messages delivered by Kafka, by the ledger's receipt", ["receipt"]
 )
 EVENTS = Counter("butler_writer_events", "Events settled, by outcome", ["outcome"])
 WINDOWS = Counter("butler_writer_windows", "Windows flushed")
 DATASETS = Counter(
     "butler_writer_datasets", "Datasets of flushed windows: inserted, or already there", ["state"]
 )
-DEAD_LETTERS = Counter(
-    "butler_writer_dead_letters", "Events set aside, by class of error", ["error_class"]
-)
+DEAD_LETTERS = Counter("butler_writer_dead_letters", "Events set aside, by cause", ["error_class"])
 MISMATCHED_RECORDS = Counter(
     "butler_writer_mismatched_records", "Dimension records that differ from the stored ones"
 )

@@ -56,12 +56,12 @@ class Status:
         self.unassigned_since = None
 
     def failed(self, step: str, error: BaseException) -> None:
-        """Note a step that failed and will be tried again."""
+        """Note a step that failed and will be retried."""
         self.last_error = Problem(step, f"{type(error).__name__}: {error}", time.time())
         self.retrying[step] = self.last_error
 
-    def over(self, step: str) -> None:
-        """Note that a step is no longer tried: it succeeded, or its window is void."""
+    def ended(self, step: str) -> None:
+        """Note that a step has ended: it succeeded, or its window was abandoned."""
         self.retrying.pop(step, None)
 
     def flushed(self, **facts: Any) -> None:

@@ -1,1 +1,1 @@
-"""Pages in Faust's web view."""
+"""Pages of the worker's web server."""

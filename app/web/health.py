@@ -15,7 +15,7 @@ __all__ = ["LivePage", "MetricsPage", "ReadyPage", "StatePage"]
 
 @app.page("/livez", name="livez")
 class LivePage(View):
-    """Shows that the event loop runs; a stuck consumer ends the process by itself."""
+    """Shows that the event loop runs; the watchdog ends a worker whose consumer is stuck."""
 
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer 200."""

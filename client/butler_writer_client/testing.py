@@ -1,7 +1,7 @@
 """For a pod's unit tests: the whole write in one process, without Kafka or a database server.
 
-What is sent goes through the service's own code, from the event's bytes to the Butler.  It comes
-with the extra ``testing``; nothing of it is imported before it is used.
+The service's own code handles each event, from its bytes to the Butler.  It is installed with the
+extra ``testing`` and imported only when it is used.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ __all__ = ["EventRefusedError", "InProcessService"]
 
 _PARTITION = ("pp-output", 0)
 
-#: As the service's settings have it by default, in bytes.
+#: The default of the service's setting, in bytes.
 _MAX_EVENT_BYTES = 10 * 1024 * 1024
 
-#: Seconds after which a write that the service would try again and again is given up.
+#: Seconds after which a write that keeps failing is given up.
 _PATIENCE = 60.0
 
-#: Elements of which every observation makes records: these a pod has to bring along.  All others
-#: are in the central repository before it begins.
+#: Every observation adds dimension records of these elements, and the pod has to send them.  The
+#: records of all other elements are in the central repository before the pod starts.
 _OBSERVED = frozenset({"day_obs", "exposure", "group", "visit"})
 
 
@@ -44,14 +44,14 @@ class EventRefusedError(Exception):
 
 
 class InProcessService:
-    """The service, from a pod's outputs to the central repository, which is made for it.
+    """The service with a central repository of its own, in this process.
 
-    It takes the place of the pod's writer.
+    Use it instead of the pod's `PromptOutputWriter`.
 
     Parameters
     ----------
     folder : `pathlib.Path`
-        Where the repository will be (SQLite); a folder of its own.
+        A folder that only the repository (SQLite) uses.
     mode : `Mode`
         How the pod stores its artifacts.
     chains : `~collections.abc.Iterable` [`str`], optional
@@ -81,7 +81,7 @@ class InProcessService:
 
     @property
     def butler(self) -> Butler:
-        """The central repository as it is now; something must have been transferred."""
+        """The central repository as it is now; it exists after the first transfer."""
         self._opened.append(Butler.from_config(str(self._repository)))
         return self._opened[-1]
 
@@ -93,15 +93,15 @@ class InProcessService:
     ) -> list[DatasetRef]:
         """Transfer outputs as `PromptOutputWriter` does, and let the service write them.
 
-        The dataset types are registered before, and of the dimension records those that do not
-        come from observing, such as the instrument's.
+        Before that, the dataset types are registered, and the dimension records that do not come
+        from observations, such as the instrument's, are inserted.
 
         Raises
         ------
         EventRefusedError
             If the service cannot write them.
         TimeoutError
-            If it would still be trying.
+            If the write does not succeed in time.
         """
         grouped = {element: list(records) for element, records in dimension_records.items()}
         self._prepare(local_butler, grouped, datasets)
@@ -146,7 +146,7 @@ class InProcessService:
         EventRefusedError
             If it sets one of them aside.
         TimeoutError
-            If it would still be trying.
+            If the write does not succeed in time.
         """
         with ThreadPoolExecutor(1) as thread:  # a test may run an event loop in its own thread
             thread.submit(asyncio.run, self._write(values)).result()
@@ -175,7 +175,7 @@ class InProcessService:
 
     @contextmanager
     def _open_parts(self, sender: Sender) -> Iterator[Parts]:
-        """Make what a flush needs, for this repository."""
+        """Create the parts of a flush for this repository."""
         from app.butler.policy import WritePolicy  # noqa: PLC0415
         from app.butler.repository.chains import ChainKeeper  # noqa: PLC0415
         from app.butler.repository.connection import open_butler  # noqa: PLC0415
@@ -187,7 +187,7 @@ class InProcessService:
 
         policy = WritePolicy(
             staging_roots=(ResourcePath(str(self._staging), forceDirectory=True),),
-            # What a pod has not stored before it sends will never come.
+            # A file that the pod has not stored before it sends the event will never appear.
             missing_file_tries=1,
         )
         with closing(open_butler(str(self._repository), policy)) as butler:
@@ -208,7 +208,7 @@ class InProcessService:
 
 
 class _Refusals:
-    """Takes the place of Kafka: keeps the reasons of dead letters, and nothing else."""
+    """Replaces Kafka: keeps the reasons of dead letters, and drops all other messages."""
 
     def __init__(self) -> None:
         self.reasons: list[str] = []

@@ -1,4 +1,4 @@
-"""Scenarios: the service under load while something goes wrong."""
+"""Scenarios: the service under load while a fault happens."""
 
 import pytest
 

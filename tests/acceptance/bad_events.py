@@ -41,28 +41,28 @@ def _first_ref(event: Event) -> dict[str, Any]:
 
 
 def not_json(event: Event) -> bytes:
-    """Cut off in the middle."""
+    """Return an event that is cut off in the middle."""
     return encode(event)[: len(encode(event)) // 2]
 
 
 def other_shape(event: Event) -> bytes:
-    """Its datasets are a string."""
+    """Return an event whose datasets are a string."""
     return encode({**event, "datasets": "none"})
 
 
 def other_type(event: Event) -> bytes:
-    """Its type is another one."""
+    """Return a message of another type."""
     return encode({**event, "type": "next-visit"})
 
 
 def unknown_dataset_type(event: Event) -> bytes:
-    """A dataset type that is not registered."""
+    """Return an event with a dataset type that is not registered."""
     _first_ref(event)["dataset_type_name"] = "never_registered"
     return encode(event)
 
 
 def different_dataset_type(event: Event) -> bytes:
-    """A dataset type with another definition than in the repository."""
+    """Return an event that defines a dataset type differently than the repository."""
     differing = {
         "name": "isr_log",
         "storageClass": "Config",
@@ -73,25 +73,25 @@ def different_dataset_type(event: Event) -> bytes:
 
 
 def missing_dimension_record(event: Event) -> bytes:
-    """A detector that the instrument does not have."""
+    """Return an event with a detector that the instrument does not have."""
     _first_ref(event)["data_id"]["detector"] = 999
     return encode(event)
 
 
 def path_outside(event: Event) -> bytes:
-    """An artifact outside the datastore."""
+    """Return an event with an artifact outside the datastore."""
     event["datasets"][0]["path"] = "../../outside.json"
     return encode(event)
 
 
 def formatter_not_allowed(event: Event) -> bytes:
-    """A formatter that is not on the allow-list."""
+    """Return an event with a formatter that is not on the allow-list."""
     event["datasets"][0]["formatter"] = "os.system"
     return encode(event)
 
 
 def missing_file(event: Event) -> bytes:
-    """An artifact that was never written."""
+    """Return an event with an artifact that was never written."""
     event["datasets"][0]["path"] += ".missing"
     return encode(event)
 

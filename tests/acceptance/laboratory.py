@@ -1,4 +1,4 @@
-"""A service under load while something goes wrong; then what was sent is reconciled.
+"""A service under load while a fault happens; then what was sent is reconciled.
 
 Every message must be in the Butler or in the dead letters, and every dataset in the Butler once and
 announced.  Offsets must be committed to the end of the log, and the run must be in its chain.
@@ -36,11 +36,11 @@ SHORTENED = {
 #: Number of characters of each worker's log that a failed scenario shows.
 _LOG_SHOWN = 20_000
 
-#: Log lines that no fault outside the service explains.
+#: Log lines that a fault outside the service cannot explain.
 _ALARMING = re.compile(r'.*(?:"level": "critical"|Task exception was never|Crashed).*')
 
 
-#: Log entry with the number of a window's datasets that were in the Butler before.
+#: Log key with the number of a window's datasets that were in the Butler before.
 _ABSORBED = re.compile(r'"already_there": (\d+)')
 
 
@@ -130,7 +130,7 @@ class Laboratory:
         Raises
         ------
         AssertionError
-            If they do not agree, or if a worker's log has an error that no fault explains.
+            If they do not agree, or if a worker's log has an error that a fault cannot explain.
         """
         self.deployment.wait_done(timeout)
         absorbed = 0

@@ -27,7 +27,7 @@ _PATIENCE = 300.0
 
 
 class Pods:
-    """Sends events in the same way as pods, and records them.
+    """Sends events in the same way as pods, and keeps them.
 
     An event may be in the log twice: a pod sends it again if the broker dies meanwhile.
 
@@ -76,14 +76,14 @@ class Pods:
     def send_value(
         self, value: bytes | None, event: Event | None, *, clock: float | None = None
     ) -> None:
-        """Send a given message, of a valid event or of none.
+        """Send a given message.
 
         Parameters
         ----------
         value : `bytes` or `None`
             The message's value.
         event : `dict` or `None`
-            The event that must be in the Butler at the end.
+            The event that must be in the Butler at the end; `None` if the message is bad.
         clock : `float`, optional
             The pod's time, in seconds since the Unix epoch.
         """
@@ -92,7 +92,7 @@ class Pods:
 
     @contextmanager
     def load(self, *, rate: float = 40.0, bad: float = 0.0) -> Iterator[None]:
-        """Send events at a rate (events/s) until the block ends, even if the brokers are away."""
+        """Send events at a rate (events/s) until the block ends, even without brokers."""
         over = threading.Event()
 
         def send() -> None:
@@ -110,7 +110,7 @@ class Pods:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Stop all pods for the duration of this block."""
+        """Stop all pods until the block ends."""
         with self._at_work:
             yield
 

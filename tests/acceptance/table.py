@@ -1,4 +1,4 @@
-"""Insert the scenarios' figures into a document, between its two markers.
+"""Inserts the scenarios' figures into a document, between its two markers.
 
 ``python -m tests.acceptance.table <figures> <document>``
 """

@@ -1,4 +1,4 @@
-"""Reconciles what a scenario has sent with what is stored."""
+"""Reconciles what a scenario sent with what is stored."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Tally:
     sent : `int`
         Messages in the log, including bad ones.
     written : `int`
-        Of these, messages whose datasets are all in the Butler, with their artifacts.
+        Messages whose datasets are all in the Butler, with their artifacts.
     dead : `int`
-        Of these, messages that are in the dead letters.
+        Messages that are in the dead letters.
     redelivered : `int`
-        Events that were delivered again, and whose datasets were found in the Butler.
+        Redelivered events whose datasets were in the Butler already.
     kills : `int`
         Workers that were killed.
     lost, twice : `int`
-        Messages in neither, and datasets that are there more than once or were not sent.
+        Messages that are in neither; datasets that are stored more than once or were not sent.
     peak_rss : `int`
         Highest memory of a worker, in MiB.
     """

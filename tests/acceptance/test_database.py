@@ -60,7 +60,7 @@ def test_a_database_session_is_terminated_in_mid_transaction(
         for _ in range(5):
             wait_until(
                 lambda: administrator.execute(
-                    # Waits for the end, so that the next session found is another one.
+                    # Wait until the session has ended, so that the next one found is another.
                     "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
                     "WHERE datname = 'butler' AND backend_xid IS NOT NULL LIMIT 1"
                 ).fetchone(),
@@ -82,7 +82,7 @@ def test_a_database_session_is_terminated_in_mid_transaction(
 def test_another_writer_writes_the_same_visits(
     laboratory: Laboratory, private_postgresql: PostgreSQL, isolation: str, failure: str
 ) -> None:
-    """It has locked the later of two visits when the service, with the earlier one, needs it."""
+    """The service locks the first of two visits and then needs the other, which is locked."""
     with private_postgresql.connect() as administrator:
         administrator.execute(
             f"ALTER DATABASE butler SET default_transaction_isolation TO '{isolation}'"
@@ -105,7 +105,7 @@ def test_another_writer_writes_the_same_visits(
             with rival.transaction():
                 add_group(rival, later)
                 laboratory.pods.send(2 * DETECTORS)
-                wait_until(lambda: keeps_somebody_waiting(rival), 60, "the service waits")
+                wait_until(lambda: blocks_another_session(rival), 60, "the service waits")
                 if failure == "deadlock detected":
                     add_group(rival, earlier)
     laboratory.reconcile()
@@ -119,8 +119,8 @@ def add_group(rival: psycopg.Connection[tuple[object, ...]], name: str) -> None:
     )
 
 
-def keeps_somebody_waiting(rival: psycopg.Connection[tuple[object, ...]]) -> bool:
-    """Tell whether another session waits for a lock of this one."""
+def blocks_another_session(rival: psycopg.Connection[tuple[object, ...]]) -> bool:
+    """Return whether another session waits for a lock of this one."""
     blocked = "SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
     return rival.execute(blocked).rowcount > 0
 
@@ -128,7 +128,7 @@ def keeps_somebody_waiting(rival: psycopg.Connection[tuple[object, ...]]) -> boo
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_slow_database_does_not_fill_the_memory(make_laboratory: MakeLaboratory) -> None:
-    """Each write takes 5 s longer; more events wait than a worker may hold (48 MiB by default)."""
+    """Writes take 5 s longer; more events wait than a worker may hold (48 MiB by default)."""
     laboratory = make_laboratory(partitions=1)
     laboratory.pods.send(9_000)
     (worker,) = laboratory.start(

@@ -64,7 +64,7 @@ def test_the_largest_event_is_written_and_a_larger_one_set_aside(laboratory: Lab
 
 
 def test_partitions_become_idle(make_laboratory: Callable[..., Laboratory]) -> None:
-    """The last events of each are written although no other event follows."""
+    """The last events of each partition are written even if no event follows."""
     laboratory = make_laboratory(partitions=6)
     laboratory.start(2)
     laboratory.pods.send(4)

@@ -1,4 +1,4 @@
-"""Random faults from a seed, for any duration: ``make soak MINUTES=15 SEED=7``."""
+"""Seeded random faults for any duration: ``make soak MINUTES=15 SEED=7``."""
 
 from __future__ import annotations
 

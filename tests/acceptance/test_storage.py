@@ -15,7 +15,7 @@ from tests.support.buckets import Bucket
 
 
 def test_the_datastore_is_not_mounted(laboratory: Laboratory) -> None:
-    """Its files must not be taken for missing."""
+    """The service must not treat its files as missing."""
     (worker,) = laboratory.start()
     root = laboratory.deployment.root
     elsewhere = root.with_name("elsewhere")

@@ -21,7 +21,7 @@ def test_one_of_two_workers_is_killed_repeatedly(laboratory: Laboratory) -> None
     workers = laboratory.start(2)
     with laboratory.pods.load():
         for _ in range(6):
-            time.sleep(rng.uniform(0.5, 4.0))  # at a random moment, on purpose
+            time.sleep(rng.uniform(0.5, 4.0))  # deliberately at a random moment
             victim = rng.choice(workers)
             laboratory.kill(victim)
             laboratory.restart(victim)
@@ -72,7 +72,7 @@ def test_sigterm_under_load_is_an_orderly_shutdown(laboratory: Laboratory) -> No
 
 @pytest.mark.slow
 def test_workers_are_frozen_for_longer_than_their_session(laboratory: Laboratory) -> None:
-    """Each resumes with a window that another worker owns by then."""
+    """Each resumes with a window whose partitions another worker has by then."""
     workers = laboratory.start(2)
     everything = {f"{laboratory.deployment.topic}-{n}" for n in range(2)}
     with laboratory.pods.load():
@@ -83,7 +83,7 @@ def test_workers_are_frozen_for_longer_than_their_session(laboratory: Laboratory
             wait_until(
                 lambda: set(other.state()["partitions"]) == everything,  # noqa: B023
                 60,
-                "the other one takes over",
+                "the other worker takes over",
             )
             laboratory.wait_finished(20)
             frozen.continue_process()
@@ -122,7 +122,7 @@ def test_a_spare_worker_takes_over(laboratory: Laboratory) -> None:
 def test_recovery_of_a_table_skips_no_event_in_25_restarts(
     make_laboratory: Callable[..., Laboratory],
 ) -> None:
-    """It is killed and shut down in turn; each time the table has more to recover."""
+    """The worker is killed and shut down in turn; each time there is more to recover."""
     laboratory = make_laboratory(settings={"BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "3"})
     changelog = f"{laboratory.deployment.group}-chains-changelog"
     (worker,) = laboratory.start()

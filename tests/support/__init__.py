@@ -1,1 +1,1 @@
-"""What several tests use: events, repositories, deployments, pods."""
+"""Shared by several tests: events, repositories, deployments, pods."""

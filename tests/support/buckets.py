@@ -1,4 +1,4 @@
-"""Buckets that a deployment keeps its artifacts and dataset lists in."""
+"""Buckets for a deployment's artifacts and dataset lists."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Bucket:
 
     @property
     def root(self) -> str:
-        """Where the datastore is."""
+        """Root of the datastore."""
         return f"s3://{self.name}/butler/"
 
     @property
     def lists(self) -> str:
-        """Where the dataset lists go."""
+        """Directory of the dataset lists."""
         return f"s3://{self.name}/lists/"
 
     def put(self, key: str, content: bytes) -> None:
@@ -41,14 +41,14 @@ class Bucket:
     def upload(
         self, event: dict[str, Any], *, but: int | None = None, prefix: str = "butler/"
     ) -> None:
-        """Put an event's artifacts at their places, with one exception perhaps."""
+        """Upload an event's artifacts, optionally except one."""
         for n, dataset in enumerate(event["datasets"]):
             if n != but:
                 (ref,) = dataset["refs"].values()
                 self.put(f"{prefix}{dataset['path']}", json.dumps(ref["data_id"]).encode())
 
     def hold_artifacts_of(self, deployment: Deployment) -> None:
-        """Let a deployment's repository have its datastore here."""
+        """Configure a deployment's repository to have its datastore in this bucket."""
         deployment.settings.update(self.server.environment)
         file = deployment.root / "butler.yaml"
         config = Config(str(file))
@@ -56,6 +56,6 @@ class Bucket:
         config.dumpToUri(f"file://{file}")
 
     def hold_lists_of(self, deployment: Deployment) -> None:
-        """Let a deployment put its dataset lists here."""
+        """Configure a deployment to write its dataset lists to this bucket."""
         deployment.settings.update(self.server.environment)
         deployment.settings["OUTPUT_DATASET_LIST_DIRECTORY"] = self.lists

@@ -21,7 +21,7 @@ __all__ = ["Deployment"]
 
 @dataclass
 class Deployment:
-    """Topics, a repository, and the environment that a worker gets.
+    """Topics, a repository, and the environment of its workers.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Deployment:
     universe : `str`, optional
         The repository's dimension universe; absent: the current one.
     partitions : `int`
-        Of the input topic.
+        Number of partitions of the input topic.
     settings : `dict`
         Further environment variables of the workers.
     """
@@ -59,12 +59,12 @@ class Deployment:
 
     @property
     def output_topic(self) -> str:
-        """Where batches are announced."""
+        """The topic of the announcements."""
         return f"{self.topic}-ingested"
 
     @property
     def dead_letter_topic(self) -> str:
-        """Where events that cannot be written go."""
+        """The dead-letter topic."""
         return f"{self.topic}-dead-letters"
 
     @property
@@ -74,7 +74,7 @@ class Deployment:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a worker is configured with."""
+        """The environment variables of a worker."""
         return {
             "BUTLER_REPOSITORY": str(self.root),
             "KAFKA_CLUSTER": self.cluster.bootstrap,
@@ -90,7 +90,7 @@ class Deployment:
         return Worker({**self.environment, **more})
 
     def send(self, *events: dict[str, Any], partition: int | None = None) -> list[tuple[int, int]]:
-        """Send events as pods do; returns where each of them is."""
+        """Send events as pods do; return the partition and offset of each."""
         return [
             self.cluster.produce(
                 self.topic,
@@ -114,11 +114,11 @@ class Deployment:
         )
 
     def announcements(self) -> list[Message]:
-        """Return the events on the output topic."""
+        """Return the messages of the output topic."""
         return self.cluster.consume(self.output_topic)
 
     def dead_letters(self) -> list[Message]:
-        """Return what went to the dead letters."""
+        """Return the messages of the dead-letter topic."""
         if self.dead_letter_topic not in self.cluster.topics():
             return []
         return self.cluster.consume(self.dead_letter_topic)
@@ -133,5 +133,5 @@ class Deployment:
         return [dataset_id for batch in lists for dataset_id in batch["datasets"]]
 
     def fresh_butler(self, collections: Iterable[str] = ()) -> Butler:
-        """Return a Butler that has cached nothing."""
+        """Return a new Butler, with empty caches."""
         return Butler.from_config(str(self.root), collections=list(collections) or None)

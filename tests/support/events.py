@@ -1,4 +1,4 @@
-"""A seeded builder of pods' events, and a repository that takes them.
+"""A seeded builder of pods' events, and a repository that accepts them.
 
 One instrument, `DETECTORS` detectors; each (visit, detector) is a pod with one dataset of each type
 in `DATASET_TYPES`, whose artifacts are real files that the Butler can read back.
@@ -70,7 +70,7 @@ def make_repository(
     universe : `str`, optional
         Its dimension universe; absent: the current one.
     config : `dict`, optional
-        What else the repository's configuration says.
+        Further configuration of the repository.
     """
     seed = Config(config or {})
     if database:
@@ -92,7 +92,7 @@ def dataset_type(name: str, universe: DimensionUniverse) -> DatasetType:
 
 @dataclass
 class Night:
-    """A night of events: the same seed gives the same ones.
+    """Builds the events of a night; the same seed builds the same events.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class Night:
         Parameters
         ----------
         visit, detector : `int`
-            Which pod.
+            The pod's visit and detector.
         **more
             Further fields of the event.
         """
@@ -152,7 +152,7 @@ class Night:
         return {"refs": {dataset_id: ref}, "path": path, "formatter": FORMATTER}
 
     def fixed_records(self, element: str) -> list[DimensionRecord]:
-        """Return the records that are registered with the instrument."""
+        """Return the dimension records that are inserted together with the instrument."""
         rows: dict[str, list[dict[str, Any]]] = {
             "instrument": [
                 {
@@ -173,7 +173,7 @@ class Night:
         return [self._record(element, **row) for row in rows[element]]
 
     def visit_records(self, visit: int, detector: int) -> list[DimensionRecord]:
-        """Return the records that a pod exports."""
+        """Return the dimension records that a pod exports."""
         begin = Time("2026-11-24T02:00:00", scale="tai")
         day_begin = Time("2026-11-23T12:00:00", scale="tai")
         day = 20261123
@@ -215,7 +215,7 @@ def dataset_ids(*events: dict[str, Any]) -> set[UUID]:
 
 
 def stored_ids(butler: Butler, run: str = RUN) -> list[UUID]:
-    """Return the ids of the datasets that a run has in the Butler, by its queries."""
+    """Return the ids of a run's datasets, found by queries of the Butler."""
     butler.registry.refresh()
     found: list[UUID] = []
     for name in DATASET_TYPES:

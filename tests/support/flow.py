@@ -1,4 +1,4 @@
-"""A stream of events while something happens to the service; the check that all came through."""
+"""Sends a stream of events during a fault, and checks that all of them were written."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def streaming(deployment: Deployment) -> Iterator[list[dict[str, Any]]]:
 def check_all_written(
     deployment: Deployment, events: list[dict[str, Any]], dead_letters: int = 0
 ) -> None:
-    """Every dataset is in the Butler once and in a list at least; so many events are set aside."""
+    """Check that each dataset is written once and announced; check the number of dead letters."""
     found = Counter(stored_ids(deployment.fresh_butler()))
     assert found == Counter(dataset_ids(*events))
     assert set(map(UUID, deployment.announced_ids())) == set(found)

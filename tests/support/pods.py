@@ -1,4 +1,4 @@
-"""A pod's own Butler, and what a task has put into it."""
+"""A pod's own Butler, with the outputs of its tasks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LocalPod:
     Attributes
     ----------
     butler : `lsst.daf.butler.Butler`
-        Its own.
+        The pod's own Butler.
     records : `dict` [`str`, `list` [`lsst.daf.butler.DimensionRecord`]]
         The dimension records that it exports.
     outputs : `list` [`lsst.daf.butler.DatasetRef`]
@@ -45,11 +45,11 @@ class LocalPod:
         Parameters
         ----------
         repository : `Repository`
-            The pod's.
+            The pod's own repository.
         visit, detector : `int`
-            What it processes.
+            The visit and detector to process.
         run : `str`
-            Where its outputs go.
+            The run of its outputs.
         """
         butler = repository.butler()
         night = Night(run=run, universe=butler.dimensions)
@@ -68,14 +68,14 @@ class LocalPod:
 
 
 class RecordingTopic:
-    """A topic that has what was sent to it, and says so.
+    """A topic that keeps the events that were sent to it.
 
     Attributes
     ----------
     values : `list` [`bytes`]
-        What was sent.
+        The events that were sent.
     answers : `list` [`Undelivered` or `None`]
-        What it says of the next events instead, one each; it does not take those.
+        Answers for the next events, one each; an `Undelivered` refuses its event.
     """
 
     def __init__(self, max_event_bytes: int = 10 * 2**20) -> None:
@@ -84,14 +84,14 @@ class RecordingTopic:
         self.answers: list[Undelivered | None] = []
 
     def send(self, values: Sequence[bytes]) -> list[Undelivered | None]:
-        """Take events, or not, and say so."""
+        """Accept or refuse each event, and return the answers."""
         answers = [self.answers.pop(0) if self.answers else None for _ in values]
         self.values += [v for v, answer in zip(values, answers, strict=True) if answer is None]
         return answers
 
     @property
     def events(self) -> list[PromptOutput]:
-        """What was sent, as the service reads it."""
+        """The events that were sent, as the service decodes them."""
         return [PromptOutput.decode(value) for value in self.values]
 
     @property

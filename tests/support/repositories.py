@@ -26,7 +26,7 @@ __all__ = ["Repository", "decoded", "rejection", "written"]
 
 @dataclass
 class Repository:
-    """A repository of a single test.
+    """A repository that only one test uses.
 
     Attributes
     ----------
@@ -38,14 +38,14 @@ class Repository:
     _butlers: list[Butler] = field(default_factory=list)
 
     def copy(self, root: Path, database: tuple[str, str] | None = None) -> Repository:
-        """Return a copy of it.
+        """Return a copy of the repository.
 
         Parameters
         ----------
         root : `pathlib.Path`
             The copy's folder.
         database : `tuple` [`str`, `str`], optional
-            URLs of its PostgreSQL database and of a copy of that; absent: SQLite.
+            URLs of its PostgreSQL database and of a copy of the database; absent: SQLite.
         """
         shutil.copytree(self.root, root)
         if database:
@@ -60,13 +60,13 @@ class Repository:
         return butler
 
     def writer(self, **policy: Any) -> ButlerWriter:
-        """Return a writer with a new Butler; it hardly waits for missing files."""
-        decided = WritePolicy(**({"missing_file_wait": 0.001} | policy))
-        return ButlerWriter(self.butler(decided), decided)
+        """Return a writer with a Butler of its own; it hardly waits for missing files."""
+        write_policy = WritePolicy(**({"missing_file_wait": 0.001} | policy))
+        return ButlerWriter(self.butler(write_policy), write_policy)
 
     @cached_property
     def reader(self) -> Butler:
-        """A Butler to read with."""
+        """A Butler for queries."""
         return self.butler()
 
     def night(self, run: str = RUN) -> Night:
@@ -74,7 +74,7 @@ class Repository:
         return Night(self.root, run, universe=self.reader.dimensions)
 
     def stored(self, run: str = RUN) -> Counter[UUID]:
-        """Return how often each dataset is in a run, according to Butler's queries."""
+        """Return how often each dataset is in a run, found by queries of the Butler."""
         try:
             found = self.reader.query_all_datasets(run, find_first=False, limit=None)
         except MissingCollectionError:
@@ -90,7 +90,7 @@ class Repository:
             return list(result.scalars()) if result.returns_rows else []
 
     def close(self) -> None:
-        """Close all its Butlers."""
+        """Close all Butlers of the repository."""
         while self._butlers:
             self._butlers.pop().close()
 
@@ -108,7 +108,7 @@ def rejection(report: WriteReport[int], index: int = 0) -> Rejection:
 
 
 def written(report: WriteReport[int], index: int = 0) -> Written:
-    """Return the outcome of a written event."""
+    """Return what was written for an event."""
     outcome = report.outcomes[index]
     assert isinstance(outcome, Written), f"event {index}: {outcome}"
     return outcome

@@ -1,4 +1,4 @@
-"""The durability rules that are settings of Faust."""
+"""The durability rules that depend on how Faust is configured."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ BOUND = app.settings.kafka.max_message_bytes
 
 
 def test_no_table_is_windowed() -> None:
-    """Windows hold the data; tables are for people."""
+    """Events are kept in our own windows; the only table is for operators and tools."""
     assert list(app.tables.values()) == [tables.chains]
     assert type(tables.chains) is faust.Table
 
 
 def test_faust_decodes_nothing() -> None:
-    """What a codec of Faust's raises over is committed."""
+    """Faust would commit a message whose codec raises an exception."""
     for topic in cast("list[faust.Topic]", [topics.events, topics.chain_updates]):
         assert (topic.key_serializer, topic.value_serializer) == ("raw", "raw")
         assert (topic.key_type, topic.value_type) == (bytes, bytes)
 
 
-async def test_an_exception_that_leaves_an_agent_all_the_same_ends_the_worker(
+async def test_an_exception_that_leaves_an_agent_ends_the_worker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Faust would start the agent again, and what it held would never be acked."""
+    """Faust would restart the agent, and the events that it held would never be acked."""
     exit_codes: list[int] = []
     monkeypatch.setattr("os._exit", exit_codes.append)
     agent = cast("faust.Agent", flush.flush)
@@ -40,7 +40,7 @@ async def test_an_exception_that_leaves_an_agent_all_the_same_ends_the_worker(
     assert exit_codes == [1]
 
 
-def test_a_rebalance_waits_for_no_event() -> None:
+def test_a_rebalance_does_not_wait_for_unacked_events() -> None:
     assert not app.conf.stream_wait_empty
 
 
@@ -51,12 +51,12 @@ def test_the_channel_to_the_sink_is_unbounded_and_fausts_queues_are_small() -> N
     assert app.conf.consumer_max_fetch_size == BOUND + MIB
 
 
-def test_the_parts_are_asked_for_before_the_worker_has_opened_them() -> None:
+def test_accessing_the_parts_before_the_worker_opens_them_is_an_error() -> None:
     with pytest.raises(PartsNotOpenError, match="has not opened its repository"):
         _ = app.parts
 
 
-def test_every_replica_has_a_message_in_bounded_time_also_a_large_dead_letter() -> None:
+def test_sends_wait_for_all_replicas_with_a_time_limit_and_allow_large_dead_letters() -> None:
     assert app.conf.producer_acks == -1
     assert app.conf.producer_request_timeout == 20.0
     assert app.conf.producer_max_request_size == BOUND + MIB
@@ -70,18 +70,18 @@ def test_no_worker_leaves_the_group_for_being_idle_or_slow() -> None:
     assert app.conf.broker_commit_livelock_soft_timeout == week
 
 
-def test_a_swap_continues_where_the_deployed_service_has_stopped() -> None:
+def test_the_group_and_offset_reset_are_those_of_the_deployed_service() -> None:
     assert app.conf.id == "butler-writer"
     assert app.conf.version == 1
     assert app.conf.consumer_auto_offset_reset == "earliest"
 
 
-def test_no_worker_leads_and_no_table_has_a_copy() -> None:
+def test_no_worker_is_leader_and_no_table_has_a_standby() -> None:
     assert app.conf.topic_disable_leader
     assert app.conf.table_standby_replicas == 0
 
 
 @pytest.mark.parametrize("agent", [collect.collect, flush.flush, chains.chains])
-def test_an_agent_is_one_task(agent: faust.Agent) -> None:
-    """Order of arrival is order of writing."""
+def test_an_agent_has_one_task(agent: faust.Agent) -> None:
+    """Events are written in the order in which they arrive."""
     assert agent.concurrency == 1

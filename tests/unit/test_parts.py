@@ -26,7 +26,7 @@ def parts() -> Parts:
 
 
 def test_one_thread_prepares_windows_and_another_writes_them(parts: Parts) -> None:
-    """Rule bounded-database-calls: one Butler in two threads breaks."""
+    """Two threads must not share a Butler (rule bounded-database-calls)."""
     for thread in (parts.prepare_thread, parts.write_thread):
         assert cast("Any", thread)._max_workers == 1
     parts.shut_down()

@@ -1,11 +1,11 @@
-"""Asks the brokers what the Kafka user may do, before work starts.
+"""Asks the brokers which operations the Kafka user may perform.
 
 Brokers list the operations that a user may perform on a topic (KIP-430, Apache Kafka 2.3 and
-later), and refuse the heartbeat of a group that the user may not join.  aiokafka's admin client has
-a call for neither, so the requests are made here from its protocol classes.
+later), and refuse the heartbeat of a group that the user may not join.  aiokafka's admin client
+supports neither request, so both are made here from its protocol classes.
 """
 
-# aiokafka is untyped, and its requests are made as subclasses.
+# aiokafka is untyped, and requests are subclasses of its classes.
 # mypy: disallow-subclassing-any=False
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from app.kafka.connection import KafkaConnection
 
-__all__ = ["Operation", "connect", "may_pass", "missing_permissions"]
+__all__ = ["Operation", "connect", "may_be_temporary", "missing_permissions"]
 
-#: The operations of a topic, where the broker does not list them.
+#: The operations of a topic if the broker does not list them.
 _NOT_LISTED = -(2**31)
 
 
@@ -41,8 +41,8 @@ class Operation(IntEnum):
     WRITE = 4
 
 
-def may_pass(error: BaseException) -> bool:
-    """Tell whether an error of Kafka may be temporary; a wrong password, for example, is not."""
+def may_be_temporary(error: BaseException) -> bool:
+    """Return whether an error of Kafka may be temporary; a wrong password is not, for example."""
     if isinstance(error, KafkaError):
         return bool(error.retriable)
     return isinstance(error, OSError) and not isinstance(error, SSLError)
@@ -51,7 +51,7 @@ def may_pass(error: BaseException) -> bool:
 async def connect(connection: KafkaConnection) -> AIOKafkaConnection:
     """Connect to the first broker that answers.
 
-    aiokafka's admin client tries the brokers, too, but does not report why each of them failed.
+    aiokafka's admin client also tries the brokers, but does not report why each of them failed.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ async def connect(connection: KafkaConnection) -> AIOKafkaConnection:
     Raises
     ------
     aiokafka.errors.KafkaError
-        If the login is refused, for example.
+        For example, if the login is refused.
     OSError
         If no broker answers.
     """
@@ -78,7 +78,7 @@ async def connect(connection: KafkaConnection) -> AIOKafkaConnection:
             )
         except (KafkaError, OSError) as exc:
             errors.append(exc)
-    raise min(errors, key=may_pass)
+    raise min(errors, key=may_be_temporary)
 
 
 async def missing_permissions(
@@ -104,7 +104,7 @@ async def missing_permissions(
     Raises
     ------
     aiokafka.errors.KafkaError
-        If the broker closes the connection, for example.
+        For example, if the broker closes the connection.
     """
     try:
         answer = await broker.send(_Topics(list(topics)))

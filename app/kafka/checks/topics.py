@@ -1,4 +1,4 @@
-"""Checks every topic before work starts: existence, access, partitions, size limit.
+"""Checks every topic before the worker starts: existence, access, partitions, size limit.
 
 Missing topics are created where that is allowed.  The input topic belongs to the pods: it may have
 any number of partitions, which limits how many workers can share the load.
@@ -23,7 +23,7 @@ from tenacity import (
     wait_exponential,
 )
 
-from app.kafka.checks.access_rights import Operation, connect, may_pass, missing_permissions
+from app.kafka.checks.access_rights import Operation, connect, may_be_temporary, missing_permissions
 from app.kafka.connection import KafkaConnection, admin_client
 from app.kafka.errors import TopicError
 from app.settings import MIB, KafkaSettings
@@ -32,14 +32,14 @@ __all__ = ["CHAIN_PARTITIONS", "check_topics"]
 
 logger = structlog.get_logger("butler_writer")
 
-#: One is enough for a few runs a day.  Faust requires that the chain updates and the changelog of
-#: the table have the same number.
+#: One partition is enough for a few runs a day.  Faust requires that the chain updates and the
+#: changelog of the table have the same number.
 CHAIN_PARTITIONS = 1
 
 #: How long a starting worker waits for the brokers, in seconds.
 PATIENCE = 60.0
 
-#: Seconds that a broker has to answer a request.
+#: Seconds to wait for a broker's answer to a request.
 _REQUEST_TIMEOUT = 10.0
 
 _DEAD_LETTER_RETENTION_MS = 14 * 24 * 3600 * 1000
@@ -47,7 +47,7 @@ _DEAD_LETTER_RETENTION_MS = 14 * 24 * 3600 * 1000
 
 @dataclass(frozen=True, slots=True)
 class _RequiredTopic:
-    """A topic as the worker needs it."""
+    """A topic, and what the worker requires of it."""
 
     name: str
     operations: tuple[Operation, ...]
@@ -74,7 +74,7 @@ async def check_topics(connection: KafkaConnection, settings: KafkaSettings) -> 
     """
     try:
         async for attempt in AsyncRetrying(
-            retry=retry_if_exception(may_pass),
+            retry=retry_if_exception(may_be_temporary),
             wait=wait_exponential(max=5),
             stop=stop_after_delay(PATIENCE),
             before_sleep=_log_retry,
@@ -118,7 +118,7 @@ async def _check_once(connection: KafkaConnection, settings: KafkaSettings) -> N
 
 
 def _required_topics(settings: KafkaSettings) -> list[_RequiredTopic]:
-    # A dead letter is its event and headers.
+    # A dead letter consists of its event and headers.
     largest_letter = settings.max_message_bytes + MIB
     return [
         _RequiredTopic(settings.topic, (Operation.READ,)),
@@ -174,12 +174,12 @@ async def _check_partitions(admin: AIOKafkaAdminClient, required: list[_Required
         for topic in await admin.describe_topics([topic.name for topic in required])
     }
     for topic in required:
-        if code := found[topic.name]["error_code"]:  # just created, and not known to every broker
+        if code := found[topic.name]["error_code"]:  # just created, not yet known to every broker
             raise for_code(code)(topic.name)
         partitions = len(found[topic.name]["partitions"])
         if topic.partitions is not None and partitions != topic.partitions:
             raise TopicError(
-                f"topic {topic.name} has {partitions} partitions, must have {topic.partitions}; "
+                f"topic {topic.name} has {partitions} partitions but must have {topic.partitions}; "
                 "delete it and create it again"
             )
 
@@ -189,7 +189,7 @@ async def _check_sizes(admin: AIOKafkaAdminClient, required: list[_RequiredTopic
         topic.name: topic.largest_message for topic in required if topic.largest_message is not None
     }
     responses = await admin.describe_configs(
-        # All settings: the embedded broker closes the connection when asked for one.
+        # Ask for all settings: the embedded broker closes the connection if asked for only one.
         [ConfigResource(ConfigResourceType.TOPIC, name) for name in limited]
     )
     for response in responses:

@@ -1,8 +1,8 @@
-"""Fail-points of a worker, put in when its Python starts.
+"""Fail-points of a worker, installed when its Python starts.
 
 Python imports a module of this name by itself; a worker has this folder on its ``PYTHONPATH``.
-``FAIL_POINT`` names one, ``FAIL_POINT_MARK`` a file: it is there once the process has died, so that
-it dies once and not at every start.
+``FAIL_POINT`` names a fail-point.  ``FAIL_POINT_MARK`` names a file that is created when the
+process dies, so that it dies only once and not after every start.
 """
 
 import os
@@ -18,7 +18,7 @@ from faust.transport.consumer import Consumer
 from lsst.daf.butler.direct_butler import DirectButler
 from lsst.resources.file import FileResourcePath
 
-#: How often the place is passed before it is the place to die.
+#: How often the process passes the fail-point before it dies there.
 _PASSES = int(os.environ.get("FAIL_POINT_PASSES", "3"))
 _MARK = Path(os.environ.get("FAIL_POINT_MARK", "/nonexistent"))
 _passed = 0
@@ -35,7 +35,7 @@ def _die_here() -> None:
 
 
 def die_after_the_database_commit() -> None:
-    """Die once a window's transaction is committed, and nothing else has been done."""
+    """Die right after a window's transaction is committed."""
     transaction = DirectButler.transaction
 
     @contextmanager
@@ -48,7 +48,7 @@ def die_after_the_database_commit() -> None:
 
 
 def die_before_the_database_commit() -> None:
-    """Die when all is written but nothing is committed."""
+    """Die when everything is written but nothing is committed."""
     transaction = DirectButler.transaction
 
     @contextmanager
@@ -61,7 +61,7 @@ def die_before_the_database_commit() -> None:
 
 
 def die_before_a_copy() -> None:
-    """Die when a staged file, copied under another name, is about to get its own."""
+    """Die when a copy of a staged file is about to get its final name."""
     _before(os, "link")
 
 
@@ -71,7 +71,7 @@ def die_before_the_announcement() -> None:
 
 
 def die_before_the_offset_commit() -> None:
-    """Die when offsets are about to be committed: all is done, and Kafka does not know."""
+    """Die when offsets are about to be committed: everything is done, but Kafka does not know."""
     _before(Consumer, "_commit_offsets")
 
 

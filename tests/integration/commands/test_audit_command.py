@@ -56,12 +56,12 @@ def test_each_event_has_one_finding(deployment: Deployment, tmp_path: Path) -> N
     assert audit.returncode == 1
     assert "audit: written=1 expired=2 dead-letter=2 pending=1 missing=1" in audit.stdout
     assert f"missing      {deployment.topic}-0@3  1 of 10 datasets" in audit.stdout
-    said = orjson.loads(report.read_bytes())
-    findings = [event["finding"] for event in said["events"]]
+    written_report = orjson.loads(report.read_bytes())
+    findings = [event["finding"] for event in written_report["events"]]
     assert findings == [
         *("written", "expired", "expired", "missing", "dead-letter", "dead-letter", "pending")
     ]
-    assert said["summary"] == Counter(findings)
+    assert written_report["summary"] == Counter(findings)
 
 
 def test_an_event_whose_ids_belong_to_other_datasets_is_not_written(deployment: Deployment) -> None:
@@ -152,7 +152,7 @@ async def test_an_event_that_is_finished_during_the_audit_is_not_missing(
         assert [audited.finding for audited in found] == [Finding.PENDING]
 
 
-def test_no_artifact_is_expired_because_the_store_is_unreachable(
+def test_no_artifact_is_reported_as_expired_if_the_store_is_unreachable(
     deployment: Deployment, bucket: Bucket, s3_door: S3Door
 ) -> None:
     bucket.hold_artifacts_of(deployment)
@@ -172,19 +172,19 @@ def test_no_artifact_is_expired_because_the_store_is_unreachable(
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "said"),
+    ("setting", "value", "reason"),
     [
         ("BUTLER_REPOSITORY", "/nowhere", "cannot open the repository '/nowhere'"),
         ("KAFKA_CLUSTER", "127.0.0.1:1", "Kafka at 127.0.0.1:1: KafkaConnectionError"),
         ("KAFKA_CLUSTER", "", "not set: KAFKA_CLUSTER"),
     ],
 )
-def test_an_audit_that_cannot_run_says_why_in_one_line(
-    deployment: Deployment, setting: str, value: str, said: str
+def test_an_audit_that_cannot_run_reports_the_error_in_one_line(
+    deployment: Deployment, setting: str, value: str, reason: str
 ) -> None:
     audit = faust_command({**deployment.environment, setting: value}, "audit")
     assert audit.returncode == 2
     last = audit.stderr.splitlines()[-1]
     assert last.startswith("butler-writer: ")
-    assert said in last
+    assert reason in last
     assert "Traceback" not in audit.stderr

@@ -79,7 +79,7 @@ def test_events_are_written_when_replayed_after_their_cause_is_fixed(
     assert f"{deployment.topic}-0@3  (replayed 1 times)" in listed
 
 
-def test_replay_all_sends_an_event_once_though_it_has_several_letters(
+def test_replay_all_sends_an_event_once_even_if_it_has_several_letters(
     deployment: Deployment,
 ) -> None:
     with deployment.worker() as worker:
@@ -97,7 +97,7 @@ def test_replay_all_sends_an_event_once_though_it_has_several_letters(
 def test_a_letter_that_points_to_its_event_is_shown_and_replayed_whole(
     deployment: Deployment,
 ) -> None:
-    """An event that only looks like such a letter is not taken for one."""
+    """An event that looks like a pointer is shown and replayed as it is."""
     limit = 100_000
     large = encode(Night().event(1, 1, comment="x" * (limit + 2 * MIB)))
     lookalike = b'{"type": "dead-letter-pointer", "sha256": "0"}'
@@ -147,7 +147,7 @@ def letters_of_two_versions(kafka: Cluster, empty_letters: dict[str, str]) -> di
         ("missing_file", []),
     ],
 )
-def test_letters_are_selected_by_cause_under_its_current_and_its_former_name(
+def test_letters_are_selected_by_the_current_and_the_former_name_of_a_cause(
     letters_of_two_versions: dict[str, str], error_class: str, expected: list[str]
 ) -> None:
     listed = faust_command(
@@ -158,7 +158,7 @@ def test_letters_are_selected_by_cause_under_its_current_and_its_former_name(
     assert summary.startswith(f"{len(expected)} dead letters")
 
 
-def test_messages_that_are_no_letters_are_skipped(deployment: Deployment) -> None:
+def test_messages_that_are_not_dead_letters_are_skipped(deployment: Deployment) -> None:
     with deployment.worker() as worker:
         worker.wait_ready()
     deployment.cluster.produce(deployment.dead_letter_topic, b"whose is this?")
@@ -168,22 +168,22 @@ def test_messages_that_are_no_letters_are_skipped(deployment: Deployment) -> Non
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "reason"),
     [
         (["show", "0-7"], "no such letters: 0-7"),
         (["replay", "9-0", "0-999999999999999999"], "no such letters: 9-0, 0-999999999999999999"),
-        (["show", "seven"], "not a letter's name (PARTITION-OFFSET): seven"),
+        (["show", "seven"], "not the name of a letter (PARTITION-OFFSET): seven"),
         (["show"], "name the letters to show"),
         (["replay"], "name the letters to replay, or give --all"),
         (["replay", "0-0", "--all"], "name the letters to replay, or give --all"),
     ],
 )
 def test_wrong_arguments_are_reported_in_one_line(
-    empty_letters: dict[str, str], arguments: list[str], said: str
+    empty_letters: dict[str, str], arguments: list[str], reason: str
 ) -> None:
     refused = faust_command(empty_letters, "dead-letters", *arguments)
     assert refused.returncode == 2
-    assert refused.stderr == f"butler-writer: {said}\n"
+    assert refused.stderr == f"butler-writer: {reason}\n"
 
 
 def test_a_missing_topic_is_named_and_not_created(

@@ -1,4 +1,4 @@
-"""``faust -A app leftovers``: finds the files that nothing needs, and no others."""
+"""``faust -A app leftovers``: finds only files that nothing needs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def make_old(*folders: Path) -> None:
 
 
 def ingest_in_place(butler: Butler, path: Path, *, direct: bool) -> None:
-    """Write a file and have the datastore record it where it is."""
+    """Write a file, and ingest it without a copy."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"{}")
     data_id = butler.registry.expandDataId(instrument="TestCam", detector=1, exposure=1)
@@ -75,21 +75,21 @@ def test_files_that_nothing_needs_are_found_and_removed(
         deployment.send(written, moved, set_aside)
         deployment.wait_done()
     deployment.send(night.event(1, 3), pods.event(1, 4, **staged))  # not processed yet
-    home = deployment.root / CHAIN
-    ingest_in_place(deployment.butler, home / "direct.json", direct=True)
-    ingest_in_place(deployment.butler, home / "in place.json", direct=False)
-    (home / "link.json").symlink_to(home / "target of the link.json")
-    (home / "target of the link.json").write_bytes(b"{}")
+    folder = deployment.root / CHAIN
+    ingest_in_place(deployment.butler, folder / "direct.json", direct=True)
+    ingest_in_place(deployment.butler, folder / "in place.json", direct=False)
+    (folder / "link.json").symlink_to(folder / "target of the link.json")
+    (folder / "target of the link.json").write_bytes(b"{}")
     (staging / "an empty folder" / "inside another").mkdir(parents=True)
-    make_old(home, staging)
+    make_old(folder, staging)
     kept = files(deployment.root, staging)
 
     # Files of pods that died before they sent their events.
     Night(staging).event(2, 0)
     Night(deployment.root).event(2, 1)
     for name in (".0123.partial", "in place.json#left over", "$HOME", "file:x", "100%25"):
-        (home / name).write_bytes(b"{")
-    make_old(home, staging)
+        (folder / name).write_bytes(b"{")
+    make_old(folder, staging)
     left = files(deployment.root, staging) - kept
     assert len(left) == 25
     Night(staging).event(3, 0)  # this pod is still running
@@ -97,9 +97,9 @@ def test_files_that_nothing_needs_are_found_and_removed(
     everything = files(deployment.root, staging)
 
     def leftovers(*arguments: str) -> str:
-        said = faust_command(deployment.environment, "leftovers", "--older-than=1d", *arguments)
-        assert said.returncode == 0, said.stdout + said.stderr
-        return said.stdout
+        done = faust_command(deployment.environment, "leftovers", "--older-than=1d", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     dry = leftovers(f"--folder={CHAIN}")
     assert "leftovers: staged=10 final=15 bytes=" in dry
@@ -120,7 +120,7 @@ def test_files_that_nothing_needs_are_found_and_removed(
         (timedelta(days=1), "/", "not a folder of the datastore"),
         (timedelta(days=1), "a/..", "not a folder of the datastore"),
         (timedelta(days=1), "../staging", "not a folder of the datastore"),
-        (timedelta(days=1), "link", "is behind a link"),
+        (timedelta(days=1), "link", "contains a symbolic link"),
     ],
 )
 def test_an_unsafe_search_is_refused(
@@ -145,13 +145,13 @@ def test_nothing_is_removed_if_the_input_topic_does_not_exist(
     Night(staging).event()
     make_old(staging)
     another = {**deployment.environment, "KAFKA_TOPIC": "another"}
-    said = faust_command(another, "leftovers", "--older-than=1d", "--delete")
-    assert said.returncode == 2
-    assert "there is no topic another" in said.stderr
+    done = faust_command(another, "leftovers", "--older-than=1d", "--delete")
+    assert done.returncode == 2
+    assert "there is no topic another" in done.stderr
     assert len(files(staging)) == 10
 
 
-def test_without_committed_offsets_all_events_are_yet_to_be_processed(
+def test_without_committed_offsets_the_files_of_all_events_are_kept(
     deployment: Deployment, staging: Path
 ) -> None:
     deployment.send(Night(staging).event(staging=str(staging)))
@@ -162,5 +162,5 @@ def test_without_committed_offsets_all_events_are_yet_to_be_processed(
     assert deployment.committed() == 0
     Night(deployment.root).event(3)
     make_old(deployment.root / CHAIN)
-    said = faust_command(deployment.environment, "leftovers", "--older-than=1d")
-    assert "leftovers: staged=0 final=0 bytes=0 removed=0" in said.stdout, said.stderr
+    done = faust_command(deployment.environment, "leftovers", "--older-than=1d")
+    assert "leftovers: staged=0 final=0 bytes=0 removed=0" in done.stdout, done.stderr

@@ -1,4 +1,4 @@
-"""What a worker says of itself: probes, metrics and its state."""
+"""The pages of a worker: probes, metrics and state."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def get(worker: Worker, path: str) -> tuple[int, str, str]:
 
 
 def readiness(worker: Worker) -> tuple[int, str | None]:
-    """Return what ``/readyz`` says: status and reason."""
+    """Return the status and the reason of ``/readyz``."""
     status, _, text = get(worker, "/readyz")
-    said = json.loads(text)
-    assert said["ready"] is (status == 200)
-    return status, said["reason"]
+    page = json.loads(text)
+    assert page["ready"] is (status == 200)
+    return status, page["reason"]
 
 
 def metrics(worker: Worker) -> dict[str, float]:
@@ -78,7 +78,7 @@ def send(deployment: Deployment, first: int, count: int) -> int:
 
 def held(worker: Worker) -> int:
     """Return how many events of the one partition are held."""
-    return sum(int(log["held"]) for log in worker.state()["partitions"].values())
+    return sum(int(partition["held"]) for partition in worker.state()["partitions"].values())
 
 
 def test_an_open_window_is_in_the_state_until_it_is_flushed(
@@ -151,13 +151,13 @@ def test_an_unknown_log_level_means_info(worker: Worker) -> None:
     assert {line["level"] for line in lines} == {"info"}
 
 
-def test_a_failing_step_is_said_until_it_goes_through(
+def test_a_failing_step_is_reported_until_it_succeeds(
     deployment: Deployment, worker: Worker
 ) -> None:
     deployment.lists.rmdir()
     deployment.lists.write_text("no folder")
     send(deployment, 0, 4)
-    wait_until(lambda: readiness(worker)[0] == 503, 30, "the reason not to be ready")
+    wait_until(lambda: readiness(worker)[0] == 503, 30, "the worker is not ready")
 
     _, reason = readiness(worker)
     state = worker.state()
@@ -180,7 +180,7 @@ def test_a_failing_step_is_said_until_it_goes_through(
 
 
 @pytest.mark.kafka
-def test_a_worker_is_ready_with_partitions_or_idle_in_the_group(
+def test_a_worker_is_ready_with_partitions_and_as_a_spare_worker(
     kafka: Cluster, deployment: Deployment, worker: Worker, tmp_path: Path
 ) -> None:
     deployment.lists.rmdir()
@@ -191,7 +191,7 @@ def test_a_worker_is_ready_with_partitions_or_idle_in_the_group(
 
     with deployment.worker(OUTPUT_DATASET_LIST_DIRECTORY=str(tmp_path / "others")) as other:
         wait_until(lambda: other.status("/livez") == 200, 30, "the other worker's pages")
-        # The group waits for its silent member, and the other one with it.
+        # The group, and so the other worker, waits for its silent member.
         assert readiness(other) == (503, "waiting for partitions to be assigned")
         assert other.state()["partitions"] == {}
         other.wait_ready()

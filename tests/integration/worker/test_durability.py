@@ -1,4 +1,4 @@
-"""The durability rules (design, section 4), on real parts."""
+"""The durability rules (docs/durability.md), with real servers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def on_postgresql(
 
 @contextmanager
 def locked(deployment: Deployment) -> Iterator[None]:
-    """Let no write of the Butler come to its end, by a lock."""
+    """Block every write of the Butler with a lock."""
     assert deployment.database is not None
     with psycopg.connect(deployment.database) as connection, connection.transaction():
         connection.execute("LOCK TABLE dataset IN ACCESS EXCLUSIVE MODE")
@@ -52,14 +52,14 @@ def locked(deployment: Deployment) -> Iterator[None]:
 
 
 def set_group(deployment: Deployment, offset: int) -> None:
-    """Set the group, which nobody is in, to an offset of the input."""
+    """Set the committed offsets of the group, which must have no members."""
     start = [TopicPartition(deployment.topic, n, offset) for n in range(deployment.partitions)]
     asked = ConsumerGroupTopicPartitions(deployment.group, start)
     deployment.cluster.admin.alter_consumer_group_offsets([asked])[deployment.group].result(20)
 
 
 def acked(worker: Worker) -> int:
-    """Return up to which offset a worker, the only one, has acked the events."""
+    """Return how many offsets the only worker has acked."""
     return sum(partition["acked_to"] for partition in worker.state()["partitions"].values())
 
 
@@ -69,14 +69,14 @@ def held(worker: Worker) -> int:
 
 
 def flushing(worker: Worker) -> bool:
-    """Tell whether a window is on its way into the Butler."""
+    """Return whether a worker is flushing a window."""
     return int(worker.state()["windows_in_flight"]) > 0
 
 
 def test_nothing_is_committed_past_an_event_that_is_not_written(
     deployment: Deployment,
 ) -> None:
-    """Not even where Faust believes in a gap: it has lost events once, and they came again."""
+    """Not even after Faust has noted a gap, because it lost events that were then read again."""
     night = Night(deployment.root)
     events = [night.event(1, detector) for detector in range(8)]
     late = deployment.root / events[4]["datasets"][0]["path"]
@@ -101,10 +101,10 @@ def test_nothing_is_committed_past_an_event_that_is_not_written(
     check_all_written(deployment, events)
 
 
-def test_events_lost_on_their_way_through_faust_are_read_again(
+def test_events_lost_inside_faust_are_read_again(
     deployment: Deployment,
 ) -> None:
-    """Before the first commit, after it, and at the end of the log."""
+    """Events are lost before the first commit, after it, and at the end of the log."""
     night = Night(deployment.root)
     events = [night.event(1, detector) for detector in range(12)]
     with deployment.worker(PYTHONPATH=FAULTS, LOSE_QUEUED="2,3,8,11") as worker:
@@ -117,8 +117,8 @@ def test_events_lost_on_their_way_through_faust_are_read_again(
     check_all_written(deployment, events)
 
 
-def test_a_tables_changes_lost_on_their_way_are_read_again(deployment: Deployment) -> None:
-    """Recovery would wait for them for ever, and the worker have no partitions."""
+def test_table_changes_lost_inside_faust_are_read_again(deployment: Deployment) -> None:
+    """Otherwise recovery would wait for them for ever, and the worker get no partitions."""
     night = Night(deployment.root)
     events = [night.event(1, detector) for detector in range(2)]
     with deployment.worker() as worker:
@@ -129,14 +129,14 @@ def test_a_tables_changes_lost_on_their_way_are_read_again(deployment: Deploymen
         assert worker.wait() == 0
     with deployment.worker(PYTHONPATH=FAULTS, LOSE_CHANGES="1") as worker:
         worker.wait_ready()
-        assert "the recovery of the tables has stalled" in worker.log_text()
+        assert "table recovery has stalled" in worker.log_text()
         deployment.send(events[1])
         deployment.wait_done()
     check_all_written(deployment, events)
 
 
-def test_gaps_that_are_real_are_passed_over(deployment: Deployment) -> None:
-    """What retention has removed, and transaction markers."""
+def test_real_gaps_are_accepted(deployment: Deployment) -> None:
+    """Retention and transaction markers leave gaps."""
     cluster, topic = deployment.cluster, deployment.topic
     night = Night(deployment.root)
     removed, *events, aborted = [night.event(1, detector) for detector in range(9)]
@@ -166,15 +166,15 @@ def test_gaps_that_are_real_are_passed_over(deployment: Deployment) -> None:
     check_all_written(deployment, [*events, aborted])
 
 
-def test_whatever_a_message_holds_it_is_set_aside_and_the_rest_is_written(
+def test_bad_events_of_every_kind_are_set_aside_and_the_others_are_written(
     deployment: Deployment,
 ) -> None:
     night = Night(deployment.root)
     good = [night.event(1, detector) for detector in range(6)]
     absent = night.event(2, 0)
     (deployment.root / absent["datasets"][3]["path"]).unlink()
-    bound = 100_000
-    too_large = b" " * (bound + 2 * 2**20)  # the dead letters take the bound and 1 MiB
+    limit = 100_000
+    too_large = b" " * (limit + 2 * 2**20)  # the dead letters accept the limit and 1 MiB
     bad: dict[bytes | None, tuple[str, str]] = {
         b"{not JSON": ("invalid_event", "not JSON"),
         b"\xff\x00": ("invalid_event", "not JSON"),
@@ -182,11 +182,11 @@ def test_whatever_a_message_holds_it_is_set_aside_and_the_rest_is_written(
         b'{"type": "pp-output"}': ("invalid_event", "dimension_records"),
         b'{"type": "alert"}': ("invalid_event", "type is 'alert'"),
         None: ("invalid_event", "no value"),
-        b" " * (bound + 1): ("invalid_event", f"over the bound of {bound}"),
-        too_large: ("invalid_event", f"over the bound of {bound}"),
+        b" " * (limit + 1): ("invalid_event", f"more than the limit of {limit}"),
+        too_large: ("invalid_event", f"more than the limit of {limit}"),
         encode(absent): ("missing_file", absent["datasets"][3]["path"]),
     }
-    places = {}
+    sent = {}
     odd_headers: list[tuple[str, Any]] = [("replays", None), ("replays", b"9" * 5000)]
     pod = Producer(deployment.cluster.client_config)
     for header in odd_headers:
@@ -195,9 +195,9 @@ def test_whatever_a_message_holds_it_is_set_aside_and_the_rest_is_written(
     for n, value in enumerate(bad):
         deployment.send(good[n % len(good)])
         key = b"\xffkey" if n % 2 or value is None else None
-        places[deployment.cluster.produce(deployment.topic, value, key=key)[1]] = (key, value)
+        sent[deployment.cluster.produce(deployment.topic, value, key=key)[1]] = (key, value)
     deployment.send(*good)
-    settings = {"BUTLER_WRITER_KAFKA_MAX_MESSAGE_BYTES": str(bound)}
+    settings = {"BUTLER_WRITER_KAFKA_MAX_MESSAGE_BYTES": str(limit)}
     with deployment.worker(**settings) as worker:
         worker.wait_ready()
         deployment.wait_done()
@@ -205,22 +205,24 @@ def test_whatever_a_message_holds_it_is_set_aside_and_the_rest_is_written(
     letters = deployment.dead_letters()
     assert len(letters) == len(bad)
     for letter in letters:
-        said = DeadLetter.from_headers(dict(letter.headers))
-        key, value = places.pop(said.offset)
+        parsed = DeadLetter.from_headers(dict(letter.headers))
+        key, value = sent.pop(parsed.offset)
         error_class, reason = bad[value]
-        assert (said.topic, said.partition) == (deployment.topic, 0)
-        assert said.error_class == error_class
-        assert reason in said.reason
-        assert datetime.fromisoformat(said.time).tzinfo is not None
-        (line,) = [x for x in log if x["event"] == "event set aside" and x["offset"] == said.offset]
-        assert (line["topic"], line["partition"]) == (said.topic, said.partition)
-        assert line["reason"] == said.reason
+        assert (parsed.topic, parsed.partition) == (deployment.topic, 0)
+        assert parsed.error_class == error_class
+        assert reason in parsed.reason
+        assert datetime.fromisoformat(parsed.time).tzinfo is not None
+        (line,) = [
+            x for x in log if x["event"] == "event set aside" and x["offset"] == parsed.offset
+        ]
+        assert (line["topic"], line["partition"]) == (parsed.topic, parsed.partition)
+        assert line["reason"] == parsed.reason
         if value == too_large:
             assert json.loads(letter.value or b"") == {
                 "type": "dead-letter-pointer",
                 "topic": deployment.topic,
                 "partition": 0,
-                "offset": said.offset,
+                "offset": parsed.offset,
                 "bytes": len(too_large),
                 "sha256": sha256(too_large).hexdigest(),
             }
@@ -230,7 +232,7 @@ def test_whatever_a_message_holds_it_is_set_aside_and_the_rest_is_written(
 
 
 def test_a_rebalance_does_not_wait_for_a_flush(on_postgresql: Deployment) -> None:
-    """The flush is abandoned; what it was to write is written by whoever has the partition."""
+    """The flush is abandoned, and the next owner of each partition writes its events."""
     deployment = on_postgresql
     events = [Night(deployment.root).event(1, detector) for detector in range(8)]
     with deployment.worker() as one, ExitStack() as later:
@@ -247,7 +249,7 @@ def test_a_rebalance_does_not_wait_for_a_flush(on_postgresql: Deployment) -> Non
     check_all_written(deployment, events)
 
 
-def test_what_is_held_in_memory_is_bounded_while_nothing_can_be_written(
+def test_the_bytes_held_are_bounded_while_nothing_can_be_written(
     on_postgresql: Deployment,
 ) -> None:
     deployment = on_postgresql
@@ -269,14 +271,14 @@ def test_on_sigterm_open_windows_are_written_and_committed(deployment: Deploymen
     with deployment.worker(BUTLER_WRITER_WINDOW_SECONDS="3600") as worker:
         worker.wait_ready()
         deployment.send(*events)
-        wait_until(lambda: held(worker) == len(events), 60, "all have arrived")
+        wait_until(lambda: held(worker) == len(events), 60, "all events have arrived")
         worker.term()
         assert worker.wait(30) == 0
     assert deployment.committed() == len(events)
     check_all_written(deployment, events)
 
 
-def test_sigterm_ends_a_worker_in_time_although_nothing_can_be_written(
+def test_sigterm_ends_a_worker_in_time_even_if_nothing_can_be_written(
     on_postgresql: Deployment,
 ) -> None:
     deployment = on_postgresql
@@ -289,10 +291,10 @@ def test_sigterm_ends_a_worker_in_time_although_nothing_can_be_written(
             wait_until(lambda: flushing(worker), 60, "a flush is under way")
             worker.term()
             assert worker.wait(15) == 1
-    assert deployment.committed() == 0  # all is delivered again
+    assert deployment.committed() == 0  # everything will be redelivered
 
 
-def test_while_the_database_is_away_the_worker_waits_says_so_and_loses_nothing(
+def test_the_worker_waits_for_an_unavailable_database_and_loses_nothing(
     kafka: Cluster, topic_name: str, tmp_path: Path
 ) -> None:
     with PostgreSQL() as server:
@@ -314,7 +316,7 @@ def test_while_the_database_is_away_the_worker_waits_says_so_and_loses_nothing(
         check_all_written(deployment, events)
 
 
-def test_what_is_delivered_again_is_announced_again_and_written_once(
+def test_redelivered_events_are_announced_again_and_written_once(
     on_postgresql: Deployment,
 ) -> None:
     deployment = on_postgresql
@@ -335,10 +337,10 @@ def test_what_is_delivered_again_is_announced_again_and_written_once(
     check_all_written(deployment, events)
 
 
-def test_nothing_is_acked_before_the_brokers_have_its_announcement(
+def test_no_event_is_acked_before_the_brokers_have_its_announcement(
     private_kafka: ApacheKafka, topic_name: str, tmp_path: Path
 ) -> None:
-    """The broker is killed with events in the open window, then restarted while more come."""
+    """The broker is killed while a window is open, then restarted while more events arrive."""
     deployment = Deployment(private_kafka, topic_name, tmp_path)
     night = Night(deployment.root)
     first, *events = [night.event(100, detector) for detector in range(12)]
@@ -348,7 +350,7 @@ def test_nothing_is_acked_before_the_brokers_have_its_announcement(
         deployment.send(first)
         deployment.wait_done()
         deployment.send(*events)
-        wait_until(lambda: held(worker) == len(events), 60, "all have arrived")
+        wait_until(lambda: held(worker) == len(events), 60, "all events have arrived")
         private_kafka.kill()
         wait_until(lambda: worker.status("/readyz") == 503, 60, "not ready")
         assert worker.state()["not_ready"].startswith("announce is failing")
@@ -357,9 +359,9 @@ def test_nothing_is_acked_before_the_brokers_have_its_announcement(
         private_kafka.start()
         deployment.wait_done()
         with streaming(deployment) as more:
-            wait_until(lambda: acked(worker) > 1 + len(events), 60, "more is written")
+            wait_until(lambda: acked(worker) > 1 + len(events), 60, "more events are written")
             private_kafka.restart()
             so_far = 1 + len(events) + len(more)
-            wait_until(lambda: acked(worker) > so_far, 60, "it goes on")
+            wait_until(lambda: acked(worker) > so_far, 60, "further events are written")
         deployment.wait_done()
     check_all_written(deployment, [first, *events, *more])

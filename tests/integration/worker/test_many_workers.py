@@ -1,4 +1,4 @@
-"""Several members of one consumer group: whoever dies or comes back, each dataset is written."""
+"""Several workers in one group: each dataset is written when workers die or come back."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ def wait_shared(deployment: Deployment, *workers: Worker) -> None:
 
 
 def wait_progress(deployment: Deployment, events: Sequence[object]) -> None:
-    """Wait until what has been sent of a stream so far is finished."""
+    """Wait until the events that a stream has sent so far are finished."""
     so_far = len(events)
     wait_until(lambda: deployment.committed() > so_far, 120, "the stream is written")
 
 
-def test_a_killed_workers_events_are_written_by_those_that_are_left(
+def test_the_remaining_workers_write_the_events_of_a_killed_worker(
     deployment: Deployment,
 ) -> None:
-    """A worker that stood by, without a partition, takes its turn."""
+    """One of the remaining workers was a spare worker."""
     with deployment.worker() as one, deployment.worker() as two, deployment.worker() as three:
         left = [one, two, three]
         for worker in left:
@@ -73,10 +73,10 @@ def test_a_killed_workers_events_are_written_by_those_that_are_left(
     check_all_written(deployment, events)
 
 
-def test_a_worker_frozen_in_its_transaction_holds_nobody_up_and_comes_back(
+def test_a_worker_frozen_in_a_transaction_blocks_no_other_and_rejoins(
     deployment: Deployment,
 ) -> None:
-    """The server ends its session, the others need its locks (rule bounded-database-calls)."""
+    """The server ends its session, whose locks the others need (rule bounded-database-calls)."""
     assert deployment.database is not None
     events = [Night(deployment.root).event(100, detector) for detector in range(8)]
     settings = {"BUTLER_WRITER_LOCK_TIMEOUT": "3", "BUTLER_WRITER_RETRY_WAIT_MAX": "1"}
@@ -91,7 +91,7 @@ def test_a_worker_frozen_in_its_transaction_holds_nobody_up_and_comes_back(
         wait_shared(deployment, two)
         deployment.wait_done()
         one.continue_process()
-        wait_until(lambda: len(one.partitions()) == 1, 60, "the frozen one is back")
+        wait_until(lambda: len(one.partitions()) == 1, 60, "the frozen worker is back")
         wait_shared(deployment, one, two)
         with streaming(deployment) as more:
             wait_until(lambda: deployment.committed() > 20, 60, "both write")
@@ -100,7 +100,7 @@ def test_a_worker_frozen_in_its_transaction_holds_nobody_up_and_comes_back(
 
 
 def is_blocked(database: str | None) -> bool:
-    """Tell whether a statement waits for a lock."""
+    """Return whether a statement waits for a lock."""
     query = (
         "SELECT FROM pg_stat_activity "
         "WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -109,7 +109,7 @@ def is_blocked(database: str | None) -> bool:
         return bool(connection.execute(query).fetchall())
 
 
-#: A member of the deployed service's kind: it commits the first events, says so, and stays.
+#: A consumer like the deployed service: it commits the first events, prints a line and stays.
 PEER = """
 import sys
 from confluent_kafka import Consumer
@@ -130,7 +130,7 @@ while True:
 
 @contextmanager
 def peer(deployment: Deployment, count: int) -> Iterator[ChildProcess]:
-    """Run a member that has committed the first events; killed at the end, it does not leave."""
+    """Run a member that has committed the first events; it is killed, so it never leaves."""
     process = ChildProcess(
         [
             *(sys.executable, "-c", PEER),
@@ -145,10 +145,10 @@ def peer(deployment: Deployment, count: int) -> Iterator[ChildProcess]:
         process.kill()
 
 
-def test_a_swap_goes_on_where_the_deployed_service_has_stopped(
+def test_a_worker_continues_at_the_offsets_of_the_deployed_service(
     kafka: Cluster, topic_name: str, tmp_path: Path
 ) -> None:
-    """Its last member is still in the group, dead, and has another assignment protocol."""
+    """Its last member is dead but still in the group, with another assignment protocol."""
     group = KafkaSettings.model_fields["group"].default
     settings = {**SESSION, "BUTLER_WRITER_KAFKA_GROUP": group}
     deployment = Deployment(kafka, topic_name, tmp_path, settings=settings)

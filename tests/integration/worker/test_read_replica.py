@@ -59,7 +59,7 @@ def deployment(broker: Cluster, primary: PostgreSQL, topic_name: str, tmp_path: 
 
 @pytest.fixture
 def read_repo(deployment: Deployment, standby: Standby, tmp_path: Path) -> Path:
-    """The guide's configuration, at this test's places."""
+    """The guide's configuration, with the addresses of this test."""
     config = yaml.safe_load((GUIDE / "butler.yaml").read_text())
     address = f"postgresql://pod@127.0.0.1:{standby.port}/butler"
     config["registry"]["db"] = address
@@ -90,7 +90,7 @@ def count(url: str, table: str) -> int:
 
 
 def query_inputs(read_repo: Path) -> int:
-    """Do what a pod does at its start: find dimension records and datasets, and read one."""
+    """Query like a starting pod: find dimension records and datasets, and read one dataset."""
     butler = Butler.from_config(str(read_repo), writeable=False)
     try:
         assert len(butler.query_dimension_records("detector", instrument=INSTRUMENT)) == DETECTORS
@@ -106,7 +106,7 @@ def query_inputs(read_repo: Path) -> int:
 
 @contextmanager
 def querying(read_repo: Path) -> Iterator[Callable[[], int]]:
-    """Let pods query their inputs again and again; gives how often they have."""
+    """Let pods query their inputs repeatedly; yields a function that counts complete rounds."""
     over = Event()
     done = [0] * PODS
 
@@ -133,12 +133,12 @@ def querying(read_repo: Path) -> Iterator[Callable[[], int]]:
 
 
 def users_of(server: PostgreSQL) -> set[str]:
-    """Return who has connected to a server, by its log."""
+    """Return the users that have connected to a server, from its log."""
     return set(re.findall(r"connection authorized: user=(\w+)", server.log.read_text()))
 
 
 def lag(deployment: Deployment, standby: Standby, expected: int) -> float:
-    """Return how much later than on the primary so many datasets are seen on the standby."""
+    """Return the delay in seconds until the standby has as many datasets as the primary."""
     seen: dict[str, float] = {}
     with (
         psycopg.connect(deployment.database or "", autocommit=True) as one,
@@ -154,7 +154,7 @@ def lag(deployment: Deployment, standby: Standby, expected: int) -> float:
     return max(0.0, seen["standby"] - seen["primary"])
 
 
-def test_pods_read_from_the_standby_alone(
+def test_pods_read_only_from_the_standby(
     deployment: Deployment,
     primary: PostgreSQL,
     standby: Standby,
@@ -192,7 +192,7 @@ def test_a_pod_cannot_write(read_repo: Path) -> None:
         Butler.from_config(str(read_repo), writeable=True)
 
 
-def test_many_data_ids_need_temporary_tables_switched_off(read_repo: Path) -> None:
+def test_queries_with_many_data_ids_need_temporary_tables_off(read_repo: Path) -> None:
     def look_up(repository: Path) -> int:
         butler = Butler.from_config(str(repository), writeable=False)
         universe = butler.dimensions
@@ -214,7 +214,7 @@ def test_many_data_ids_need_temporary_tables_switched_off(read_repo: Path) -> No
         look_up(read_repo)
 
 
-def test_while_the_standby_is_away_pods_are_told_and_the_service_goes_on(
+def test_without_the_standby_pods_get_an_error_and_the_service_continues(
     deployment: Deployment, standby: Standby, read_repo: Path
 ) -> None:
     night = Night(deployment.root)

@@ -1,4 +1,4 @@
-"""Datastore and dataset lists on S3, spoken to over HTTP."""
+"""Datastore and dataset lists on an S3 server."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_artifacts_on_s3_become_datasets_that_can_be_read(
     events = [Night().event(1, detector) for detector in range(3)]
     for event in events:
         bucket.upload(event)
-    for dataset in events[1]["datasets"]:  # a pod may also say where in the world a file is
+    for dataset in events[1]["datasets"]:  # a pod may also send absolute URIs
         dataset["path"] = bucket.root + dataset["path"]
     deployment.settings["BUTLER_WRITER_WINDOW_EVENTS"] = "3"
     with deployment.worker() as worker:
@@ -71,7 +71,7 @@ def test_artifacts_on_s3_become_datasets_that_can_be_read(
     assert deployment.dead_letters() == []
 
 
-def test_what_pods_store_in_either_mode_can_be_read(
+def test_outputs_stored_in_either_mode_can_be_read(
     deployment: Deployment, bucket: Bucket, make_pod: Callable[[int], LocalPod]
 ) -> None:
     staging = bucket.server.create_bucket(f"{bucket.name}-staging") + "pods/"
@@ -113,12 +113,12 @@ def test_an_event_with_a_missing_artifact_is_set_aside_alone(
     assert set(announced(deployment, bucket)) == {str(i) for i in dataset_ids(*events)}
     (letter,) = deployment.dead_letters()
     assert json.loads(letter.value or b"") == missing
-    said = b" ".join(value for _, value in letter.headers).decode()
-    assert "missing_file" in said
-    assert bucket.root + missing["datasets"][5]["path"] in said
+    headers = b" ".join(value for _, value in letter.headers).decode()
+    assert "missing_file" in headers
+    assert bucket.root + missing["datasets"][5]["path"] in headers
 
 
-def test_while_s3_is_away_nothing_is_set_aside(
+def test_nothing_is_set_aside_while_s3_is_unavailable(
     deployment: Deployment, bucket: Bucket, s3_door: S3Door
 ) -> None:
     deployment.settings["S3_ENDPOINT_URL"] = s3_door.url
@@ -130,7 +130,7 @@ def test_while_s3_is_away_nothing_is_set_aside(
         worker.wait_ready()
         s3_door.shut()
         deployment.send(*events)
-        worker.wait_for_log("step failed, will be tried again")
+        worker.wait_for_log("step failed, will retry")
         assert worker.status("/readyz") == 503
         s3_door.open()
         deployment.wait_done()
@@ -140,7 +140,7 @@ def test_while_s3_is_away_nothing_is_set_aside(
     assert deployment.dead_letters() == []
 
 
-def test_staged_artifacts_come_home_from_another_bucket(
+def test_staged_artifacts_are_copied_from_another_bucket(
     deployment: Deployment, bucket: Bucket
 ) -> None:
     staging = Bucket(bucket.server, f"{bucket.name}-staging")
@@ -150,7 +150,7 @@ def test_staged_artifacts_come_home_from_another_bucket(
     for detector, event in enumerate(events):
         staging.upload(event, but=5 if detector == 3 else None, prefix=f"pods/{detector}/")
     lost = events.pop()
-    # One was brought home before, and not written.
+    # One event's artifacts were copied before, but the event was not written.
     bucket.upload(events[1])
     deployment.settings["BUTLER_WRITER_STAGING_ROOTS"] = root
     deployment.settings["BUTLER_WRITER_WINDOW_EVENTS"] = "4"
@@ -169,18 +169,18 @@ def test_staged_artifacts_come_home_from_another_bucket(
         f"{root}3/{lost['datasets'][5]['path']} does not exist".encode()
         in dict(letter.headers).values()
     )
-    # The one that was set aside can be replayed.
+    # The event that was set aside can be replayed.
     assert len(staging.keys("pods/")) == 9
 
     for name in (bucket.name, staging.name):
         bucket.server.make_older(name, timedelta(days=2))
     kept = {name: Bucket(bucket.server, name).keys("") for name in (bucket.name, staging.name)}
-    for place, prefix in ((bucket, f"butler/{RUN}/"), (staging, "pods/17/")):
-        place.put(f"{prefix}left over.json", b"{}")
-        bucket.server.make_older(place.name, timedelta(days=2))
-        place.put(f"{prefix}new.json", b"{}")
+    for searched, prefix in ((bucket, f"butler/{RUN}/"), (staging, "pods/17/")):
+        searched.put(f"{prefix}left over.json", b"{}")
+        bucket.server.make_older(searched.name, timedelta(days=2))
+        searched.put(f"{prefix}new.json", b"{}")
     command = ("leftovers", "--older-than=1d", f"--folder={RUN}", "--delete")
-    said = faust_command(deployment.environment, *command)
-    assert "leftovers: staged=1 final=1 bytes=4 removed=2" in said.stdout, said.stderr
-    for place, prefix in ((bucket, f"butler/{RUN}/"), (staging, "pods/17/")):
-        assert set(place.keys("")) == {*kept[place.name], f"{prefix}new.json"}
+    done = faust_command(deployment.environment, *command)
+    assert "leftovers: staged=1 final=1 bytes=4 removed=2" in done.stdout, done.stderr
+    for searched, prefix in ((bucket, f"butler/{RUN}/"), (staging, "pods/17/")):
+        assert set(searched.keys("")) == {*kept[searched.name], f"{prefix}new.json"}

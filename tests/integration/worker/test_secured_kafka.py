@@ -39,7 +39,7 @@ RULES = [
 def grant(
     cluster: ApacheKafka, deployment: Deployment, *, but: tuple[str, str, str] | None = None
 ) -> None:
-    """Grant the user ``writer`` the access rules of the README, except one perhaps."""
+    """Grant the user ``writer`` the access rules of the README, optionally except one."""
     for kind, name, operation in RULES:
         if (kind, name, operation) != but:
             cluster.allow(
@@ -97,10 +97,10 @@ def test_the_access_rules_of_the_readme_are_sufficient(
 
 def test_a_wrong_password_ends_the_worker_at_once(deployment: Deployment) -> None:
     with deployment.worker(KAFKA_PASSWORD="guess") as worker:
-        said = start_error(worker)
-    assert said.startswith(f"butler-writer: Kafka at {deployment.cluster.bootstrap}: ")
-    assert "SaslAuthenticationFailed" in said
-    assert "guess" not in said
+        error = start_error(worker)
+    assert error.startswith(f"butler-writer: Kafka at {deployment.cluster.bootstrap}: ")
+    assert "SaslAuthenticationFailed" in error
+    assert "guess" not in error
 
 
 @pytest.mark.parametrize(
@@ -123,28 +123,28 @@ def test_a_missing_access_rule_is_named(
 
 def test_all_missing_access_rules_are_named(deployment: Deployment) -> None:
     with deployment.worker() as worker:
-        said = start_error(worker)
+        error = start_error(worker)
     prefix = "butler-writer: Kafka user writer lacks "
-    assert said.startswith(prefix)
-    assert said.endswith(REMEDY)
-    assert set(said.removeprefix(prefix).removesuffix(REMEDY).split(", ")) == {
+    assert error.startswith(prefix)
+    assert error.endswith(REMEDY)
+    assert set(error.removeprefix(prefix).removesuffix(REMEDY).split(", ")) == {
         f"{operation} on {kind} {name_in(deployment, name)}"
         for kind, name, operation in RULES
         if operation in {"READ", "WRITE"}
     }
 
 
-def test_a_topic_that_the_user_has_no_right_to_create_is_named(
+def test_a_topic_that_the_user_may_not_create_is_named(
     secure_kafka: ApacheKafka, deployment: Deployment
 ) -> None:
     grant(secure_kafka, deployment, but=("topic", "<KAFKA_TOPIC>-dead-letters", "CREATE"))
     with deployment.worker() as worker:
-        said = start_error(worker)
-    assert said.startswith(
+        error = start_error(worker)
+    assert error.startswith(
         f"butler-writer: topic {deployment.dead_letter_topic} cannot be created: "
         "TopicAuthorizationFailedError"
     )
-    assert "check the user's right to CREATE it" in said
+    assert "check the user's right to CREATE it" in error
 
 
 @pytest.mark.postgresql
@@ -173,7 +173,7 @@ def test_no_log_line_and_no_page_shows_a_password(
         assert worker.state()["last_error"]
         pages = [page(worker, path) for path in ("/state", "/readyz", "/metrics", "/", "/router/")]
         log = worker.log_text()
-    with deployment.worker() as worker:  # now there is no database to open
+    with deployment.worker() as worker:  # its database no longer exists
         assert worker.wait() == 1
         log += worker.log_text()
     assert '"level": "debug", "logger": "aiokafka' in log

@@ -1,4 +1,4 @@
-"""A worker that dies while it brings staged artifacts home: nothing is lost, nothing is left."""
+"""A worker that dies while it copies staged artifacts: no file is lost, none is left behind."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def files(folder: Path) -> set[Path]:
 
 
 @pytest.mark.parametrize(
-    ("place", "passes", "least", "most"),
+    ("moment", "passes", "least", "most"),
     [
         ("copy", 0, 0, 0),
         ("copy", 15, 1, 29),
@@ -45,42 +45,42 @@ def files(folder: Path) -> set[Path]:
     ],
     ids=["before the first copy", "between copies", "before the commit", "before the removal"],
 )
-def test_a_worker_dies_while_it_brings_artifacts_home(
-    deployment: Deployment, tmp_path: Path, place: str, passes: int, least: int, most: int
+def test_a_worker_dies_while_it_copies_artifacts_to_the_datastore(
+    deployment: Deployment, tmp_path: Path, moment: str, passes: int, least: int, most: int
 ) -> None:
-    staging, home, mark = tmp_path / "staging", deployment.root / RUN, tmp_path / "died"
+    staging, final, mark = tmp_path / "staging", deployment.root / RUN, tmp_path / "died"
     events = [Night(staging).event(1, detector, staging=staging.as_uri()) for detector in range(3)]
     dying = {
         "PYTHONPATH": str(FAIL_POINTS),
-        "FAIL_POINT": place,
+        "FAIL_POINT": moment,
         "FAIL_POINT_PASSES": str(passes),
         "FAIL_POINT_MARK": str(mark),
     }
     with deployment.worker(**dying) as worker:
         worker.wait_ready()
         deployment.send(*events)
-        wait_until(mark.exists, 60, f"the worker dies at {place}")
+        wait_until(mark.exists, 60, f"the worker dies at {moment}")
         worker.wait(30)
         assert len(files(staging)) == 30
-        at_home = [file for file in files(home) if file.suffix == ".json"]
-        assert least <= len(at_home) <= most
+        copied = [file for file in files(final) if file.suffix == ".json"]
+        assert least <= len(copied) <= most
         butler = deployment.fresh_butler()
         committed = butler.query_all_datasets("*", find_first=False, limit=None)
-        assert len(committed) == (30 if place == "database-commit" else 0)
+        assert len(committed) == (30 if moment == "database-commit" else 0)
         worker.start()
         deployment.wait_done()
     check_all_written(deployment, events)
     assert files(staging) == set()
 
     two_days_ago = time.time() - 2 * 24 * 3600
-    for folder in (staging, home):
+    for folder in (staging, final):
         for path in sorted(folder.rglob("*"), reverse=True):
             os.utime(path, (two_days_ago, two_days_ago))
     cleaned = faust_command(
         deployment.environment, "leftovers", "--older-than=1d", f"--folder={RUN}", "--delete"
     )
     assert cleaned.returncode == 0, cleaned.stdout + cleaned.stderr
-    # Half a copy has a name of its own.
+    # An incomplete copy has another name, and would be one file more.
     assert list(staging.iterdir()) == []
-    assert len(files(home)) == 30
+    assert len(files(final)) == 30
     check_all_written(deployment, events)

@@ -36,7 +36,7 @@ COMPLETE = {
 def run(
     *command: str, environment: Mapping[str, str] | None = None, folder: Path = CHECKOUT
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, in an environment of the given variables and a PATH."""
+    """Run a command with only the given environment variables and a PATH."""
     return subprocess.run(
         command,
         env={"PATH": f"{PROGRAMS}:/usr/bin:/bin", **(environment or {})},
@@ -53,7 +53,7 @@ def start_error(environment: Mapping[str, str]) -> str:
     result = run(*FAUST, "worker", environment=environment)
     assert result.returncode == 1, result.stderr
     *more, line = result.stderr.splitlines()
-    # The check may have to be retried while a broker is busy, which is a warning.
+    # If a broker is busy, the check logs a warning and is retried.
     assert {json.loads(other)["level"] for other in more} <= {"info", "warning"}
     assert line.startswith("butler-writer: ")
     assert result.stdout == ""
@@ -61,10 +61,10 @@ def start_error(environment: Mapping[str, str]) -> str:
 
 
 def test_each_invalid_setting_is_named() -> None:
-    said = start_error({"BUTLER_WRITER_WINDOW_EVENTS": "many", "BUTLER_WRITER_WINDOW_BYTES": "0"})
+    error = start_error({"BUTLER_WRITER_WINDOW_EVENTS": "many", "BUTLER_WRITER_WINDOW_BYTES": "0"})
 
     assert re.fullmatch(
-        "BUTLER_WRITER_WINDOW_EVENTS='many': .*; BUTLER_WRITER_WINDOW_BYTES='0': .*", said
+        "BUTLER_WRITER_WINDOW_EVENTS='many': .*; BUTLER_WRITER_WINDOW_BYTES='0': .*", error
     )
 
 
@@ -73,9 +73,9 @@ def test_each_missing_variable_is_named() -> None:
 
 
 def test_a_username_without_a_password_is_refused() -> None:
-    said = start_error({**COMPLETE, "KAFKA_USERNAME": "writer"})
+    error = start_error({**COMPLETE, "KAFKA_USERNAME": "writer"})
 
-    assert said == "KAFKA_USERNAME and KAFKA_PASSWORD go together; only one is set"
+    assert error == "KAFKA_USERNAME and KAFKA_PASSWORD go together; only one is set"
 
 
 def test_an_unreadable_ca_file_is_named(tmp_path: Path) -> None:
@@ -84,22 +84,22 @@ def test_an_unreadable_ca_file_is_named(tmp_path: Path) -> None:
     broken.write_text("no certificate")
 
     for file, reason in ((tmp_path / "absent.pem", "No such file"), (broken, "certificate")):
-        said = start_error({**COMPLETE, **tls, "BUTLER_WRITER_KAFKA_CA_FILE": str(file)})
-        assert said.startswith(f"BUTLER_WRITER_KAFKA_CA_FILE='{file}': ")
-        assert reason in said
+        error = start_error({**COMPLETE, **tls, "BUTLER_WRITER_KAFKA_CA_FILE": str(file)})
+        assert error.startswith(f"BUTLER_WRITER_KAFKA_CA_FILE='{file}': ")
+        assert reason in error
 
 
 def test_a_missing_repository_is_named(embedded_broker: EmbeddedBroker, topic_name: str) -> None:
-    said = start_error(
+    error = start_error(
         {**COMPLETE, "KAFKA_CLUSTER": embedded_broker.bootstrap, "KAFKA_TOPIC": topic_name}
     )
 
-    assert said.startswith("cannot open the repository '/nowhere/repository': FileNotFoundError")
+    assert error.startswith("cannot open the repository '/nowhere/repository': FileNotFoundError")
 
 
 @pytest.mark.kafka
 class TestTopics:
-    """The error names the topic and what is wrong with it."""
+    """The error names the topic and the problem."""
 
     @pytest.fixture
     def deployment(self, kafka: Cluster, topic_name: str, tmp_path: Path) -> Deployment:
@@ -135,7 +135,7 @@ class TestTopics:
         deployment.cluster.create_topic(name, 3)
 
         assert start_error(deployment.environment) == (
-            f"topic {name} has 3 partitions, must have 1; delete it and create it again"
+            f"topic {name} has 3 partitions but must have 1; delete it and create it again"
         )
 
 
@@ -208,9 +208,9 @@ def test_a_worker_that_waits_for_a_brokers_answer_ends_on_sigterm() -> None:
         (
             ("models",),
             {
-                "models.batch_ingested.BatchIngested": "Says that the datasets of a batch",
+                "models.batch_ingested.BatchIngested": "Announces that the datasets of a batch",
                 "models.chains.ChainState": "A chain as the table keeps it",
-                "models.chains.ChainUpdate": "What one window brought to one run",
+                "models.chains.ChainUpdate": "What one window added to one run",
                 "models.chains.RunState": "One run of a chain",
                 "models.dead_letter.DeadLetter": "Why an event was set aside",
                 "models.prompt_output.PromptOutput": "",
@@ -244,9 +244,9 @@ def test_another_package_named_agents_is_refused(tmp_path: Path) -> None:
     decoy.mkdir()
     (decoy / "__init__.py").write_text("raise AssertionError('imported')")
 
-    said = start_error({**COMPLETE, "PYTHONPATH": str(tmp_path)})
+    error = start_error({**COMPLETE, "PYTHONPATH": str(tmp_path)})
 
-    assert said == (
-        f"the package 'agents' is not this service's but comes from {tmp_path}; "
-        "install the service into an environment of its own"
+    assert error == (
+        f"the package 'agents' comes from {tmp_path}, not from this service; "
+        "install the service into its own environment"
     )

@@ -22,7 +22,7 @@ from tests.support.events import Night, dataset_ids, stored_ids
 
 PROGRAMS = Path(sys.executable).parent
 
-#: What a pod does: outputs of its own Butler go to another folder, and as an event to a topic.
+#: A pod: transfers outputs of its own Butler to another folder, and sends them as an event.
 POD = """
     import sys
     from pathlib import Path
@@ -53,13 +53,13 @@ POD = """
 
 @dataclass
 class Environment:
-    """A virtual environment, and a working folder that has nothing to do with it."""
+    """A virtual environment, and an unrelated working folder."""
 
     root: Path
     folder: Path
 
     def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run one of its programs in the working folder."""
+        """Run a program of the environment in the working folder."""
         return subprocess.run(
             [self.root / "bin" / program, *arguments],
             cwd=self.folder,
@@ -71,7 +71,7 @@ class Environment:
 
 
 def install(folder: Path, *what: str | Path) -> Environment:
-    """Make an environment with packages, in the versions of the lock file."""
+    """Create an environment if there is none, and install packages into it."""
     environment = Environment(folder / "environment", folder / "elsewhere")
     if not environment.root.exists():
         environment.folder.mkdir()
@@ -101,12 +101,12 @@ def build(project: Path, target: Path) -> Path:
 
 
 def copied(source: Path, target: Path) -> Path:
-    """Copy a project without what was built of it."""
+    """Copy a project without its build products."""
     ignored = shutil.ignore_patterns(".*", "*.egg-info", "build", "__pycache__", "tests")
     return Path(shutil.copytree(source, target, ignore=ignored))
 
 
-def test_the_clients_wheel_needs_butler_and_kafka_alone(tmp_path: Path) -> None:
+def test_the_clients_wheel_needs_only_butler_and_kafka(tmp_path: Path) -> None:
     wheel = build(copied(CHECKOUT / "client", tmp_path / "client"), tmp_path)
     environment = install(tmp_path, wheel, "--constraint", "requirements-dev.lock")
     assert not list(environment.root.glob("lib/*/site-packages/*faust*"))
@@ -130,7 +130,7 @@ def test_the_clients_wheel_needs_butler_and_kafka_alone(tmp_path: Path) -> None:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """Return a clean clone of the repository, with what is not committed yet."""
+    """Return a clean clone of the repository, including uncommitted changes."""
     folder = tmp_path / "clone"
     run("git", "clone", "--quiet", CHECKOUT, folder)
     listed = subprocess.run(
@@ -159,7 +159,7 @@ def modules_of(folder: Path) -> set[str]:
 
 
 def check_writes(deployment: Deployment, checkout: Path, programs: Path) -> None:
-    """A worker of that program writes an event."""
+    """Check that a worker of these programs writes an event."""
     event = Night(deployment.root).event(1, 0)
     worker = Worker(deployment.environment, checkout=checkout, programs=programs)
     with worker:
@@ -171,7 +171,7 @@ def check_writes(deployment: Deployment, checkout: Path, programs: Path) -> None
     assert set(stored_ids(deployment.fresh_butler())) == dataset_ids(event)
 
 
-def test_checkout_and_wheel_start_a_worker_and_a_decoy_is_named(
+def test_checkout_and_wheel_start_a_worker_and_a_foreign_package_is_named(
     clone: Path, tmp_path: Path, embedded_broker: EmbeddedBroker, topic_name: str
 ) -> None:
     environment = install(tmp_path, "--require-hashes", "--requirement", "requirements.lock")
@@ -180,7 +180,7 @@ def test_checkout_and_wheel_start_a_worker_and_a_decoy_is_named(
     for kind in ("checkout", "wheel"):
         (tmp_path / kind).mkdir()
         deployments[kind] = Deployment(embedded_broker, f"{topic_name}-{kind}", tmp_path / kind)
-    # Nothing but the dependencies is installed.
+    # Only the dependencies are installed.
     check_writes(deployments["checkout"], clone, programs)
 
     wheel = build(clone, tmp_path)
@@ -212,5 +212,5 @@ def test_checkout_and_wheel_start_a_worker_and_a_decoy_is_named(
     assert refused.returncode == 1
     assert refused.stderr == (
         "butler-writer: the package 'agents' is also installed by decoy; "
-        "install the service into an environment of its own\n"
+        "install the service into its own environment\n"
     )

@@ -1,4 +1,4 @@
-"""One worker, on real parts, from a pod's event to the announcement."""
+"""One worker with real servers, from a pod's event to the announcement."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_events_become_datasets_that_can_be_read(deployment: Deployment) -> None
     assert deployment.dead_letters() == []
 
 
-def test_outputs_are_byte_for_byte_as_the_peer_writes_them(deployment: Deployment) -> None:
+def test_announcements_are_byte_for_byte_those_of_the_peer(deployment: Deployment) -> None:
     events = [Night(deployment.root).event(1, detector) for detector in range(3)]
     deployment.send(*events)
     with deployment.worker() as worker:
@@ -53,25 +53,25 @@ def test_outputs_are_byte_for_byte_as_the_peer_writes_them(deployment: Deploymen
     for message in deployment.announcements():
         assert message.key is None
         assert not message.headers
-        said = json.loads(message.value or b"")
+        announced = json.loads(message.value or b"")
         assert message.value == orjson.dumps(
             {
                 "type": "batch-ingested",
-                "batch_id": said["batch_id"],
+                "batch_id": announced["batch_id"],
                 "origin": "prompt_processing",
-                "batch_file": said["batch_file"],
+                "batch_file": announced["batch_file"],
             }
         )
-        stamp, _, rest = said["batch_file"].partition(f"-{said['batch_id']}")
+        stamp, _, rest = announced["batch_file"].partition(f"-{announced['batch_id']}")
         assert re.fullmatch(r"\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}-\d{6}", stamp)
         assert rest == ".json"
-        written = (deployment.lists / said["batch_file"]).read_bytes()
+        written = (deployment.lists / announced["batch_file"]).read_bytes()
         datasets = json.loads(written)["datasets"]
-        assert written == orjson.dumps({"batch_id": said["batch_id"], "datasets": datasets})
+        assert written == orjson.dumps({"batch_id": announced["batch_id"], "datasets": datasets})
     assert {str(i) for i in dataset_ids(*events)} == set(deployment.announced_ids())
 
 
-def test_embedded_broker_and_sqlite_serve_the_main_job(
+def test_events_are_written_with_the_embedded_broker_and_sqlite(
     embedded_broker: EmbeddedBroker, topic_name: str, tmp_path: Path
 ) -> None:
     deployment = Deployment(embedded_broker, topic_name, tmp_path)

@@ -1,4 +1,4 @@
-"""Faults of the libraries that a worker runs on, put in when its Python starts.
+"""Faults in the libraries of a worker, installed when its Python starts.
 
 Python imports a module of this name by itself; a worker has this folder on its ``PYTHONPATH``.
 """
@@ -17,7 +17,7 @@ def _offsets(variable: str) -> set[int]:
 
 
 def lose_fetched_events(offsets: set[int]) -> None:
-    """Lose events between fetch and Faust: their offsets are passed over, once each."""
+    """Lose events between fetch and Faust: their offsets are skipped, once each."""
     getmany = Consumer.getmany
 
     async def losing(self: Any, timeout: float) -> AsyncIterator[Any]:  # noqa: ASYNC109
@@ -31,7 +31,7 @@ def lose_fetched_events(offsets: set[int]) -> None:
 
 
 def lose_queued_events(offsets: set[int]) -> None:
-    """Lose events in Faust's queues, as recovery does: Faust has seen them, no agent will."""
+    """Lose events in Faust's queues, as recovery does: Faust has received them, no agent does."""
     start = Consumer.on_init_dependencies
 
     def losing(self: Any) -> Any:
@@ -50,7 +50,7 @@ def lose_queued_events(offsets: set[int]) -> None:
 
 
 def lose_changes_once() -> None:
-    """Lose every change of a table between fetch and Faust, the first time that it is fetched."""
+    """Lose every table change between fetch and Faust, the first time that it is fetched."""
     getmany = Consumer.getmany
     lost: set[Any] = set()
 

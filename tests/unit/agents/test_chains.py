@@ -17,7 +17,7 @@ BAD = [b"{not JSON", b"[]", b'{"chain": "chain"}', None]
 
 
 class FakeStream:
-    """Delivers some values; notes which of them were released."""
+    """Delivers values, and keeps the offsets of those that were released."""
 
     def __init__(self, *values: bytes | None) -> None:
         self.values = values

@@ -15,7 +15,7 @@ from app.telemetry.status import Status
 
 
 class Scene:
-    """The parts that a step needs, and a step that fails so many times."""
+    """The parts that a step needs, and a step that fails with each given error."""
 
     def __init__(self, *failures: Exception) -> None:
         self.failures = list(failures)
@@ -25,16 +25,16 @@ class Scene:
         parts.reports = FlushReports(self.status)
         parts.retry_wait_max = 0.01
         self.parts = cast("Parts", parts)
-        self.taken = 0
+        self.runs = 0
 
     def __repr__(self) -> str:
-        raise AssertionError("the text of a whole window takes longer than its write")
+        raise AssertionError("formatting a window takes longer than writing it")
 
     async def step(self) -> None:
         self.ready.append(self.status.not_ready)
         if self.failures:
             raise self.failures.pop(0)
-        self.taken += 1
+        self.runs += 1
 
 
 def run(scene: Scene, *, is_current: bool = True) -> None:
@@ -42,30 +42,30 @@ def run(scene: Scene, *, is_current: bool = True) -> None:
     asyncio.run(until_done(Step.WRITE, scene.step, scene.parts, lambda: is_current))
 
 
-def test_a_step_is_taken_without_formatting_what_its_window_holds() -> None:
+def test_a_step_runs_without_formatting_its_window() -> None:
     scene = Scene()
     run(scene)
-    assert scene.taken == 1
+    assert scene.runs == 1
 
 
-def test_a_failed_step_is_tried_again_and_the_worker_is_not_ready_until_it_succeeds() -> None:
-    scene = Scene(RetryableError("the database is away"), ZeroDivisionError())
+def test_a_failed_step_is_retried_and_the_worker_is_not_ready_until_it_succeeds() -> None:
+    scene = Scene(RetryableError("the database is unavailable"), ZeroDivisionError())
     run(scene)
-    assert scene.taken == 1
+    assert scene.runs == 1
     assert scene.ready == [
         None,
-        "write is failing: RetryableError: the database is away",
+        "write is failing: RetryableError: the database is unavailable",
         "write is failing: ZeroDivisionError: ",
     ]
     assert scene.status.not_ready is None
 
 
-def test_a_window_whose_partitions_were_revoked_takes_no_step() -> None:
+def test_no_step_runs_for_a_window_whose_partitions_were_revoked() -> None:
     scene = Scene()
     with pytest.raises(AbandonedError):
         run(scene, is_current=False)
-    assert scene.taken == 0
+    assert scene.runs == 0
 
 
-def test_the_names_of_steps_are_those_that_dashboards_select_by() -> None:
+def test_the_names_of_steps_in_metrics_do_not_change() -> None:
     assert list(Step) == ["read", "write", "prepend_to_chains", "set_aside", "announce"]

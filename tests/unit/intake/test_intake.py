@@ -1,4 +1,4 @@
-"""Ledger and windows together: no interleaving acks what is not written.
+"""Ledger and windows together: in no order of operations is an unwritten event acked.
 
 Rules acked-in-offset-order, no-gaps-in-offsets, rebalance-starts-a-new-epoch, bounded-memory.
 """
@@ -57,7 +57,7 @@ def test_an_event_larger_than_the_bound_is_taken_alone() -> None:
     assert target.has_room
 
 
-def test_a_window_of_a_revoked_epoch_settles_nothing() -> None:
+def test_settling_a_window_of_a_revoked_epoch_acks_nothing() -> None:
     target = intake()
     take(target, 0)
     (window,) = target.close()
@@ -85,7 +85,7 @@ def test_windows_that_wait_for_the_sink_are_joined_up_to_the_bounds() -> None:
     assert target.is_empty
 
 
-def test_windows_that_were_revoked_are_not_taken() -> None:
+def test_revoked_windows_are_not_taken() -> None:
     target = intake()
     take(target, 0)
     target.close()
@@ -93,7 +93,7 @@ def test_windows_that_were_revoked_are_not_taken() -> None:
     assert target.take() is None
 
 
-def test_after_a_jump_nothing_is_taken_until_reading_starts_again() -> None:
+def test_after_a_jump_no_event_is_taken_until_reading_restarts() -> None:
     target = intake()
     take(target, 0)
     assert target.receive(PARTITIONS[0], 5, 100, list)[0] is Receipt.JUMPED
@@ -102,7 +102,7 @@ def test_after_a_jump_nothing_is_taken_until_reading_starts_again() -> None:
 
 
 class Interleavings(RuleBasedStateMachine):
-    """A broker, a sink and an intake, driven in any order.
+    """A broker, a sink and an intake, with operations in any order.
 
     The model knows, for each partition, the log's end, what Kafka has committed (that is, what was
     acked), where the consumer reads, and which offsets were ever written into the Butler.
@@ -141,8 +141,8 @@ class Interleavings(RuleBasedStateMachine):
 
     @precondition(lambda self: self.recovered)
     @rule(partition=st.sampled_from(PARTITIONS))
-    def lose_an_event_on_the_way(self, partition: tuple[str, int]) -> None:
-        """What Faust's recovery can do: the event was fetched, and its queue was cleared."""
+    def lose_a_fetched_event(self, partition: tuple[str, int]) -> None:
+        """Lose an event as Faust's recovery can: it clears a queue that holds fetched events."""
         if self.position[partition] < self.end[partition]:
             self.position[partition] += 1
 
@@ -157,7 +157,7 @@ class Interleavings(RuleBasedStateMachine):
         self.hand_over(partition, offset, size)
 
     @rule(partition=st.sampled_from(PARTITIONS), back=st.integers(1, 5))
-    def deliver_again(self, partition: tuple[str, int], back: int) -> None:
+    def redeliver(self, partition: tuple[str, int], back: int) -> None:
         offset = self.position[partition] - back
         if offset >= 0 and (partition, offset) not in self.absent:
             self.hand_over(partition, offset, 100)
@@ -192,7 +192,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(fails=st.booleans(), writes_first=st.booleans())
     def flush(self, fails: bool, writes_first: bool) -> None:
-        """The sink takes what waits; a window that failed stays with it, written or not."""
+        """Flush the next window; the sink keeps a window that failed, written or not."""
         self.taken = self.taken or self.intake.take()
         if self.taken is None:
             return
@@ -204,7 +204,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def rebalance(self, data: st.DataObject) -> None:
-        """Revoked, and assigned again; a flush that was running may still end."""
+        """Revoke and assign all partitions; a flush that was running may still end."""
         self.intake.revoke()
         if data.draw(st.booleans()) and self.taken is not None:
             self.written |= {arrival.payload for arrival in self.taken.arrivals}
@@ -222,11 +222,11 @@ class Interleavings(RuleBasedStateMachine):
         assert self.intake.ledger.bytes_held == sum(window.bytes for window in windows)
 
     @invariant()
-    def what_the_sink_has_taken_is_in_flight(self) -> None:
+    def the_window_that_the_sink_has_taken_is_in_flight(self) -> None:
         assert self.taken is None or self.taken in self.intake.in_flight
 
     def teardown(self) -> None:
-        """Left alone, with a sink that works, everything is written and acked in the end."""
+        """Check that everything is written and acked once no further fault happens."""
         for _ in range(50):
             if self.rereading:
                 self.read_again()

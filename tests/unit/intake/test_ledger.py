@@ -20,14 +20,14 @@ class Acks(list[tuple[tuple[str, int], int]]):
         return entry
 
 
-def placed(start: int = 0) -> Ledger:
+def started_ledger(start: int = 0) -> Ledger:
     ledger = Ledger()
     ledger.start_at({P: start, Q: start})
     return ledger
 
 
-def test_acks_wait_for_everything_below_them() -> None:
-    ledger, acks = placed(), Acks()
+def test_an_event_is_acked_only_after_all_events_before_it() -> None:
+    ledger, acks = started_ledger(), Acks()
     first, second, third = (acks.receive(ledger, offset) for offset in range(3))
     assert ledger.settle([second, third]) == 0
     assert acks == []
@@ -36,7 +36,7 @@ def test_acks_wait_for_everything_below_them() -> None:
 
 
 def test_partitions_do_not_wait_for_each_other() -> None:
-    ledger, acks = placed(), Acks()
+    ledger, acks = started_ledger(), Acks()
     acks.receive(ledger, 0)
     other = acks.receive(ledger, 0, Q)
     ledger.settle([other])
@@ -44,7 +44,7 @@ def test_partitions_do_not_wait_for_each_other() -> None:
 
 
 def test_an_entry_of_an_earlier_epoch_is_never_acked() -> None:
-    ledger, acks = placed(), Acks()
+    ledger, acks = started_ledger(), Acks()
     stale = acks.receive(ledger, 0)
     ledger.revoke()
     ledger.start_at({P: 0})
@@ -56,7 +56,7 @@ def test_an_entry_of_an_earlier_epoch_is_never_acked() -> None:
 
 
 def test_an_entry_settled_twice_is_acked_and_counted_once() -> None:
-    ledger, acks = placed(), Acks()
+    ledger, acks = started_ledger(), Acks()
     entry = acks.receive(ledger, 0)
     ledger.settle([entry, entry])
     ledger.settle([entry])
@@ -64,24 +64,24 @@ def test_an_entry_settled_twice_is_acked_and_counted_once() -> None:
     assert ledger.bytes_held == 0
 
 
-def test_a_repeat_is_ignored() -> None:
-    ledger, acks = placed(), Acks()
+def test_a_repeated_offset_is_ignored() -> None:
+    ledger, acks = started_ledger(), Acks()
     acks.receive(ledger, 0)
     assert ledger.receive(P, 0, 10, acks.clear) == (Receipt.REPEATED, None)
     assert ledger.bytes_held == 10
 
 
-def test_an_event_before_the_starting_offset_is_known_is_not_entered() -> None:
+def test_no_event_is_entered_before_the_starting_offset_is_known() -> None:
     ledger = Ledger()
     assert ledger.receive(P, 5, 10, list) == (Receipt.NOT_STARTED, None)
 
 
-def test_the_first_event_must_be_the_one_at_the_starting_offset() -> None:
-    assert placed(5).receive(P, 6, 10, list) == (Receipt.JUMPED, None)
+def test_a_first_event_beyond_the_starting_offset_is_a_jump() -> None:
+    assert started_ledger(5).receive(P, 6, 10, list) == (Receipt.JUMPED, None)
 
 
-def test_a_jump_that_is_gone_after_reading_again_counts_as_nothing() -> None:
-    ledger, acks = placed(), Acks()
+def test_a_jump_that_is_gone_after_reading_again_is_not_counted() -> None:
+    ledger, acks = started_ledger(), Acks()
     acks.receive(ledger, 0)
     assert ledger.receive(P, 3, 10, list) == (Receipt.JUMPED, None)
     ledger.start_at({P: 0})
@@ -91,7 +91,7 @@ def test_a_jump_that_is_gone_after_reading_again_counts_as_nothing() -> None:
 
 
 def test_a_jump_that_stays_is_accepted_and_counted() -> None:
-    ledger, acks = placed(), Acks()
+    ledger, acks = started_ledger(), Acks()
     assert ledger.receive(P, 3, 10, list) == (Receipt.JUMPED, None)
     ledger.start_at({P: 0})
     entry = acks.receive(ledger, 3)
@@ -101,7 +101,7 @@ def test_a_jump_that_stays_is_accepted_and_counted() -> None:
 
 
 def test_a_gap_that_is_read_again_is_counted_once() -> None:
-    ledger, acks = placed(), Acks()
+    ledger, acks = started_ledger(), Acks()
     ledger.receive(P, 3, 10, list)
     for _ in range(2):
         ledger.start_at({P: 0})
@@ -109,24 +109,24 @@ def test_a_gap_that_is_read_again_is_counted_once() -> None:
     assert ledger.accepted_gaps == 1
 
 
-def test_every_jump_is_refused_once_also_a_later_one() -> None:
-    ledger, acks = placed(), Acks()
+def test_a_later_jump_is_refused_once_as_well() -> None:
+    ledger, acks = started_ledger(), Acks()
     ledger.receive(P, 3, 10, list)
     ledger.start_at({P: 0})
     acks.receive(ledger, 3)
     assert ledger.receive(P, 9, 10, list) == (Receipt.JUMPED, None)
 
 
-def test_a_jump_seen_again_after_a_rebalance_is_refused_anew() -> None:
-    ledger = placed()
+def test_a_jump_found_again_after_a_rebalance_is_refused_again() -> None:
+    ledger = started_ledger()
     ledger.receive(P, 3, 10, list)
     ledger.revoke()
     ledger.start_at({P: 0})
     assert ledger.receive(P, 3, 10, list) == (Receipt.JUMPED, None)
 
 
-def test_a_jump_voids_what_was_held() -> None:
-    ledger, acks = placed(), Acks()
+def test_a_jump_drops_all_entries() -> None:
+    ledger, acks = started_ledger(), Acks()
     entry = acks.receive(ledger, 0)
     ledger.receive(P, 3, 10, list)
     assert ledger.settle([entry]) == 0
@@ -134,23 +134,23 @@ def test_a_jump_voids_what_was_held() -> None:
     assert ledger.bytes_held == 0
 
 
-def test_a_lost_tail_is_noticed_at_the_second_look_and_told_ever_more_rarely() -> None:
-    ledger = placed()
+def test_a_lost_tail_is_reported_after_2_checks_then_4_then_8() -> None:
+    ledger = started_ledger()
     ends = {P: 3, Q: 0}
-    for looks in (2, 4, 8):
-        assert [ledger.misses_tail(ends) for _ in range(looks)] == [False] * (looks - 1) + [True]
+    for checks in (2, 4, 8):
+        assert [ledger.misses_tail(ends) for _ in range(checks)] == [False] * (checks - 1) + [True]
         ledger.start_at({P: 0, Q: 0})
 
 
-def test_a_partition_that_moves_on_has_lost_nothing() -> None:
-    ledger, acks = placed(), Acks()
+def test_a_partition_that_makes_progress_misses_no_tail() -> None:
+    ledger, acks = started_ledger(), Acks()
     for offset in range(4):
         assert not ledger.misses_tail({P: 9})
         acks.receive(ledger, offset)
 
 
-def test_the_state_tells_how_far_each_partition_has_come() -> None:
-    ledger, acks = placed(7), Acks()
+def test_the_state_has_the_offsets_that_a_partition_has_reached() -> None:
+    ledger, acks = started_ledger(7), Acks()
     entries = [acks.receive(ledger, offset) for offset in (7, 8, 9)]
     ledger.settle(entries[:1])
     assert ledger.state()[P] == {"start": 7, "expected": 10, "held": 2, "acked_to": 8}

@@ -34,7 +34,7 @@ def test_an_arrival_after_the_boundary_closes_the_window_before_it() -> None:
     assert [a.entry.offset for a in windows.open.arrivals] == [2]
 
 
-def test_a_window_full_of_events_closes_at_once() -> None:
+def test_a_window_with_the_maximum_number_of_events_closes_at_once() -> None:
     windows: Windows[str] = Windows(BOUNDS, every_two_seconds)
     closed = [window for _ in range(7) for window in windows.add(arrival(), now=10.1)]
     assert [len(window.arrivals) for window in closed] == [3, 3]
@@ -42,27 +42,27 @@ def test_a_window_full_of_events_closes_at_once() -> None:
     assert len(windows.open.arrivals) == 1
 
 
-def test_a_window_full_of_bytes_closes_at_once() -> None:
+def test_a_window_with_the_maximum_number_of_bytes_closes_at_once() -> None:
     windows: Windows[str] = Windows(BOUNDS, every_two_seconds)
     assert windows.add(arrival(99), now=10.1) == []
     (closed,) = windows.add(arrival(1), now=10.2)
     assert closed.bytes == 100
 
 
-def test_one_event_over_the_bound_is_a_window_of_its_own() -> None:
+def test_an_event_larger_than_a_window_gets_its_own_window() -> None:
     windows: Windows[str] = Windows(BOUNDS, every_two_seconds)
     (closed,) = windows.add(arrival(5000), now=10.1)
     assert len(closed.arrivals) == 1
 
 
-def test_a_window_carries_the_epoch_of_its_events() -> None:
+def test_a_window_has_the_epoch_of_its_events() -> None:
     windows: Windows[str] = Windows(BOUNDS, every_two_seconds)
     windows.add(arrival(), now=1.0)
     (window,) = windows.close()
     assert window.epoch == 4
 
 
-def test_closing_nothing_is_nothing() -> None:
+def test_closing_returns_no_window_if_none_is_open() -> None:
     windows: Windows[str] = Windows(BOUNDS, every_two_seconds)
     assert windows.close() == []
     assert windows.close_due(1e9) == []

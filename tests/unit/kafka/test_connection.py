@@ -1,4 +1,4 @@
-"""How clients of Kafka are told to connect."""
+"""The connection options of Kafka clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The private names of Faust and aiokafka that this service uses: which of them has moved."""
+"""Reports which private names of Faust and aiokafka have changed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def source(thing: Any) -> str:
     return inspect.getsource(thing)
 
 
-#: Each private name or overridden hook, and whether it is what this service takes it for.
+#: Each private name or overridden hook, and a check that it is what this service expects.
 NAMES: dict[str, Callable[[], bool]] = {
     "App._on_autodiscovery_error": lambda: (
         parameters(faust.App._on_autodiscovery_error) == ["self", "name"]
@@ -60,19 +60,19 @@ NAMES: dict[str, Callable[[], bool]] = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_private_name_of_faust_is_where_it_is_expected(name: str) -> None:
-    moved = (
-        f"{name} has moved in faust-streaming {version('faust-streaming')} or "
+def test_a_private_name_is_what_this_service_expects(name: str) -> None:
+    changed = (
+        f"{name} has changed in faust-streaming {version('faust-streaming')} or "
         f"aiokafka {version('aiokafka')}: see app/kafka/faust_private.py"
     )
     try:
-        is_there = NAMES[name]()
+        is_expected = NAMES[name]()
     except (AttributeError, TypeError) as error:
-        pytest.fail(f"{moved} ({type(error).__name__}: {error})")
-    assert is_there, moved
+        pytest.fail(f"{changed} ({type(error).__name__}: {error})")
+    assert is_expected, changed
 
 
-def test_every_private_name_that_is_used_is_known_to_this_test() -> None:
+def test_every_private_name_in_use_is_checked() -> None:
     tree = ast.parse(Path(faust_private.__file__).read_text())
     used = {
         node.attr

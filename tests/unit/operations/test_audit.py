@@ -1,4 +1,4 @@
-"""Which offsets an audit covers."""
+"""The range of offsets that an audit covers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LATE = datetime(2026, 11, 24, 6, tzinfo=UTC)
 
 
 class TwoPartitions:
-    """Stands for a reader: partition 1 has no message at or after `LATE`."""
+    """Replaces a reader; partition 1 has no message at or after `LATE`."""
 
     async def first_offsets(self) -> dict[int, int]:
         return {0: 10, 1: 0}

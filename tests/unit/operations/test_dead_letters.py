@@ -1,4 +1,4 @@
-"""What a dead letter tells about its event."""
+"""Dead letters as they are stored."""
 
 from __future__ import annotations
 
@@ -14,15 +14,13 @@ from models.dead_letter import DeadLetter
 
 def letter(error_class: str = "invalid_event", value: bytes | None = b"{}") -> StoredLetter:
     made = DeadLetter.of(("pp-output", 3), 17, Cause.UNKNOWN, "the reason")
-    made.error_class = error_class  # also one that this version does not write
+    made.error_class = error_class  # may be one that this version does not write
     return StoredLetter(MessageId(0, 5), made, None, value)
 
 
 @pytest.mark.parametrize("written", ["invalid_event", "InvalidEventError"])
 @pytest.mark.parametrize("name", ["invalid_event", "InvalidEventError"])
-def test_a_cause_is_recognized_under_its_current_and_its_former_name(
-    written: str, name: str
-) -> None:
+def test_a_cause_is_recognized_by_its_current_and_its_former_name(written: str, name: str) -> None:
     assert letter(written).has_error_class(name)
 
 
@@ -35,12 +33,12 @@ def test_a_letter_does_not_have_another_error_class(name: str) -> None:
     assert not letter("invalid_event").has_error_class(name)
 
 
-def test_a_name_without_a_cause_selects_letters_with_exactly_this_name() -> None:
+def test_an_unknown_name_selects_letters_with_exactly_this_name() -> None:
     assert letter("SomeOlderError").has_error_class("SomeOlderError")
     assert not letter("SomeOlderError").has_error_class("AnotherOlderError")
 
 
-def test_a_pointer_stands_for_the_event_that_it_points_to() -> None:
+def test_a_letter_with_a_pointer_has_the_digest_of_its_event() -> None:
     event = b"x" * 100
     made = letter().letter
     pointing = letter(value=made.pointer(event))
@@ -48,7 +46,7 @@ def test_a_pointer_stands_for_the_event_that_it_points_to() -> None:
     assert pointing.digest == letter(value=event).digest == hashlib.sha256(event).hexdigest()
 
 
-def test_an_event_that_looks_like_a_pointer_to_another_offset_is_an_event() -> None:
+def test_an_event_that_looks_like_a_pointer_is_not_one() -> None:
     elsewhere = DeadLetter.of(("pp-output", 3), 16, Cause.INVALID_EVENT, "the reason")
     assert letter(value=elsewhere.pointer(b"x")).pointer is None
 

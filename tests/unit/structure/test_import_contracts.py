@@ -1,4 +1,4 @@
-"""Each import contract of ``make lint`` notices the import that it forbids."""
+"""Each import contract of ``make lint`` detects the imports that it forbids."""
 
 from __future__ import annotations
 
@@ -92,5 +92,5 @@ def test_a_forbidden_import_breaks_its_contract(
     assert "1 broken" in done.stdout
 
 
-def test_every_contract_is_broken_by_a_test() -> None:
+def test_every_contract_has_an_import_that_breaks_it() -> None:
     assert {contract for contract, _, _ in FORBIDDEN} == {contract["id"] for contract in CONTRACTS}

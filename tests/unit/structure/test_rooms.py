@@ -1,4 +1,4 @@
-"""The rooms stay small, and the Butler write stays free of Kafka."""
+"""Folders, modules and functions stay small; the Butler write does not import Kafka."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ MODULES = sorted(
 )
 FOLDERS = sorted({module.parent for module in MODULES if module.parts[0] in ROOMS})
 
-#: Modules that a folder may have, without its ``__init__``.
+#: Maximum number of modules in a folder, without its ``__init__``.
 MOST_MODULES = 12
 
-#: Lines that a module, and that a function, may have.
+#: Maximum number of lines of a module, and of a function.
 LONGEST_MODULE = 300
 LONGEST_FUNCTION = 60
 
@@ -38,7 +38,7 @@ def functions(module: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=str)
-def test_a_folder_has_few_modules(folder: Path) -> None:
+def test_a_folder_has_at_most_twelve_modules(folder: Path) -> None:
     modules = [m for m in MODULES if m.parent == folder and m.name != "__init__.py"]
     assert len(modules) <= MOST_MODULES
 
@@ -51,8 +51,8 @@ def test_modules_and_functions_are_short(module: Path) -> None:
         assert function.end_lineno - function.lineno < LONGEST_FUNCTION, function.name
 
 
-def test_the_butler_write_and_the_intake_load_no_kafka() -> None:
-    """Every module of both, in a fresh interpreter."""
+def test_the_butler_write_and_the_intake_do_not_import_kafka() -> None:
+    """Import every module of both in a fresh interpreter."""
     modules = [dotted(m) for m in MODULES if m.parts[:2] in (("app", "butler"), ("app", "intake"))]
     assert len(modules) > 30
     program = (
@@ -65,7 +65,7 @@ def test_the_butler_write_and_the_intake_load_no_kafka() -> None:
     assert done.stdout.split() == []
 
 
-def test_importing_the_packages_loads_nothing() -> None:
+def test_importing_the_packages_imports_no_module_of_theirs() -> None:
     program = (
         "import sys; import app, models, agents; "
         "print(*[n for n in sys.modules if n.startswith(('app.', 'models.', 'agents.', 'faust'))])"
