@@ -251,7 +251,7 @@ def test_an_event_too_large_for_the_dead_letters_is_replaced_by_a_pointer(scene:
     ((topic, value, headers),) = scene.topics.sent
     assert topic is OutputTopic.DEAD_LETTERS
     assert json.loads(value)["type"] == "dead-letter-pointer"
-    assert headers["reason"] == b"1001 bytes, over the bound of 1000"
+    assert headers["reason"] == b"1001 bytes, more than the limit of 1000"
 
 
 def test_an_event_whose_run_cannot_be_in_its_chain_becomes_a_dead_letter(scene: Scene) -> None:
@@ -278,7 +278,7 @@ def test_a_window_whose_partitions_were_revoked_is_abandoned(scene: Scene) -> No
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (b"x" * (LARGEST + 1), "over the bound"),
+        (b"x" * (LARGEST + 1), "more than the limit"),
         (b"[" * LARGEST, "not JSON"),
         (b"\xff", "not JSON"),
         (None, "no value"),
