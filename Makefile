@@ -69,7 +69,7 @@ schema: $(INSTALLED) ## generate docs/pp-output.schema.json from the client's ev
 		json.dumps(event.json_schema(), indent=2) + "\n")'
 
 clean: ## remove everything that was generated in this folder, including .venv
-	rm -rf $(VENV) build dist *.egg-info client/build client/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info client/build client/*.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements-dev.lock pyproject.toml client/pyproject.toml

@@ -51,7 +51,7 @@ class WindowFlush:
 
     async def prepare(self) -> bool:
         """Run the first step; return whether the window is still ours."""
-        return await self._run({Step.READ: self._read})
+        return await self._run({Step.READ: self._prepare})
 
     async def finish(self) -> bool:
         """Run the other steps, and ack the events; return whether the window was still ours."""
@@ -77,7 +77,7 @@ class WindowFlush:
             return False
         return True
 
-    async def _read(self) -> None:
+    async def _prepare(self) -> None:
         """Decode and parse the events, and check their artifacts."""
         self._prepared = await in_thread(self.parts.prepare_thread, self._prepare_events)
 
@@ -94,7 +94,7 @@ class WindowFlush:
     async def _write(self) -> None:
         """Write the events, in one transaction."""
         if self._prepared is None:
-            await self._read()
+            await self._prepare()
         # A retry prepares them again: an outdated lookup may be why this attempt fails.
         prepared, self._prepared = self._prepared or {}, None
         self._report = await in_thread(

@@ -69,6 +69,7 @@ _FORMER_NAMES = {
     "CollectionTypeError": Cause.WRONG_COLLECTION,
     "ConflictingDefinitionError": Cause.CONFLICT,
     "DataError": Cause.VALUE_REFUSED,
+    "DatabaseConflictError": Cause.CONFLICT,
     "DatasetTypeNotSupportedError": Cause.REFUSED_BY_BUTLER,
     "DimensionNameError": Cause.REFUSED_BY_BUTLER,
     "FileNotFoundError": Cause.MISSING_FILE,

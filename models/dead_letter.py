@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import faust
 import orjson
 
 from models.causes import Cause
 
-__all__ = ["DeadLetter", "replays_of"]
+__all__ = ["DeadLetter", "replay_headers", "replays_of"]
+
+_POINTER = "dead-letter-pointer"
+_REPLAYS = "replays"
 
 #: Longest reason in a header, in characters: a letter must stay within its topic's limit.
 MAX_REASON = 2000
@@ -51,7 +55,21 @@ class DeadLetter(faust.Record, serializer="json", include_metadata=False):
         reason: str,
         replays: int = 0,
     ) -> DeadLetter:
-        """Return the letter of an event that is being set aside now."""
+        """Return the letter of an event that is being set aside now.
+
+        Parameters
+        ----------
+        partition : `tuple` [`str`, `int`]
+            Topic and partition number of the event.
+        offset : `int`
+            Its offset.
+        cause : `Cause`
+            Why it can never be written.
+        reason : `str`
+            What is wrong; it is put into one line of bounded length.
+        replays : `int`
+            How often the event had been replayed before.
+        """
         return cls(
             topic=partition[0],
             partition=partition[1],
@@ -87,7 +105,7 @@ class DeadLetter(faust.Record, serializer="json", include_metadata=False):
         """
         return orjson.dumps(
             {
-                "type": "dead-letter-pointer",
+                "type": _POINTER,
                 "topic": self.topic,
                 "partition": self.partition,
                 "offset": self.offset,
@@ -96,11 +114,38 @@ class DeadLetter(faust.Record, serializer="json", include_metadata=False):
             }
         )
 
+    def pointer_in(self, value: bytes | None) -> Mapping[str, Any] | None:
+        """Return the pointer that is in place of the event; `None` if the letter has the event.
+
+        Parameters
+        ----------
+        value : `bytes` or `None`
+            The value of the letter's message.
+        """
+        try:
+            decoded = orjson.loads(value or b"")
+        except orjson.JSONDecodeError:
+            return None
+        # An event may look like a pointer, but cannot know its own offset.
+        origin = {name: getattr(self, name) for name in ("topic", "partition", "offset")}
+        is_pointer = (
+            isinstance(decoded, dict)
+            and decoded.get("type") == _POINTER
+            and origin.items() <= decoded.items()
+            and "sha256" in decoded
+        )
+        return decoded if is_pointer else None
+
+
+def replay_headers(replays: int) -> dict[str, bytes]:
+    """Return the headers of an event that is replayed for the given time, from 1."""
+    return {_REPLAYS: str(replays).encode()}
+
 
 def replays_of(headers: Mapping[str, bytes]) -> int:
     """Return how often an event has been replayed, by the headers of its message.
 
     Never raises, because anybody may send headers.
     """
-    count = (headers.get("replays") or b"")[:9]
+    count = (headers.get(_REPLAYS) or b"")[:9]
     return int(count) if count.isdigit() else 0

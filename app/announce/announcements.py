@@ -71,7 +71,17 @@ async def announce(
 async def write_dataset_list(
     directory: str, batch_id: UUID, written: Iterable[Written]
 ) -> BatchIngested:
-    """Write the list of a batch's datasets, each once; return the announcement that names it."""
+    """Write the list of a batch's datasets, each once; return the announcement that names it.
+
+    Parameters
+    ----------
+    directory : `str`
+        Where the list is written: any ``lsst.resources`` URI.
+    batch_id : `uuid.UUID`
+        Identity of the batch; it is part of the name.
+    written : `~collections.abc.Iterable` [`Written`]
+        What was written for each event.
+    """
     name = dataset_list_name(batch_id, datetime.now(UTC))
     dataset_ids = dict.fromkeys(
         dataset_id for outcome in written for dataset_id in outcome.dataset_ids

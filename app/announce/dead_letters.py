@@ -19,6 +19,15 @@ async def send_dead_letter(
 
     An event that is too large for the topic is replaced by a pointer to it.
 
+    Parameters
+    ----------
+    sender : `Sender`
+        Sends the letter.
+    arrival : `Arrival` [`Received`]
+        The event.
+    rejection : `Rejection`
+        Why it can never be written.
+
     Raises
     ------
     KafkaError

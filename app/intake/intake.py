@@ -70,7 +70,19 @@ class Intake(Generic[T]):
     def receive(
         self, partition: Partition, offset: int, size: int, ack: Callable[[], object]
     ) -> tuple[Receipt, Entry | None]:
-        """Enter an event into the ledger (see `Ledger.receive`); after a jump, drop all windows."""
+        """Enter an event into the ledger (see `Ledger.receive`); after a jump, drop all windows.
+
+        Parameters
+        ----------
+        partition : `tuple` [`str`, `int`]
+            Topic and partition number.
+        offset : `int`
+            The offset of the event.
+        size : `int`
+            Size of its value in bytes.
+        ack : `~collections.abc.Callable`
+            Called when the offset may be committed.
+        """
         receipt, entry = self.ledger.receive(partition, offset, size, ack)
         if receipt is Receipt.JUMPED:
             self._drop_windows()
@@ -87,6 +99,15 @@ class Intake(Generic[T]):
         """Put an event that has an entry into its window; return the windows to flush.
 
         At the bound on bytes held, the open window closes at once.
+
+        Parameters
+        ----------
+        entry : `Entry`
+            The ledger entry of the event.
+        payload : `T`
+            The event itself.
+        now : `float`
+            Time of arrival, in seconds of the monotonic clock.
         """
         closed = self.windows.add(Arrival(entry, payload), now)
         if not self.has_room:

@@ -129,6 +129,17 @@ class Ledger:
         the partitions are read again from their committed offsets.  If the jump is still there, it
         is real (retention, transaction markers): it is accepted and counted.
 
+        Parameters
+        ----------
+        partition : `tuple` [`str`, `int`]
+            Topic and partition number.
+        offset : `int`
+            The offset of the event.
+        size : `int`
+            Size of its value in bytes.
+        ack : `~collections.abc.Callable`
+            Called when the offset may be committed.
+
         Returns
         -------
         receipt : `Receipt`

@@ -63,7 +63,6 @@ class Window(Generic[T]):
         Sum of its events' sizes.
     """
 
-    opened_at: float
     closes_at: float
     epoch: int
     arrivals: list[Arrival[T]] = field(default_factory=list)
@@ -72,7 +71,6 @@ class Window(Generic[T]):
     def joined(self, later: Window[T]) -> Window[T]:
         """Return one window with the events of this one and of a later one."""
         return Window(
-            self.opened_at,
             later.closes_at,
             self.epoch,
             self.arrivals + later.arrivals,
@@ -117,7 +115,7 @@ class Windows(Generic[T]):
         """
         closed = self.close_due(now)
         if self.open is None:
-            self.open = Window(now, self._boundary_after(now), arrival.entry.epoch)
+            self.open = Window(self._boundary_after(now), arrival.entry.epoch)
         self.open.arrivals.append(arrival)
         self.open.bytes += arrival.entry.size
         full = len(self.open.arrivals) >= self.bounds.events or self.open.bytes >= self.bounds.bytes

@@ -99,7 +99,7 @@ async def admin_client(
 
     Raises
     ------
-    aiokafka.errors.KafkaError
+    KafkaError
         If no broker can be reached, or the login is refused.
     """
     admin = AIOKafkaAdminClient(

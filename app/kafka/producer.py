@@ -34,11 +34,22 @@ class Producer:
     ) -> None:
         """Send a message and wait until all in-sync replicas have it.
 
+        Parameters
+        ----------
+        topic : `str`
+            Where to send it.
+        value : `bytes` or `None`
+            The message.
+        key : `bytes`, optional
+            Its key.
+        headers : `~collections.abc.Mapping` [`str`, `bytes`], optional
+            Its headers.
+
         Raises
         ------
-        aiokafka.errors.MessageSizeTooLargeError
+        MessageSizeTooLargeError
             If the message is larger than this producer or the topic allows.
-        aiokafka.errors.KafkaError
+        KafkaError
             If the brokers refuse the message for another reason, or do not answer.
         """
         await self._client.send_and_wait(
@@ -61,7 +72,7 @@ async def open_producer(
 
     Raises
     ------
-    aiokafka.errors.KafkaError
+    KafkaError
         If no broker can be reached, or the login is refused.
     """
     client = AIOKafkaProducer(

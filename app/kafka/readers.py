@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.kafka.connection import KafkaConnection, admin_client
 from app.kafka.errors import TopicError
@@ -16,8 +16,25 @@ from app.settings import MIB
 
 __all__ = ["Message", "MessageId", "TopicReader", "committed_offsets", "open_reader"]
 
-Message: TypeAlias = "ConsumerRecord[bytes, bytes]"
-"""A message as read: ``partition``, ``offset``, ``key``, ``value``, ``headers``, ..."""
+
+class Message(NamedTuple):
+    """A message as read from a topic.
+
+    Attributes
+    ----------
+    partition, offset : `int`
+        Where it is in the topic.
+    key, value : `bytes` or `None`
+        Its content.
+    headers : `dict` [`str`, `bytes`]
+        Its headers.
+    """
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: dict[str, bytes]
 
 
 class MessageId(NamedTuple):
@@ -89,7 +106,7 @@ class TopicReader:
 
         Raises
         ------
-        aiokafka.errors.KafkaError
+        KafkaError
             For example, if the user may not read the topic.
         """
         consumer = self._consumer
@@ -105,7 +122,7 @@ class TopicReader:
             for tp, messages in fetched.items():
                 for message in messages:
                     if message.offset < ends[tp.partition]:
-                        yield message
+                        yield _message(message)
 
     async def message(self, partition: int, offset: int) -> Message | None:
         """Return a message, or `None` if it is not, or no longer, in the topic."""
@@ -143,7 +160,7 @@ async def open_reader(
     ------
     TopicError
         If there is no such topic.
-    aiokafka.errors.KafkaError
+    KafkaError
         If no broker can be reached, or the login is refused.
     """
     partitions = await _partitions(connection, topic)
@@ -172,12 +189,18 @@ async def committed_offsets(connection: KafkaConnection, topic: str) -> dict[int
 
     Raises
     ------
-    aiokafka.errors.KafkaError
+    KafkaError
         If the brokers cannot be reached, or refuse the request.
     """
     async with admin_client(connection) as admin:
         committed = await admin.list_consumer_group_offsets(connection.group)
     return {tp.partition: found.offset for tp, found in committed.items() if tp.topic == topic}
+
+
+def _message(record: Any) -> Message:
+    return Message(
+        record.partition, record.offset, record.key, record.value, dict(record.headers or ())
+    )
 
 
 def _by_partition(offsets: Mapping[TopicPartition, int]) -> dict[int, int]:

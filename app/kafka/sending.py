@@ -38,6 +38,17 @@ class Sender(Protocol):
     ) -> None:
         """Send a message, and return once it has arrived.
 
+        Parameters
+        ----------
+        topic : `OutputTopic`
+            Where to send it.
+        value : `bytes`
+            The message.
+        key : `bytes`, optional
+            Its key; messages with the same key stay in order.
+        headers : `~collections.abc.Mapping` [`str`, `bytes`], optional
+            Its headers.
+
         Raises
         ------
         MessageSizeTooLargeError

@@ -23,7 +23,7 @@ from models.prompt_output import PromptOutput
 __all__ = ["AuditRange", "Audited", "Finding", "audit_events"]
 
 #: How many events are looked up in one call: some 50,000 datasets.
-_BATCH = 500
+_CHUNK = 500
 
 
 class Finding(StrEnum):
@@ -145,14 +145,14 @@ async def audit_events(
         for partition, (start, _) in bounds.items():
             reader.seek(partition, start)
         total = sum(end - start for start, end in bounds.values())
-        batch: list[Message] = []
+        chunk: list[Message] = []
         async for message in reader.read_until({p: end for p, (_, end) in bounds.items()}):
-            batch.append(message)
-            if len(batch) == _BATCH:
-                for audited in _audit(butler, batch, reasons, committed):
+            chunk.append(message)
+            if len(chunk) == _CHUNK:
+                for audited in _audit(butler, chunk, reasons, committed):
                     yield audited, total
-                batch = []
-        for audited in _audit(butler, batch, reasons, committed):
+                chunk = []
+        for audited in _audit(butler, chunk, reasons, committed):
             yield audited, total
 
 

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 import structlog
 
 from app.errors import OperatorError
@@ -17,7 +16,7 @@ from app.kafka.producer import open_producer
 from app.kafka.readers import Message, MessageId, open_reader
 from app.settings import MIB, KafkaSettings
 from models.causes import Cause
-from models.dead_letter import DeadLetter
+from models.dead_letter import DeadLetter, replay_headers
 
 __all__ = ["DeadLetters", "LostEventError", "StoredLetter"]
 
@@ -54,19 +53,7 @@ class StoredLetter:
     @property
     def pointer(self) -> Mapping[str, Any] | None:
         """The pointer that replaces a too large event; `None` if the letter has the event."""
-        try:
-            decoded = orjson.loads(self.value or b"")
-        except orjson.JSONDecodeError:
-            return None
-        # An event may look like a pointer, but cannot know its own offset.
-        origin = {name: getattr(self.letter, name) for name in ("topic", "partition", "offset")}
-        is_pointer = (
-            isinstance(decoded, dict)
-            and decoded.get("type") == "dead-letter-pointer"
-            and origin.items() <= decoded.items()
-            and "sha256" in decoded
-        )
-        return decoded if is_pointer else None
+        return self.letter.pointer_in(self.value)
 
     @property
     def digest(self) -> str:
@@ -84,11 +71,11 @@ class StoredLetter:
             Value of a `~models.causes.Cause`, one of its former names (Python classes), or the
             exact text of the header ``error_class``.
         """
-        written = self.letter.error_class
-        if name == written:
+        current = self.letter.error_class
+        if name == current:
             return True
         cause = Cause.named(name)
-        return cause is not None and cause is Cause.named(written)
+        return cause is not None and cause is Cause.named(current)
 
 
 class DeadLetters:
@@ -161,7 +148,7 @@ class DeadLetters:
                 f"{letter.topic}-{letter.partition} no longer has the event "
                 f"at offset {letter.offset}"
             )
-        return bytes(found.value)
+        return found.value
 
     async def replay(
         self, letters: AsyncIterable[StoredLetter]
@@ -184,7 +171,7 @@ class DeadLetters:
                         self._settings.topic,
                         await self.event(stored),
                         key=stored.key,
-                        headers={"replays": str(stored.letter.replays + 1).encode()},
+                        headers=replay_headers(stored.letter.replays + 1),
                     )
                 except (LostEventError, MessageSizeTooLargeError) as exc:
                     yield stored, f"{type(exc).__name__}: {exc}"
@@ -194,7 +181,7 @@ class DeadLetters:
 
 def _stored(message: Message) -> StoredLetter | None:
     try:
-        letter = DeadLetter.from_headers(dict(message.headers))
+        letter = DeadLetter.from_headers(message.headers)
     except (KeyError, ValueError, AttributeError) as exc:
         logger.warning(
             "message skipped: not a dead letter of this service",

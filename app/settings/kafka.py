@@ -10,7 +10,10 @@ from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validat
 
 from app.settings.section import MIB, Section
 
-__all__ = ["KafkaSettings"]
+__all__ = ["LARGEST_EVENT", "KafkaSettings"]
+
+#: Size in bytes of the largest event that is accepted by default.
+LARGEST_EVENT = 10 * MIB
 
 
 class KafkaSettings(Section):
@@ -40,7 +43,7 @@ class KafkaSettings(Section):
     declare_topics: bool = Field(True, validation_alias="BUTLER_WRITER_KAFKA_DECLARE_TOPICS")
     """Create missing topics; switch off if a Kubernetes operator (Strimzi) manages them."""
     max_message_bytes: PositiveInt = Field(
-        10 * MIB, validation_alias="BUTLER_WRITER_KAFKA_MAX_MESSAGE_BYTES"
+        LARGEST_EVENT, validation_alias="BUTLER_WRITER_KAFKA_MAX_MESSAGE_BYTES"
     )
     """Largest event that is accepted, in bytes; a larger one becomes a dead letter."""
     session_timeout: PositiveFloat = Field(

@@ -28,9 +28,6 @@ __all__ = ["EventRefusedError", "InProcessService"]
 
 _PARTITION = ("pp-output", 0)
 
-#: The default of the service's setting, in bytes.
-_MAX_EVENT_BYTES = 10 * 1024 * 1024
-
 #: Seconds after which a write that keeps failing is given up.
 _PATIENCE = 60.0
 
@@ -96,6 +93,15 @@ class InProcessService:
         Before that, the dataset types are registered, and the dimension records that do not come
         from observations, such as the instrument's, are inserted.
 
+        Parameters
+        ----------
+        local_butler : `lsst.daf.butler.Butler`
+            The pod's own Butler.
+        dimension_records : `~collections.abc.Mapping` [`str`, `~collections.abc.Iterable`]
+            The dimension records that the datasets need, by element.
+        datasets : `~collections.abc.Sequence` [`lsst.daf.butler.DatasetRef`]
+            The outputs.
+
         Raises
         ------
         EventRefusedError
@@ -136,7 +142,9 @@ class InProcessService:
     @property
     def max_event_bytes(self) -> int:
         """Size of the largest event that the service takes."""
-        return _MAX_EVENT_BYTES
+        from app.settings.kafka import LARGEST_EVENT  # noqa: PLC0415
+
+        return LARGEST_EVENT
 
     def send(self, values: Sequence[bytes]) -> list[Undelivered | None]:
         """Let the service write events, in one window.
@@ -198,7 +206,7 @@ class InProcessService:
                 sender=sender,
                 reports=FlushReports(Status()),
                 list_directory=str(self._lists),
-                max_event_bytes=_MAX_EVENT_BYTES,
+                max_event_bytes=self.max_event_bytes,
                 retry_wait_max=1.0,
             )
             try:

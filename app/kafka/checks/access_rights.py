@@ -65,7 +65,7 @@ async def connect(connection: KafkaConnection) -> AIOKafkaConnection:
 
     Raises
     ------
-    aiokafka.errors.KafkaError
+    KafkaError
         For example, if the login is refused.
     OSError
         If no broker answers.
@@ -103,7 +103,7 @@ async def missing_permissions(
 
     Raises
     ------
-    aiokafka.errors.KafkaError
+    KafkaError
         For example, if the broker closes the connection.
     """
     try:

@@ -119,7 +119,7 @@ def test_all_datasets_of_a_split_event_are_written(
 
 
 @pytest.mark.kafka
-def test_no_event_is_reported_as_sent_that_a_killed_broker_does_not_have(
+def test_events_lost_by_a_killed_broker_are_not_reported_as_sent(
     private_kafka: ApacheKafka, pod: LocalPod, topic_name: str, tmp_path: Path
 ) -> None:
     private_kafka.create_topic(topic_name)

@@ -284,7 +284,7 @@ def test_a_window_whose_partitions_were_revoked_is_abandoned(scene: Scene) -> No
         (None, "no value"),
     ],
 )
-def test_whatever_a_message_holds_decoding_it_gives_a_reason(
+def test_a_message_that_is_no_event_is_refused_with_a_reason(
     value: bytes | None, reason: str
 ) -> None:
     with pytest.raises(InvalidEventError, match=reason):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from models.causes import Cause
-from testbed.worker import CHECKOUT
 
 
 @pytest.mark.parametrize("cause", Cause)
@@ -35,8 +34,3 @@ def test_a_cause_is_found_by_its_former_name(name: str, cause: Cause) -> None:
 @pytest.mark.parametrize("name", ["", "MISSING_FILE", "ZeroDivisionError"])
 def test_any_other_name_is_no_cause(name: str) -> None:
     assert Cause.named(name) is None
-
-
-@pytest.mark.parametrize("cause", Cause)
-def test_every_cause_is_documented(cause: Cause) -> None:
-    assert f"| `{cause.value}` |" in (CHECKOUT / "docs" / "dead-letters.md").read_text()

@@ -41,8 +41,18 @@ FORBIDDEN = [
     ("one-door-to-aiokafka", "agents/collect.py", "from aiokafka.errors import KafkaError"),
     ("client-alone", "client/butler_writer_client/writer.py", "import models.fields"),
     ("client-alone", "client/butler_writer_client/kafka.py", "import app.kafka.errors"),
-    ("no-tests-outside-of-tests", "simulator/night.py", "import tests.support.events"),
-    ("no-tests-outside-of-tests", "bench/workload.py", "import tests.support.events"),
+    ("one-door-to-aiokafka", "testbed/ports.py", "import aiokafka"),
+    ("light-packages", "app/__init__.py", "import faust"),
+    ("light-packages", "app/__init__.py", "import aiokafka"),
+    ("light-packages", "models/__init__.py", "import faust"),
+    ("light-packages", "app/butler/__init__.py", "import lsst.daf.butler"),
+    ("no-tools-in-the-product", "app/topics.py", "import simulator.camera"),
+    ("no-tools-in-the-product", "agents/collect.py", "import testbed.waiting"),
+    ("no-tools-in-the-product", "models/causes.py", "import bench.measuring"),
+    ("no-tools-in-the-product", "client/butler_writer_client/testing.py", "import tests"),
+    ("tools", "simulator/night.py", "import tests.support.events"),
+    ("tools", "bench/workload.py", "import tests.support.events"),
+    ("tools", "testbed/ports.py", "import simulator.camera"),
 ]
 
 
@@ -90,6 +100,16 @@ def test_a_forbidden_import_breaks_its_contract(
     done = lint(copy, "--contract", contract)
     assert done.returncode == 1, done.stdout
     assert "1 broken" in done.stdout
+
+
+def test_every_module_of_app_but_the_door_is_kept_from_aiokafka() -> None:
+    (door,) = [contract for contract in CONTRACTS if contract["id"] == "one-door-to-aiokafka"]
+    modules = {
+        f"app.{entry.stem}"
+        for entry in (CHECKOUT / "app").iterdir()
+        if not entry.name.startswith("__")
+    }
+    assert modules - set(door["source_modules"]) == {"app.kafka"}
 
 
 def test_every_contract_has_an_import_that_breaks_it() -> None:
