@@ -149,12 +149,19 @@ class WindowFlush:
 
     def _report_done(self, acked: int, seconds: float) -> None:
         report = self._report or WriteReport({})
+        # Each dataset once, though several events may bring it, so that the figures add up.
+        datasets = {
+            dataset_id
+            for outcome in report.outcomes.values()
+            if isinstance(outcome, Written)
+            for dataset_id in outcome.dataset_ids
+        }
         summary = FlushSummary(
             batch_id=str(self.batch_id),
             events=len(self.window.arrivals),
-            datasets=sum(len(written.dataset_ids) for written in self._written.values()),
+            datasets=len(datasets),
             inserted=report.inserted,
-            already_there=report.already_there,
+            already_there=len(datasets) - report.inserted,
             dead_letters=len(self._rejected),
             acked=acked,
             bytes=self.window.bytes,

@@ -49,8 +49,9 @@ class Worker(faust.Worker):
         signal(SIGTERM, lambda *_: sys.exit(0))
         with exiting_on_operator_errors():
             own.settings.require_connections()
-            _run(check_topics(own.connection, own.settings.kafka))
+            # The repository first: no topic is created for a worker that cannot write.
             own.parts = open_parts(own)
+            _run(check_topics(own.connection, own.settings.kafka))
         kwargs["loglevel"] = own.settings.service.log_level
         super().__init__(app, *services, **kwargs)
 

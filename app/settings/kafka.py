@@ -40,6 +40,10 @@ class KafkaSettings(Section):
         None, validation_alias="BUTLER_WRITER_KAFKA_REPLICATION_FACTOR"
     )
     """Of topics that the worker creates; default: 3, or the number of brokers if smaller."""
+    declare_input_output: bool = Field(
+        False, validation_alias="BUTLER_WRITER_KAFKA_DECLARE_INPUT_OUTPUT"
+    )
+    """Create the input and output topics too; by default, a missing one is an error."""
     declare_topics: bool = Field(True, validation_alias="BUTLER_WRITER_KAFKA_DECLARE_TOPICS")
     """Create missing topics; switch off if a Kubernetes operator (Strimzi) manages them."""
     max_message_bytes: PositiveInt = Field(

@@ -48,9 +48,9 @@ class FlushSummary:
     batch_id : `str`
         UUID of the batch.
     events, datasets : `int`
-        Events in the window, and the datasets of its written events.
+        Events of the window, and distinct datasets of those that are in the Butler.
     inserted, already_there : `int`
-        Datasets that the transaction inserted, and that were in the Butler before.
+        Datasets that were inserted, and that had been in the Butler before; together all datasets.
     dead_letters : `int`
         Events that were set aside.
     acked : `int`

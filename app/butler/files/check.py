@@ -74,22 +74,38 @@ class FileChecker:
         Raises
         ------
         RetryableError
-            If the store does not respond in time, or its root is not mounted.
+            If the store does not respond in time, is not mounted, or has lost its files.
         OSError
             If the store cannot be used.
         """
         expected = {event: self._expected(event) for event in events}
         locations = {location for of_event in expected.values() for location in of_event}
+        everything = set(locations)
         timeout = self._policy.file_check_timeout
         # An artifact that a listing does not contain is checked by itself.
         locations.difference_update(call_for_groups(_large_folders(locations), _listed, timeout))
         missing = missing_after_retries(locations, _find_missing, self._policy, timeout, is_current)
         if missing:
             self._datastores.check_mounted()
+        self._check_stores(everything, missing)
         return {
             event: [str(store.uri(path)) for store, path in of_event if (store, path) in missing]
             for event, of_event in expected.items()
         }
+
+    def _check_stores(self, expected: set[_Location], missing: set[_Location]) -> None:
+        """Tell a store that has lost its files from missing files (rule fault-decided-by-evidence).
+
+        Raises
+        ------
+        RetryableError
+            If a store has none of the window's artifacts, nor those that it had before.
+        """
+        found = dict(expected - missing)
+        for store, path in found.items():
+            self._datastores.saw(store, path)
+        for store in {store for store, _ in missing} - found.keys():
+            self._datastores.check_not_emptied(store)
 
     def _expected(self, event: ParsedEvent) -> list[_Location]:
         if self._policy.file_check is FileCheck.NONE:

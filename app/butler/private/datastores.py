@@ -99,6 +99,15 @@ class Datastores:
 
     def __init__(self, butler: Butler) -> None:
         self.stores = tuple(_file_stores(butler._datastore))
+        config_file = butler._config.configFile  # type: ignore[attr-defined]
+        #: The repository's configuration, in those stores that hold it.
+        self._config_paths = {
+            store: path
+            for store in self.stores
+            if config_file is not None and (path := config_file.relative_to(store.root))
+        }
+        #: The artifact that was last seen in each store.
+        self._last_seen: dict[FileStore, str] = {}
         self._accepting: dict[tuple[str, Any], tuple[FileStore, ...]] = {}
         self._formatters: dict[tuple[str, Any], str] = {}
 
@@ -156,6 +165,31 @@ class Datastores:
             for ref in refs
             for store in self.accepting(ref)
         }
+
+    def saw(self, store: FileStore, path: str) -> None:
+        """Remember an artifact that a store has; `check_not_emptied` looks for it."""
+        self._last_seen[store] = path
+
+    def check_not_emptied(self, store: FileStore) -> None:
+        """Check that a store in which every artifact seems to be missing is still the same store.
+
+        It must have a file that it had before: the repository's configuration, or the artifact that
+        was seen last.  If neither is known, as in a new process whose configuration is elsewhere,
+        nothing can be said of the store.
+
+        Raises
+        ------
+        RetryableError
+            If it has none of them: it is another store, or it has lost its files.
+        """
+        known = [paths[store] for paths in (self._config_paths, self._last_seen) if store in paths]
+        if known and not any(store.exists(path) for path in known):
+            raise RetryableError(
+                f"the datastore at {store.root} has none of the artifacts that events name, and "
+                f"{store.uri(known[-1])}, which it had before, is missing too; check that the "
+                "right store is mounted or configured",
+                alarm=True,
+            )
 
     def check_mounted(self) -> None:
         """Check that the roots on file systems exist: otherwise every file seems to be missing.

@@ -1,7 +1,9 @@
 """Checks every topic before the worker starts: existence, access, partitions, size limit.
 
-Missing topics are created where that is allowed.  The input topic belongs to the pods: it may have
-any number of partitions, which limits how many workers can share the load.
+The service's own topics are created if they are missing and that is allowed.  The input topic
+belongs to the pods, and the output topic to its readers: by default a missing one is an error,
+since the name may be wrong.  The input topic may have any number of partitions, which limits how
+many workers can share the load.
 """
 
 from __future__ import annotations
@@ -36,6 +38,10 @@ logger = structlog.get_logger("butler_writer")
 #: changelog of the table have the same number.
 CHAIN_PARTITIONS = 1
 
+#: Partitions of the input topic if the worker creates it, and so the number of workers that can
+#: share the load.
+NEW_INPUT_PARTITIONS = 6
+
 #: How long a starting worker waits for the brokers, in seconds.
 PATIENCE = 60.0
 
@@ -51,6 +57,7 @@ class _RequiredTopic:
 
     name: str
     operations: tuple[Operation, ...]
+    is_own: bool = True
     partitions: int | None = None
     largest_message: int | None = None
     config: Mapping[str, str] = field(default_factory=dict)
@@ -106,6 +113,13 @@ async def _check_once(connection: KafkaConnection, settings: KafkaSettings) -> N
     async with admin_client(connection, _REQUEST_TIMEOUT) as admin:
         existing = set(await admin.list_topics())
         missing = [topic for topic in required if topic.name not in existing]
+        foreign = [topic.name for topic in missing if not topic.is_own]
+        if foreign and not settings.declare_input_output:
+            raise TopicError(
+                f"there is no topic {' and no topic '.join(foreign)}; check KAFKA_TOPIC and "
+                "KAFKA_OUTPUT_TOPIC, or set BUTLER_WRITER_KAFKA_DECLARE_INPUT_OUTPUT=true to "
+                "create them"
+            )
         if missing and not settings.declare_topics:
             raise TopicError(
                 f"missing topics: {', '.join(topic.name for topic in missing)}; create them or set "
@@ -121,8 +135,14 @@ def _required_topics(settings: KafkaSettings) -> list[_RequiredTopic]:
     # A dead letter consists of its event and headers.
     largest_letter = settings.max_message_bytes + MIB
     return [
-        _RequiredTopic(settings.topic, (Operation.READ,)),
-        _RequiredTopic(settings.output_topic, (Operation.WRITE,)),
+        _RequiredTopic(
+            settings.topic,
+            (Operation.READ,),
+            is_own=False,
+            largest_message=settings.max_message_bytes,
+            config={"max.message.bytes": str(settings.max_message_bytes + MIB)},
+        ),
+        _RequiredTopic(settings.output_topic, (Operation.WRITE,), is_own=False),
         _RequiredTopic(
             settings.dead_letter_topic,
             (Operation.WRITE,),
@@ -153,7 +173,12 @@ async def _create(
     factor = replication_factor or min(3, len(cluster["brokers"]))
     response = await admin.create_topics(
         [
-            NewTopic(topic.name, topic.partitions or 1, factor, topic_configs=dict(topic.config))
+            NewTopic(
+                topic.name,
+                topic.partitions or (1 if topic.is_own else NEW_INPUT_PARTITIONS),
+                factor,
+                topic_configs=dict(topic.config),
+            )
             for topic in missing
         ]
     )
@@ -185,9 +210,7 @@ async def _check_partitions(admin: AIOKafkaAdminClient, required: list[_Required
 
 
 async def _check_sizes(admin: AIOKafkaAdminClient, required: list[_RequiredTopic]) -> None:
-    limited = {
-        topic.name: topic.largest_message for topic in required if topic.largest_message is not None
-    }
+    limited = {topic.name: topic for topic in required if topic.largest_message is not None}
     responses = await admin.describe_configs(
         # Ask for all settings: the embedded broker closes the connection if asked for only one.
         [ConfigResource(ConfigResourceType.TOPIC, name) for name in limited]
@@ -198,9 +221,19 @@ async def _check_sizes(admin: AIOKafkaAdminClient, required: list[_RequiredTopic
                 logger.warning("size limit of topic not checked", topic=name)
                 continue
             limits = [int(entry[1]) for entry in entries if entry[0] == "max.message.bytes"]
-            if limits and limits[0] < limited[name]:
-                raise TopicError(
-                    f"topic {name} accepts messages of up to {limits[0]} bytes; set its "
-                    f"max.message.bytes to at least {limited[name]}, or lower "
-                    "BUTLER_WRITER_KAFKA_MAX_MESSAGE_BYTES"
-                )
+            if limits:
+                _check_size(limited[name], limits[0])
+
+
+def _check_size(topic: _RequiredTopic, limit: int) -> None:
+    largest = topic.largest_message or 0
+    if limit >= largest:
+        return
+    remedy = (
+        f"topic {topic.name} accepts messages of up to {limit} bytes; set its max.message.bytes to "
+        f"at least {largest}, or lower BUTLER_WRITER_KAFKA_MAX_MESSAGE_BYTES"
+    )
+    if topic.is_own:
+        raise TopicError(remedy)
+    # The brokers refuse larger events to the pods; the worker itself can do its work.
+    logger.warning("the input topic refuses large events", topic=topic.name, remedy=remedy)

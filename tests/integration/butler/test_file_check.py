@@ -14,6 +14,7 @@ from lsst.daf.butler import Config
 
 from app.butler.failures import RetryableError
 from app.butler.policy import FileCheck
+from models.causes import Cause
 from testbed.s3 import S3Server
 from testbed.writing import write_window
 from tests.support.events import Night, dataset_ids
@@ -209,3 +210,61 @@ def test_an_object_that_does_not_exist_is_a_missing_artifact(
     report = write_window(on_s3.writer(), decoded(*events))
     assert rejection(report, 0).reason == "s3://bucket/butler/a/never_written.json does not exist"
     assert on_s3.stored() == Counter(dataset_ids(events[1]))
+
+
+def test_a_store_without_any_file_has_lost_them_and_no_event_is_at_fault(
+    sqlite_repository: Repository,
+) -> None:
+    """As an empty mount point, or another bucket, behind a root that exists."""
+    repository = sqlite_repository
+    writer = repository.writer()
+    night = Night(repository.root)
+    written(write_window(writer, decoded(night.event(detector=0))))
+    event = night.event(detector=1)
+    hidden = repository.root.with_name("hidden")
+    for entry in list(repository.root.iterdir()):
+        if not entry.name.startswith("gen3.sqlite3"):
+            hidden.mkdir(exist_ok=True)
+            entry.rename(hidden / entry.name)
+    for _ in range(3):
+        with pytest.raises(RetryableError, match="which it had before, is missing too") as raised:
+            write_window(writer, decoded(event))
+        assert raised.value.alarm
+    for entry in hidden.iterdir():
+        entry.rename(repository.root / entry.name)
+    written(write_window(writer, decoded(event)))
+
+
+def test_the_first_event_of_a_worker_is_not_blamed_for_an_empty_store(
+    sqlite_repository: Repository,
+) -> None:
+    repository = sqlite_repository
+    writer = repository.writer()
+    event = Night(repository.root).event()
+    (repository.root / "butler.yaml").rename(repository.root.with_name("butler.yaml"))
+    lose(repository, event, *range(len(event["datasets"])))
+    with pytest.raises(RetryableError, match=r"butler\.yaml"):
+        write_window(writer, decoded(event))
+
+
+def test_an_event_that_lacks_all_its_files_in_a_store_that_has_others_is_at_fault(
+    sqlite_repository: Repository,
+) -> None:
+    repository = sqlite_repository
+    writer = repository.writer()
+    event = Night(repository.root).event()
+    lose(repository, event, *range(len(event["datasets"])))
+    assert rejection(write_window(writer, decoded(event))).cause is Cause.MISSING_FILE
+
+
+def test_an_artifact_that_was_removed_later_does_not_make_the_store_look_empty(
+    sqlite_repository: Repository,
+) -> None:
+    repository = sqlite_repository
+    writer = repository.writer()
+    night = Night(repository.root)
+    first, second = night.event(detector=0), night.event(detector=1)
+    written(write_window(writer, decoded(first)))
+    for event in (first, second):
+        lose(repository, event, *range(len(event["datasets"])))
+    assert rejection(write_window(writer, decoded(second))).cause is Cause.MISSING_FILE

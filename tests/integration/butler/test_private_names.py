@@ -122,6 +122,10 @@ NAMES: dict[str, tuple[Probe, Callable[[Any], bool]]] = {
         bool,
     ),
     "Butler._datastore": (lambda b, d, r: b._datastore, bool),
+    "Butler._config.configFile": (
+        lambda b, d, r: b._config.configFile,
+        lambda uri: uri.basename() == "butler.yaml",
+    ),
     "Datastore.isEphemeral": (lambda b, d, r: d.isEphemeral, lambda value: value is False),
     "Datastore.constraints": (
         lambda b, d, r: d.constraints.isAcceptable(r),

@@ -19,6 +19,7 @@ from testbed.embedded import EmbeddedBroker
 from testbed.ports import free_port
 from testbed.worker import CHECKOUT, Worker
 from tests.support.deployment import Deployment
+from tests.support.events import make_repository
 
 PROGRAMS = Path(sys.executable).parent
 FAUST = [str(PROGRAMS / "faust"), "-A", "app"]
@@ -31,6 +32,14 @@ COMPLETE = {
     "KAFKA_OUTPUT_TOPIC": "ingested",
     "OUTPUT_DATASET_LIST_DIRECTORY": "/nowhere/lists",
 }
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return an environment that a worker can start with, but for the brokers."""
+    root = tmp_path_factory.mktemp("complete") / "repository"
+    make_repository(root)
+    return {**COMPLETE, "BUTLER_REPOSITORY": str(root)}
 
 
 def run(
@@ -117,6 +126,54 @@ class TestTopics:
         )
         assert deployment.dead_letter_topic not in deployment.cluster.topics()
 
+    @pytest.mark.parametrize("variable", ["KAFKA_TOPIC", "KAFKA_OUTPUT_TOPIC"])
+    def test_an_input_or_output_topic_that_is_missing_is_named_and_nothing_is_created(
+        self, deployment: Deployment, variable: str
+    ) -> None:
+        before = deployment.cluster.topics()
+        typo = f"{deployment.topic}-typo"
+
+        assert start_error({**deployment.environment, variable: typo}) == (
+            f"there is no topic {typo}; check KAFKA_TOPIC and KAFKA_OUTPUT_TOPIC, or set "
+            "BUTLER_WRITER_KAFKA_DECLARE_INPUT_OUTPUT=true to create them"
+        )
+        assert deployment.cluster.topics() == before
+
+    def test_nothing_is_created_for_a_repository_that_cannot_be_opened(
+        self, deployment: Deployment
+    ) -> None:
+        before = deployment.cluster.topics()
+
+        error = start_error({**deployment.environment, "BUTLER_REPOSITORY": "/nowhere"})
+
+        assert error.startswith("cannot open the repository '/nowhere'")
+        assert deployment.cluster.topics() == before
+
+    def test_input_and_output_topics_are_created_to_fit_if_a_setting_says_so(
+        self, deployment: Deployment
+    ) -> None:
+        events, announcements = f"{deployment.topic}-new", f"{deployment.topic}-new-ingested"
+        settings = {
+            "KAFKA_TOPIC": events,
+            "KAFKA_OUTPUT_TOPIC": announcements,
+            "BUTLER_WRITER_KAFKA_DECLARE_INPUT_OUTPUT": "true",
+        }
+        with Worker({**deployment.environment, **settings}) as worker:
+            worker.wait_ready()
+        assert announcements in deployment.cluster.topics()
+        assert len(deployment.cluster.end_offsets(events)) == 6
+        deployment.cluster.produce(events, b"x" * 10 * 2**20)
+
+    def test_an_input_topic_that_refuses_large_events_is_reported(
+        self, deployment: Deployment
+    ) -> None:
+        name = f"{deployment.topic}-small"
+        deployment.cluster.create_topic(name, max_message_bytes=2**20)
+        with Worker({**deployment.environment, "KAFKA_TOPIC": name}) as worker:
+            worker.wait_ready()
+            assert "the input topic refuses large events" in worker.log_text()
+            assert f"topic {name} accepts messages of up to 1048576 bytes" in worker.log_text()
+
     def test_a_dead_letter_topic_with_a_lower_size_limit_is_refused(
         self, deployment: Deployment
     ) -> None:
@@ -143,7 +200,7 @@ def json_lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_a_worker_ends_if_the_brokers_stay_unreachable() -> None:
+def test_a_worker_ends_if_the_brokers_stay_unreachable(complete: dict[str, str]) -> None:
     address = f"127.0.0.1:{free_port()}"
     impatient = """
         import sys
@@ -158,7 +215,7 @@ def test_a_worker_ends_if_the_brokers_stay_unreachable() -> None:
         sys.executable,
         "-c",
         textwrap.dedent(impatient),
-        environment={**COMPLETE, "KAFKA_CLUSTER": address},
+        environment={**complete, "KAFKA_CLUSTER": address},
     )
 
     assert result.returncode == 1
@@ -171,8 +228,8 @@ def test_a_worker_ends_if_the_brokers_stay_unreachable() -> None:
     assert all("Connect call failed" in note["error"] for note in notes)
 
 
-def test_a_worker_that_waits_for_the_brokers_ends_on_sigterm() -> None:
-    with Worker({**COMPLETE, "KAFKA_CLUSTER": f"127.0.0.1:{free_port()}"}) as worker:
+def test_a_worker_that_waits_for_the_brokers_ends_on_sigterm(complete: dict[str, str]) -> None:
+    with Worker({**complete, "KAFKA_CLUSTER": f"127.0.0.1:{free_port()}"}) as worker:
         worker.wait_for_log("Kafka check failed, will retry")
 
         worker.term()
@@ -181,10 +238,12 @@ def test_a_worker_that_waits_for_the_brokers_ends_on_sigterm() -> None:
         assert all(line["level"] == "warning" for line in json_lines(worker.log_text()))
 
 
-def test_a_worker_that_waits_for_a_brokers_answer_ends_on_sigterm() -> None:
+def test_a_worker_that_waits_for_a_brokers_answer_ends_on_sigterm(
+    complete: dict[str, str],
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        with Worker({**COMPLETE, "KAFKA_CLUSTER": address}) as worker:
+        with Worker({**complete, "KAFKA_CLUSTER": address}) as worker:
             silent.settimeout(30)
             connection, _ = silent.accept()
             with connection:

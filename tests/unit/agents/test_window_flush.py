@@ -65,7 +65,7 @@ class Writer:
             key: CONFLICT if output.event_id == "bad" else WRITTEN
             for key, output in prepared.items()
         }
-        return WriteReport(outcomes, inserted=len(outcomes))
+        return WriteReport(outcomes, inserted=WRITTEN in outcomes.values())
 
 
 class Chains:
@@ -171,6 +171,12 @@ def test_a_written_window_is_announced_and_acked(scene: Scene) -> None:
     assert scene.acked == [0, 1]
     assert scene.status.last_flush["events"] == 2
     assert scene.status.last_flush["dead_letters"] == 0
+
+
+def test_a_dataset_that_several_events_bring_is_counted_once(scene: Scene) -> None:
+    scene.run(event(event_id="a"), event(event_id="a"), event(event_id="bad"))
+    flushed = scene.status.last_flush
+    assert (flushed["datasets"], flushed["inserted"], flushed["already_there"]) == (1, 1, 0)
 
 
 def test_each_event_has_its_own_outcome_in_the_order_of_arrival(scene: Scene) -> None:
