@@ -27,8 +27,16 @@ _LISTED = (Finding.MISSING, Finding.EXPIRED, Finding.DEAD_LETTER)
 
 
 @app.command(
-    option("--since", type=click.DateTime(), help="From the first event sent at this time, UTC."),
-    option("--until", type=click.DateTime(), help="Up to the first event sent at this time, UTC."),
+    option(
+        "--since",
+        type=click.DateTime(),
+        help="Start at the first event sent at or after this time, UTC.",
+    ),
+    option(
+        "--until",
+        type=click.DateTime(),
+        help="Stop before the first event sent at or after this time, UTC.",
+    ),
     option("--first", type=_OFFSET, help="From this offset on, on every partition."),
     option("--last", type=_OFFSET, help="Up to this offset, on every partition."),
     option(
@@ -82,4 +90,5 @@ def _line(audited: Audited) -> str:
     missing = len(audited.missing)
     reason = audited.reason or (f"{missing} of {audited.datasets} datasets" if missing else "")
     event = f"{app.settings.kafka.topic}-{audited.partition}@{audited.offset}"
-    return "  ".join(part for part in (f"{audited.finding:<11}", event, reason) if part)
+    letter = f"letter {audited.letter}" if audited.letter else ""
+    return "  ".join(part for part in (f"{audited.finding:<11}", event, letter, reason) if part)

@@ -10,11 +10,14 @@ from typing import Any
 import click
 import orjson
 from faust.cli import argument, option
+from lsst.daf.butler import Butler
 
 from app import app
-from app.commands.operator_command import operator_command, refuse
+from app.butler.repository.connection import RepositoryError
+from app.commands.operator_command import operator_command, read_only_butler, refuse
 from app.kafka.readers import MessageId
 from app.operations.dead_letters import DeadLetters, StoredLetter
+from models.causes import Cause
 
 __all__ = ["dead_letters"]
 
@@ -27,18 +30,30 @@ _LONGEST_REASON = 100
     argument("letters", nargs=-1),
     option(
         "--error-class",
-        help="Only letters of this cause, such as missing_file; its former class names, such as "
-        "FileNotFoundError, also work.",
+        help="Only letters of this cause, such as missing_file; former names such as "
+        "FileNotFoundError are accepted.",
     ),
-    option("--all", "everything", is_flag=True, help="Replay the last letter of every event."),
+    option(
+        "--all",
+        "everything",
+        is_flag=True,
+        help="List letters too whose event was written since.  Replay the last letter of every "
+        "event, unless it was written since or is no event at all.",
+    ),
 )
 async def dead_letters(
-    _self: Any, action: str, letters: tuple[str, ...], error_class: str | None, *, everything: bool
+    command: Any,
+    action: str,
+    letters: tuple[str, ...],
+    error_class: str | None,
+    *,
+    everything: bool,
 ) -> None:
     """List, show or replay the events that could not be written.
 
-    Letters are named PARTITION-OFFSET, as in the list.  A replayed event is sent to the input topic
-    again; datasets that the Butler already has are not written twice.
+    Letters are named PARTITION-OFFSET, as in the list.  The list leaves out letters whose event was
+    replayed and written.  A replayed event is sent to the input topic again; datasets that the
+    Butler already has are not written twice.
     """
     if action == "show" and not letters:
         refuse("name the letters to show")
@@ -49,7 +64,8 @@ async def dead_letters(
         stored_letters = DeadLetters(app.connection, app.settings.kafka)
         selected = _select(stored_letters, ids, error_class, only_latest=action == "replay")
         if action == "list":
-            await _list(selected)
+            listing = _Listing(error_class, everything=everything, as_json=command.json)
+            await listing.show(stored_letters.with_presence(selected, _butler))
         elif action == "show":
             async for stored in selected:
                 click.echo(
@@ -57,7 +73,7 @@ async def dead_letters(
                 )
                 click.echo((await stored_letters.event(stored) or b"").decode(errors="replace"))
         else:
-            await _replay(stored_letters, selected)
+            await _replay(stored_letters, selected, everything=everything)
 
 
 def _letter_id(name: str) -> MessageId:
@@ -98,33 +114,104 @@ async def _select(
             yield stored
 
 
-async def _list(letters: AsyncIterator[StoredLetter]) -> None:
-    counts: Counter[str] = Counter()
-    async for stored in letters:
-        letter = stored.letter
-        counts[letter.error_class] += 1
-        reason = letter.reason
-        columns = [
-            f"{stored.id!s:>8}",
-            letter.time[:19],
-            f"{letter.error_class:<26}",
-            f"{letter.topic}-{letter.partition}@{letter.offset}",
-            f"(replayed {letter.replays} times)" if letter.replays else "",
-            reason if len(reason) <= _LONGEST_REASON else reason[:_LONGEST_REASON] + "...",
-        ]
-        click.echo("  ".join(column for column in columns if column))
-    summary = ", ".join(f"{name} {count}" for name, count in counts.most_common())
-    click.echo(f"{counts.total()} dead letters" + (f": {summary}" if summary else ""))
+class _Listing:
+    """The list of the selected letters.
+
+    Parameters
+    ----------
+    error_class : `str` or `None`
+        What the letters were selected by.
+    everything : `bool`
+        Whether to list letters whose event was written since.
+    as_json : `bool`
+        Whether to print a JSON array instead of lines.
+    """
+
+    def __init__(self, error_class: str | None, *, everything: bool, as_json: bool) -> None:
+        self._error_class = error_class
+        self._everything = everything
+        self._as_json = as_json
+        self._counts: Counter[str] = Counter()
+        self._left_out = 0
+
+    async def show(self, letters: AsyncIterator[tuple[StoredLetter, bool]]) -> None:
+        """Print the letters, and a summary."""
+        rows = []
+        async for stored, is_written in letters:
+            if is_written and not self._everything:
+                self._left_out += 1
+                continue
+            letter = stored.letter
+            self._counts[letter.error_class] += 1
+            if self._as_json:
+                rows.append({"name": str(stored.id), **letter.asdict(), "written": is_written})
+            else:
+                click.echo(_line(stored, is_written=is_written))
+        self._check_error_class()
+        if self._as_json:
+            click.echo(orjson.dumps(rows))
+        else:
+            self._summarize()
+
+    def _check_error_class(self) -> None:
+        name = self._error_class
+        if name is None or self._counts or self._left_out or Cause.named(name) is not None:
+            return
+        refuse(f"no letter has the error class {name!r}; the causes are {', '.join(Cause)}")
+
+    def _summarize(self) -> None:
+        summary = ", ".join(f"{name} {count}" for name, count in self._counts.most_common())
+        click.echo(f"{self._counts.total()} dead letters" + (f": {summary}" if summary else ""))
+        if self._left_out:
+            click.echo(f"{self._left_out} more were written since; --all lists them too")
 
 
-async def _replay(letters: DeadLetters, selected: AsyncIterator[StoredLetter]) -> None:
+def _line(stored: StoredLetter, *, is_written: bool) -> str:
+    letter, reason = stored.letter, stored.letter.reason
+    columns = [
+        f"{stored.id!s:>8}",
+        letter.time[:19],
+        f"{letter.error_class:<26}",
+        f"{letter.topic}-{letter.partition}@{letter.offset}",
+        "(written since)" if is_written else "",
+        f"(replayed {letter.replays} times)" if letter.replays else "",
+        reason if len(reason) <= _LONGEST_REASON else reason[:_LONGEST_REASON] + "...",
+    ]
+    return "  ".join(column for column in columns if column)
+
+
+def _butler() -> Butler | None:
+    """Open the repository; without it, the letters are shown, but not what was written since."""
+    try:
+        return read_only_butler()
+    except RepositoryError as exc:
+        click.echo(f"butler-writer: cannot tell which events were written since: {exc}", err=True)
+        return None
+
+
+async def _replay(
+    letters: DeadLetters, selected: AsyncIterator[StoredLetter], *, everything: bool
+) -> None:
     problems = replayed = 0
-    async for stored, problem in letters.replay(selected):
+    skipped: Counter[str] = Counter()
+
+    async def useful() -> AsyncIterator[StoredLetter]:
+        async for stored, is_written in letters.with_presence(selected, _butler):
+            if is_written:
+                skipped["whose event was written since"] += 1
+            elif await letters.holds_event(stored):
+                yield stored
+            else:
+                skipped["that hold no event"] += 1
+
+    async for stored, problem in letters.replay(useful() if everything else selected):
         if problem is None:
             replayed += 1
         else:
             problems += 1
             click.echo(f"{stored.id}  {problem}", err=True)
     click.echo(f"replayed {replayed} events")
+    for reason, count in skipped.items():
+        click.echo(f"skipped {count} letters {reason}")
     if problems:
         raise SystemExit(2)

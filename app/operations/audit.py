@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import chain
-from typing import Any
 from uuid import UUID
 
-from lsst.daf.butler import Butler, DatasetRef
+from lsst.daf.butler import Butler
 
 from app.butler.repository.presence import look_up
 from app.kafka.connection import KafkaConnection
 from app.kafka.readers import Message, MessageId, TopicReader, committed_offsets, open_reader
-from app.operations.dead_letters import DeadLetters
+from app.operations.dead_letters import DeadLetters, StoredLetter
+from app.operations.event_presence import datasets_of, missing_datasets
 from app.settings import KafkaSettings
-from models.errors import InvalidEventError
-from models.prompt_output import PromptOutput
 
 __all__ = ["AuditRange", "Audited", "Finding", "audit_events"]
 
@@ -104,6 +102,7 @@ class Audited:
     datasets: int = 0
     missing: tuple[UUID, ...] = ()
     reason: str = ""
+    letter: str = ""
 
 
 async def audit_events(
@@ -139,7 +138,7 @@ async def audit_events(
     # Read the offsets before the letters: an event that is finished in between is then reported as
     # pending, not as missing.
     committed = await committed_offsets(connection, settings.topic)
-    reasons = await _reasons(DeadLetters(connection, settings), settings.topic)
+    letters = await _letters(DeadLetters(connection, settings), settings.topic)
     async with open_reader(connection, settings.topic, settings.max_message_bytes) as reader:
         bounds = await audit_range.bounds(reader)
         for partition, (start, _) in bounds.items():
@@ -149,17 +148,17 @@ async def audit_events(
         async for message in reader.read_until({p: end for p, (_, end) in bounds.items()}):
             chunk.append(message)
             if len(chunk) == _CHUNK:
-                for audited in _audit(butler, chunk, reasons, committed):
+                for audited in _audit(butler, chunk, letters, committed):
                     yield audited, total
                 chunk = []
-        for audited in _audit(butler, chunk, reasons, committed):
+        for audited in _audit(butler, chunk, letters, committed):
             yield audited, total
 
 
-async def _reasons(letters: DeadLetters, topic: str) -> dict[MessageId, str]:
-    """Return the reason of each event of a topic that was set aside."""
+async def _letters(letters: DeadLetters, topic: str) -> dict[MessageId, StoredLetter]:
+    """Return the last letter of each event of a topic that was set aside."""
     return {
-        MessageId(stored.letter.partition, stored.letter.offset): stored.letter.reason
+        MessageId(stored.letter.partition, stored.letter.offset): stored
         async for stored in letters.read()
         if stored.letter.topic == topic
     }
@@ -168,30 +167,27 @@ async def _reasons(letters: DeadLetters, topic: str) -> dict[MessageId, str]:
 def _audit(
     butler: Butler,
     messages: list[Message],
-    reasons: Mapping[MessageId, str],
+    letters: Mapping[MessageId, StoredLetter],
     committed: Mapping[int, int],
 ) -> list[Audited]:
-    expected = [_datasets(message.value) for message in messages]
+    expected = [datasets_of(message.value) for message in messages]
     presence = look_up(butler, set(chain.from_iterable(given for given in expected if given)))
     audited = []
     for message, given in zip(messages, expected, strict=True):
         event_id = MessageId(message.partition, message.offset)
         datasets = given or {}
-        missing = tuple(
-            sorted(
-                dataset_id
-                for dataset_id, ref in datasets.items()
-                if not _is_registered(presence.registered.get(dataset_id), ref)
-            )
-        )
+        missing = missing_datasets(presence, datasets)
         if given is not None and not missing:
             are_readable = datasets.keys() <= presence.readable
             finding = Finding.WRITTEN if are_readable else Finding.EXPIRED
         else:
             finished = message.offset < committed.get(message.partition, 0)
-            finding = _finding_of_absent(set_aside=event_id in reasons, finished=finished)
-        reason = reasons.get(event_id, "") if finding is Finding.DEAD_LETTER else ""
-        audited.append(Audited(*event_id, finding, len(datasets), missing, reason))
+            finding = _finding_of_absent(set_aside=event_id in letters, finished=finished)
+        found = Audited(*event_id, finding, len(datasets), missing)
+        if finding is Finding.DEAD_LETTER:
+            stored = letters[event_id]
+            found = replace(found, reason=stored.letter.reason, letter=str(stored.id))
+        audited.append(found)
     return audited
 
 
@@ -199,31 +195,3 @@ def _finding_of_absent(*, set_aside: bool, finished: bool) -> Finding:
     if set_aside:
         return Finding.DEAD_LETTER
     return Finding.MISSING if finished else Finding.PENDING
-
-
-def _datasets(value: bytes | None) -> dict[UUID, Any] | None:
-    """Return the datasets of an event by id, or `None` if it cannot be decoded."""
-    try:
-        output = PromptOutput.decode(value)
-        return {
-            UUID(dataset_id): ref
-            for dataset in output.datasets
-            for dataset_id, ref in dataset["refs"].items()
-        }
-    except (InvalidEventError, ValueError, TypeError, KeyError, AttributeError):
-        return None
-
-
-def _is_registered(found: DatasetRef | None, given: Any) -> bool:
-    """Return whether a dataset was found with the run, type and data ID of the event."""
-    try:
-        return (
-            found is not None
-            and found.run == given["run"]
-            and found.datasetType.name == given["dataset_type_name"]
-            and all(
-                given["data_id"][name] == value for name, value in found.dataId.required.items()
-            )
-        )
-    except (TypeError, KeyError):
-        return False

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import structlog
+from lsst.daf.butler import Butler
 
 from app.errors import OperatorError
 from app.kafka.connection import KafkaConnection
 from app.kafka.errors import MessageSizeTooLargeError
 from app.kafka.producer import open_producer
 from app.kafka.readers import Message, MessageId, open_reader
+from app.operations.event_presence import are_written, datasets_of
 from app.settings import MIB, KafkaSettings
 from models.causes import Cause
 from models.dead_letter import DeadLetter, replay_headers
@@ -25,6 +28,10 @@ logger = structlog.get_logger("butler_writer")
 #: Size limit in bytes of a replayed event; the input topic's own may be lower.  It is far above the
 #: workers' limit, which may have been raised since the event was set aside.
 _LARGEST_EVENT = 100 * MIB
+
+
+#: How many events are looked up in one call.
+_CHUNK = 100
 
 
 class LostEventError(OperatorError):
@@ -149,6 +156,60 @@ class DeadLetters:
                 f"at offset {letter.offset}"
             )
         return found.value
+
+    async def holds_event(self, stored: StoredLetter) -> bool:
+        """Return whether a letter's message can be decoded as an event, now or ever.
+
+        An event that the input topic no longer has is taken for one: replaying it says so.
+        """
+        try:
+            return datasets_of(await self.event(stored)) is not None
+        except LostEventError:
+            return True
+
+    async def with_presence(
+        self, letters: AsyncIterable[StoredLetter], open_butler: Callable[[], Butler | None]
+    ) -> AsyncIterator[tuple[StoredLetter, bool]]:
+        """Look up whether the events of letters are in the Butler by now.
+
+        Parameters
+        ----------
+        letters : `~collections.abc.AsyncIterable` [`StoredLetter`]
+            The letters.
+        open_butler : `~collections.abc.Callable`
+            Opens the repository, once there is a letter; if it returns `None`, no event is found.
+
+        Yields
+        ------
+        stored : `StoredLetter`
+            Each letter.
+        is_written : `bool`
+            Whether all datasets of its event are in the Butler.
+        """
+        opened = cache(open_butler)
+        chunk: list[StoredLetter] = []
+        async for stored in letters:
+            chunk.append(stored)
+            if len(chunk) == _CHUNK:
+                for pair in await self._presence_of(chunk, opened()):
+                    yield pair
+                chunk = []
+        if chunk:
+            for pair in await self._presence_of(chunk, opened()):
+                yield pair
+
+    async def _presence_of(
+        self, letters: list[StoredLetter], butler: Butler | None
+    ) -> list[tuple[StoredLetter, bool]]:
+        if butler is None:
+            return [(stored, False) for stored in letters]
+        values = []
+        for stored in letters:
+            try:
+                values.append(await self.event(stored))
+            except LostEventError:
+                values.append(None)
+        return list(zip(letters, are_written(butler, values), strict=True))
 
     async def replay(
         self, letters: AsyncIterable[StoredLetter]

@@ -48,6 +48,7 @@ def test_each_event_has_one_finding(deployment: Deployment, tmp_path: Path) -> N
     healthy = faust_command(deployment.environment, "audit")
     assert healthy.returncode == 0, healthy.stderr
     assert "audit: written=2 expired=2 dead-letter=2 pending=1 missing=0" in healthy.stdout
+    assert re.search(r"^dead-letter  \S+@\d+  letter 0-[01]  ", healthy.stdout, re.MULTILINE)
 
     lost = butler.get_many_datasets([next(iter(dataset_ids(missing)))])
     butler.pruneDatasets(lost, disassociate=True, unstore=True, purge=True)

@@ -74,9 +74,21 @@ def test_events_are_written_when_replayed_after_their_cause_is_fixed(
 
     found = deployment.fresh_butler().get_many_datasets(dataset_ids(unknown))
     assert {ref.id for ref in found} == dataset_ids(unknown)
-    listed = command(deployment, "list").stdout
+    still_open = command(deployment, "list").stdout
+    assert "2 dead letters: missing_file 2\n1 more were written since" in still_open
+    listed = command(deployment, "list", "--all").stdout
     assert "3 dead letters" in listed
+    assert f"{deployment.topic}-0@0  (written since)" in listed
     assert f"{deployment.topic}-0@3  (replayed 1 times)" in listed
+    as_json = faust_command(deployment.environment, "--json", "dead-letters", "list", "--all")
+    rows = json.loads(as_json.stdout)
+    assert [row["written"] for row in rows] == [True, False, False]
+    assert rows[0]["name"] == "0-0"
+    again = command(deployment, "replay", "--all").stdout
+    assert "skipped 1 letters whose event was written since" in again
+    mistyped = command(deployment, "list", "--error-class", "missing-file")
+    assert mistyped.returncode == 2
+    assert "no letter has the error class 'missing-file'; the causes are" in mistyped.stderr
 
 
 def test_replay_all_sends_an_event_once_even_if_it_has_several_letters(
@@ -84,8 +96,10 @@ def test_replay_all_sends_an_event_once_even_if_it_has_several_letters(
 ) -> None:
     with deployment.worker() as worker:
         worker.wait_ready()
-        deployment.cluster.produce(deployment.topic, b"no event at all")
-        deployment.cluster.produce(deployment.topic, b"nor this")
+        bad = [Night(deployment.root).event(1, detector) for detector in range(2)]
+        for event in bad:
+            event["datasets"][0]["path"] += ".lost"
+        deployment.send(*bad)
         for letters in (2, 4):
             deployment.wait_done()
             assert len(deployment.dead_letters()) == letters
@@ -122,7 +136,7 @@ def test_a_letter_that_points_to_its_event_is_shown_and_replayed_whole(
     assert lost.returncode == 2
     reason = f"LostEventError: {deployment.topic}-0 no longer has the event at offset 2"
     assert f"0-2  {reason}" in lost.stderr
-    assert "replayed 1 events" in lost.stdout
+    assert "replayed 0 events\nskipped 1 letters that hold no event" in lost.stdout
 
 
 @pytest.fixture(scope="module")
