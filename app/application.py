@@ -28,6 +28,7 @@ from app.kafka.watchdog import CHECK_INTERVAL, ConsumerWatch, Watchdog
 from app.parts import Parts, PartsNotOpenError, new_intake
 from app.settings import Settings
 from app.telemetry.status import Status
+from app.telemetry.step_times import STEP_CHECK_INTERVAL, StepTimes
 
 __all__ = ["ButlerWriterApp"]
 
@@ -69,7 +70,9 @@ class ButlerWriterApp(StrictApp):
         self.settings = settings
         self.connection = KafkaConnection.of(settings.kafka)
         self.intake = new_intake(settings.windows.bounds, settings.windows.max_bytes_held)
-        self.status = Status()
+        self.status = Status(
+            step_times=StepTimes(settings.service.step_warning_seconds, settings.step_max_seconds)
+        )
         self._parts: Parts | None = None
         super().__init__(settings.kafka.group, **configuration(settings, self.connection))
         self.positions = ReadingPositions(self, self.intake, settings.kafka.topic)
@@ -131,6 +134,16 @@ class ButlerWriterApp(StrictApp):
     @Service.timer(CHECK_INTERVAL)
     async def _watch(self) -> None:
         await self._consumer_watch.check()
+
+    # Not in `_watch`, which may wait for the brokers.
+    @Service.timer(STEP_CHECK_INTERVAL)
+    async def _watch_steps(self) -> None:
+        """End the process if a step hangs; an orderly shutdown has a limit of its own."""
+        reason = self.status.step_times.check()
+        if reason is None or self.status.stopping or not self.settings.service.watchdog:
+            return
+        logger.critical("a step hangs, ending the worker", reason=reason)
+        os._exit(1)  # the thread that hangs would block an orderly shutdown
 
     async def _drop_received(self, _app: Any, revoked: set[TP], **_: Any) -> None:
         """Drop what was received so far (rule rebalance-starts-a-new-epoch)."""

@@ -6,6 +6,8 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from app.telemetry.step_times import StepTimes
+
 __all__ = ["Problem", "Status"]
 
 
@@ -36,6 +38,8 @@ class Status:
         The last step that failed, even if it succeeded later.
     last_flush : `dict`
         The last window that was written, announced and acked.
+    step_times : `StepTimes`
+        How long the running steps have been running.
     stopping : `bool`
         Whether the worker was asked to stop: it takes no more events.
     """
@@ -45,6 +49,7 @@ class Status:
     retrying: dict[str, Problem] = field(default_factory=dict)
     last_error: Problem | None = None
     last_flush: dict[str, Any] = field(default_factory=dict)
+    step_times: StepTimes = field(default_factory=StepTimes)
     stopping: bool = False
 
     def revoked(self) -> None:
@@ -75,6 +80,10 @@ class Status:
             return "waiting for partitions to be assigned"
         problems = [
             f"{problem.step} is failing: {problem.error}" for problem in self.retrying.values()
+        ]
+        problems += [
+            f"{step} has been running for {seconds:.0f} s"
+            for step, seconds in self.step_times.slow.items()
         ]
         return "; ".join(problems) or None
 
