@@ -38,6 +38,8 @@ class Status:
         The last step that failed, even if it succeeded later.
     last_flush : `dict`
         The last window that was written, announced and acked.
+    unavailable : `dict` [`str`, `str`]
+        What does not answer, and why; the worker may be idle.
     step_times : `StepTimes`
         How long the running steps have been running.
     stopping : `bool`
@@ -49,6 +51,7 @@ class Status:
     retrying: dict[str, Problem] = field(default_factory=dict)
     last_error: Problem | None = None
     last_flush: dict[str, Any] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict)
     step_times: StepTimes = field(default_factory=StepTimes)
     stopping: bool = False
 
@@ -85,6 +88,7 @@ class Status:
             f"{step} has been running for {seconds:.0f} s"
             for step, seconds in self.step_times.slow.items()
         ]
+        problems += [f"{name} does not answer: {why}" for name, why in self.unavailable.items()]
         return "; ".join(problems) or None
 
     def as_json(self) -> dict[str, Any]:
