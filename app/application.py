@@ -21,13 +21,20 @@ from app.errors import exiting_on_operator_errors
 from app.installation import find_own
 from app.intake.received import Received
 from app.intake.windows import Window
+from app.kafka.availability import BrokerProbe
 from app.kafka.connection import KafkaConnection
 from app.kafka.faust_private import StrictApp, has_consumer
 from app.kafka.reading_positions import ReadingPositions
 from app.kafka.watchdog import CHECK_INTERVAL, ConsumerWatch, Watchdog
 from app.parts import Parts, PartsNotOpenError, new_intake
 from app.settings import Settings
+from app.telemetry.availability import (
+    AVAILABILITY_INTERVAL,
+    AvailabilityWatch,
+    in_daemon_thread,
+)
 from app.telemetry.status import Status
+from app.telemetry.step_times import STEP_CHECK_INTERVAL, StepTimes
 
 __all__ = ["ButlerWriterApp"]
 
@@ -69,7 +76,9 @@ class ButlerWriterApp(StrictApp):
         self.settings = settings
         self.connection = KafkaConnection.of(settings.kafka)
         self.intake = new_intake(settings.windows.bounds, settings.windows.max_bytes_held)
-        self.status = Status()
+        self.status = Status(
+            step_times=StepTimes(settings.service.step_warning_seconds, settings.step_max_seconds)
+        )
         self._parts: Parts | None = None
         super().__init__(settings.kafka.group, **configuration(settings, self.connection))
         self.positions = ReadingPositions(self, self.intake, settings.kafka.topic)
@@ -80,6 +89,11 @@ class ButlerWriterApp(StrictApp):
             self.connection,
             Watchdog.of(settings.kafka),
             ends_process=settings.service.watchdog,
+        )
+        self._broker_probe = BrokerProbe(self.connection)
+        self._kafka_watch = AvailabilityWatch("Kafka", self._broker_probe.ask, self.status)
+        self._database_watch = AvailabilityWatch(
+            "the database", lambda: in_daemon_thread(self.parts.writer.ask_database), self.status
         )
         self.on_partitions_revoked.connect(self._drop_received)  # type: ignore[arg-type]
         self.on_rebalance_complete.connect(self._start_reading)
@@ -132,6 +146,26 @@ class ButlerWriterApp(StrictApp):
     async def _watch(self) -> None:
         await self._consumer_watch.check()
 
+    @Service.timer(AVAILABILITY_INTERVAL)
+    async def _watch_kafka(self) -> None:
+        if not self.status.stopping:
+            await self._kafka_watch.check()
+
+    @Service.timer(AVAILABILITY_INTERVAL)
+    async def _watch_database(self) -> None:
+        if not self.status.stopping:
+            await self._database_watch.check()
+
+    # Not in `_watch`, which may wait for the brokers.
+    @Service.timer(STEP_CHECK_INTERVAL)
+    async def _watch_steps(self) -> None:
+        """End the process if a step hangs; an orderly shutdown has a limit of its own."""
+        reason = self.status.step_times.check()
+        if reason is None or self.status.stopping or not self.settings.service.watchdog:
+            return
+        logger.critical("a step hangs, ending the worker", reason=reason)
+        os._exit(1)  # the thread that hangs would block an orderly shutdown
+
     async def _drop_received(self, _app: Any, revoked: set[TP], **_: Any) -> None:
         """Drop what was received so far (rule rebalance-starts-a-new-epoch)."""
         self.status.revoked()
@@ -158,6 +192,7 @@ class ButlerWriterApp(StrictApp):
                 "shutdown timed out; unwritten events will be redelivered", error=repr(exc)
             )
         await super().on_stop()
+        self._broker_probe.close()
         if self._parts is not None:
             self._parts.shut_down()
 

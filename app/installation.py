@@ -1,13 +1,14 @@
 """Checks that the packages ``agents`` and ``models`` are this service's own.
 
 Their names are common, and ``faust`` puts the working folder first on ``sys.path`` for a single
-import only, so Python may import another distribution's package of the same name instead.
+import only.  So Python may import another distribution's package of the same name instead; or, if
+a worker is started in a checkout, the installed ``agents`` with the checkout's ``app``.
 """
 
 from __future__ import annotations
 
 import sys
-from importlib.metadata import packages_distributions
+from importlib.metadata import distributions, packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from app.errors import OperatorError
 __all__ = ["ForeignPackageError", "find_own"]
 
 _OURS = Path(__file__).parent.parent
+_DISTRIBUTION = "butler-writer"
 _REMEDY = "install the service into its own environment"
 
 
@@ -26,23 +28,40 @@ class ForeignPackageError(OperatorError):
 def find_own(package: str) -> None:
     """Make sure that Python will import this service's own package of a name.
 
-    If the service is not installed, add the checkout to ``sys.path``.
+    All packages of the service come from one folder, that of ``app``.  If it is a checkout, it is
+    added to ``sys.path``: last if no such package is installed, and first if an installed copy of
+    this service would be imported instead.
 
     Raises
     ------
     ForeignPackageError
         If another package of that name would be imported, or is installed in the same folder.
     """
-    spec = find_spec(package)
-    if spec is None and (_OURS / package).is_dir():
-        sys.path.append(str(_OURS))
-        spec = find_spec(package)
-    found = Path(spec.origin).parent.parent if spec is not None and spec.origin else None
+    found = _folder_of(package)
+    if found != _OURS and (_OURS / package).is_dir():
+        if found is None:
+            sys.path.append(str(_OURS))
+        elif _is_installed_in(found, package):
+            sys.path.insert(0, str(_OURS))
+        found = _folder_of(package)
     if found != _OURS:
         raise ForeignPackageError(
             f"the package {package!r} comes from {found}, not from this service; {_REMEDY}"
         )
-    if others := set(packages_distributions().get(package, ())) - {"butler-writer"}:
+    if others := set(packages_distributions().get(package, ())) - {_DISTRIBUTION}:
         raise ForeignPackageError(
             f"the package {package!r} is also installed by {', '.join(sorted(others))}; {_REMEDY}"
         )
+
+
+def _folder_of(package: str) -> Path | None:
+    spec = find_spec(package)
+    return Path(spec.origin).parent.parent if spec is not None and spec.origin else None
+
+
+def _is_installed_in(folder: Path, package: str) -> bool:
+    """Return whether a package in a folder is an installed copy of this service's."""
+    return any(
+        Path(str(installed.locate_file(package))) == folder / package
+        for installed in distributions(name=_DISTRIBUTION)
+    )

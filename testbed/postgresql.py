@@ -6,9 +6,11 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -115,6 +117,20 @@ class PostgreSQL:
         """Kill the server and all its backends (SIGKILL); it keeps its data."""
         if self._process is not None:
             self._process.kill()
+
+    def freeze(self) -> None:
+        """Freeze the server and its sessions (SIGSTOP): it does not answer any more."""
+        self._send_to_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen server continue (SIGCONT)."""
+        self._send_to_all(signal.SIGCONT)
+
+    def _send_to_all(self, number: signal.Signals) -> None:
+        server = psutil.Process(self.pid)
+        for process in [server, *server.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
 
     def restart(self) -> None:
         """Stop the server and start it again with the same address and data."""

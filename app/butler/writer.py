@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias, TypeVar
 
 import structlog
 from lsst.daf.butler import Butler
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from app.butler.division import Counts, DividedWrite, attempt, check_fault_is_in_events
@@ -25,7 +26,7 @@ from app.butler.outcome import Failed, Rejection, WriteReport
 from app.butler.policy import WriteMethod, WritePolicy
 from app.butler.private.coverage import uncovered_parts
 from app.butler.private.datastores import Datastores
-from app.butler.private.registry import RegistryTables
+from app.butler.private.registry import RegistryTables, engine_of
 from app.butler.repository.dataset_types import DatasetTypes
 from models.causes import Cause
 from models.fields import EventContent
@@ -135,6 +136,17 @@ class ButlerWriter:
         write.run()
         self._staged.remove(write.written)
         return WriteReport(write.outcomes, **vars(write.counts))
+
+    def ask_database(self) -> None:
+        """Wait for an answer of the database; any thread may do so at any time.
+
+        Raises
+        ------
+        sqlalchemy.exc.SQLAlchemyError
+            If there is none.
+        """
+        with engine_of(self._butler).connect() as connection:
+            connection.execute(text("SELECT 1"))
 
     def _parse(
         self, events: Mapping[K, EventContent], is_current: Callable[[], bool]

@@ -13,6 +13,9 @@ from app.settings.windows import WindowSettings
 
 __all__ = ["Settings", "SettingsError", "load_settings"]
 
+#: Seconds that a step may take besides the copies of staged artifacts.
+_STAGING_MARGIN = 60.0
+
 
 class SettingsError(OperatorError):
     """A setting is missing or wrong."""
@@ -52,6 +55,14 @@ class Settings:
             raise SettingsError(f"not set: {', '.join(missing)}")
         if (self.kafka.username is None) != (self.kafka.password is None):
             raise SettingsError("KAFKA_USERNAME and KAFKA_PASSWORD go together; only one is set")
+
+    @property
+    def step_max_seconds(self) -> float:
+        """Seconds after which a step ends the process; staged artifacts may take their time."""
+        longest = self.service.step_max_seconds
+        if self.write.staging_roots:
+            longest = max(longest, self.write.staging_timeout + _STAGING_MARGIN)
+        return longest
 
 
 def load_settings() -> Settings:

@@ -6,7 +6,7 @@ import logging
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from app.settings.section import Section
 
@@ -22,6 +22,11 @@ class ServiceSettings(Section):
     """Faust's own files; nothing in it is needed after a restart."""
     watchdog: bool = True
     """Exit with an error when the consumer is stuck, so that the pod is restarted."""
+
+    step_warning_seconds: PositiveFloat = 30.0
+    """A step of a flush that runs for longer makes the worker not ready, and is logged."""
+    step_max_seconds: PositiveFloat = 300.0
+    """A step of a flush that runs for longer ends the process, so that the pod is restarted."""
 
     @cached_property
     def log_level(self) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
@@ -84,9 +85,11 @@ class FlushReports:
     def __init__(self, status: Status) -> None:
         self._status = status
 
-    def timing(self, step: Step) -> AbstractContextManager[object]:
+    @contextmanager
+    def timing(self, step: Step) -> Iterator[None]:
         """Measure the time of one attempt of a step."""
-        return metrics.FLUSH_SECONDS.labels(step).time()
+        with metrics.FLUSH_SECONDS.labels(step).time(), self._status.step_times.running(step.value):
+            yield
 
     def failed(
         self, step: Step, error: BaseException, *, attempt: int, wait: float, is_expected: bool

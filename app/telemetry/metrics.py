@@ -13,6 +13,7 @@ __all__ = [
     "MISMATCHED_RECORDS",
     "RECEIPTS",
     "RETRIES",
+    "STEP_RUNNING_SECONDS",
     "WINDOWS",
 ]
 
@@ -32,6 +33,11 @@ RETRIES = Counter(
     "butler_writer_retries", "Steps of a flush that failed and were retried", ["step"]
 )
 BYTES_HELD = Gauge("butler_writer_bytes_held", "Bytes of events received and not yet written")
+STEP_RUNNING_SECONDS = Gauge(
+    "butler_writer_step_running_seconds",
+    "How long the current attempt of a step has been running; 0 if the step is not running",
+    ["step"],
+)
 FLUSH_SECONDS = Histogram(
     "butler_writer_flush_seconds",
     "Time of each step of a flush",

@@ -6,6 +6,8 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from app.telemetry.step_times import StepTimes
+
 __all__ = ["Problem", "Status"]
 
 
@@ -36,6 +38,10 @@ class Status:
         The last step that failed, even if it succeeded later.
     last_flush : `dict`
         The last window that was written, announced and acked.
+    unavailable : `dict` [`str`, `str`]
+        What does not answer, and why; the worker may be idle.
+    step_times : `StepTimes`
+        How long the running steps have been running.
     stopping : `bool`
         Whether the worker was asked to stop: it takes no more events.
     """
@@ -45,6 +51,8 @@ class Status:
     retrying: dict[str, Problem] = field(default_factory=dict)
     last_error: Problem | None = None
     last_flush: dict[str, Any] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict)
+    step_times: StepTimes = field(default_factory=StepTimes)
     stopping: bool = False
 
     def revoked(self) -> None:
@@ -76,6 +84,11 @@ class Status:
         problems = [
             f"{problem.step} is failing: {problem.error}" for problem in self.retrying.values()
         ]
+        problems += [
+            f"{step} has been running for {seconds:.0f} s"
+            for step, seconds in self.step_times.slow.items()
+        ]
+        problems += [f"{name} does not answer: {why}" for name, why in self.unavailable.items()]
         return "; ".join(problems) or None
 
     def as_json(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app import app
 from app.telemetry import metrics
+from app.telemetry.flush_reports import Step
 
 __all__ = ["LivePage", "MetricsPage", "ReadyPage", "StatePage"]
 
@@ -39,6 +40,9 @@ class MetricsPage(View):
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer with the metrics in Prometheus' text format."""
         metrics.BYTES_HELD.set(app.intake.ledger.bytes_held)
+        for step in Step:
+            seconds = app.status.step_times.seconds(step.value)
+            metrics.STEP_RUNNING_SECONDS.labels(step).set(seconds)
         return self.bytes(generate_latest(), content_type=CONTENT_TYPE_LATEST.split(";")[0])
 
 

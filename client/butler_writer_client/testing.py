@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from lsst.daf.butler import Butler, DatasetRef, DimensionRecord
 from lsst.resources import ResourcePath
@@ -49,21 +49,25 @@ class InProcessService:
     ----------
     folder : `pathlib.Path`
         A folder that only the repository (SQLite) uses.
-    mode : `Mode`
+    mode : `Mode` or `str`
         How the pod stores its artifacts.
     chains : `~collections.abc.Iterable` [`str`], optional
         Chains that the pod names.
     """
 
     def __init__(
-        self, folder: Path, *, mode: Mode = Mode.FINAL, chains: Iterable[str] | None = None
+        self,
+        folder: Path,
+        *,
+        mode: Mode | Literal["final", "staging"] = Mode.FINAL,
+        chains: Iterable[str] | None = None,
     ) -> None:
         self._repository = folder / "repository"
         self._staging = folder / "staging"
         self._lists = folder / "lists"
         self._writer = PromptOutputWriter(
             self,
-            str(self._staging if mode is Mode.STAGING else self._repository),
+            str(self._staging if Mode(mode) is Mode.STAGING else self._repository),
             mode=mode,
             chains=chains,
         )

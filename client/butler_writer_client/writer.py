@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import Literal, NoReturn, Protocol, TypeAlias
 
 from lsst.daf.butler import Butler, DatasetRef, DimensionRecord
 from lsst.resources import ResourcePath
@@ -32,6 +32,10 @@ class Mode(StrEnum):
 
     STAGING = "staging"
     """In a staging area, from which the service copies them to the datastore."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        raise ValueError(f"mode={value!r}: it must be Mode.FINAL or Mode.STAGING")
 
 
 #: Maximum number of bytes that the field ``sent_at`` adds to a message.
@@ -86,14 +90,21 @@ class PromptOutputWriter:
     root : `str`
         Where artifacts are stored, any ``lsst.resources`` URI: the root of the central datastore,
         or of the staging area.
-    mode : `Mode`
-        Which of the two ``root`` is.
+    mode : `Mode` or `str`
+        Which of the two ``root`` is; the values of `Mode` may be given as strings.
     chains : `~collections.abc.Iterable` [`str`], optional
         Names of the chains that the outputs' runs belong to; if omitted, the service derives the
         chain from the run's name.
     digests : `bool`
         Whether to read each artifact for its size and checksum, and to send both.  The central
         datastore then records them, as for datasets that are put into it directly.
+
+    Raises
+    ------
+    ValueError
+        If ``mode`` is none of the modes.
+    TypeError
+        If ``chains`` is a single string.
     """
 
     def __init__(
@@ -101,14 +112,16 @@ class PromptOutputWriter:
         topic: EventTopic,
         root: str,
         *,
-        mode: Mode = Mode.FINAL,
+        mode: Mode | Literal["final", "staging"] = Mode.FINAL,
         chains: Iterable[str] | None = None,
         digests: bool = False,
     ) -> None:
+        if isinstance(chains, str):
+            raise TypeError(f"chains={chains!r}: give a list of names, not one string")
         self._digests = digests
         self._topic = topic
         self._root = ResourcePath(root, forceDirectory=True)
-        self._mode = mode
+        self._mode = Mode(mode)
         self._chains = None if chains is None else list(chains)
         # Events that the brokers have or may have: their files must not be removed any more.
         self._sent: set[str] = set()

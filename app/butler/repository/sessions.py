@@ -1,4 +1,4 @@
-"""Set up PostgreSQL sessions: limits on time, and one message for each request.
+"""Set up PostgreSQL sessions: limits on time, one message for each request, no faulty session.
 
 A worker can be frozen, or its node lost, at any time.  PostgreSQL ends a session that is idle in a
 transaction, which releases its locks.  But between the messages of one request (a COPY, a
@@ -24,6 +24,12 @@ __all__ = ["prepare_sessions"]
 
 #: Longest time that a healthy worker needs between two statements of a transaction, in seconds.
 _LONGEST_PAUSE = 10.0
+
+
+#: SQLSTATEs, or their first characters, that may concern the session and not the server: lost
+#: connection, read-only transaction (the session leads to a standby, or began when the database was
+#: read-only), idle for too long in a transaction, ended by an administrator or after a crash.
+_SESSION_STATES = ("08", "25006", "25P03", "57P01", "57P02", "57P03")
 
 
 class OneMessageCursor(psycopg.ClientCursor[Any]):
@@ -52,6 +58,8 @@ def prepare_sessions(engine: sqlalchemy.Engine, policy: WritePolicy) -> None:
       instead of 2 s).
     - No plan is compiled: the estimated cost of such a plan is so high that PostgreSQL would
       compile it, which takes longer than it saves.
+    - After an error that may concern the session, no pooled connection is used again.  After a
+      failover, for example, they may all lead to a server that has become read-only.
 
     The settings are made in each transaction, not once for the connection: behind a connection
     pooler, the next transaction may be that of another client.
@@ -82,3 +90,16 @@ def prepare_sessions(engine: sqlalchemy.Engine, policy: WritePolicy) -> None:
         if isinstance(driver, psycopg.Connection):
             driver.cursor_factory = OneMessageCursor
         connection.execute(statement)
+
+    @sqlalchemy.event.listens_for(engine, "handle_error")
+    def _replace_connections(context: sqlalchemy.ExceptionContext) -> None:
+        if _may_concern_the_session(context.original_exception):
+            context.is_disconnect = True  # SQLAlchemy then replaces every connection of the pool
+
+
+def _may_concern_the_session(error: BaseException) -> bool:
+    if not isinstance(error, psycopg.Error):
+        return False
+    if error.sqlstate is None:  # raised by the client: for example, the server does not answer
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return error.sqlstate.startswith(_SESSION_STATES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -317,3 +317,28 @@ def test_the_error_does_not_contain_a_password(
 def check_one_line(error: Exception) -> None:
     assert "\n" not in str(error)
     assert len(str(error)) < 1000
+
+
+@only_postgresql
+def test_no_connection_that_was_opened_while_the_database_was_read_only_is_used_again(
+    postgresql: PostgreSQL, postgresql_repository: Repository
+) -> None:
+    """As after a failover, when the pooled connections lead to a server that is read-only."""
+    repository = postgresql_repository
+    writer, engine = repository.writer(), engine_of(repository._butlers[-1])
+    first, second = (repository.night().event(1, detector) for detector in range(2))
+    written(write_window(writer, decoded(first)))
+    change = f"ALTER DATABASE {engine.url.database} SET default_transaction_read_only"
+
+    with postgresql.connect() as other:
+        other.execute(f"{change} = on".encode())
+        engine.dispose()
+        with ExitStack() as stack:
+            for _ in range(3):
+                stack.enter_context(engine.connect())
+        other.execute(f"{change} = off".encode())
+
+    with pytest.raises(RetryableError, match="read-only"):
+        write_window(writer, decoded(second))
+    written(write_window(writer, decoded(second)))
+    assert repository.stored() == Counter(dataset_ids(first, second))

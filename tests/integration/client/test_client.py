@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lsst.daf.butler import DatasetRef, FileDataset
@@ -293,3 +294,26 @@ def test_only_the_files_of_the_refused_part_of_a_split_event_can_be_removed(
     caught.value.clean_up()
     (sent,) = topic.events
     assert set(files_under(store)) == {file["path"] for file in sent.datasets}
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_mode_may_be_given_as_its_value(pod: LocalPod, tmp_path: Path, mode: Mode) -> None:
+    values = {Mode.FINAL: "final", Mode.STAGING: "staging"}
+    topic = RecordingTopic()
+    writer = PromptOutputWriter(topic, str(tmp_path / "root"), mode=values[mode])  # type: ignore[arg-type]
+
+    writer.transfer_outputs(pod.butler, pod.records, pod.outputs)
+
+    (event,) = topic.events
+    assert (event.staging is not None) is (mode is Mode.STAGING)
+
+
+@pytest.mark.parametrize("mode", ["Staging", "STAGING", "stage", None, True])
+def test_an_unknown_mode_is_refused(topic: RecordingTopic, mode: Any) -> None:
+    with pytest.raises(ValueError, match=r"must be Mode\.FINAL or Mode\.STAGING"):
+        PromptOutputWriter(topic, "root", mode=mode)
+
+
+def test_one_string_is_not_taken_for_a_list_of_chains(topic: RecordingTopic) -> None:
+    with pytest.raises(TypeError, match="list of names"):
+        PromptOutputWriter(topic, "root", chains="LSSTCam/prompt")

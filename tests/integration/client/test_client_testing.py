@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -24,9 +25,9 @@ def service(tmp_path: Path) -> Iterator[InProcessService]:
         yield service
 
 
-@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("mode", [*Mode, "staging"])
 def test_outputs_can_be_read_from_the_central_repository(
-    pod: LocalPod, tmp_path: Path, mode: Mode
+    pod: LocalPod, tmp_path: Path, mode: Mode | Literal["staging"]
 ) -> None:
     with InProcessService(tmp_path / "central", mode=mode) as service:
         assert service.transfer_outputs(pod.butler, pod.records, pod.outputs) == pod.outputs

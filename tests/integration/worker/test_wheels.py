@@ -17,6 +17,7 @@ from models.fields import describe_shape_errors
 from models.prompt_output import PromptOutput
 from testbed.embedded import EmbeddedBroker
 from testbed.worker import CHECKOUT, Worker
+from tests.support.checkouts import clone_checkout
 from tests.support.deployment import Deployment
 from tests.support.events import Night, dataset_ids, stored_ids
 
@@ -130,24 +131,7 @@ def test_the_clients_wheel_needs_only_butler_and_kafka(tmp_path: Path) -> None:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """Return a clean clone of the repository, including uncommitted changes."""
-    folder = tmp_path / "clone"
-    run("git", "clone", "--quiet", CHECKOUT, folder)
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    tracked = {name for name in listed.stdout.splitlines() if (CHECKOUT / name).is_file()}
-    for name in tracked:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(CHECKOUT / name, folder / name)
-    for file in folder.rglob("*.py"):
-        if str(file.relative_to(folder)) not in tracked:
-            file.unlink()
-    return folder
+    return clone_checkout(tmp_path / "clone")
 
 
 def modules_of(folder: Path) -> set[str]:

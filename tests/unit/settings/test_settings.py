@@ -147,6 +147,16 @@ def test_the_write_policy_is_read_from_the_environment(environment: dict[str, st
     assert policy.lock_timeout == 2.5
 
 
+def test_a_step_may_take_as_long_as_the_copies_of_staged_artifacts(
+    environment: dict[str, str],
+) -> None:
+    assert load_settings().step_max_seconds == 300
+    environment["BUTLER_WRITER_STAGING_TIMEOUT"] = "900"
+    assert load_settings().step_max_seconds == 300
+    environment["BUTLER_WRITER_STAGING_ROOTS"] = "/staging"
+    assert load_settings().step_max_seconds == 960
+
+
 def test_the_settings_have_the_defaults_of_the_write_policy(environment: dict[str, str]) -> None:
     settings, policy = load_settings().write, WritePolicy()
 

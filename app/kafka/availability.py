@@ -1,0 +1,96 @@
+"""Asks the brokers for an answer, on a connection of its own.
+
+The consumer's connections cannot be asked: while the brokers are away, aiokafka only tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.group import HeartbeatRequest
+
+from app.kafka.connection import KafkaConnection
+
+__all__ = ["BrokerProbe"]
+
+#: Seconds to wait for one answer of one broker.
+_TIMEOUT = 3.0
+
+
+class BrokerProbe:
+    """A connection to any broker, which is opened again when it is lost.
+
+    Parameters
+    ----------
+    connection : `KafkaConnection`
+        The brokers to try, and the login.
+    """
+
+    def __init__(self, connection: KafkaConnection) -> None:
+        self._connection = connection
+        self._broker: AIOKafkaConnection | None = None
+
+    async def ask(self) -> None:
+        """Wait for an answer of any broker.
+
+        Raises
+        ------
+        aiokafka.errors.KafkaError
+            For example, if the login is refused.
+        OSError
+            If no broker answers.
+        """
+        if self._broker is not None:
+            try:
+                await self._ask(self._broker)
+            except (KafkaError, OSError):
+                self.close()
+            else:
+                return
+        self._broker = await self._connect()
+        await self._ask(self._broker)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._broker is not None:
+            self._broker.close()
+            self._broker = None
+
+    async def _ask(self, broker: AIOKafkaConnection) -> None:
+        # Every broker answers it, at least with an error, which changes nothing.
+        beat = HeartbeatRequest(self._connection.group, -1, "")
+        await asyncio.wait_for(broker.send(beat), _TIMEOUT)
+
+    async def _connect(self) -> AIOKafkaConnection:
+        """Connect to all brokers at once, and keep the first connection."""
+        attempts = [
+            asyncio.ensure_future(
+                create_conn(
+                    host,
+                    port,
+                    request_timeout_ms=int(_TIMEOUT * 1000),
+                    **self._connection.security_options,
+                )
+            )
+            for host, port, _ in collect_hosts(list(self._connection.brokers))
+        ]
+        error: Exception = OSError("no broker is configured")
+        try:
+            for attempt in asyncio.as_completed(attempts):
+                try:
+                    return await attempt
+                except (KafkaError, OSError) as exc:
+                    error = exc
+        finally:
+            for other in attempts:
+                other.add_done_callback(self._close_unused)
+                other.cancel()
+        raise error
+
+    def _close_unused(self, attempt: asyncio.Future[AIOKafkaConnection]) -> None:
+        if attempt.cancelled() or attempt.exception() is not None:
+            return
+        if attempt.result() is not self._broker:
+            attempt.result().close()

@@ -1,0 +1,100 @@
+"""Watches whether Kafka and the database answer, also while there is nothing to write."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from app.butler.failures import describe
+from app.telemetry.status import Status
+
+__all__ = ["AVAILABILITY_INTERVAL", "LOOK_TIMEOUT", "AvailabilityWatch", "in_daemon_thread"]
+
+logger = structlog.get_logger("butler_writer")
+
+#: Seconds between two looks.  With the timeout it is less than the 10 s that the documents promise.
+AVAILABILITY_INTERVAL = 3.0
+
+#: Seconds to wait for an answer.
+LOOK_TIMEOUT = 4.0
+
+
+class AvailabilityWatch:
+    """Watches whether something that the worker depends on answers.
+
+    Parameters
+    ----------
+    name : `str`
+        What is watched, such as ``the database``.
+    look : `~collections.abc.Callable`
+        Returns an awaitable that fails if there is no answer.
+    status : `Status`
+        Shows what is unavailable.
+    timeout : `float`
+        Seconds to wait for an answer.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        look: Callable[[], Awaitable[None]],
+        status: Status,
+        timeout: float = LOOK_TIMEOUT,
+    ) -> None:
+        self._name = name
+        self._look = look
+        self._status = status
+        self._timeout = timeout
+        self._running: asyncio.Future[None] | None = None
+
+    async def check(self) -> None:
+        """Look once; a look that does not return is continued instead of started again."""
+        if self._running is None:
+            self._running = asyncio.ensure_future(self._look())
+        done, _ = await asyncio.wait([self._running], timeout=self._timeout)
+        if not done:
+            self._report(f"no answer within {self._timeout:g} s")
+            return
+        error = self._running.exception()
+        self._running = None
+        self._report(None if error is None else f"{type(error).__name__}: {describe(error)}")
+
+    def _report(self, reason: str | None) -> None:
+        was_available = self._name not in self._status.unavailable
+        if reason is not None:
+            self._status.unavailable[self._name] = reason
+            if was_available:
+                logger.warning("no answer", dependency=self._name, reason=reason)
+        elif not was_available:
+            del self._status.unavailable[self._name]
+            logger.info("answers again", dependency=self._name)
+
+
+def in_daemon_thread(call: Callable[[], None]) -> asyncio.Future[None]:
+    """Make a call in a thread of its own, which does not keep the process from ending."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+
+    def finish(error: Exception | None) -> None:
+        if future.cancelled():
+            return
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+    def run() -> None:
+        try:
+            call()
+        except Exception as exc:  # noqa: BLE001 - whoever awaits the future gets it
+            error: Exception | None = exc
+        else:
+            error = None
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(finish, error)
+
+    threading.Thread(target=run, name="look", daemon=True).start()
+    return future
