@@ -71,8 +71,12 @@ class ButlerWriterApp(StrictApp):
         self.intake = new_intake(settings.windows.bounds, settings.windows.max_bytes_held)
         self.status = Status()
         self._parts: Parts | None = None
+        self.input_topic = settings.kafka.topic
+        self.fetches = self.intake.ledger.fetches
         super().__init__(settings.kafka.group, **configuration(settings, self.connection))
-        self.positions = ReadingPositions(self, self.intake, settings.kafka.topic)
+        self.positions = ReadingPositions(
+            self, self.intake, self.status, self.connection, settings.kafka.topic
+        )
         self._consumer_watch = ConsumerWatch(
             self,
             self.intake,

@@ -10,6 +10,7 @@ __all__ = [
     "DEAD_LETTERS",
     "EVENTS",
     "FLUSH_SECONDS",
+    "LOG_RESETS",
     "MISMATCHED_RECORDS",
     "RECEIPTS",
     "RETRIES",
@@ -30,6 +31,10 @@ MISMATCHED_RECORDS = Counter(
 )
 RETRIES = Counter(
     "butler_writer_retries", "Steps of a flush that failed and were retried", ["step"]
+)
+LOG_RESETS = Counter(
+    "butler_writer_log_resets",
+    "Partitions that were read from their first offset because the log lacks the committed one",
 )
 BYTES_HELD = Gauge("butler_writer_bytes_held", "Bytes of events received and not yet written")
 FLUSH_SECONDS = Histogram(
