@@ -97,3 +97,10 @@ async def commit_past_markers() -> None:
     """Commit past transaction markers at the end of a partition: no event will do so."""
     if not (app.status.stopping or app.rebalancing):
         await app.positions.commit(app.intake.ledger.pass_over_gaps())
+
+
+@app.timer(interval=TAIL_INTERVAL)
+async def look_for_open_transactions() -> None:
+    """Report a sender that holds reading back, because its transaction stays open."""
+    if not (app.status.stopping or app.rebalancing):
+        app.open_transactions.look(time.monotonic())

@@ -23,6 +23,7 @@ from app.intake.received import Received
 from app.intake.windows import Window
 from app.kafka.connection import KafkaConnection
 from app.kafka.faust_private import StrictApp, has_consumer
+from app.kafka.open_transactions import OpenTransactions
 from app.kafka.reading_positions import ReadingPositions
 from app.kafka.watchdog import CHECK_INTERVAL, ConsumerWatch, Watchdog
 from app.parts import Parts, PartsNotOpenError, new_intake
@@ -58,6 +59,8 @@ class ButlerWriterApp(StrictApp):
         The status that the pages show.
     positions : `ReadingPositions`
         Moves the consumer to the offsets at which reading starts.
+    open_transactions : `OpenTransactions`
+        Reports senders that leave a transaction open.
 
     Raises
     ------
@@ -77,6 +80,7 @@ class ButlerWriterApp(StrictApp):
         self.positions = ReadingPositions(
             self, self.intake, self.status, self.connection, settings.kafka.topic
         )
+        self.open_transactions = OpenTransactions(self, self.intake)
         self._consumer_watch = ConsumerWatch(
             self,
             self.intake,

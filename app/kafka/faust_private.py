@@ -35,6 +35,7 @@ __all__ = [
     "recover_again",
     "recovery_progress",
     "restart_partitions",
+    "stable_and_end",
 ]
 
 logger = structlog.get_logger("butler_writer")
@@ -62,6 +63,12 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         if is_done:
             self.committed.update(offsets)
         return is_done
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
+        """Create the consumer (rule read-committed)."""
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"
+        return consumer
 
     async def _fetch_records(
         self,
@@ -178,6 +185,21 @@ async def commit_offsets(app: faust.App, offsets: Mapping[TP, int]) -> None:
 def own_commits(app: faust.App) -> Mapping[TP, int]:
     """Return the offset of each partition that this worker has committed last."""
     return _thread(app).committed
+
+
+def stable_and_end(app: faust.App, partition: TP) -> tuple[int, int] | None:
+    """Return the last stable offset of a partition, and its end, as of the last fetch.
+
+    Returns
+    -------
+    offsets : `tuple` [`int`, `int`] or `None`
+        `None` if they are not known.
+    """
+    consumer = _thread(app)._consumer
+    state = None if consumer is None else _state(consumer, partition)
+    if state is None or state.lso is None or state.lso < 0 or state.highwater is None:
+        return None
+    return state.lso, state.highwater
 
 
 def recovery_progress(app: faust.App) -> dict[TP, int] | None:

@@ -12,6 +12,7 @@ __all__ = [
     "FLUSH_SECONDS",
     "LOG_RESETS",
     "MISMATCHED_RECORDS",
+    "OPEN_TRANSACTION_SECONDS",
     "RECEIPTS",
     "RETRIES",
     "WINDOWS",
@@ -35,6 +36,10 @@ RETRIES = Counter(
 LOG_RESETS = Counter(
     "butler_writer_log_resets",
     "Partitions that were read from their first offset because the log lacks the committed one",
+)
+OPEN_TRANSACTION_SECONDS = Gauge(
+    "butler_writer_open_transaction_seconds",
+    "Time for which a sender's open transaction has held reading back; 0 below 10 s",
 )
 BYTES_HELD = Gauge("butler_writer_bytes_held", "Bytes of events received and not yet written")
 FLUSH_SECONDS = Histogram(

@@ -56,11 +56,19 @@ NAMES: dict[str, Callable[[], bool]] = {
     "AIOKafkaConsumerThread.__post_init__": lambda: (
         parameters(AIOKafkaConsumerThread.__post_init__) == ["self"]
     ),
+    "AIOKafkaConsumerThread._create_worker_consumer": lambda: (
+        parameters(AIOKafkaConsumerThread._create_worker_consumer) == ["self", "transport"]
+        and "self._create_worker_consumer(transport)"
+        in source(AIOKafkaConsumerThread._create_consumer)
+    ),
     "AIOKafkaConsumerThread._fetch_records": lambda: (
         parameters(AIOKafkaConsumerThread._fetch_records)
         == ["self", "consumer", "active_partitions", "timeout", "max_records"]
         and "self._fetch_records" in source(AIOKafkaConsumerThread.getmany)
         and "fetched_records" in source(AIOKafkaConsumerThread._fetch_records)
+    ),
+    "AIOKafkaConsumer._isolation_level": lambda: (
+        "isolation_level=self._isolation_level" in source(AIOKafkaConsumer.start)
     ),
     "AIOKafkaConsumer._subscription": lambda: (
         "self._subscription.subscription.assignment" in source(AIOKafkaConsumer.highwater)
@@ -75,6 +83,7 @@ NAMES: dict[str, Callable[[], bool]] = {
         and "await_reset" in source(Fetcher._proc_fetch_request)
         and "create_future" not in source(TopicPartitionState.seek)
     ),
+    "TopicPartitionState.lso": lambda: "tp_state.lso = lso" in source(Fetcher._proc_fetch_request),
     "Consumer._acked": lambda: "acked = self._acked[tp]" in source(Consumer._new_offset),
     "Consumer._acked_index": lambda: "self._acked_index[tp]" in source(Consumer.ack),
     "Consumer._committed_offset": lambda: (
