@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import structlog
-from faust.types import TP, StreamT
+from faust.types import StreamT
 
 from app import app, topics
 from app.intake.ledger import Receipt
@@ -19,9 +19,11 @@ logger = structlog.get_logger("butler_writer")
 #: Seconds between checks for due windows; much shorter than any window.
 TICK = 0.05
 
-#: Seconds between comparisons of the end of the log with what has arrived; longer than a fetch
-#: takes.
+#: Seconds between comparisons of what was fetched with what has arrived; longer than a fetch takes.
 TAIL_INTERVAL = 5.0
+
+#: Seconds between looks for partitions whose position the brokers have refused.
+RESET_INTERVAL = 0.5
 
 
 @app.agent(topics.events)
@@ -44,7 +46,7 @@ def receive(event: HeldEvent, now: float) -> list[Window[Received]]:
     metrics.RECEIPTS.labels(receipt.value).inc()
     if receipt is Receipt.JUMPED:
         logger.warning(
-            "offsets are missing; reading again from the committed offsets",
+            "fetched events are missing; reading again from the committed offsets",
             partition=message.partition,
             offset=message.offset,
         )
@@ -71,13 +73,34 @@ async def close_due_windows() -> None:
 
 @app.timer(interval=TAIL_INTERVAL)
 async def look_for_lost_tail() -> None:
-    """Read again if the end of the log stays ahead of what arrived (rule no-gaps-in-offsets)."""
+    """Read again if fetched events do not arrive (rule no-gaps-in-offsets)."""
     if app.status.stopping or app.rebalancing:
         return
-    ends = {
-        (topic, partition): app.consumer.highwater(TP(topic, partition)) or 0
-        for topic, partition in app.intake.ledger.state()
-    }
-    if app.intake.misses_tail(ends):
-        logger.warning("the end of the log is ahead of what has arrived; reading again", ends=ends)
+    missing = app.intake.ledger.missing()
+    if app.intake.misses_tail():
+        logger.warning("fetched events have not arrived; reading again", missing=missing)
         await app.positions.read_again()
+
+
+@app.timer(interval=RESET_INTERVAL)
+async def look_for_resets() -> None:
+    """Read again if the log went back behind what was read (rule no-gaps-in-offsets)."""
+    if app.status.stopping or app.rebalancing:
+        return
+    if resets := app.intake.drop_reset():
+        app.status.logs_reset(resets)
+        await app.positions.read_again()
+
+
+@app.timer(interval=TAIL_INTERVAL)
+async def commit_past_markers() -> None:
+    """Commit past transaction markers at the end of a partition: no event will do so."""
+    if not (app.status.stopping or app.rebalancing):
+        await app.positions.commit(app.intake.ledger.pass_over_gaps())
+
+
+@app.timer(interval=TAIL_INTERVAL)
+async def look_for_open_transactions() -> None:
+    """Report a sender that holds reading back, because its transaction stays open."""
+    if not (app.status.stopping or app.rebalancing):
+        app.open_transactions.look(time.monotonic())

@@ -24,6 +24,7 @@ from app.intake.windows import Window
 from app.kafka.availability import BrokerProbe
 from app.kafka.connection import KafkaConnection
 from app.kafka.faust_private import StrictApp, has_consumer
+from app.kafka.open_transactions import OpenTransactions
 from app.kafka.reading_positions import ReadingPositions
 from app.kafka.watchdog import CHECK_INTERVAL, ConsumerWatch, Watchdog
 from app.parts import Parts, PartsNotOpenError, new_intake
@@ -65,6 +66,8 @@ class ButlerWriterApp(StrictApp):
         The status that the pages show.
     positions : `ReadingPositions`
         Moves the consumer to the offsets at which reading starts.
+    open_transactions : `OpenTransactions`
+        Reports senders that leave a transaction open.
 
     Raises
     ------
@@ -80,8 +83,13 @@ class ButlerWriterApp(StrictApp):
             step_times=StepTimes(settings.service.step_warning_seconds, settings.step_max_seconds)
         )
         self._parts: Parts | None = None
+        self.input_topic = settings.kafka.topic
+        self.fetches = self.intake.ledger.fetches
         super().__init__(settings.kafka.group, **configuration(settings, self.connection))
-        self.positions = ReadingPositions(self, self.intake, settings.kafka.topic)
+        self.positions = ReadingPositions(
+            self, self.intake, self.status, self.connection, settings.kafka.topic
+        )
+        self.open_transactions = OpenTransactions(self, self.intake)
         self._consumer_watch = ConsumerWatch(
             self,
             self.intake,

@@ -108,6 +108,11 @@ class ApacheKafka(Cluster):
         if self._process is not None:
             self._process.kill()
 
+    def lose_log(self, topic: str) -> None:
+        """Remove the messages of a topic, as a lost disk does; the node must be stopped."""
+        for partition in (self._folder / "data").glob(f"{topic}-[0-9]*"):
+            shutil.rmtree(partition)
+
     def restart(self) -> None:
         """Stop the node and start it again with the same address and data."""
         self.stop()

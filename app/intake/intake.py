@@ -10,7 +10,7 @@ Pure: no I/O, no clock.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Generic, TypeVar
 
 from app.intake.ledger import Entry, Ledger, Partition, Receipt
@@ -63,9 +63,18 @@ class Intake(Generic[T]):
         self.ledger.revoke()
         self._drop_windows()
 
-    def start_at(self, starts: Mapping[Partition, int]) -> None:
+    def start_at(
+        self, starts: Mapping[Partition, int], restarted: Collection[Partition] = ()
+    ) -> None:
         """Set the offsets at which reading starts (see `Ledger.start_at`)."""
-        self.ledger.start_at(starts)
+        self.ledger.start_at(starts, restarted)
+
+    def drop_reset(self) -> frozenset[Partition]:
+        """Return partitions whose log was reset (see `Ledger.drop_reset`); drop all windows."""
+        resets = self.ledger.drop_reset()
+        if resets:
+            self._drop_windows()
+        return resets
 
     def receive(
         self, partition: Partition, offset: int, size: int, ack: Callable[[], object]
@@ -88,9 +97,12 @@ class Intake(Generic[T]):
             self._drop_windows()
         return receipt, entry
 
-    def misses_tail(self, ends: Mapping[Partition, int]) -> bool:
-        """Return whether to read again (see `Ledger.misses_tail`); if so, drop all windows."""
-        missing = self.has_room and self.ledger.misses_tail(ends)
+    def misses_tail(self) -> bool:
+        """Return whether to read again (see `Ledger.misses_tail`); if so, drop all windows.
+
+        While there is no room, fetched events wait in Faust's queues.
+        """
+        missing = self.has_room and self.ledger.misses_tail()
         if missing:
             self._drop_windows()
         return missing

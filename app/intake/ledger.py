@@ -2,7 +2,7 @@
 
 Faust 0.15 commits past a single unacked event (measured: offset 10 unacked, 11-19 acked, 20
 committed), so an event may be acked only when all events before it are (rule
-acked-in-offset-order).  The ledger also checks that offsets are consecutive (rule
+acked-in-offset-order).  The ledger also checks that no fetched event is missing (rule
 no-gaps-in-offsets): after a rebalance Faust can clear queues that hold fetched events (measured: 1
 event in 25 restarts), and an offset that no agent has received must not be committed.
 
@@ -12,14 +12,14 @@ Pure: no I/O, no clock, no Faust.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-__all__ = ["Entry", "Ledger", "Partition", "Receipt"]
+from app.intake.fetches import Fetches, Partition
+from app.intake.lost_tails import LostTails
 
-Partition = tuple[str, int]
-"""Topic and partition number."""
+__all__ = ["Entry", "Ledger", "Partition", "Receipt"]
 
 
 class Receipt(Enum):
@@ -35,7 +35,7 @@ class Receipt(Enum):
     """The partition's starting offset is not known yet: the event will be redelivered."""
 
     JUMPED = "jumped"
-    """Offsets before it are missing: the partition must be read again from its committed offset."""
+    """Fetched events before it are missing: all must be read again from the committed offsets."""
 
 
 @dataclass(slots=True, eq=False)
@@ -79,55 +79,75 @@ class Ledger:
     An *epoch* is the time between two revocations.  Entries of an earlier epoch are dropped: their
     events will be redelivered, to this worker or to another, and acking them would commit past
     events that are not written.
+
+    Attributes
+    ----------
+    epoch : `int`
+        The current epoch.
+    bytes_held : `int`
+        Size of all events that are not settled.
+    accepted_gaps : `int`
+        How many gaps of the log were passed over.
+    fetches : `Fetches`
+        What was fetched; it tells a gap of the log from events that were lost on their way.
     """
 
     def __init__(self) -> None:
         self.epoch = 0
         self.bytes_held = 0
         self.accepted_gaps = 0
+        self.fetches = Fetches()
         self._progress: dict[Partition, _Progress] = {}
-        self._refused: dict[tuple[Partition, int], bool] = {}  # jump: whether accepted later
-        self._tails: dict[Partition, tuple[int, int]] = {}  # offset, number of checks that found it
-        self._checks_required: dict[tuple[Partition, int], int] = {}
+        self._received = 0
+        self._gaps_counted_to: dict[Partition, int] = {}
+        self._tails = LostTails()
 
     def revoke(self) -> None:
-        """Start a new epoch: drop every entry and every starting offset.
-
-        Refused jumps are dropped, too: the recovery after a revocation can itself lose events, so a
-        jump that is found after it must be refused again.
-        """
-        self._refused.clear()
-        self._tails.clear()
-        self._checks_required.clear()
+        """Start a new epoch: drop every entry and every starting offset."""
+        self.fetches.revoke()
+        self._gaps_counted_to.clear()
+        self._tails.revoke()
         self._start_epoch()
 
     def _start_epoch(self) -> None:
         self.epoch += 1
         self.bytes_held = 0
         self._progress.clear()
+        self._tails.start_epoch()
 
-    def start_at(self, starts: Mapping[Partition, int]) -> None:
+    def start_at(
+        self, starts: Mapping[Partition, int], restarted: Collection[Partition] = ()
+    ) -> None:
         """Set the offset at which each assigned partition starts to be read in this epoch.
 
         Parameters
         ----------
         starts : `~collections.abc.Mapping`
-            The committed offset of each partition, or its earliest one if none is committed.
+            The starting offset of each partition.
+        restarted : `~collections.abc.Collection`
+            The partitions whose log was reset, and which start anew.
         """
+        self.fetches.start_at(starts, restarted)
         for partition, offset in starts.items():
             self._progress[partition] = _Progress(offset, offset)
-        self._refused = {
-            (p, o): accepted for (p, o), accepted in self._refused.items() if o >= starts.get(p, 0)
-        }
+        for partition in restarted:
+            self._gaps_counted_to.pop(partition, None)
+
+    def drop_reset(self) -> frozenset[Partition]:
+        """Start a new epoch if partitions that are being read were reset; return these."""
+        resets = self.fetches.resets & self._progress.keys()
+        if resets:
+            self._start_epoch()
+        return resets
 
     def receive(
         self, partition: Partition, offset: int, size: int, ack: Callable[[], object]
     ) -> tuple[Receipt, Entry | None]:
         """Enter an event as soon as it is received.
 
-        A jump forward is refused once and starts a new epoch: no later event may be taken before
-        the partitions are read again from their committed offsets.  If the jump is still there, it
-        is real (retention, transaction markers): it is accepted and counted.
+        A jump forward is accepted and counted if the fetch passed over the same offsets: the log
+        holds no message there.  Otherwise fetched events are missing, and a new epoch starts: no
+        later event may be taken before the partitions are read again from their committed offsets.
 
         Parameters
         ----------
@@ -147,54 +167,65 @@ class Ledger:
         entry : `Entry` or `None`
             `None` unless the receipt is ``EXPECTED``.
         """
+        self._received += 1
         progress = self._progress.get(partition)
-        if progress is None:
+        if progress is None or partition in self.fetches.resets:
             return Receipt.NOT_STARTED, None
         if offset < progress.expected:
             return Receipt.REPEATED, None
         if offset > progress.expected:
-            jump = (partition, progress.expected)
-            if jump not in self._refused:
-                self._refused[jump] = False
+            if self.fetches.next_offset(partition, progress.expected) != offset:
                 self._start_epoch()
                 return Receipt.JUMPED, None
-            self.accepted_gaps += not self._refused[jump]
-            self._refused[jump] = True
+            self._count_gap(partition, progress.expected, offset)
         entry = Entry(partition, offset, size, self.epoch, ack)
         progress.held.append(entry)
         progress.expected = offset + 1
         self.bytes_held += size
         return Receipt.EXPECTED, entry
 
-    def misses_tail(self, ends: Mapping[Partition, int]) -> bool:
-        """Return whether the last events of a partition seem to have been lost.
+    def pass_over_gaps(self) -> dict[Partition, int]:
+        """Pass over the gaps at which partitions wait with all their events acked.
 
-        A jump is found only when a later event arrives, which may not happen on a quiet topic.
-        Call this at intervals longer than a fetch takes.  For each offset, the second call returns
-        `True`, and each further `True` takes twice as many calls as the one before: if the end of
-        the log is still ahead after reading again, the missing messages may be transaction markers,
-        or may have been lost again.
-
-        Parameters
-        ----------
-        ends : `~collections.abc.Mapping`
-            End offset of each partition, where it is known.
+        Returns
+        -------
+        acked_to : `dict`
+            For each partition that has passed a gap, the offset below which everything is acked.
         """
-        missing = False
+        acked_to = {}
+        for partition in self._progress.keys() - self.fetches.resets:
+            progress = self._progress[partition]
+            after = self.fetches.next_offset(partition, progress.expected)
+            if not progress.held and after > progress.expected:
+                self._count_gap(partition, progress.expected, after)
+                acked_to[partition] = progress.expected = after
+        return acked_to
+
+    def _count_gap(self, partition: Partition, start: int, end: int) -> None:
+        counted_to = self._gaps_counted_to.get(partition, -1)
+        if end > counted_to:
+            self.accepted_gaps += start != counted_to  # otherwise it is more of the same gap
+            self._gaps_counted_to[partition] = end
+
+    def misses_tail(self) -> bool:
+        """Return whether fetched events were lost (see `LostTails.look`); if so, start an epoch."""
+        ends, expected = {}, {}
         for partition, progress in self._progress.items():
-            if progress.expected >= ends.get(partition, 0):
-                continue
-            stuck_at, checks = self._tails.get(partition, (-1, 0))
-            checks = checks + 1 if progress.expected == stuck_at else 1
-            self._tails[partition] = progress.expected, checks
-            required = self._checks_required.get((partition, progress.expected), 2)
-            if checks == required:
-                self._checks_required[partition, progress.expected] = 2 * required
-                missing = True
-        if missing:
-            self._tails.clear()
+            if (end := self.fetches.end(partition)) is not None:
+                ends[partition] = end
+                expected[partition] = self.fetches.next_offset(partition, progress.expected)
+        is_lost = self._tails.look(expected, ends, self._received)
+        if is_lost:
             self._start_epoch()
-        return missing
+        return is_lost
+
+    def missing(self) -> dict[str, dict[str, int]]:
+        """Return which partitions lack fetched events, and their offsets, for the log."""
+        return {
+            f"{partition[0]}-{partition[1]}": {"expected": progress.expected, "fetched_to": end}
+            for partition, progress in self._progress.items()
+            if (end := self.fetches.end(partition)) is not None and end > progress.expected
+        }
 
     def settle(self, entries: list[Entry]) -> int:
         """Mark entries as settled, and ack the events that no unsettled event precedes.

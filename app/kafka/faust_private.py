@@ -8,34 +8,123 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import faust
 import structlog
+from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AgentT
 
+from app.intake.fetches import Fetches
 from app.kafka.errors import KafkaError
 
 if TYPE_CHECKING:
+    from aiokafka import AIOKafkaConsumer
     from faust.tables.manager import TableManager
     from faust.tables.recovery import Recovery
-    from faust.transport.consumer import Consumer, ThreadDelegateConsumer
-    from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+    from faust.transport.consumer import Consumer
 
 __all__ = [
     "StrictApp",
+    "commit_offsets",
     "forget_gap",
     "has_consumer",
     "membership_error",
+    "own_commits",
     "recover_again",
     "recovery_progress",
+    "restart_partitions",
+    "stable_and_end",
 ]
 
 logger = structlog.get_logger("butler_writer")
 
 
+class _ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Reads committed transactions only, and notes what it fetches and commits.
+
+    Attributes
+    ----------
+    last_seen : `dict`
+        aiokafka's state of each partition, and the future that stands for its position.
+    committed : `dict`
+        The last offset of each partition that was committed, also before a rebalance.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.last_seen: dict[TP, tuple[object, object]] = {}
+        self.committed: dict[TP, int] = {}
+
+    async def commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit offsets and remember them; Faust's monitor forgets them at a rebalance."""
+        is_done = await super().commit(offsets)
+        if is_done:
+            self.committed.update(offsets)
+        return is_done
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
+        """Create the consumer (rule read-committed)."""
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"
+        return consumer
+
+    async def _fetch_records(
+        self,
+        consumer: AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 - Faust's signature
+        max_records: int | None = None,
+    ) -> Any:
+        """Fetch messages, and note from where to where the position moved by it."""
+        if not self.consumer.flow_active:
+            return {}
+        app = cast("StrictApp", self.app)
+        before = {}
+        for tp in active_partitions:
+            if tp.topic == app.input_topic and (state := _state(consumer, tp)) is not None:
+                before[tp] = (state, state._position)
+        records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+        for tp, (state, start) in before.items():
+            partition = (tp.topic, tp.partition)
+            # aiokafka replaces this future when the brokers refuse the position.
+            seen = (state, state._position_fut)
+            last, self.last_seen[tp] = self.last_seen.get(tp, seen), seen
+            if last[0] is state and last[1] is not state._position_fut:
+                app.fetches.note_reset(partition)
+            elif start is not None and state._position is not None:
+                offsets = [record.offset for record in records.get(tp, ())]
+                app.fetches.note(partition, start, offsets, state._position)
+        return records
+
+
+class _Consumer(driver.Consumer):
+    def _new_consumer_thread(self) -> _ConsumerThread:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+
+class _Transport(driver.Transport):
+    Consumer = _Consumer
+
+
 class StrictApp(faust.App):
-    """A Faust application that ends if an agent cannot be imported or raises an exception."""
+    """A Faust application that ends if an agent cannot be imported or raises an exception.
+
+    Attributes
+    ----------
+    input_topic : `str`
+        The topic whose fetches are noted.
+    fetches : `Fetches`
+        What was fetched of it.
+    """
+
+    input_topic: str
+    fetches: Fetches
+
+    def _new_transport(self) -> driver.Transport:
+        """Return a transport whose consumer notes what it fetches."""
+        return _Transport(self.conf.broker_consumer, self)
 
     def _on_autodiscovery_error(self, name: str) -> None:
         """Refuse to start without an agent; Faust would only warn and run the others."""
@@ -60,6 +149,57 @@ def has_consumer(app: faust.App) -> bool:
 def forget_gap(consumer: Consumer, partition: TP) -> None:
     """Discard the gap that Faust has noted in a partition; Faust would commit it unread."""
     consumer._gap.pop(partition, None)
+
+
+async def restart_partitions(app: faust.App, starts: Mapping[TP, int]) -> None:
+    """Make Faust forget what was acked and committed in partitions whose log was reset.
+
+    Faust ignores an ack below the committed offset, and would commit offsets of the former log.
+    The new offsets are committed at once: a worker that starts after this one reads from them, too.
+
+    Parameters
+    ----------
+    app : `faust.App`
+        Has the consumer.
+    starts : `~collections.abc.Mapping`
+        The offset at which each partition starts anew.
+    """
+    consumer = cast("Consumer", app.consumer)
+    await consumer.maybe_wait_for_commit_to_finish()
+    for tp in starts:
+        for bookkeeping in (consumer._acked, consumer._acked_index, consumer._gap):
+            bookkeeping.pop(tp, None)
+        _thread(app).last_seen.pop(tp, None)
+    await commit_offsets(app, starts)
+
+
+async def commit_offsets(app: faust.App, offsets: Mapping[TP, int]) -> None:
+    """Commit offsets of assigned partitions, which may be below those committed before."""
+    consumer = cast("Consumer", app.consumer)
+    await consumer.maybe_wait_for_commit_to_finish()
+    consumer._committed_offset.update({tp: offset or None for tp, offset in offsets.items()})
+    if await _thread(app).commit(offsets):
+        app.monitor.on_tp_commit(dict(offsets))
+
+
+def own_commits(app: faust.App) -> Mapping[TP, int]:
+    """Return the offset of each partition that this worker has committed last."""
+    return _thread(app).committed
+
+
+def stable_and_end(app: faust.App, partition: TP) -> tuple[int, int] | None:
+    """Return the last stable offset of a partition, and its end, as of the last fetch.
+
+    Returns
+    -------
+    offsets : `tuple` [`int`, `int`] or `None`
+        `None` if they are not known.
+    """
+    consumer = _thread(app)._consumer
+    state = None if consumer is None else _state(consumer, partition)
+    if state is None or state.lso is None or state.lso < 0 or state.highwater is None:
+        return None
+    return state.lso, state.highwater
 
 
 def recovery_progress(app: faust.App) -> dict[TP, int] | None:
@@ -98,7 +238,7 @@ async def membership_error(app: faust.App) -> str | None:
     aiokafka keeps such an error until its user checks for errors, which Faust never does.  After
     the check it tries to join again.
     """
-    thread = cast("AIOKafkaConsumerThread", cast("ThreadDelegateConsumer", app.consumer)._thread)
+    thread = _thread(app)
     if thread._consumer is None:
         return None
     try:
@@ -110,3 +250,14 @@ async def membership_error(app: faust.App) -> str | None:
 
 def _recovery(app: faust.App) -> Recovery:
     return cast("TableManager", app.tables).recovery
+
+
+def _thread(app: faust.App) -> _ConsumerThread:
+    return cast("_ConsumerThread", cast("_Consumer", app.consumer)._thread)
+
+
+def _state(consumer: AIOKafkaConsumer, partition: TP) -> Any:
+    """Return aiokafka's state of a partition, or `None` if it is not assigned."""
+    subscription = consumer._subscription.subscription
+    assignment = None if subscription is None else subscription.assignment
+    return None if assignment is None else assignment.state_value(partition)

@@ -6,14 +6,26 @@ Rule no-gaps-in-offsets.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from faust.types import TP
 
+from app.intake.fetches import Partition
 from app.intake.intake import Intake
-from app.kafka.errors import IllegalStateError
-from app.kafka.faust_private import forget_gap
+from app.intake.log_range import LogRange
+from app.kafka.connection import KafkaConnection
+from app.kafka.errors import IllegalStateError, KafkaError, TopicError
+from app.kafka.faust_private import (
+    commit_offsets,
+    forget_gap,
+    own_commits,
+    restart_partitions,
+)
+from app.kafka.readers import open_reader
+from app.telemetry import metrics
+from app.telemetry.status import Status
 
 if TYPE_CHECKING:
     import faust
@@ -27,6 +39,9 @@ logger = structlog.get_logger("butler_writer")
 #: that was running when the flow stopped has ended and can no longer move the position.
 FETCH_DRAIN_SECONDS = 1.2
 
+#: Seconds between two attempts to look up offsets.
+RETRY_SECONDS = 1.0
+
 
 class ReadingPositions:
     """Moves the consumer to the offsets at which reading starts, and passes them to the intake.
@@ -37,13 +52,26 @@ class ReadingPositions:
         Has the consumer.
     intake : `Intake`
         Gets the starting offsets.
+    status : `Status`
+        Says that a partition's log was reset, until reading has started again.
+    connection : `KafkaConnection`
+        How to reach the brokers.
     topic : `str`
         The input topic.
     """
 
-    def __init__(self, app: faust.App, intake: Intake[Any], topic: str) -> None:
+    def __init__(
+        self,
+        app: faust.App,
+        intake: Intake[Any],
+        status: Status,
+        connection: KafkaConnection,
+        topic: str,
+    ) -> None:
         self._app = app
         self._intake = intake
+        self._status = status
+        self._connection = connection
         self._topic = topic
 
     async def read_again(self) -> None:
@@ -58,7 +86,8 @@ class ReadingPositions:
     async def start(self) -> bool:
         """Wait for the current fetch to end, and move to the committed offsets.
 
-        This stops the consumer's flow and does not resume it.
+        A partition whose committed offset is not in its log, or whose log went back while it was
+        read, starts at its first offset.  This stops the consumer's flow and does not resume it.
 
         Returns
         -------
@@ -69,23 +98,90 @@ class ReadingPositions:
         consumer = cast("Consumer", self._app.consumer)
         consumer.stop_flow()
         await asyncio.sleep(FETCH_DRAIN_SECONDS)
-        if self._intake.epoch != epoch:
+        found = await self._look_up(consumer, epoch)
+        if found is None or self._intake.epoch != epoch:
             return False
-        starts = await self._starting_offsets(consumer)
+        starts, resets = found
+        if resets:
+            await restart_partitions(self._app, {tp: starts[tp] for tp in resets})
         # Faust's own seek does not move a partition that has no committed offset.
         await consumer.seek_wait(starts)
         if self._intake.epoch != epoch:
             return False
         for partition in starts:
             forget_gap(consumer, partition)
-        self._intake.start_at({(tp.topic, tp.partition): offset for tp, offset in starts.items()})
+        self._intake.start_at(
+            {_key(tp): start for tp, start in starts.items()}, [_key(tp) for tp in resets]
+        )
+        self._status.reading()
         return True
 
-    async def _starting_offsets(self, consumer: Consumer) -> dict[TP, int]:
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Commit offsets below which everything is acked."""
+        if offsets:
+            await commit_offsets(self._app, {TP(*p): offset for p, offset in offsets.items()})
+
+    async def _look_up(
+        self, consumer: Consumer, epoch: int
+    ) -> tuple[dict[TP, int], list[TP]] | None:
+        """Look up the starting offsets, again and again while the brokers do not answer."""
+        while self._intake.epoch == epoch and not self._app.should_stop:
+            try:
+                return await self._starting_offsets(consumer)
+            except IllegalStateError:
+                raise
+            except (KafkaError, OSError, TopicError) as exc:
+                logger.warning("cannot look up where to start reading", error=repr(exc))
+                await asyncio.sleep(RETRY_SECONDS)
+        return None
+
+    async def _starting_offsets(self, consumer: Consumer) -> tuple[dict[TP, int], list[TP]]:
+        """Return the starting offset of each partition, and which ones start anew."""
         partitions = [tp for tp in consumer.assignment() if tp.topic == self._topic]
         if not partitions:
-            return {}
-        committed = await consumer.seek_to_committed()
-        fresh = [tp for tp in partitions if (committed.get(tp) or -1) < 0]
-        earliest = await consumer.earliest_offsets(*fresh) if fresh else {}
-        return {tp: earliest[tp] if tp in earliest else committed[tp] for tp in partitions}
+            return {}, []
+        found = await consumer.seek_to_committed()
+        committed = {tp: found[tp] for tp in partitions if (found.get(tp) or -1) >= 0}
+        ranges = await self._log_ranges(consumer, partitions, committed)
+        refused = self._intake.ledger.fetches.resets
+        known = own_commits(self._app)
+        starts, resets = {}, []
+        for tp in partitions:
+            offset = committed.get(tp)
+            # The brokers drop a group's offsets together with the topic.
+            was_reset = _key(tp) in refused or (offset is None and tp in known)
+            starts[tp] = ranges[tp].start(offset, was_reset=was_reset)
+            if was_reset or ranges[tp].lacks(offset):
+                resets.append(tp)
+                self._report_reset(tp, known.get(tp) if offset is None else offset, ranges[tp])
+        return starts, resets
+
+    async def _log_ranges(
+        self, consumer: Consumer, partitions: list[TP], committed: Mapping[TP, int]
+    ) -> dict[TP, LogRange]:
+        firsts = await consumer.earliest_offsets(*partitions)
+        ends = dict(await consumer.highwaters(*partitions))
+        if any(offset > ends[tp] for tp, offset in committed.items()):
+            # These ends are the last stable offsets.  A worker of an earlier release, which read
+            # uncommitted messages, may have committed an offset beyond an open transaction.
+            async with open_reader(self._connection, self._topic, 0) as reader:
+                log_ends = await reader.end_offsets()
+            ends = {tp: log_ends[tp.partition] for tp in partitions}
+        return {tp: LogRange(firsts[tp], ends[tp]) for tp in partitions}
+
+    def _report_reset(self, tp: TP, committed: int | None, log: LogRange) -> None:
+        self._status.logs_reset([_key(tp)])
+        metrics.LOG_RESETS.inc()
+        logger.critical(
+            "the log does not hold the offset that was read or committed; "
+            "reading from its first offset",
+            topic=tp.topic,
+            partition=tp.partition,
+            committed=committed,
+            log_start=log.first,
+            log_end=log.end,
+        )
+
+
+def _key(tp: TP) -> Partition:
+    return tp.topic, tp.partition

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -14,7 +17,10 @@ from app.settings import Settings
 #: unreachable, the Kafka client alone writes about 50 lines a second.
 REPEAT_SECONDS = 10.0
 
-__all__ = ["logging_config"]
+#: Values that are nested more deeply than this are logged as text.
+MAX_DEPTH = 8
+
+__all__ = ["logging_config", "to_json"]
 
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -38,6 +44,46 @@ class RepeatLimit(logging.Filter):
             return False
         self._last[source_line] = record.created
         return True
+
+
+def to_json(line: object, **_: Any) -> str:
+    """Return a log line as JSON, whatever its values are: no log call may fail.
+
+    What JSON cannot express becomes text: values of other types, numbers that are not finite, and
+    keys that are not strings.
+    """
+    try:
+        return json.dumps(line, default=_default, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return json.dumps(_plain(line, MAX_DEPTH))
+
+
+def _default(value: object) -> Any:
+    return list(value) if isinstance(value, set | frozenset) else _as_text(value)
+
+
+def _plain(value: object, depth: int) -> Any:
+    if isinstance(value, str):
+        return str(value)
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if depth > 0 and isinstance(value, Mapping):
+        return {
+            key if isinstance(key, str) else _as_text(key): _plain(item, depth - 1)
+            for key, item in value.items()
+        }
+    if depth > 0 and isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item, depth - 1) for item in value]
+    return _as_text(value)
+
+
+def _as_text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception as exc:  # noqa: BLE001 - a value's own code, which may raise anything
+        return f"<{type(value).__name__} without text: {type(exc).__name__}>"
 
 
 def logging_config(settings: Settings) -> dict[str, Any]:
@@ -87,7 +133,7 @@ def _formatter() -> dict[str, Any]:
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer()
         if sys.stderr.isatty()
-        else structlog.processors.JSONRenderer()
+        else structlog.processors.JSONRenderer(serializer=to_json)
     )
     return {
         "()": structlog.stdlib.ProcessorFormatter,

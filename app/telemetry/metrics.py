@@ -10,7 +10,9 @@ __all__ = [
     "DEAD_LETTERS",
     "EVENTS",
     "FLUSH_SECONDS",
+    "LOG_RESETS",
     "MISMATCHED_RECORDS",
+    "OPEN_TRANSACTION_SECONDS",
     "RECEIPTS",
     "RETRIES",
     "STEP_RUNNING_SECONDS",
@@ -31,6 +33,14 @@ MISMATCHED_RECORDS = Counter(
 )
 RETRIES = Counter(
     "butler_writer_retries", "Steps of a flush that failed and were retried", ["step"]
+)
+LOG_RESETS = Counter(
+    "butler_writer_log_resets",
+    "Partitions that were read from their first offset because the log lacks the committed one",
+)
+OPEN_TRANSACTION_SECONDS = Gauge(
+    "butler_writer_open_transaction_seconds",
+    "Time for which a sender's open transaction has held reading back; 0 below 10 s",
 )
 BYTES_HELD = Gauge("butler_writer_bytes_held", "Bytes of events received and not yet written")
 STEP_RUNNING_SECONDS = Gauge(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -34,6 +35,8 @@ class Status:
     retrying : `dict` [`str`, `Problem`]
         The steps that are being retried now; there may be two, since one window is prepared while
         another is written.
+    resets : `list` [`str`]
+        The partitions whose log was reset, until they are read again.
     last_error : `Problem` or `None`
         The last step that failed, even if it succeeded later.
     last_flush : `dict`
@@ -49,6 +52,7 @@ class Status:
     started_at: float = field(default_factory=time.time)
     unassigned_since: float | None = field(default_factory=time.monotonic)
     retrying: dict[str, Problem] = field(default_factory=dict)
+    resets: list[str] = field(default_factory=list)
     last_error: Problem | None = None
     last_flush: dict[str, Any] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
@@ -62,6 +66,14 @@ class Status:
     def assigned(self) -> None:
         """Note that the rebalance is over (a spare worker may have no partition)."""
         self.unassigned_since = None
+
+    def logs_reset(self, partitions: Iterable[tuple[str, int]]) -> None:
+        """Note partitions whose log went back behind what was read or committed."""
+        self.resets = sorted({*self.resets, *(f"{topic}-{n}" for topic, n in partitions)})
+
+    def reading(self) -> None:
+        """Note that all partitions are read from offsets that the log holds."""
+        self.resets = []
 
     def failed(self, step: str, error: BaseException) -> None:
         """Note a step that failed and will be retried."""
@@ -81,6 +93,8 @@ class Status:
         """Why the worker is not ready, or `None` if it is."""
         if self.unassigned_since is not None:
             return "waiting for partitions to be assigned"
+        if self.resets:
+            return f"the log was reset, reading again: {', '.join(self.resets)}"
         problems = [
             f"{problem.step} is failing: {problem.error}" for problem in self.retrying.values()
         ]

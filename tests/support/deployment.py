@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
@@ -103,6 +104,18 @@ class Deployment:
     def committed(self) -> int:
         """Return how many events of the input topic the group has finished."""
         return sum(max(n, 0) for n in self.cluster.committed(self.group, self.topic).values())
+
+    def commit(self, offset: int) -> None:
+        """Set the committed offset of each partition; the group must have no members."""
+        starts = [TopicPartition(self.topic, number, offset) for number in range(self.partitions)]
+        asked = ConsumerGroupTopicPartitions(self.group, starts)
+        self.cluster.admin.alter_consumer_group_offsets([asked])[self.group].result(20)
+
+    def delete_below(self, offset: int) -> None:
+        """Delete the messages of partition 0 below an offset, as retention does."""
+        deleted = TopicPartition(self.topic, 0, offset)
+        answers = self.cluster.admin.delete_records([deleted])
+        answers[TopicPartition(self.topic, 0)].result(20)
 
     def wait_done(self, timeout: float = 60) -> None:
         """Wait until every event of the input topic is finished."""

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Producer
 
 from models.dead_letter import DeadLetter
 from testbed.cluster import Cluster
@@ -49,13 +49,6 @@ def locked(deployment: Deployment) -> Iterator[None]:
     with psycopg.connect(deployment.database) as connection, connection.transaction():
         connection.execute("LOCK TABLE dataset IN ACCESS EXCLUSIVE MODE")
         yield
-
-
-def set_group(deployment: Deployment, offset: int) -> None:
-    """Set the committed offsets of the group, which must have no members."""
-    start = [TopicPartition(deployment.topic, n, offset) for n in range(deployment.partitions)]
-    asked = ConsumerGroupTopicPartitions(deployment.group, start)
-    deployment.cluster.admin.alter_consumer_group_offsets([asked])[deployment.group].result(20)
 
 
 def acked(worker: Worker) -> int:
@@ -133,37 +126,6 @@ def test_table_changes_lost_inside_faust_are_read_again(deployment: Deployment) 
         deployment.send(events[1])
         deployment.wait_done()
     check_all_written(deployment, events)
-
-
-def test_real_gaps_are_accepted(deployment: Deployment) -> None:
-    """Retention and transaction markers leave gaps."""
-    cluster, topic = deployment.cluster, deployment.topic
-    night = Night(deployment.root)
-    removed, *events, aborted = [night.event(1, detector) for detector in range(9)]
-    deployment.send(removed, removed, events[0])
-    set_group(deployment, 1)
-    cluster.admin.delete_records([TopicPartition(topic, 0, 2)])[TopicPartition(topic, 0)].result(20)
-    pod = Producer({**cluster.client_config, "transactional.id": topic})
-    pod.init_transactions(20)
-
-    def in_transaction(*several: dict[str, Any], commit: bool = True) -> None:
-        pod.begin_transaction()
-        for event in several:
-            pod.produce(topic, encode(event))
-        pod.flush(20)
-        if commit:
-            pod.commit_transaction(20)
-        else:
-            pod.abort_transaction(20)
-
-    with deployment.worker() as worker:
-        worker.wait_ready()
-        in_transaction(events[1], events[2])
-        in_transaction(aborted, commit=False)
-        deployment.send(*events[3:])
-        deployment.wait_done()
-        assert worker.state()["accepted_gaps"] == 3
-    check_all_written(deployment, [*events, aborted])
 
 
 def test_bad_events_of_every_kind_are_set_aside_and_the_others_are_written(
@@ -328,7 +290,7 @@ def test_redelivered_events_are_announced_again_and_written_once(
         worker.term()
         assert worker.wait() == 0
     already = len(deployment.announced_ids())
-    set_group(deployment, 0)
+    deployment.commit(0)
     assert deployment.committed() == 0
     with deployment.worker() as worker:
         deployment.wait_done()

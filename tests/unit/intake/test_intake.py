@@ -119,7 +119,7 @@ class Interleavings(RuleBasedStateMachine):
         self.written: set[Position] = set()
         self.taken: Window[Position] | None = None
         self.rereading = False
-        self.recovered = True
+        self.reset: set[tuple[str, int]] = set()
         self.intake.start_at(self.committed)
 
     def acked(self, position: Position) -> None:
@@ -139,22 +139,54 @@ class Interleavings(RuleBasedStateMachine):
         self.absent.add((partition, self.end[partition]))
         self.end[partition] += 1
 
-    @precondition(lambda self: self.recovered)
+    def fetch(self, partition: tuple[str, int]) -> int | None:
+        """Fetch the next event of a partition, or only the markers before its end."""
+        start = offset = self.position[partition]
+        while (partition, offset) in self.absent:
+            offset += 1
+        has_event = offset < self.end[partition]
+        self.position[partition] = offset + has_event
+        self.intake.ledger.fetches.note(
+            partition, start, [offset] if has_event else [], offset + has_event
+        )
+        return offset if has_event else None
+
     @rule(partition=st.sampled_from(PARTITIONS))
     def lose_a_fetched_event(self, partition: tuple[str, int]) -> None:
         """Lose an event as Faust's recovery can: it clears a queue that holds fetched events."""
-        if self.position[partition] < self.end[partition]:
-            self.position[partition] += 1
+        self.fetch(partition)
+
+    @rule(partition=st.sampled_from(PARTITIONS), back=st.integers(1, 8), more=st.integers(0, 8))
+    def cut_the_log_back(self, partition: tuple[str, int], back: int, more: int) -> None:
+        """The log loses its newest events, and perhaps gets new ones at the same offsets."""
+        end = max(0, self.end[partition] - back)
+        if self.position[partition] <= end:
+            return  # nobody can notice, and nothing that was read is affected
+        self.absent = {(p, o) for p, o in self.absent if p != partition or o < end}
+        self.written = {(p, o) for p, o in self.written if p != partition}
+        self.end[partition] = end + more
+        self.position[partition] = 0
+        self.intake.ledger.fetches.note_reset(partition)
+        self.reset.add(partition)
+
+    @precondition(lambda self: self.reset and not self.rereading)
+    @rule()
+    def look_for_resets(self) -> None:
+        if self.intake.drop_reset():
+            self.taken = None
+            self.rereading = True
+
+    @rule()
+    def commit_past_markers(self) -> None:
+        for partition, offset in self.intake.ledger.pass_over_gaps().items():
+            below = {(partition, o) for o in range(self.committed[partition], offset)}
+            assert below <= self.absent, "committed past an event"
+            self.committed[partition] = offset
 
     @rule(partition=st.sampled_from(PARTITIONS), size=st.sampled_from([1, 100, 500]))
     def deliver(self, partition: tuple[str, int], size: int) -> None:
-        offset = self.position[partition]
-        while (partition, offset) in self.absent:
-            offset += 1
-        if offset >= self.end[partition] or not self.intake.has_room:
-            return
-        self.position[partition] = offset + 1
-        self.hand_over(partition, offset, size)
+        if self.intake.has_room and (offset := self.fetch(partition)) is not None:
+            self.hand_over(partition, offset, size)
 
     @rule(partition=st.sampled_from(PARTITIONS), back=st.integers(1, 5))
     def redeliver(self, partition: tuple[str, int], back: int) -> None:
@@ -174,14 +206,16 @@ class Interleavings(RuleBasedStateMachine):
     @precondition(lambda self: self.rereading)
     @rule()
     def read_again(self) -> None:
-        self.rereading = self.recovered = False
+        self.rereading = False
+        self.committed.update(dict.fromkeys(self.reset, 0))
         self.position = dict(self.committed)
-        self.intake.start_at(self.committed)
+        self.intake.start_at(self.committed, self.reset)
+        self.reset = set()
 
     @precondition(lambda self: not self.rereading)
     @rule()
     def look_for_a_lost_tail(self) -> None:
-        if self.intake.misses_tail(self.end):
+        if self.intake.misses_tail():
             self.taken = None
             self.rereading = True
 
@@ -210,9 +244,7 @@ class Interleavings(RuleBasedStateMachine):
             self.written |= {arrival.payload for arrival in self.taken.arrivals}
             assert self.intake.settle(self.taken) == 0
         self.taken = None
-        self.rereading, self.recovered = False, True
-        self.position = dict(self.committed)
-        self.intake.start_at(self.committed)
+        self.read_again()
 
     @invariant()
     def bytes_held_are_those_of_the_unsettled_entries(self) -> None:
@@ -228,6 +260,7 @@ class Interleavings(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Check that everything is written and acked once no further fault happens."""
         for _ in range(50):
+            self.look_for_resets()
             if self.rereading:
                 self.read_again()
             for partition in PARTITIONS:
@@ -239,12 +272,13 @@ class Interleavings(RuleBasedStateMachine):
                 self.flush(fails=False, writes_first=True)
             if not self.rereading:
                 self.look_for_a_lost_tail()
+                self.commit_past_markers()
         for partition in PARTITIONS:
             left = {
                 (partition, offset)
                 for offset in range(self.committed[partition], self.end[partition])
             }
-            assert left <= self.absent, "left an event unacked for ever"
+            assert not left, "left an event unacked, or a marker uncommitted, for ever"
 
 
 Interleavings.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)

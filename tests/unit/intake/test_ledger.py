@@ -80,49 +80,76 @@ def test_a_first_event_beyond_the_starting_offset_is_a_jump() -> None:
     assert started_ledger(5).receive(P, 6, 10, list) == (Receipt.JUMPED, None)
 
 
-def test_a_jump_that_is_gone_after_reading_again_is_not_counted() -> None:
+def test_a_gap_of_the_log_is_passed_at_once_and_counted() -> None:
+    """The events below it stay valid, and are acked before those above it."""
     ledger, acks = started_ledger(), Acks()
-    acks.receive(ledger, 0)
-    assert ledger.receive(P, 3, 10, list) == (Receipt.JUMPED, None)
-    ledger.start_at({P: 0})
-    for offset in range(4):
-        acks.receive(ledger, offset)
+    ledger.fetches.note(P, 0, [0, 3], 5)
+    below, above = (acks.receive(ledger, offset) for offset in (0, 3))
+    assert (ledger.epoch, ledger.accepted_gaps) == (0, 1)
+    assert ledger.settle([above]) == 0
+    assert ledger.settle([below]) == 2
+    assert acks == [(P, 0), (P, 3)]
+
+
+def test_fetched_events_that_are_missing_are_never_passed_over() -> None:
+    ledger, acks = started_ledger(), Acks()
+    for _ in range(3):
+        ledger.start_at({P: 0})
+        ledger.fetches.note(P, 0, [0, 1, 3], 4)
+        acks.receive(ledger, 0)
+        assert ledger.receive(P, 3, 10, list) == (Receipt.JUMPED, None)
     assert ledger.accepted_gaps == 0
 
 
-def test_a_jump_that_stays_is_accepted_and_counted() -> None:
+def test_a_lost_event_behind_a_gap_is_not_taken_for_part_of_it() -> None:
     ledger, acks = started_ledger(), Acks()
-    assert ledger.receive(P, 3, 10, list) == (Receipt.JUMPED, None)
-    ledger.start_at({P: 0})
-    entry = acks.receive(ledger, 3)
-    assert ledger.accepted_gaps == 1
-    ledger.settle([entry])
-    assert acks == [(P, 3)]
+    ledger.fetches.note(P, 0, [0, 3, 4], 5)
+    acks.receive(ledger, 0)
+    assert ledger.receive(P, 4, 10, list) == (Receipt.JUMPED, None)
 
 
 def test_a_gap_that_is_read_again_is_counted_once() -> None:
     ledger, acks = started_ledger(), Acks()
-    ledger.receive(P, 3, 10, list)
     for _ in range(2):
         ledger.start_at({P: 0})
+        ledger.fetches.note(P, 0, [3], 4)
         acks.receive(ledger, 3)
     assert ledger.accepted_gaps == 1
 
 
-def test_a_later_jump_is_refused_once_as_well() -> None:
+def test_a_gap_that_grows_at_the_end_of_the_log_is_counted_once() -> None:
     ledger, acks = started_ledger(), Acks()
-    ledger.receive(P, 3, 10, list)
-    ledger.start_at({P: 0})
-    acks.receive(ledger, 3)
-    assert ledger.receive(P, 9, 10, list) == (Receipt.JUMPED, None)
+    ledger.fetches.note(P, 0, [], 2)
+    assert ledger.pass_over_gaps() == {P: 2}
+    ledger.fetches.note(P, 2, [4], 5)
+    acks.receive(ledger, 4)
+    assert ledger.accepted_gaps == 1
 
 
-def test_a_jump_found_again_after_a_rebalance_is_refused_again() -> None:
-    ledger = started_ledger()
-    ledger.receive(P, 3, 10, list)
-    ledger.revoke()
-    ledger.start_at({P: 0})
-    assert ledger.receive(P, 3, 10, list) == (Receipt.JUMPED, None)
+def test_markers_at_the_end_of_a_partition_are_passed_once_everything_is_acked() -> None:
+    ledger, acks = started_ledger(), Acks()
+    ledger.fetches.note(P, 0, [0], 1)
+    ledger.fetches.note(P, 1, [], 3)
+    entry = acks.receive(ledger, 0)
+    assert ledger.pass_over_gaps() == {}
+    ledger.settle([entry])
+    assert ledger.pass_over_gaps() == {P: 3}
+    assert ledger.pass_over_gaps() == {}
+    assert ledger.state()[P]["acked_to"] == 3
+
+
+def test_a_partition_that_was_reset_takes_nothing_until_it_starts_anew() -> None:
+    """A log that went back has new events at offsets that were received before."""
+    ledger, acks = started_ledger(), Acks()
+    ledger.fetches.note(P, 0, [0, 1], 2)
+    entry = acks.receive(ledger, 0)
+    ledger.fetches.note_reset(P)
+    assert ledger.receive(P, 1, 10, list) == (Receipt.NOT_STARTED, None)
+    assert ledger.drop_reset() == {P}
+    assert ledger.drop_reset() == frozenset()
+    assert ledger.settle([entry]) == 0
+    ledger.start_at({P: 0}, [P])
+    acks.receive(ledger, 0)
 
 
 def test_a_jump_drops_all_entries() -> None:
@@ -134,19 +161,48 @@ def test_a_jump_drops_all_entries() -> None:
     assert ledger.bytes_held == 0
 
 
-def test_a_lost_tail_is_reported_after_2_checks_then_4_then_8() -> None:
+def test_a_lost_tail_is_reported_after_2_looks_then_4_then_8() -> None:
     ledger = started_ledger()
-    ends = {P: 3, Q: 0}
-    for checks in (2, 4, 8):
-        assert [ledger.misses_tail(ends) for _ in range(checks)] == [False] * (checks - 1) + [True]
+    for looks in (2, 4, 8):
+        ledger.fetches.note(P, 0, [0, 1, 2], 3)
+        assert ledger.missing() == {"pp-output-0": {"expected": 0, "fetched_to": 3}}
+        assert [ledger.misses_tail() for _ in range(looks)] == [False] * (looks - 1) + [True]
         ledger.start_at({P: 0, Q: 0})
 
 
 def test_a_partition_that_makes_progress_misses_no_tail() -> None:
     ledger, acks = started_ledger(), Acks()
+    ledger.fetches.note(P, 0, range(9), 9)
     for offset in range(4):
-        assert not ledger.misses_tail({P: 9})
+        assert not ledger.misses_tail()
         acks.receive(ledger, offset)
+
+
+def test_a_partition_that_waits_for_its_turn_in_a_backlog_misses_no_tail() -> None:
+    ledger, acks = started_ledger(), Acks()
+    ledger.fetches.note(P, 0, range(100), 100)
+    ledger.fetches.note(Q, 0, [0], 1)
+    for offset in range(100):
+        acks.receive(ledger, offset)
+        assert not ledger.misses_tail()
+
+
+def test_a_lost_tail_is_found_while_other_partitions_make_progress() -> None:
+    """An event that was fetched after it has arrived."""
+    ledger, acks = started_ledger(), Acks()
+    ledger.fetches.note(Q, 0, [0], 1)
+    ledger.fetches.note(P, 0, [0], 1)
+    acks.receive(ledger, 0)
+    assert not ledger.misses_tail()
+    ledger.fetches.note(P, 1, [1], 2)
+    acks.receive(ledger, 1)
+    assert ledger.misses_tail()
+
+
+def test_markers_at_the_end_of_the_log_are_no_lost_tail() -> None:
+    ledger = started_ledger()
+    ledger.fetches.note(P, 0, [], 2)
+    assert not any(ledger.misses_tail() for _ in range(5))
 
 
 def test_the_state_has_the_offsets_that_a_partition_has_reached() -> None:

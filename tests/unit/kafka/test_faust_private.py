@@ -12,10 +12,13 @@ from typing import Any
 import faust
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.consumer.subscription_state import SubscriptionState, TopicPartitionState
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.transport.consumer import Consumer, ThreadDelegateConsumer
+from faust.transport.drivers import aiokafka as driver
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
 from app.kafka import faust_private
@@ -40,6 +43,60 @@ NAMES: dict[str, Callable[[], bool]] = {
         and "on_error=self._on_agent_error" in source(faust.App.agent)
     ),
     "App._consumer": lambda: "self._consumer is None" in source(faust.App.consumer.fget),  # type: ignore[attr-defined]
+    "App._new_transport": lambda: (
+        parameters(faust.App._new_transport) == ["self"]
+        and "(\n            self.conf.broker_consumer, self\n        )"
+        in source(faust.App._new_transport)
+        and "self._new_transport()" in source(faust.App.transport.fget)  # type: ignore[attr-defined]
+    ),
+    "Transport.Consumer": lambda: driver.Transport.Consumer is driver.Consumer,
+    "Consumer._new_consumer_thread": lambda: (
+        "return AIOKafkaConsumerThread(self, loop=self.loop, beacon=self.beacon)"
+        in source(driver.Consumer._new_consumer_thread)
+    ),
+    "AIOKafkaConsumerThread.__post_init__": lambda: (
+        parameters(AIOKafkaConsumerThread.__post_init__) == ["self"]
+    ),
+    "AIOKafkaConsumerThread._create_worker_consumer": lambda: (
+        parameters(AIOKafkaConsumerThread._create_worker_consumer) == ["self", "transport"]
+        and "self._create_worker_consumer(transport)"
+        in source(AIOKafkaConsumerThread._create_consumer)
+    ),
+    "AIOKafkaConsumerThread._fetch_records": lambda: (
+        parameters(AIOKafkaConsumerThread._fetch_records)
+        == ["self", "consumer", "active_partitions", "timeout", "max_records"]
+        and "self._fetch_records" in source(AIOKafkaConsumerThread.getmany)
+        and "fetched_records" in source(AIOKafkaConsumerThread._fetch_records)
+    ),
+    "AIOKafkaConsumer._isolation_level": lambda: (
+        "isolation_level=self._isolation_level" in source(AIOKafkaConsumer.start)
+    ),
+    "AIOKafkaConsumer._subscription": lambda: (
+        "self._subscription.subscription.assignment" in source(AIOKafkaConsumer.highwater)
+        and isinstance(SubscriptionState.subscription, property)
+    ),
+    "TopicPartitionState._position": lambda: (
+        "self._position = position" in source(TopicPartitionState.consumed_to)
+        and "consumed_to" in source(FetchResult)
+    ),
+    "TopicPartitionState._position_fut": lambda: (
+        "self._position_fut = create_future()" in source(TopicPartitionState.await_reset)
+        and "await_reset" in source(Fetcher._proc_fetch_request)
+        and "create_future" not in source(TopicPartitionState.seek)
+    ),
+    "TopicPartitionState.lso": lambda: "tp_state.lso = lso" in source(Fetcher._proc_fetch_request),
+    "Consumer._acked": lambda: "acked = self._acked[tp]" in source(Consumer._new_offset),
+    "Consumer._acked_index": lambda: "self._acked_index[tp]" in source(Consumer.ack),
+    "Consumer._committed_offset": lambda: (
+        "self._committed_offset[tp]" in source(Consumer.ack)
+        and "self._committed_offset[tp]" in source(Consumer._should_commit)
+    ),
+    "Consumer.maybe_wait_for_commit_to_finish": lambda: (
+        "_commit_fut" in source(Consumer.maybe_wait_for_commit_to_finish)
+    ),
+    "AIOKafkaConsumerThread.commit": lambda: (
+        parameters(AIOKafkaConsumerThread.commit) == ["self", "offsets"]
+    ),
     "Consumer._gap": lambda: "self._gap.pop(tp, None)" in source(Consumer),
     "Recovery._seek_offsets": lambda: (
         parameters(Recovery._seek_offsets) == ["self", "consumer", "tps", "offsets", "title"]

@@ -1,0 +1,167 @@
+"""The input topic's log does not hold the offset that was committed or read.
+
+Rule no-gaps-in-offsets.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaException
+
+from testbed.cluster import Cluster
+from testbed.kafka import ApacheKafka
+from testbed.waiting import wait_until
+from testbed.worker import Worker
+from tests.support.deployment import Deployment
+from tests.support.events import Night
+from tests.support.flow import check_all_written
+
+
+@pytest.fixture
+def deployment(kafka: Cluster, topic_name: str, tmp_path: Path) -> Deployment:
+    return Deployment(kafka, topic_name, tmp_path)
+
+
+def make_topic_again(deployment: Deployment) -> None:
+    """Delete the input topic with all its messages, and create it again."""
+    cluster, topic = deployment.cluster, deployment.topic
+    cluster.admin.delete_topics([topic])[topic].result(20)
+
+    def is_created() -> bool:
+        try:
+            cluster.create_topic(topic, deployment.partitions)
+        except KafkaException:  # it is still being deleted
+            return False
+        return True
+
+    wait_until(is_created, 30, "the topic is created again")
+
+
+def wait_committed(deployment: Deployment, offset: int) -> None:
+    """Wait until exactly this offset is committed; a stale one may be higher."""
+    wait_until(
+        lambda: deployment.committed() == offset,
+        60,
+        lambda: f"{deployment.committed()} committed, not {offset}",
+    )
+
+
+def resets(worker: Worker) -> int:
+    found = re.search(
+        r"^butler_writer_log_resets_total (\d+)", worker.page("/metrics"), re.MULTILINE
+    )
+    assert found is not None
+    return int(found[1])
+
+
+def critical_lines(worker: Worker) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in worker.log_text().splitlines() if line[:1] == "{"]
+    return [line for line in lines if line["level"] == "critical"]
+
+
+def test_a_topic_made_again_while_no_worker_ran_is_read_from_its_start(
+    deployment: Deployment,
+) -> None:
+    """The committed offset is beyond the end of the log, and stays so for a while."""
+    night = Night(deployment.root)
+    events = [night.event(1, detector) for detector in range(8)]
+    make_topic_again(deployment)
+    deployment.send(*events[:5])
+    deployment.commit(100)
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        wait_committed(deployment, 5)
+        deployment.send(*events[5:])
+        wait_committed(deployment, 8)
+        assert resets(worker) == 1
+        (line,) = critical_lines(worker)
+    assert (line["topic"], line["partition"]) == (deployment.topic, 0)
+    assert (line["committed"], line["log_start"], line["log_end"]) == (100, 0, 5)
+    check_all_written(deployment, events)
+
+
+def test_events_that_retention_dropped_before_they_were_read_are_reported(
+    deployment: Deployment,
+) -> None:
+    night = Night(deployment.root)
+    events = [night.event(1, detector) for detector in range(6)]
+    deployment.send(*events)
+    deployment.commit(1)
+    deployment.delete_below(4)
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        wait_committed(deployment, 6)
+        assert resets(worker) == 1
+        (line,) = critical_lines(worker)
+    assert (line["committed"], line["log_start"], line["log_end"]) == (1, 4, 6)
+    check_all_written(deployment, events[4:])
+
+
+def test_a_worker_reports_events_that_are_dropped_before_it_reads_them(
+    deployment: Deployment,
+) -> None:
+    night = Night(deployment.root)
+    events = [night.event(1, detector) for detector in range(8)]
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        assert resets(worker) == 0
+        deployment.send(*events[:2])
+        wait_committed(deployment, 2)
+        deployment.delete_below(2)  # everything was read
+        worker.stop_process()
+        deployment.send(*events[2:])
+        deployment.delete_below(5)
+        worker.continue_process()
+        wait_committed(deployment, 8)
+        # The position may have been refused before or after the fetch that was under way.
+        wait_until(lambda: critical_lines(worker) or resets(worker) == 0, 10, "it is reported")
+        worker.wait_ready()
+        lines = critical_lines(worker)
+        assert resets(worker) == len(lines) == 1
+    assert (lines[0]["committed"], lines[0]["log_start"]) == (2, 5)
+    check_all_written(deployment, [*events[:2], *events[5:]])
+
+
+def test_a_topic_made_again_under_a_worker_loses_no_new_event(deployment: Deployment) -> None:
+    night = Night(deployment.root)
+    events = [night.event(visit, detector) for visit in (1, 2) for detector in range(8)]
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(*events[:6])
+        wait_committed(deployment, 6)
+        make_topic_again(deployment)
+        deployment.send(*events[6:])
+        wait_committed(deployment, 10)
+        worker.wait_ready()
+        assert resets(worker) == len(critical_lines(worker)) >= 1
+    check_all_written(deployment, events)
+
+
+def test_a_broker_that_lost_the_log_under_a_worker_loses_no_new_event(
+    private_kafka: ApacheKafka, topic_name: str, tmp_path: Path
+) -> None:
+    """The group's offsets survive.  The new log grows beyond the committed offset."""
+    deployment = Deployment(private_kafka, topic_name, tmp_path)
+    night = Night(deployment.root)
+    events = [night.event(visit, detector) for visit in (1, 2) for detector in range(12)]
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(*events[:8])
+        wait_committed(deployment, 8)
+        private_kafka.stop()
+        private_kafka.lose_log(topic_name)
+        private_kafka.start()
+        wait_until(lambda: critical_lines(worker), 60, "the loss is noticed")
+        assert critical_lines(worker)[0]["committed"] == 8
+        deployment.send(*events[8:10])
+        wait_committed(deployment, 2)
+        assert resets(worker) == 1
+        deployment.send(*events[10:])
+        wait_committed(deployment, 16)
+        worker.wait_ready()
+    check_all_written(deployment, events)
