@@ -315,7 +315,9 @@ def test_no_event_is_acked_before_the_brokers_have_its_announcement(
         wait_until(lambda: held(worker) == len(events), 60, "all events have arrived")
         private_kafka.kill()
         wait_until(lambda: worker.status("/readyz") == 503, 60, "not ready")
-        assert worker.state()["not_ready"].startswith("announce is failing")
+        wait_until(
+            lambda: "announce is failing" in str(worker.state()["not_ready"]), 60, "the reason"
+        )
         assert set(stored_ids(deployment.fresh_butler())) == dataset_ids(first, *events)
         assert held(worker) == len(events)
         private_kafka.start()
