@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import faust
 import structlog
+from faust.cli.worker import worker as worker_command
 from faust.types import TP, AgentT
 
 from app.kafka.errors import KafkaError
@@ -29,6 +30,7 @@ __all__ = [
     "membership_error",
     "recover_again",
     "recovery_progress",
+    "silence_banner",
 ]
 
 logger = structlog.get_logger("butler_writer")
@@ -50,6 +52,11 @@ class StrictApp(faust.App):
             "an exception left an agent, ending the worker", agent=agent.name, exc_info=exc
         )
         os._exit(1)
+
+
+def silence_banner() -> None:
+    """Keep ``faust worker`` from printing its banner, which is no JSON line, on standard output."""
+    worker_command.on_worker_created = lambda *_: None  # type: ignore[method-assign]
 
 
 def has_consumer(app: faust.App) -> bool:

@@ -12,6 +12,8 @@ from typing import Any
 import faust
 import pytest
 from aiokafka.consumer.group_coordinator import BaseCoordinator, GroupCoordinator
+from faust.cli.base import Command
+from faust.cli.worker import worker as worker_command
 from faust.tables.recovery import Recovery
 from faust.transport.consumer import Consumer, ThreadDelegateConsumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
@@ -36,6 +38,10 @@ NAMES: dict[str, Callable[[], bool]] = {
     "App._on_agent_error": lambda: (
         parameters(faust.App._on_agent_error) == ["self", "agent", "exc"]
         and "on_error=self._on_agent_error" in source(faust.App.agent)
+    ),
+    "worker.on_worker_created": lambda: (
+        parameters(worker_command.on_worker_created) == ["self", "worker"]
+        and "self.on_worker_created(worker)" in source(Command)
     ),
     "App._consumer": lambda: "self._consumer is None" in source(faust.App.consumer.fget),  # type: ignore[attr-defined]
     "Consumer._gap": lambda: "self._gap.pop(tp, None)" in source(Consumer),
