@@ -167,7 +167,11 @@ class ButlerWriterApp(StrictApp):
     # Not in `_watch`, which may wait for the brokers.
     @Service.timer(STEP_CHECK_INTERVAL)
     async def _watch_steps(self) -> None:
-        """End the process if a step hangs; an orderly shutdown has a limit of its own."""
+        """Log the readiness; end the process if a step hangs.
+
+        An orderly shutdown has a limit of its own.
+        """
+        self.status.log_readiness()
         reason = self.status.step_times.check()
         if reason is None or self.status.stopping or not self.settings.service.watchdog:
             return

@@ -1,4 +1,4 @@
-"""Checks that the packages ``agents`` and ``models`` are this service's own.
+"""Checks that the packages ``agents`` and ``models`` are this service's own; tells its version.
 
 Their names are common, and ``faust`` puts the working folder first on ``sys.path`` for a single
 import only.  So Python may import another distribution's package of the same name instead; or, if
@@ -8,13 +8,14 @@ a worker is started in a checkout, the installed ``agents`` with the checkout's 
 from __future__ import annotations
 
 import sys
-from importlib.metadata import distributions, packages_distributions
+import tomllib
+from importlib.metadata import distributions, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 
 from app.errors import OperatorError
 
-__all__ = ["ForeignPackageError", "find_own"]
+__all__ = ["ForeignPackageError", "find_own", "own_version"]
 
 _OURS = Path(__file__).parent.parent
 _DISTRIBUTION = "butler-writer"
@@ -52,6 +53,14 @@ def find_own(package: str) -> None:
         raise ForeignPackageError(
             f"the package {package!r} is also installed by {', '.join(sorted(others))}; {_REMEDY}"
         )
+
+
+def own_version() -> str:
+    """Return the version of this service: the checkout's, or the installed one."""
+    project = _OURS / "pyproject.toml"
+    if project.is_file():
+        return str(tomllib.loads(project.read_text())["project"]["version"])
+    return version(_DISTRIBUTION)
 
 
 def _folder_of(package: str) -> Path | None:

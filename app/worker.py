@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import platform
 import sys
 from logging.config import dictConfig
 from signal import SIGTERM, signal
 from typing import Any, cast
 
 import faust
+import structlog
 from faust.types import AppT
 
 from app.application import ButlerWriterApp
 from app.errors import exiting_on_operator_errors
+from app.installation import own_version
 from app.kafka.checks.topics import check_topics
+from app.kafka.faust_private import silence_banner
 
 __all__ = ["COLLECTOR_THRESHOLDS", "Worker"]
+
+logger = structlog.get_logger("butler_writer")
 
 #: Thresholds of Python's garbage collector, in objects.  A window has half a million objects and
 #: no reference cycles.  With Python's default of 700, collection took a third of the CPU time (our
@@ -43,10 +50,20 @@ class Worker(faust.Worker):
         from app.assembly import open_parts  # noqa: PLC0415
 
         own = cast("ButlerWriterApp", app)
+        silence_banner()
         gc.set_threshold(*COLLECTOR_THRESHOLDS)
         # Faust does both only after our checks, which may wait for the brokers.
         dictConfig(dict(own.conf.logging_config or {}))
         signal(SIGTERM, lambda *_: sys.exit(0))
+        logger.info(
+            "starting",
+            version=own_version(),
+            faust=faust.__version__,
+            python=platform.python_version(),
+            group=own.settings.kafka.group,
+            pid=os.getpid(),
+            pages=str(own.conf.canonical_url),
+        )
         with exiting_on_operator_errors():
             own.settings.require_connections()
             # The repository first: no topic is created for a worker that cannot write.
@@ -54,6 +71,13 @@ class Worker(faust.Worker):
             _run(check_topics(own.connection, own.settings.kafka))
         kwargs["loglevel"] = own.settings.service.log_level
         super().__init__(app, *services, **kwargs)
+        self.spinner = None  # it prints "OK", which is no JSON line
+
+    def say(self, msg: str) -> None:
+        """Print nothing: all output is log lines."""
+
+    def carp(self, msg: str) -> None:
+        """Print nothing: all output is log lines."""
 
 
 def _run(coroutine: Any) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import faust
 import structlog
+from faust.cli.worker import worker as worker_command
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AgentT
 
@@ -35,6 +36,7 @@ __all__ = [
     "recover_again",
     "recovery_progress",
     "restart_partitions",
+    "silence_banner",
     "stable_and_end",
 ]
 
@@ -139,6 +141,11 @@ class StrictApp(faust.App):
             "an exception left an agent, ending the worker", agent=agent.name, exc_info=exc
         )
         os._exit(1)
+
+
+def silence_banner() -> None:
+    """Keep ``faust worker`` from printing its banner, which is no JSON line, on standard output."""
+    worker_command.on_worker_created = lambda *_: None  # type: ignore[method-assign]
 
 
 def has_consumer(app: faust.App) -> bool:

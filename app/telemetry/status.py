@@ -7,9 +7,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import structlog
+
 from app.telemetry.step_times import StepTimes
 
 __all__ = ["Problem", "Status"]
+
+logger = structlog.get_logger("butler_writer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class Status:
     unavailable: dict[str, str] = field(default_factory=dict)
     step_times: StepTimes = field(default_factory=StepTimes)
     stopping: bool = False
+    _was_ready: bool = False
 
     def revoked(self) -> None:
         """Note that a rebalance has begun."""
@@ -104,6 +109,17 @@ class Status:
         ]
         problems += [f"{name} does not answer: {why}" for name, why in self.unavailable.items()]
         return "; ".join(problems) or None
+
+    def log_readiness(self) -> None:
+        """Log that the worker has become ready, or that it is no longer ready."""
+        reason = self.not_ready
+        if (reason is None) is self._was_ready:
+            return
+        self._was_ready = reason is None
+        if reason is None:
+            logger.info("ready", seconds=round(time.time() - self.started_at, 1))
+        else:
+            logger.info("not ready", reason=reason)
 
     def as_json(self) -> dict[str, Any]:
         """Return the status as plain values."""

@@ -8,6 +8,7 @@ from faust.web import Request, Response, View
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app import app
+from app.installation import own_version
 from app.telemetry import metrics
 from app.telemetry.flush_reports import Step
 
@@ -56,6 +57,7 @@ class StatePage(View):
         window = intake.windows.open
         return self.json(
             {
+                "version": own_version(),
                 **app.status.as_json(),
                 "epoch": intake.epoch,
                 "open_window": window and {"events": len(window.arrivals), "bytes": window.bytes},

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
 import textwrap
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -223,7 +225,8 @@ def test_a_worker_ends_if_the_brokers_stay_unreachable(complete: dict[str, str])
     assert re.fullmatch(
         rf"butler-writer: Kafka at {address}: .*Connect call failed.*; check KAFKA_.*", last
     )
-    notes = json_lines("\n".join(waiting))
+    starting, *notes = json_lines("\n".join(waiting))
+    assert starting["event"] == "starting"
     assert {note["event"] for note in notes} == {"Kafka check failed, will retry"}
     assert all("Connect call failed" in note["error"] for note in notes)
 
@@ -235,7 +238,9 @@ def test_a_worker_that_waits_for_the_brokers_ends_on_sigterm(complete: dict[str,
         worker.term()
 
         assert worker.wait(5) == 0
-        assert all(line["level"] == "warning" for line in json_lines(worker.log_text()))
+        starting, *notes = json_lines(worker.log_text())
+        assert starting["event"] == "starting"
+        assert all(line["level"] == "warning" for line in notes)
 
 
 def test_a_worker_that_waits_for_a_brokers_answer_ends_on_sigterm(
@@ -296,6 +301,33 @@ def test_help_needs_no_environment() -> None:
     assert result.returncode == 0
     assert result.stderr == ""
     assert re.search(r"^  worker +Start worker instance", result.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("level", ["INFO", "WARNING"])
+def test_all_output_is_json_lines_with_the_version_and_the_readiness(
+    embedded_broker: EmbeddedBroker,
+    topic_name: str,
+    tmp_path: Path,
+    level: str,
+    number: signal.Signals,
+) -> None:
+    settings = {"BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8", "WRITER_DEBUG_LEVEL": level}
+    deployment = Deployment(embedded_broker, topic_name, tmp_path, settings=settings)
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        if level == "INFO":
+            worker.wait_for_log('"event": "ready"')
+        assert worker.state()["version"] == version("butler-writer")
+
+        worker.process.send(number)
+
+        assert worker.wait() == 0
+        lines = json_lines(worker.log_text())
+    if level == "INFO":
+        assert lines[0]["event"] == "starting"
+        assert lines[0]["version"] == version("butler-writer")
+        assert "ready" in [line["event"] for line in lines]
 
 
 def test_another_package_named_agents_is_refused(tmp_path: Path) -> None:

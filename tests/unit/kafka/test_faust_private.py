@@ -15,6 +15,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState, TopicPartitionState
+from faust.cli.base import Command
+from faust.cli.worker import worker as worker_command
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.transport.consumer import Consumer, ThreadDelegateConsumer
@@ -41,6 +43,10 @@ NAMES: dict[str, Callable[[], bool]] = {
     "App._on_agent_error": lambda: (
         parameters(faust.App._on_agent_error) == ["self", "agent", "exc"]
         and "on_error=self._on_agent_error" in source(faust.App.agent)
+    ),
+    "worker.on_worker_created": lambda: (
+        parameters(worker_command.on_worker_created) == ["self", "worker"]
+        and "self.on_worker_created(worker)" in source(Command)
     ),
     "App._consumer": lambda: "self._consumer is None" in source(faust.App.consumer.fget),  # type: ignore[attr-defined]
     "App._new_transport": lambda: (
