@@ -10,14 +10,27 @@ from typing import NamedTuple, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from app.intake.suspects import ReadMessage
 from app.kafka.connection import KafkaConnection, admin_client
 from app.kafka.errors import TopicError
 from app.settings import MIB
 
-__all__ = ["Message", "MessageId", "TopicReader", "committed_offsets", "open_reader"]
+__all__ = [
+    "Message",
+    "MessageId",
+    "TopicReader",
+    "as_read",
+    "committed_offsets",
+    "open_reader",
+]
 
 Message: TypeAlias = "ConsumerRecord[bytes, bytes]"
 """A message as read: ``partition``, ``offset``, ``key``, ``value``, ``headers``, ..."""
+
+
+def as_read(message: Message) -> ReadMessage:
+    """Return what tells a message from one of another log."""
+    return ReadMessage(message.offset, message.timestamp, hash(message.value))
 
 
 class MessageId(NamedTuple):
