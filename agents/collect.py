@@ -87,6 +87,7 @@ async def look_for_resets() -> None:
     """Read again if the log went back behind what was read (rule no-gaps-in-offsets)."""
     if app.status.stopping or app.rebalancing:
         return
+    await app.replaced_logs.look()
     if resets := app.intake.drop_reset():
         app.status.logs_reset(resets)
         await app.positions.read_again()

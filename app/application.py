@@ -20,12 +20,14 @@ from app.configuration import configuration
 from app.errors import exiting_on_operator_errors
 from app.installation import find_own
 from app.intake.received import Received
+from app.intake.suspects import Suspects
 from app.intake.windows import Window
 from app.kafka.availability import BrokerProbe
 from app.kafka.connection import KafkaConnection
 from app.kafka.faust_private import StrictApp, has_consumer
 from app.kafka.open_transactions import OpenTransactions
 from app.kafka.reading_positions import ReadingPositions
+from app.kafka.replaced_logs import ReplacedLogs
 from app.kafka.watchdog import CHECK_INTERVAL, ConsumerWatch, Watchdog
 from app.parts import Parts, PartsNotOpenError, new_intake
 from app.settings import Settings
@@ -68,6 +70,8 @@ class ButlerWriterApp(StrictApp):
         Moves the consumer to the offsets at which reading starts.
     open_transactions : `OpenTransactions`
         Reports senders that leave a transaction open.
+    replaced_logs : `ReplacedLogs`
+        Notices a log that was replaced by another one.
 
     Raises
     ------
@@ -85,11 +89,24 @@ class ButlerWriterApp(StrictApp):
         self._parts: Parts | None = None
         self.input_topic = settings.kafka.topic
         self.fetches = self.intake.ledger.fetches
+        self.suspects = Suspects()
         super().__init__(settings.kafka.group, **configuration(settings, self.connection))
         self.positions = ReadingPositions(
-            self, self.intake, self.status, self.connection, settings.kafka.topic
+            self,
+            self.intake,
+            self.status,
+            self.suspects,
+            connection=self.connection,
+            topic=settings.kafka.topic,
         )
         self.open_transactions = OpenTransactions(self, self.intake)
+        self.replaced_logs = ReplacedLogs(
+            self.suspects,
+            self.intake,
+            self.connection,
+            settings.kafka.topic,
+            settings.kafka.max_message_bytes,
+        )
         self._consumer_watch = ConsumerWatch(
             self,
             self.intake,

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import faust
 import structlog
+from aiokafka.client import ConnectionGroup
 from faust.cli.worker import worker as worker_command
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AgentT
 
 from app.intake.fetches import Fetches
+from app.intake.suspects import Suspects
 from app.kafka.errors import KafkaError
+from app.kafka.readers import as_read
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer
@@ -90,6 +93,10 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
         for tp, (state, start) in before.items():
             partition = (tp.topic, tp.partition)
+            if (connection := _connection(consumer, tp)) is not None:
+                app.suspects.connected(partition, connection)
+            if found := records.get(tp):
+                app.suspects.read(partition, as_read(found[-1]))
             # aiokafka replaces this future when the brokers refuse the position.
             seen = (state, state._position_fut)
             last, self.last_seen[tp] = self.last_seen.get(tp, seen), seen
@@ -119,10 +126,13 @@ class StrictApp(faust.App):
         The topic whose fetches are noted.
     fetches : `Fetches`
         What was fetched of it.
+    suspects : `Suspects`
+        Its partitions whose connection has changed.
     """
 
     input_topic: str
     fetches: Fetches
+    suspects: Suspects
 
     def _new_transport(self) -> driver.Transport:
         """Return a transport whose consumer notes what it fetches."""
@@ -268,3 +278,9 @@ def _state(consumer: AIOKafkaConsumer, partition: TP) -> Any:
     subscription = consumer._subscription.subscription
     assignment = None if subscription is None else subscription.assignment
     return None if assignment is None else assignment.state_value(partition)
+
+
+def _connection(consumer: AIOKafkaConsumer, partition: TP) -> Any:
+    """Return the connection to a partition's leader, or `None` if there is none."""
+    leader = consumer._client.cluster.leader_for_partition(partition)
+    return consumer._client._conns.get((leader, ConnectionGroup.DEFAULT))

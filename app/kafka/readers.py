@@ -10,11 +10,19 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from app.intake.suspects import ReadMessage
 from app.kafka.connection import KafkaConnection, admin_client
 from app.kafka.errors import TopicError
 from app.settings import MIB
 
-__all__ = ["Message", "MessageId", "TopicReader", "committed_offsets", "open_reader"]
+__all__ = [
+    "Message",
+    "MessageId",
+    "TopicReader",
+    "as_read",
+    "committed_offsets",
+    "open_reader",
+]
 
 
 class Message(NamedTuple):
@@ -35,6 +43,11 @@ class Message(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: dict[str, bytes]
+
+
+def as_read(message: Message) -> ReadMessage:
+    """Return what tells a message from one of another log."""
+    return ReadMessage(message.offset, message.timestamp, hash(message.value))
 
 
 class MessageId(NamedTuple):

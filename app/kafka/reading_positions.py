@@ -15,6 +15,7 @@ from faust.types import TP
 from app.intake.fetches import Partition
 from app.intake.intake import Intake
 from app.intake.log_range import LogRange
+from app.intake.suspects import Suspects
 from app.kafka.connection import KafkaConnection
 from app.kafka.errors import IllegalStateError, KafkaError, TopicError
 from app.kafka.faust_private import (
@@ -54,6 +55,8 @@ class ReadingPositions:
         Gets the starting offsets.
     status : `Status`
         Says that a partition's log was reset, until reading has started again.
+    suspects : `Suspects`
+        Forgets what was read of a partition that starts anew.
     connection : `KafkaConnection`
         How to reach the brokers.
     topic : `str`
@@ -65,12 +68,15 @@ class ReadingPositions:
         app: faust.App,
         intake: Intake[Any],
         status: Status,
+        suspects: Suspects,
+        *,
         connection: KafkaConnection,
         topic: str,
     ) -> None:
         self._app = app
         self._intake = intake
         self._status = status
+        self._suspects = suspects
         self._connection = connection
         self._topic = topic
 
@@ -104,6 +110,8 @@ class ReadingPositions:
         starts, resets = found
         if resets:
             await restart_partitions(self._app, {tp: starts[tp] for tp in resets})
+            for tp in resets:
+                self._suspects.forget(_key(tp))
         # Faust's own seek does not move a partition that has no committed offset.
         await consumer.seek_wait(starts)
         if self._intake.epoch != epoch:
@@ -141,7 +149,7 @@ class ReadingPositions:
         if not partitions:
             return {}, []
         found = await consumer.seek_to_committed()
-        committed = {tp: found[tp] for tp in partitions if (found.get(tp) or -1) >= 0}
+        committed = {tp: n for tp in partitions if (n := found.get(tp)) is not None and n >= 0}
         ranges = await self._log_ranges(consumer, partitions, committed)
         refused = self._intake.ledger.fetches.resets
         known = own_commits(self._app)

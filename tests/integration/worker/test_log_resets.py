@@ -142,6 +142,46 @@ def test_a_topic_made_again_under_a_worker_loses_no_new_event(deployment: Deploy
     check_all_written(deployment, events)
 
 
+def test_a_log_that_was_lost_and_grew_before_a_worker_looked_loses_no_new_event(
+    private_kafka: ApacheKafka, topic_name: str, tmp_path: Path
+) -> None:
+    """The brokers do not refuse the position: the new log has an event at this offset."""
+    deployment = Deployment(private_kafka, topic_name, tmp_path)
+    night = Night(deployment.root)
+    events = [night.event(visit, detector) for visit in (1, 2) for detector in range(12)]
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(*events[:8])
+        wait_committed(deployment, 8)
+        worker.stop_process()
+        private_kafka.stop()
+        private_kafka.lose_log(topic_name)
+        private_kafka.start()
+        deployment.send(*events[8:])
+        worker.continue_process()
+        wait_until(lambda: critical_lines(worker), 60, "the loss is noticed")
+        wait_committed(deployment, 16)
+        assert resets(worker) == 1
+        worker.wait_ready()
+    check_all_written(deployment, events)
+
+
+def test_a_broker_that_is_restarted_with_its_log_causes_no_reset(
+    private_kafka: ApacheKafka, topic_name: str, tmp_path: Path
+) -> None:
+    deployment = Deployment(private_kafka, topic_name, tmp_path)
+    events = [Night(deployment.root).event(1, detector) for detector in range(6)]
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(*events[:3])
+        wait_committed(deployment, 3)
+        private_kafka.restart()
+        deployment.send(*events[3:])
+        wait_committed(deployment, 6)
+        assert resets(worker) == 0
+    check_all_written(deployment, events)
+
+
 def test_a_broker_that_lost_the_log_under_a_worker_loses_no_new_event(
     private_kafka: ApacheKafka, topic_name: str, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import faust
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState, TopicPartitionState
@@ -76,6 +77,14 @@ NAMES: dict[str, Callable[[], bool]] = {
     ),
     "AIOKafkaConsumer._isolation_level": lambda: (
         "isolation_level=self._isolation_level" in source(AIOKafkaConsumer.start)
+    ),
+    "AIOKafkaConsumer._client": lambda: (
+        "self._client = AIOKafkaClient(" in source(AIOKafkaConsumer)
+    ),
+    "AIOKafkaClient._conns": lambda: (
+        "self._conns[(node_id, group)]" in source(AIOKafkaClient.send)
+        and inspect.signature(AIOKafkaClient.send).parameters["group"].default
+        == ConnectionGroup.DEFAULT
     ),
     "AIOKafkaConsumer._subscription": lambda: (
         "self._subscription.subscription.assignment" in source(AIOKafkaConsumer.highwater)

@@ -1,0 +1,82 @@
+"""Notices a log that was replaced and has grown beyond the offset that is read next.
+
+The brokers refuse a position that their log does not hold.  They do not refuse one in another log
+that has the same name: one that was cut back, restored or made again, and has grown since.  So when
+the connection to a partition's leader changes, the last message that was read is looked up again
+(rule no-gaps-in-offsets).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+from app.intake.intake import Intake
+from app.intake.suspects import ReadMessage, Suspects
+from app.kafka.connection import KafkaConnection
+from app.kafka.errors import KafkaError, TopicError
+from app.kafka.readers import TopicReader, as_read, open_reader
+
+__all__ = ["ReplacedLogs"]
+
+logger = structlog.get_logger("butler_writer")
+
+
+class ReplacedLogs:
+    """Looks up messages that were read before, and notes a reset if they are others.
+
+    Parameters
+    ----------
+    suspects : `Suspects`
+        The partitions to look at.
+    intake : `Intake`
+        Has the assigned partitions; gets the resets.
+    connection : `KafkaConnection`
+        How to reach the brokers.
+    topic : `str`
+        The input topic.
+    largest_event : `int`
+        Size in bytes of the largest event that the service accepts.
+    """
+
+    def __init__(
+        self,
+        suspects: Suspects,
+        intake: Intake[Any],
+        connection: KafkaConnection,
+        topic: str,
+        largest_event: int,
+    ) -> None:
+        self._suspects = suspects
+        self._intake = intake
+        self._connection = connection
+        self._topic = topic
+        self._largest_event = largest_event
+
+    async def look(self) -> None:
+        """Check the suspect partitions; what cannot be checked now is checked again later."""
+        assigned = self._intake.ledger.state().keys()
+        found = {p: last for p, last in self._suspects.found().items() if p in assigned}
+        if not found:
+            return
+        try:
+            async with open_reader(self._connection, self._topic, self._largest_event) as reader:
+                for partition, last in found.items():
+                    is_there = await _is_there(reader, partition[1], last)
+                    if is_there is False:
+                        self._intake.ledger.fetches.note_reset(partition)
+                    if is_there is not None:
+                        self._suspects.clear(partition)
+        except (KafkaError, OSError, TopicError) as exc:
+            logger.warning("cannot look up what was read before", error=repr(exc))
+
+
+async def _is_there(reader: TopicReader, partition: int, last: ReadMessage) -> bool | None:
+    """Return whether the log still has a message; `None` if that cannot be told yet."""
+    if last.offset < (await reader.first_offsets())[partition]:
+        return True  # retention has dropped it
+    if last.offset >= (await reader.end_offsets())[partition]:
+        return None  # the brokers refuse the position, unless the log grows first
+    message = await reader.message(partition, last.offset)
+    return message is not None and as_read(message) == last

@@ -1,0 +1,142 @@
+"""Where reading starts, as the brokers tell it (rule no-gaps-in-offsets)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from app.intake.suspects import Suspects
+from app.intake.windows import WindowBounds
+from app.kafka import reading_positions
+from app.kafka.connection import KafkaConnection
+from app.kafka.errors import KafkaError
+from app.kafka.reading_positions import ReadingPositions
+from app.parts import new_intake
+from app.telemetry import metrics
+from app.telemetry.status import Status
+
+P = TP("pp-output", 0)
+
+
+class Group:
+    """A consumer of one partition, and the group's committed offset."""
+
+    def __init__(self, committed: int | None, first: int, end: int) -> None:
+        self.committed, self.first, self.end = committed, first, end
+        self.position: int | None = None
+        self.failures = 0
+        self._thread = SimpleNamespace(committed={}, commit=self.commit, last_seen={})
+        self._acked: dict[TP, list[int]] = {P: [7]}
+        self._acked_index: dict[TP, set[int]] = {P: {7}}
+        self._gap: dict[TP, object] = {}
+        self._committed_offset: dict[TP, int | None] = {P: committed}
+
+    async def commit(self, offsets: Mapping[TP, int]) -> bool:
+        self.committed = offsets[P]
+        self._thread.committed.update(offsets)
+        return True
+
+    def stop_flow(self) -> None:
+        """Nothing flows here."""
+
+    def assignment(self) -> set[TP]:
+        return {P}
+
+    async def seek_to_committed(self) -> dict[TP, int | None]:
+        if self.failures:
+            self.failures -= 1
+            raise KafkaError("no broker")
+        return {P: self.committed}
+
+    async def earliest_offsets(self, *_: TP) -> dict[TP, int]:
+        return {P: self.first}
+
+    async def highwaters(self, *_: TP) -> dict[TP, int]:
+        return {P: self.end}
+
+    async def maybe_wait_for_commit_to_finish(self) -> bool:
+        return False
+
+    async def seek_wait(self, positions: Mapping[TP, int]) -> None:
+        self.position = positions[P]
+
+
+class Reader:
+    """Positions of an application whose consumer is a `Group`."""
+
+    def __init__(self, group: Group) -> None:
+        self.status = Status()
+        self.intake = new_intake(WindowBounds(1.0, 500, 1000), 1000)
+        monitor = SimpleNamespace(on_tp_commit=lambda _: None)
+        app: Any = SimpleNamespace(consumer=group, monitor=monitor, should_stop=False)
+        connection = KafkaConnection(cluster="", brokers=(), group="group")
+        self.positions = ReadingPositions(
+            app, self.intake, self.status, Suspects(), connection=connection, topic=P.topic
+        )
+
+    def start(self) -> int:
+        """Start reading; return the offset that the ledger expects."""
+        self.intake.revoke()
+        assert asyncio.run(self.positions.start())
+        return self.intake.ledger.state()[P.topic, P.partition]["expected"]
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading_positions, "FETCH_DRAIN_SECONDS", 0)
+    monkeypatch.setattr(reading_positions, "RETRY_SECONDS", 0)
+
+
+@pytest.mark.parametrize("committed", [0, 3, 9])
+def test_reading_starts_at_a_committed_offset_that_the_log_holds(committed: int) -> None:
+    group = Group(committed, first=0, end=9)
+    assert Reader(group).start() == group.position == committed
+    assert group._acked == {P: [7]}
+
+
+def test_reading_starts_at_the_first_offset_without_a_committed_one() -> None:
+    group = Group(None, first=4, end=9)
+    assert Reader(group).start() == group.position == 4
+
+
+def test_a_committed_offset_below_the_log_starts_the_partition_anew() -> None:
+    group = Group(3, first=5, end=9)
+    assert Reader(group).start() == group.position == group.committed == 5
+    assert group._acked == {}
+    assert group._committed_offset == {P: 5}
+
+
+def test_a_position_that_was_refused_starts_the_partition_anew() -> None:
+    """Even though the log has grown beyond the committed offset since."""
+    group = Group(7, first=0, end=9)
+    reader = Reader(group)
+    assert reader.start() == 7
+    reader.intake.ledger.fetches.note_reset((P.topic, P.partition))
+    assert reader.intake.drop_reset()
+    assert asyncio.run(reader.positions.start())
+    assert group.position == group.committed == 0
+    assert reader.status.resets == []
+
+
+def test_a_committed_offset_that_has_vanished_is_a_reset_but_0_is_not() -> None:
+    """The brokers drop a group's offsets together with the topic."""
+    group = Group(7, first=0, end=9)
+    reader = Reader(group)
+    asyncio.run(group.commit({P: 0}))
+    before = metrics.LOG_RESETS._value.get()
+    reader.start()
+    assert metrics.LOG_RESETS._value.get() == before
+    group.committed = None
+    reader.start()
+    assert metrics.LOG_RESETS._value.get() == before + 1
+
+
+def test_offsets_are_looked_up_again_until_the_brokers_answer() -> None:
+    group = Group(3, first=0, end=9)
+    group.failures = 3
+    assert Reader(group).start() == 3
