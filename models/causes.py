@@ -38,6 +38,9 @@ class Cause(StrEnum):
     CONSTRAINT = "constraint"
     """The database refused a row because of a constraint."""
 
+    MISSING_RIGHT = "missing_right"
+    """The database user lacks a right that only this event needs, for example to create a table."""
+
     REFUSED_BY_BUTLER = "refused_by_butler"
     """``lsst.daf.butler`` refused the event for another reason.
 

@@ -11,6 +11,7 @@ from itertools import count
 from typing import NoReturn, TypeVar
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from testbed.availability import ServerUnavailableError
@@ -25,6 +26,18 @@ from tests.support.buckets import Bucket
 # No test depends on timing: a busy machine is not a defect.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+# Not the tracebacks with local variables, which take seconds for each exception.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False),
+        structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
+        ),
+    ]
+)
 
 #: A test's property that is printed at the end, for information only.
 FIGURE = "figure"

@@ -15,7 +15,7 @@ from app.butler.failures import AbandonedError, Failure, RetryableError, classif
 from app.butler.insert.batch import RefusedEventsError
 from app.butler.outcome import Failed, Outcome, Rejection, Written
 
-__all__ = ["Counts", "DividedWrite", "attempt", "check_fault_is_in_events", "written_outcome"]
+__all__ = ["Counts", "DividedWrite", "attempt", "written_outcome"]
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -87,31 +87,14 @@ def attempt(call: Callable[[], T], is_current: Callable[[], bool]) -> T | Failed
     raise AssertionError("unreachable")
 
 
-def check_fault_is_in_events(failed: Collection[Failed], total: int) -> None:
-    """Check that a window does not fail as a whole for unknown causes.
-
-    Parameters
-    ----------
-    failed : `~collections.abc.Collection` [`Failed`]
-        The failures of the window's events.
-    total : `int`
-        Number of events in the window.
-
-    Raises
-    ------
-    RetryableError
-        If every event failed, and several of them for unknown causes: the fault must then be in
-        this service, the database or the object store.
-    """
-    unknown = [f for f in failed if f.failure is Failure.UNKNOWN]
-    if len(unknown) > 1 and len(failed) == total:
-        raise RetryableError(f"no event can be written: {unknown[0].rejection.reason}", alarm=True)
-
-
 def written_outcome(event: ParsedEvent) -> Written:
     """Return the outcome of an event that was written."""
     runs = {ref.id: ref.run for ref in event.refs}
     return Written(tuple(runs), Counter(runs.values()), event.chains)
+
+
+class _UnknownFailureError(Exception):
+    """It is not known whose fault a failure is."""
 
 
 class DividedWrite(Generic[K]):
@@ -130,11 +113,17 @@ class DividedWrite(Generic[K]):
         The events of the window; those that have failed already are left out.
     is_current : `~collections.abc.Callable`
         Whether the window's partitions are still assigned to this worker.
+    examine : `~collections.abc.Callable`, optional
+        Called once at most, for a failure that may not be the events' fault: returns the failures
+        of those events that are at fault, or raises `RetryableError`.  Without it, every failure is
+        the events' fault: the caller has made sure that it is.
 
     Attributes
     ----------
     counts : `Counts`
         What the transactions have changed so far.
+    failed : `dict` [`ParsedEvent`, `Failed`]
+        The events that cannot be written, as far as they are found.
     """
 
     def __init__(
@@ -142,19 +131,23 @@ class DividedWrite(Generic[K]):
         write_batch: Callable[[Sequence[ParsedEvent]], Counts],
         prepared: Mapping[K, ParsedEvent | Failed],
         is_current: Callable[[], bool],
+        examine: Callable[[Sequence[ParsedEvent]], Mapping[ParsedEvent, Failed]] | None = None,
     ) -> None:
         self._write_batch = write_batch
         self._prepared = prepared
         self._is_current = is_current
         self._events = [event for event in prepared.values() if isinstance(event, ParsedEvent)]
-        self._failed: dict[ParsedEvent, Failed] = {}
+        self._examine = examine
+        self._is_examined = False
+        self._written: set[ParsedEvent] = set()
+        self.failed: dict[ParsedEvent, Failed] = {}
         self._uncertain: set[ParsedEvent] = set()
         self.counts = Counts()
 
     @property
     def written(self) -> list[ParsedEvent]:
         """The events that are in the Butler."""
-        return [event for event in self._events if event not in self._failed]
+        return [event for event in self._events if event not in self.failed]
 
     @property
     def outcomes(self) -> dict[K, Outcome]:
@@ -164,7 +157,7 @@ class DividedWrite(Generic[K]):
     def _outcome(self, event: ParsedEvent | Failed) -> Outcome:
         if isinstance(event, Failed):
             return event.rejection
-        failed = self._failed.get(event)
+        failed = self.failed.get(event)
         return written_outcome(event) if failed is None else failed.rejection
 
     def run(self) -> None:
@@ -175,8 +168,23 @@ class DividedWrite(Generic[K]):
         AbandonedError
             If the window's partitions were revoked.
         RetryableError
-            If a retry may help, or the fault cannot be in the events.
+            If a retry may help, or the fault is not in the events.
         """
+        try:
+            self._divide()
+        except _UnknownFailureError:
+            self._write_what_passes_examination()
+
+    def _write_what_passes_examination(self) -> None:
+        """Find the events at fault with the help of a probe, and write the others."""
+        if self._examine is None:
+            raise AssertionError("unreachable")
+        unwritten = [event for event in self._events if event not in self._written]
+        self.failed = dict(self._examine(unwritten))
+        self._is_examined = True
+        self._write([event for event in unwritten if event not in self.failed])
+
+    def _divide(self) -> None:
         self._write(self._events)
         while uncertain := self._in_order(self._uncertain):
             if len(uncertain) == len(self._events):
@@ -184,12 +192,10 @@ class DividedWrite(Generic[K]):
             # An event that was written later may have brought what these lacked.
             self._uncertain.clear()
             for event in uncertain:
-                del self._failed[event]
+                del self.failed[event]
                 self._write([event])
             if self._in_order(self._uncertain) == uncertain:
                 break
-        failed = [event for event in self._prepared.values() if isinstance(event, Failed)]
-        check_fault_is_in_events([*failed, *self._failed.values()], len(self._prepared))
 
     def _in_order(self, events: Collection[ParsedEvent]) -> list[ParsedEvent]:
         return [event for event in self._events if event in events]
@@ -201,13 +207,24 @@ class DividedWrite(Generic[K]):
             result = attempt(partial(self._write_batch, events), self._is_current)
         except RefusedEventsError as exc:
             for event, rejection in exc.rejections.items():
-                self._failed[event] = Failed(rejection, Failure.POISON)
-            self._write([event for event in events if event not in self._failed])
+                self.failed[event] = Failed(rejection, Failure.POISON)
+            self._write([event for event in events if event not in self.failed])
             return
         if isinstance(result, Counts):
             self.counts.add(result)
-        elif len(events) == 1:
-            self._failed[events[0]] = result
+            self._written.update(events)
+            return
+        if result.failure is Failure.UNKNOWN and self._examine is not None:
+            if not self._is_examined:
+                raise _UnknownFailureError
+            if len(events) == 1:
+                raise RetryableError(
+                    f"a write failed that a probe has shown to be possible: "
+                    f"{result.rejection.reason}",
+                    alarm=True,
+                )
+        if len(events) == 1:
+            self.failed[events[0]] = result
             self._uncertain.add(events[0])
         else:
             logger.warning(

@@ -17,6 +17,7 @@ from sqlalchemy.exc import (
     IntegrityError,
     InterfaceError,
     OperationalError,
+    StatementError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -50,10 +51,10 @@ class Failure(Enum):
     """The event can never be written."""
 
     UNKNOWN = auto()
-    """Not a failure that this service knows.
+    """The fault may be in the event, or in what this service depends on.
 
-    Counts as `POISON`, unless no event of the window can be written: then the fault is not in the
-    events.
+    A probe decides (rule fault-decided-by-evidence): if the repository takes other rows, the event
+    is at fault.
     """
 
 
@@ -76,14 +77,27 @@ class AbandonedError(Exception):
 
 
 #: SQLSTATEs, or their first characters, that concern the server and never the data (PostgreSQL
-#: manual, appendix A): connection, authorization, serialization and deadlock, resources, lock not
-#: available, operator intervention (which includes statement timeouts), system, read-only server,
-#: idle for too long in a transaction (a frozen worker), insufficient privilege.
-_SERVER_STATES = ("08", "28", "40", "53", "55P03", "57", "58", "25006", "25P03", "42501")
+#: manual, appendix A): connection, authorization, no such database, serialization and deadlock,
+#: resources, lock not available, operator intervention (which includes statement timeouts), system,
+#: read-only server, idle for too long in a transaction (a frozen worker).
+_SERVER_STATES = ("08", "28", "3D", "40", "53", "55P03", "57", "58", "25006", "25P03")
 
-#: SQLSTATEs that another writer can cause by inserting or deleting a row after this one looked for
-#: it: foreign key violation, unique violation.  SQLite has no SQLSTATE.
-_RACE_STATES = (None, "23503", "23505")
+#: The class of SQLSTATEs that concern the data and never the server: data exceptions.
+_DATA_STATES = "22"
+
+#: Errors that another writer can cause by inserting or deleting a row after this one looked for it:
+#: foreign key violation, unique violation.
+_RACE_STATES = ("23503", "23505")
+_SQLITE_RACES = (
+    "SQLITE_CONSTRAINT_FOREIGNKEY",
+    "SQLITE_CONSTRAINT_PRIMARYKEY",
+    "SQLITE_CONSTRAINT_ROWID",
+    "SQLITE_CONSTRAINT_UNIQUE",
+)
+
+#: SQLite's name for what is wrong with a statement, such as a table that does not exist; its other
+#: operational errors concern the file, the disk or a lock.
+_SQLITE_STATEMENT = "SQLITE_ERROR"
 
 #: What Butler raises for data that it cannot store.  `LookupError` itself, not a subclass, is a
 #: missing dimension record.
@@ -95,6 +109,10 @@ _POISON = (
     FileNotFoundError,
     OverflowError,  # SQLite, for a number that fits no column
 )
+
+#: What SQLAlchemy and the driver raise for a value before they send it: it does not fit the type of
+#: its column, or the encoding of the database.
+_NEVER_SENT = (StatementError, UnicodeEncodeError)
 
 #: The cause that each type of exception stands for; the first match counts.
 _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
@@ -112,6 +130,10 @@ _DATABASE_CAUSES: tuple[tuple[type[DBAPIError], Cause], ...] = (
     (IntegrityError, Cause.CONSTRAINT),
 )
 
+#: The same for SQLSTATEs, or their first characters: insufficient privilege, and a limit of the
+#: program, such as the length of a name in an index.
+_STATE_CAUSES = {"42501": Cause.MISSING_RIGHT, "54": Cause.VALUE_REFUSED}
+
 #: Longest description of an error, in characters.
 _MAX_DESCRIPTION = 500
 
@@ -127,6 +149,8 @@ def classify(error: BaseException) -> Failure:
     database = _database_error(error)
     if database is not None:
         return _classify_database(database)
+    if _never_sent(error) is not None:
+        return Failure.POISON
     if isinstance(error, _POISON) or type(error) is LookupError:  # its subclasses may be our bugs
         return Failure.POISON
     if isinstance(error, RetryableError | OSError | PoolTimeoutError | BotoCoreError):
@@ -138,16 +162,24 @@ def classify(error: BaseException) -> Failure:
 
 
 def _classify_database(error: DBAPIError) -> Failure:
-    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-    if error.connection_invalidated or (state and state.startswith(_SERVER_STATES)):
+    state = _state(error)
+    if error.connection_invalidated or state.startswith(_SERVER_STATES):
         return Failure.RETRY
+    if state:
+        if state in _RACE_STATES:
+            return Failure.RACE
+        return Failure.POISON if state.startswith(_DATA_STATES) else Failure.UNKNOWN
+    name = getattr(error.orig, "sqlite_errorname", None)
     if isinstance(error, IntegrityError):
-        return Failure.RACE if state in _RACE_STATES else Failure.POISON
-    if isinstance(error, OperationalError | InterfaceError) and state is None:
+        return Failure.RACE if name is None or name in _SQLITE_RACES else Failure.UNKNOWN
+    if isinstance(error, OperationalError | InterfaceError) and name != _SQLITE_STATEMENT:
         return Failure.RETRY
-    if isinstance(error, DataError):
-        return Failure.POISON
-    return Failure.UNKNOWN
+    return Failure.POISON if isinstance(error, DataError) else Failure.UNKNOWN
+
+
+def _state(error: DBAPIError) -> str:
+    """Return the SQLSTATE of an error; empty if it has none, as in SQLite."""
+    return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or ""
 
 
 def cause_of(error: BaseException) -> Cause:
@@ -164,14 +196,25 @@ def cause_of(error: BaseException) -> Cause:
     if type(error) is LookupError:
         return Cause.MISSING_DIMENSION_RECORD
     database = _database_error(error)
-    for kind, cause in _DATABASE_CAUSES:
-        if isinstance(database, kind):
-            return cause
+    if database is not None:
+        state = _state(database)
+        for prefix, cause in _STATE_CAUSES.items():
+            if state.startswith(prefix):
+                return cause
+        for database_kind, cause in _DATABASE_CAUSES:
+            if isinstance(database, database_kind):
+                return cause
+    elif _never_sent(error) is not None:
+        return Cause.VALUE_REFUSED
     return Cause.REFUSED_BY_BUTLER if isinstance(error, _POISON) else Cause.UNKNOWN
 
 
 def _database_error(error: BaseException) -> DBAPIError | None:
     return next((link for link in exception_chain(error) if isinstance(link, DBAPIError)), None)
+
+
+def _never_sent(error: BaseException) -> BaseException | None:
+    return next((link for link in exception_chain(error) if isinstance(link, _NEVER_SENT)), None)
 
 
 def exception_chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -183,9 +226,9 @@ def exception_chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def describe(error: BaseException) -> str:
     """Describe an error in one line of bounded length, without SQL parameters."""
-    database = _database_error(error)
+    database = _database_error(error) or _never_sent(error)
     text = str(error)
-    if database is not None:
+    if isinstance(database, StatementError):
         text = text.replace(str(database), answer := str(database.orig))
         if answer not in text:
             text = f"{answer} ({text})"  # first, so that the row that it names is not cut off

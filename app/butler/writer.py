@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -11,10 +11,11 @@ from lsst.daf.butler import Butler
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from app.butler.division import Counts, DividedWrite, attempt, check_fault_is_in_events
+from app.butler.division import Counts, DividedWrite, attempt
 from app.butler.events.context import ParsingContext
 from app.butler.events.parse import WindowParser
 from app.butler.events.parsed import ParsedEvent
+from app.butler.examination import Examination
 from app.butler.failures import Failure, exception_chain
 from app.butler.files.check import FileChecker
 from app.butler.files.staging import StagedArtifacts
@@ -74,6 +75,8 @@ class ButlerWriter:
         self._files = FileChecker(datastores, policy)
         self._staged = StagedArtifacts(datastores, policy)
         self._insert, self._dimension_records = _choose_insert(butler, policy, datastores)
+        self._prepare_examination = Examination(reader, datastores, policy)
+        self._commit_examination = Examination(butler, datastores, policy)
 
     def prepare(
         self, events: Mapping[K, EventContent], *, is_current: Callable[[], bool]
@@ -103,9 +106,17 @@ class ButlerWriter:
             If the events cannot be judged now; preparing the same window again is safe.
         """
         prepared = self._check_files(self._parse(events, is_current), is_current)
-        # Here, not in `commit`: a repeated commit does not look at the files again.
-        failed = [event for event in prepared.values() if isinstance(event, Failed)]
-        check_fault_is_in_events(failed, len(prepared))
+        unknown = {
+            key: events[key]
+            for key, event in prepared.items()
+            if isinstance(event, Failed) and event.failure is Failure.UNKNOWN
+        }
+        if unknown:
+            self._prepare_examination.check_repository()
+            # What fails again is at fault.
+            again = self._check_files(self._parse(unknown, is_current), is_current)
+            _alarm_about_rights(again.values())
+            prepared |= again
         return prepared
 
     def commit(
@@ -132,7 +143,16 @@ class ButlerWriter:
         RetryableError
             If the events cannot be written now; committing the same window again is safe.
         """
-        write = DividedWrite(self._write_batch, prepared, is_current)
+
+        def examine(suspects: Sequence[ParsedEvent]) -> Mapping[ParsedEvent, Failed]:
+            try:
+                return self._commit_examination.find_failures(
+                    self._insert_batch, suspects, is_current
+                )
+            finally:
+                self._insert.forget()  # what the examination has registered is gone
+
+        write = DividedWrite(self._write_batch, prepared, is_current, examine)
         write.run()
         self._staged.remove(write.written)
         return WriteReport(write.outcomes, **vars(write.counts))
@@ -196,6 +216,12 @@ class ButlerWriter:
 
     def _write_batch(self, events: Sequence[ParsedEvent]) -> Counts:
         """Write some events in one transaction."""
+        counts = self._insert_batch(events)
+        self._dimension_records.remember()
+        return counts
+
+    def _insert_batch(self, events: Sequence[ParsedEvent]) -> Counts:
+        """Insert some events, in a transaction of their own or inside of the caller's."""
         batch = Batch.of(events)
         try:
             with self._butler.transaction():
@@ -208,8 +234,17 @@ class ButlerWriter:
                 self._dimension_records.forget()
                 self._insert.find_refused(batch)
             raise
-        self._dimension_records.remember()
         return Counts(inserted, len(batch.datasets) - inserted, mismatched)
+
+
+def _alarm_about_rights(events: Iterable[ParsedEvent | Failed]) -> None:
+    for event in events:
+        if isinstance(event, Failed) and event.rejection.cause is Cause.MISSING_RIGHT:
+            logger.error(
+                "the database user lacks a right that an event needs; its letter can be replayed "
+                "once the right is granted",
+                reason=event.rejection.reason,
+            )
 
 
 def _verdict(event: ParsedEvent, missing: _Missing) -> ParsedEvent | Failed:

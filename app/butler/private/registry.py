@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,11 +16,11 @@ from lsst.daf.butler import (
     DatasetRef,
     DatasetType,
     DimensionElement,
+    MissingDatasetTypeError,
 )
 from lsst.daf.butler.registry import CollectionSummary, CollectionTypeError
 from lsst.daf.butler.registry.datasets.byDimensions import tables as dataset_tables
 
-from app.butler.failures import RetryableError
 from app.butler.statements import select_by_key
 
 __all__ = ["RegistryTables", "engine_of", "make_tables"]
@@ -40,9 +40,9 @@ def make_tables(butler: Butler, dataset_type: DatasetType) -> None:
 
     Raises
     ------
-    RetryableError
+    sqlalchemy.exc.DBAPIError
         If the table could not be created, for example because other writers held locks for too
-        long.
+        long, or because the database user has no right to create tables.
     """
     registry: Any = butler._registry  # type: ignore[attr-defined]
     database, managers = registry._db, registry._managers
@@ -53,15 +53,15 @@ def make_tables(butler: Butler, dataset_type: DatasetType) -> None:
         return
     name = dataset_tables.makeTagTableName(managers.dimensions.save_dimension_group(dimensions))
     collections = type(managers.collections)
+    spec = dataset_tables.makeTagTableSpec(dimensions, collections)
     try:
-        database.ensureTableExists(name, dataset_tables.makeTagTableSpec(dimensions, collections))
-        exists = sqlalchemy.inspect(database._engine).has_table(name, schema=database.namespace)
+        table = database.ensureTableExists(name, spec)
+        if not sqlalchemy.inspect(database._engine).has_table(name, schema=database.namespace):
+            with database._transaction() as (_, connection):
+                table.create(connection)  # again, for the error that Butler has hidden
     except BaseException:
         database._metadata.remove_table(name)
         raise
-    if not exists:
-        database._metadata.remove_table(name)
-        raise RetryableError(f"the table {name} could not be created")
 
 
 class RegistryTables:
@@ -79,6 +79,7 @@ class RegistryTables:
         registry: Any = butler._registry  # type: ignore[attr-defined]
         self._butler = butler
         self._database = registry._db
+        self._managers = registry._managers
         self._collections = registry._managers.collections
         self._datasets = registry._managers.datasets
         self._dimensions = registry._managers.dimensions
@@ -98,6 +99,49 @@ class RegistryTables:
         """Return the table of a dimension element's records."""
         table: sqlalchemy.Table = self._dimensions._tables[name]
         return table
+
+    def written(
+        self, elements: Iterable[str] = (), dataset_types: Iterable[str] = ()
+    ) -> list[sqlalchemy.Table]:
+        """Return the tables of the registry that a write touches.
+
+        Summary tables are left out: foreign keys lead to them.
+
+        Parameters
+        ----------
+        elements : `~collections.abc.Iterable` [`str`]
+            Names of dimension elements that have records in the write.
+        dataset_types : `~collections.abc.Iterable` [`str`]
+            Names of dataset types; those that are not registered (any more) are left out.
+        """
+        collections = self._collections._tables
+        tables = [collections.collection, collections.run, self.dataset]
+        obscore = self._managers.obscore
+        tables += [obscore.table] if obscore is not None else []
+        for element in elements:
+            overlaps = self._dimensions._overlap_tables.get(element, ())
+            tables += [self.element(element), *overlaps[1:]]
+        for name in dataset_types:
+            with suppress(MissingDatasetTypeError):
+                tables.append(self.dataset_type(name)[1])
+        return list(dict.fromkeys(tables))
+
+    def check_readable(self) -> None:
+        """Read from the tables that are needed to look up dataset types, without any row.
+
+        Raises
+        ------
+        sqlalchemy.exc.DBAPIError
+            If the database refuses that.
+        """
+        with self.connection() as connection:
+            for table in (self._datasets._static.dataset_type, *self._groups()):
+                connection.execute(sqlalchemy.select(*table.columns).limit(0))
+
+    def _groups(self) -> Iterator[sqlalchemy.Table]:
+        """Return the tables that define sets of dimensions."""
+        storage = self._dimensions._dimension_group_storage
+        yield from (storage._idTable, storage._definitionTable)
 
     def find_stored(
         self, element: DimensionElement, data_ids: Sequence[DataCoordinate]

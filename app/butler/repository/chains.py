@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from uuid import uuid4
 
 import structlog
 from lsst.daf.butler import Butler, CollectionType, MissingCollectionError
 from lsst.daf.butler.registry import CollectionTypeError
 
-from app.butler.failures import Failure, classify
+from app.butler.failures import Failure, RetryableError, classify
 from app.butler.outcome import Rejection
+from app.butler.private.probe import Probe
 
 __all__ = ["ChainKeeper"]
 
 logger = structlog.get_logger("butler_writer")
+
+#: How many characters of a collection's name a reason contains.
+_SHOWN = 200
 
 
 class ChainKeeper:
@@ -31,6 +36,7 @@ class ChainKeeper:
 
     def __init__(self, butler: Butler) -> None:
         self._butler = butler
+        self._probe = Probe(butler)
         self._known: set[tuple[str, str]] = set()
 
     def ensure(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Rejection]:
@@ -49,26 +55,51 @@ class ChainKeeper:
         Raises
         ------
         Exception
-            If the chains cannot be updated for any other reason; a retry may help.
+            If the chains cannot be updated for any other reason (rule fault-decided-by-evidence); a
+            retry may help.
         """
-        refused = {}
+        refused: dict[tuple[str, str], Rejection] = {}
+        unknown: list[tuple[str, str]] = []
         for pair in pairs:
-            if pair not in self._known:
-                try:
-                    self._prepend(*pair)
-                except Exception as exc:
-                    if classify(exc) is not Failure.POISON:
+            if pair in self._known:
+                continue
+            try:
+                if self._prepend(*pair):
+                    logger.info("run prepended to chain", chain=pair[0], run=pair[1])
+            except Exception as exc:
+                match classify(exc):
+                    case Failure.POISON:
+                        refused[pair] = _rejection(pair, exc)
+                    case Failure.UNKNOWN:
+                        logger.exception("unknown failure of a chain", chain=pair[0], run=pair[1])
+                        unknown.append(pair)
+                    case _:
                         raise
-                    chain, run = pair
-                    rejection = Rejection.of(exc)
-                    refused[pair] = Rejection(
-                        rejection.cause,
-                        f"written, but {run!r} cannot be in the chain {chain!r}: "
-                        f"{rejection.reason}",
-                    )
-                else:
-                    self._known.add(pair)
+            else:
+                self._known.add(pair)
+        return refused | (self._examine(unknown) if unknown else {})
+
+    def _examine(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Rejection]:
+        """Refuse the pairs that are not possible where another one is; nothing is changed."""
+        refused: dict[tuple[str, str], Rejection] = {}
+        with self._probe.transaction(list, self._prepend_known_good):
+            for pair in pairs:
+                try:
+                    with self._probe.savepoint():
+                        self._prepend(*pair)
+                except Exception as exc:
+                    if classify(exc) is Failure.RETRY:
+                        raise
+                    refused[pair] = _rejection(pair, exc)
+        if passed := [pair for pair in pairs if pair not in refused]:
+            raise RetryableError(f"a probe has shown that these are possible: {passed}")
         return refused
+
+    def _prepend_known_good(self) -> None:
+        """Prepend a new run to a new chain."""
+        chain, run = f"probe-{uuid4()}", f"probe-{uuid4()}"
+        self._butler.collections.register(run)
+        self._prepend(chain, run)
 
     def children(self, chain: str) -> tuple[str, ...]:
         """Return the children of a chain in order; none if the chain does not exist."""
@@ -80,11 +111,19 @@ class ChainKeeper:
             raise CollectionTypeError(f"{chain!r} is a {info.type.name} collection, not a chain")
         return tuple(info.children)
 
-    def _prepend(self, chain: str, run: str) -> None:
+    def _prepend(self, chain: str, run: str) -> bool:
+        """Prepend a run to a chain; return whether it was not in the chain."""
         # Each prepend uses one of the 2^16 positions of a chain, and moves a child that is in it.
         if run in self.children(chain):
-            return
+            return False
         with self._butler.transaction():
             self._butler.collections.register(chain, CollectionType.CHAINED)
             self._butler.collections.prepend_chain(chain, run)
-        logger.info("run prepended to chain", chain=chain, run=run)
+        return True
+
+
+def _rejection(pair: tuple[str, str], error: Exception) -> Rejection:
+    chain, run = (name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..." for name in pair)
+    rejection = Rejection.of(error)
+    reason = f"written, but {run!r} cannot be in the chain {chain!r}: {rejection.reason}"
+    return Rejection(rejection.cause, reason)

@@ -12,7 +12,9 @@ import sqlalchemy
 from lsst.daf.butler import Butler, CollectionType
 from lsst.daf.butler.registry import CollectionTypeError
 
+from app.butler.failures import RetryableError
 from app.butler.repository.chains import ChainKeeper
+from models.causes import Cause
 from tests.support.events import CHAIN, RUN
 from tests.support.repositories import Repository
 
@@ -132,14 +134,37 @@ def test_a_chain_in_itself_is_refused(repository: Repository, butler: Butler) ->
     assert children(repository) == ["0"]
 
 
-def test_any_other_error_is_raised(repository: Repository, butler: Butler) -> None:
+@pytest.mark.parametrize("table", ["collection_chain", "collection"])
+def test_nothing_is_refused_while_the_database_is_at_fault(
+    repository: Repository, butler: Butler, table: str
+) -> None:
     keeper = ChainKeeper(butler)
-    repository.sql("ALTER TABLE collection_chain RENAME TO away")
-    with pytest.raises(sqlalchemy.exc.DBAPIError):
+    keeper.ensure(pairs(3))
+    repository.sql(f"ALTER TABLE {table} RENAME TO away")
+    with pytest.raises(RetryableError) as raised:
         keeper.ensure(pairs(0))
-    repository.sql("ALTER TABLE away RENAME TO collection_chain")
+    assert raised.value.alarm
+    repository.sql(f"ALTER TABLE away RENAME TO {table}")
     assert keeper.ensure(pairs(0)) == {}
-    assert children(repository) == ["0"]
+    assert children(repository) == ["0", "3"]
+
+
+@pytest.mark.postgresql
+def test_a_name_that_is_too_long_is_refused_and_other_pairs_are_done(
+    postgresql_repository: Repository,
+) -> None:
+    repository = postgresql_repository
+    for run in (f"{RUN}0", f"{RUN}1"):
+        repository.reader.collections.register(run)
+    keeper = ChainKeeper(repository.butler())
+    (bad,) = pairs(0, chain="".join(f"{n * n * 7919:x}" for n in range(1000)))
+    assert keeper.ensure([bad]).keys() == {bad}
+    refused = keeper.ensure([*pairs(0), bad, *pairs(1)])
+    assert refused.keys() == {bad}
+    assert refused[bad].cause is Cause.VALUE_REFUSED
+    assert len(refused[bad].reason) < 1000
+    assert children(repository) == ["1", "0"]
+    assert repository.sql("SELECT count(*) FROM collection") == [3]
 
 
 @pytest.mark.postgresql

@@ -14,13 +14,13 @@ from lsst.daf.butler import Butler, DatasetRef
 from lsst.daf.butler import version as butler_version
 
 import app.butler
-from app.butler.private import coverage, datastores, registry
+from app.butler.private import coverage, datastores, probe, registry
 from testbed.writing import write_window
 from tests.support.events import Night
 from tests.support.repositories import Repository, decoded
 
 #: The modules that may use private names.
-PRIVATE = [Path(str(module.__file__)) for module in (coverage, datastores, registry)]
+PRIVATE = [Path(str(module.__file__)) for module in (coverage, datastores, probe, registry)]
 MODULES = sorted(Path(app.butler.__path__[0]).rglob("*.py"))
 ALLOWED_MODULES = {
     "lsst.daf.butler",
@@ -60,6 +60,34 @@ NAMES: dict[str, tuple[Probe, Callable[[Any], bool]]] = {
     "Butler._registry._db._session": (
         lambda b, d, r: b._registry._db._session(),
         lambda session: hasattr(session, "__enter__"),
+    ),
+    "Butler._registry._db.transaction": (
+        lambda b, d, r: inspect.signature(b._registry._db.transaction),
+        lambda call: "savepoint" in call.parameters,
+    ),
+    "Butler._registry._db._transaction": (
+        lambda b, d, r: b._registry._db._transaction,
+        callable,
+    ),
+    "Butler._registry._managers.collections._tables": (
+        lambda b, d, r: b._registry._managers.collections._tables,
+        lambda tables: {"collection", "run"} <= set(tables._fields),
+    ),
+    "Butler._registry._managers.obscore": (
+        lambda b, d, r: b._registry._managers.obscore,
+        lambda obscore: obscore is None,
+    ),
+    "Butler._registry._managers.dimensions._overlap_tables": (
+        lambda b, d, r: b._registry._managers.dimensions._overlap_tables["visit"],
+        lambda tables: len(tables) == 2 and "skypix_index" in tables[1].columns,
+    ),
+    "Butler._registry._managers.dimensions._dimension_group_storage._idTable": (
+        lambda b, d, r: b._registry._managers.dimensions._dimension_group_storage._idTable,
+        has_columns("id"),
+    ),
+    "Butler._registry._managers.dimensions._dimension_group_storage._definitionTable": (
+        lambda b, d, r: b._registry._managers.dimensions._dimension_group_storage._definitionTable,
+        has_columns("dimension_name"),
     ),
     "Butler._registry._managers.collections.find": (
         lambda b, d, r: b._registry._managers.collections.find(r.run).key,

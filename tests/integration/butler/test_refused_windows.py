@@ -54,18 +54,6 @@ def test_no_event_is_rejected_if_all_fail_for_an_unknown_cause(
     assert "staging" in rejection(report, 3).reason
 
 
-@pytest.mark.postgresql
-def test_a_single_event_is_rejected_for_an_unknown_cause(
-    postgresql_repository: Repository,
-) -> None:
-    repository = postgresql_repository
-    writer = repository.writer()
-    window = decoded(Night(repository.root).event())
-    with table_renamed(repository, RECORDS):
-        assert RECORDS in rejection(write_window(writer, window)).reason
-    written(write_window(writer, window))
-
-
 def current_for(times: int) -> Callable[[], bool]:
     """Return a function that returns `True` for the first calls, then `False`."""
     answers = count(1)

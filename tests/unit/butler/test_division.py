@@ -208,40 +208,98 @@ def divide_by_zero(batch: Sequence[ParsedEvent]) -> Counts:
     raise ZeroDivisionError("division by zero")
 
 
-@pytest.mark.parametrize(
-    "window",
-    [
-        [event(0), event(1)],
-        [event(0), event(1), event(2), event(3)],
-        [event(0), KNOWN, event(1)],
-        [UNKNOWN, UNKNOWN],
-        [event(0), UNKNOWN],
-    ],
-)
-def test_no_event_is_rejected_if_several_fail_for_unknown_causes_and_none_is_written(
-    window: list[ParsedEvent | Failed],
+class Examiner:
+    """Stands for the examination: it finds that the events with some numbers are at fault."""
+
+    def __init__(self, *bad: int) -> None:
+        self.bad = bad
+        self.calls: list[list[int]] = []
+
+    def __call__(self, events: Sequence[ParsedEvent]) -> dict[ParsedEvent, Failed]:
+        self.calls.append([number(e) for e in events])
+        return {e: UNKNOWN for e in events if number(e) in self.bad}
+
+
+def refuse_everything(events: Sequence[ParsedEvent]) -> dict[ParsedEvent, Failed]:
+    raise RetryableError("the repository takes nothing", alarm=True)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_no_event_is_rejected_and_the_window_is_not_divided_if_the_examination_fails(
+    size: int,
 ) -> None:
-    with pytest.raises(RetryableError, match="ZeroDivisionError: division by zero") as raised:
-        DividedWrite(divide_by_zero, dict(enumerate(window)), always).run()
-    assert raised.value.alarm
+    attempts = 0
 
-
-@pytest.mark.parametrize("window", [[event(0)], [UNKNOWN], [event(0), KNOWN], [KNOWN, UNKNOWN]])
-def test_a_single_event_is_rejected_though_the_cause_is_unknown(
-    window: list[ParsedEvent | Failed],
-) -> None:
-    write = DividedWrite(divide_by_zero, dict(enumerate(window)), always)
-    write.run()
-    assert UNKNOWN.rejection in write.outcomes.values()
-    assert all(isinstance(outcome, Rejection) for outcome in write.outcomes.values())
-
-
-def test_events_are_rejected_for_unknown_causes_when_others_can_be_written() -> None:
     def write(batch: Sequence[ParsedEvent]) -> Counts:
-        if any(number(e) in (0, 2) for e in batch):
+        nonlocal attempts
+        attempts += 1
+        raise ZeroDivisionError("division by zero")
+
+    window = {n: event(n) for n in range(size)}
+    with pytest.raises(RetryableError, match="takes nothing"):
+        DividedWrite(write, window, always, refuse_everything).run()
+    assert attempts == 1
+
+
+@pytest.mark.parametrize("bad", [(0,), (0, 1), (0, 1, 2, 3), (2,)])
+def test_events_that_the_examination_finds_at_fault_are_rejected_and_the_others_written(
+    bad: tuple[int, ...],
+) -> None:
+    batches: list[list[int]] = []
+
+    def write(batch: Sequence[ParsedEvent]) -> Counts:
+        if any(number(e) in bad for e in batch):
+            raise ZeroDivisionError("division by zero")
+        batches.append([number(e) for e in batch])
+        return Counts(len(batch))
+
+    examiner = Examiner(*bad)
+    divided = DividedWrite(write, {n: event(n) for n in range(4)}, always, examiner)
+    divided.run()
+    good = [n for n in range(4) if n not in bad]
+    assert batches == ([good] if good else [])
+    assert examiner.calls == [[0, 1, 2, 3]]
+    assert [n for n, o in divided.outcomes.items() if isinstance(o, Written)] == good
+
+
+def test_a_failure_that_the_examination_does_not_confirm_is_retried() -> None:
+    examiner = Examiner()
+    with pytest.raises(RetryableError, match="division by zero") as raised:
+        DividedWrite(divide_by_zero, {n: event(n) for n in range(4)}, always, examiner).run()
+    assert raised.value.alarm
+    assert len(examiner.calls) == 1
+
+
+def test_a_window_that_fails_only_as_a_whole_is_divided() -> None:
+    def write(batch: Sequence[ParsedEvent]) -> Counts:
+        if len(batch) > 2:
+            raise ZeroDivisionError("too much")
+        return Counts(len(batch))
+
+    divided = DividedWrite(write, {n: event(n) for n in range(4)}, always, Examiner())
+    divided.run()
+    assert divided.counts.inserted == 4
+
+
+def test_events_that_are_written_already_are_not_examined() -> None:
+    """The database names the events at fault for one half, and is at a loss for the other."""
+
+    def write(batch: Sequence[ParsedEvent]) -> Counts:
+        numbers = {number(e) for e in batch}
+        if len(numbers) == 4:
+            raise LookupError("something is missing")
+        if 3 in numbers:
             raise ZeroDivisionError("division by zero")
         return Counts(len(batch))
 
-    divided = DividedWrite(write, {n: event(n) for n in range(4)}, always)
+    examiner = Examiner(3)
+    divided = DividedWrite(write, {n: event(n) for n in range(4)}, always, examiner)
     divided.run()
-    assert [type(outcome) for outcome in divided.outcomes.values()] == [Rejection, Written] * 2
+    assert examiner.calls == [[2, 3]]
+    assert [type(outcome) for outcome in divided.outcomes.values()] == [Written] * 3 + [Rejection]
+
+
+def test_without_an_examination_every_failure_is_the_events_fault() -> None:
+    divided = DividedWrite(divide_by_zero, {n: event(n) for n in range(2)}, always)
+    divided.run()
+    assert list(divided.outcomes.values()) == [UNKNOWN.rejection] * 2

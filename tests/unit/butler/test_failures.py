@@ -14,7 +14,7 @@ from lsst.daf.butler import (
     MissingDatasetTypeError,
 )
 from lsst.daf.butler.registry import CollectionTypeError, ConflictingDefinitionError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.butler.failures import Failure, RetryableError, cause_of, classify, describe
@@ -77,12 +77,18 @@ def s3_error(status: int) -> ClientError:
         ("57P03", Failure.RETRY),
         ("58030", Failure.RETRY),
         ("25006", Failure.RETRY),
-        ("42501", Failure.RETRY),
+        ("42501", Failure.UNKNOWN),
+        ("3D000", Failure.RETRY),
+        ("3F000", Failure.UNKNOWN),
+        ("42703", Failure.UNKNOWN),
+        ("54000", Failure.UNKNOWN),
+        ("55000", Failure.UNKNOWN),
+        ("P0001", Failure.UNKNOWN),
         ("23505", Failure.RACE),
-        ("23502", Failure.POISON),
+        ("23502", Failure.UNKNOWN),
         ("23503", Failure.RACE),
-        ("23514", Failure.POISON),
-        ("23P01", Failure.POISON),
+        ("23514", Failure.UNKNOWN),
+        ("23P01", Failure.UNKNOWN),
         ("22001", Failure.POISON),
         ("22003", Failure.POISON),
         ("42P01", Failure.UNKNOWN),
@@ -119,9 +125,51 @@ def test_a_driver_error_without_sqlstate_is_classified_by_its_class(
     assert classify(wrapped(orig)) is failure
 
 
+def sqlite_error(statement: str, *before: str) -> DBAPIError:
+    """Return SQLAlchemy's exception for an error of SQLite."""
+    with sqlite3.connect(":memory:") as connection:
+        for line in before:
+            connection.execute(line)
+        with pytest.raises(sqlite3.Error) as raised:
+            connection.execute(statement)
+    return wrapped(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("statements", "failure"),
+    [
+        (["INSERT INTO nothing VALUES (1)"], Failure.UNKNOWN),
+        (
+            ["INSERT INTO t VALUES (1)", "CREATE TABLE t (a UNIQUE)", "INSERT INTO t VALUES (1)"],
+            Failure.RACE,
+        ),
+        (["INSERT INTO t VALUES (1)", "CREATE TABLE t (a CHECK (a > 1))"], Failure.UNKNOWN),
+        (["INSERT INTO t VALUES (NULL)", "CREATE TABLE t (a NOT NULL)"], Failure.UNKNOWN),
+        (
+            [
+                "INSERT INTO t VALUES (1)",
+                "CREATE TABLE t (a)",
+                "CREATE TRIGGER r BEFORE INSERT ON t BEGIN SELECT RAISE(ABORT, 'no'); END",
+            ],
+            Failure.UNKNOWN,
+        ),
+        (
+            ["INSERT INTO t VALUES (1)", "CREATE TABLE t (a)", "PRAGMA query_only = 1"],
+            Failure.RETRY,
+        ),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_an_error_of_sqlite_is_classified_by_its_name(
+    statements: list[str], failure: Failure
+) -> None:
+    assert classify(sqlite_error(*statements)) is failure
+
+
 @pytest.mark.parametrize(
     ("error", "failure"),
     [
+        (StatementError("not bound", "INSERT", {}, ValueError("no time")), Failure.POISON),
         (InvalidEventError("no such field"), Failure.POISON),
         (ConflictingDefinitionError("two definitions"), Failure.POISON),
         (MissingDatasetTypeError("calexp"), Failure.POISON),
@@ -151,6 +199,16 @@ def test_a_driver_error_without_sqlstate_is_classified_by_its_class(
 )
 def test_any_other_error_is_classified_by_its_class(error: Exception, failure: Failure) -> None:
     assert classify(error) is failure
+
+
+def test_a_value_that_cannot_be_encoded_is_the_events_fault() -> None:
+    with pytest.raises(UnicodeEncodeError) as encoding:
+        "\u20ac".encode("latin-1")
+    assert classify(encoding.value) is Failure.POISON
+    assert cause_of(encoding.value) is Cause.VALUE_REFUSED
+    with pytest.raises(UnicodeDecodeError) as decoding:
+        b"\xff".decode()
+    assert classify(decoding.value) is Failure.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -191,6 +249,9 @@ def test_a_database_error_that_butler_wrapped_decides(cause: Exception, failure:
         (DimensionNameError("visits"), Cause.REFUSED_BY_BUTLER),
         (DatasetTypeNotSupportedError("no formatter"), Cause.REFUSED_BY_BUTLER),
         (postgresql_error("42P01"), Cause.UNKNOWN),
+        (postgresql_error("42501"), Cause.MISSING_RIGHT),
+        (postgresql_error("54000"), Cause.VALUE_REFUSED),
+        (StatementError("not bound", "INSERT", {}, ValueError("no time")), Cause.VALUE_REFUSED),
         (s3_error(400), Cause.UNKNOWN),
         (KeyError("visit"), Cause.UNKNOWN),
         (ZeroDivisionError("division by zero"), Cause.UNKNOWN),
@@ -241,6 +302,11 @@ def test_a_description_has_no_sql_parameters() -> None:
     assert describe(caused(ConflictingDefinitionError("two definitions"), error)) == (
         "the server says no (two definitions)"
     )
+
+
+def test_a_description_of_a_value_that_was_never_sent_has_no_sql() -> None:
+    error = StatementError("not bound", STATEMENT, PARAMETERS, ValueError("no time"))
+    assert describe(error) == "no time"
 
 
 def test_a_description_is_one_line() -> None:

@@ -1,0 +1,124 @@
+"""Decide by a probe whose fault a failure is (rule fault-decided-by-evidence)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+from lsst.daf.butler import Butler
+from sqlalchemy import Table
+
+from app.butler.division import Counts, DividedWrite
+from app.butler.events.parsed import ParsedEvent
+from app.butler.failures import Failure, RetryableError, classify, describe
+from app.butler.outcome import Failed
+from app.butler.policy import WritePolicy
+from app.butler.private.datastores import Datastores
+from app.butler.private.probe import Probe
+from app.butler.private.registry import RegistryTables
+
+__all__ = ["Examination"]
+
+logger = structlog.get_logger("butler_writer")
+
+#: A file that a datastore is asked for; it need not exist.
+_ANY_FILE = "butler.yaml"
+
+
+class Examination:
+    """Finds out whether the repository or some events are at fault.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The Butler whose write failed.
+    datastores : `Datastores`
+        The datastores.
+    policy : `WritePolicy`
+        The staging roots.
+    """
+
+    def __init__(self, butler: Butler, datastores: Datastores, policy: WritePolicy) -> None:
+        self._butler = butler
+        self._datastores = datastores
+        self._policy = policy
+        self._probe = Probe(butler)
+
+    def check_repository(self) -> None:
+        """Check that the repository takes what every write needs, and that its stores answer.
+
+        Raises
+        ------
+        RetryableError
+            If not.
+        """
+        tables = RegistryTables(self._butler)
+        with self._probe.transaction(lambda: self._tables(tables, ()), tables.check_readable):
+            pass
+        self._check_stores()
+
+    def find_failures(
+        self,
+        insert: Callable[[Sequence[ParsedEvent]], Counts],
+        events: Sequence[ParsedEvent],
+        is_current: Callable[[], bool],
+    ) -> Mapping[ParsedEvent, Failed]:
+        """Find the events that cannot be inserted where other rows can be.
+
+        Nothing is written: everything happens in one transaction that is rolled back.
+
+        Parameters
+        ----------
+        insert : `~collections.abc.Callable`
+            Inserts events in the caller's transaction.
+        events : `~collections.abc.Sequence` [`ParsedEvent`]
+            The events.
+        is_current : `~collections.abc.Callable`
+            Whether the window's partitions are still assigned to this worker.
+
+        Raises
+        ------
+        AbandonedError
+            If the window's partitions were revoked.
+        RetryableError
+            If the repository does not take other rows.
+        """
+
+        def try_insert(some: Sequence[ParsedEvent]) -> Counts:
+            with self._probe.savepoint():
+                return insert(some)
+
+        tables = RegistryTables(self._butler)
+        trial = DividedWrite(try_insert, dict(enumerate(events)), is_current)
+        with self._probe.transaction(lambda: self._tables(tables, events)):
+            trial.run()
+        logger.warning(
+            "the repository takes other rows, so the events that it refuses are at fault",
+            events=len(events),
+            refused=len(trial.failed),
+        )
+        return trial.failed
+
+    def _tables(self, tables: RegistryTables, events: Sequence[ParsedEvent]) -> Sequence[Table]:
+        elements = {element for event in events for element, _ in event.records}
+        dataset_types = {ref.datasetType.name for event in events for ref in event.refs}
+        stores = self._datastores.stores
+        return [
+            *tables.written(sorted(elements), sorted(dataset_types)),
+            *(store.locations_table for store in stores[:1]),
+            *(store.records_table for store in stores),
+        ]
+
+    def _check_stores(self) -> None:
+        """Check that each datastore and each staging root answers a question."""
+        self._datastores.check_mounted()
+        try:
+            for store in self._datastores.stores:
+                store.exists(_ANY_FILE)
+            for root in self._policy.staging_roots:
+                root.join(_ANY_FILE).exists()
+        except Exception as exc:
+            raise RetryableError(
+                f"a file store does not answer: {type(exc).__name__}: {describe(exc)}",
+                alarm=classify(exc) is not Failure.RETRY,
+            ) from exc

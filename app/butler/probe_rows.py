@@ -1,0 +1,120 @@
+"""Rows that any repository should take, made from nothing of an event."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import sqlalchemy
+from astropy.time import Time
+from lsst.daf.butler import ddl
+
+__all__ = ["NoRowError", "ProbeRows"]
+
+
+class NoRowError(Exception):
+    """No row can be made for a table."""
+
+
+class ProbeRows:
+    """Inserts one row into each of some tables.
+
+    The keys are new, and the foreign keys refer to each other: for a table that the write does not
+    touch, an existing row is used, if there is one.  All columns are named, as in a real write, so
+    that a column that was renamed is noticed.
+
+    Parameters
+    ----------
+    connection : `sqlalchemy.Connection`
+        Connection to the database, in a transaction that will be rolled back.
+    tables : `~collections.abc.Collection` [`sqlalchemy.Table`]
+        The tables that the write touches.
+    values : `~collections.abc.Mapping` [`str`, `~typing.Any`]
+        The values of columns, by their names, for which any value would not do.
+    """
+
+    def __init__(
+        self,
+        connection: sqlalchemy.Connection,
+        tables: Collection[sqlalchemy.Table],
+        values: Mapping[str, Any],
+    ) -> None:
+        self._connection = connection
+        self._tables = tables
+        self._values = values
+        self._rows: dict[str, Mapping[str, Any]] = {}
+
+    def insert(self) -> None:
+        """Insert the rows.
+
+        Raises
+        ------
+        NoRowError
+            If no row can be made for a table.
+        sqlalchemy.exc.DBAPIError
+            If the database takes no row.
+        """
+        for table in self._tables:
+            self._row(table, {})
+
+    def _row(self, table: sqlalchemy.Table, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the row of a table, which is inserted unless it was before."""
+        if (known := self._rows.get(table.name)) is None:
+            known = self._rows[table.name] = self._inserted(table, given)
+        return known
+
+    def _inserted(self, table: sqlalchemy.Table, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        row = dict(given)
+        # Those with one column come first: they decide on the instrument, which others contain.
+        for key in sorted(table.foreign_key_constraints, key=lambda key: len(key.column_keys)):
+            if any(table.columns[name].nullable for name in key.column_keys):
+                continue
+            pairs = [(e.parent.name, e.column.name) for e in key.elements]
+            fixed = {target: row[name] for name, target in pairs if name in row}
+            parent = self._parent(key.referred_table, fixed)
+            row.update({name: parent[target] for name, target in pairs})
+        columns = table.columns.keys()
+        row.update({name: self._values[name] for name in columns if name in self._values})
+        for column in table.columns:
+            if column.name not in row and column is not table.autoincrement_column:
+                row[column.name] = None if column.nullable else _value(column)
+        result = self._connection.execute(table.insert().values(row))
+        if result.rowcount == 0:
+            raise NoRowError(f"the row for the table {table.name} was not inserted")
+        names = [column.name for column in table.primary_key]
+        return {**row, **dict(zip(names, result.inserted_primary_key or (), strict=False))}
+
+    def _parent(self, table: sqlalchemy.Table, fixed: Mapping[str, Any]) -> Mapping[str, Any]:
+        if table.name not in self._rows and table not in self._tables:
+            conditions = [table.columns[name] == value for name, value in fixed.items()]
+            keys = sqlalchemy.select(*table.primary_key).where(*conditions).limit(1)
+            if (found := self._connection.execute(keys).mappings().first()) is not None:
+                self._rows[table.name] = dict(found)
+        return self._row(table, fixed)
+
+
+def _value(column: sqlalchemy.Column[Any]) -> Any:
+    """Return a value for a column, different each time where its type allows that."""
+    kind = column.type
+    if isinstance(kind, sqlalchemy.String):
+        return f"probe-{secrets.token_hex(8)}"[: kind.length]
+    for known, make in _VALUES:
+        if isinstance(kind, known):
+            return make()
+    raise NoRowError(f"no value is known for {column.table.name}.{column.name}")
+
+
+#: Values of columns of each type; the first match counts.
+_VALUES: tuple[tuple[type[sqlalchemy.types.TypeEngine[Any]], Callable[[], Any]], ...] = (
+    (ddl.GUID, uuid4),
+    (ddl.AstropyTimeNsecTai, Time.now),
+    (sqlalchemy.DateTime, partial(datetime.now, UTC)),
+    (sqlalchemy.Boolean, bool),
+    (sqlalchemy.SmallInteger, lambda: 1),
+    (sqlalchemy.Integer, partial(secrets.randbelow, 2**31)),
+    (sqlalchemy.Float, float),
+)

@@ -1,0 +1,235 @@
+"""Whose fault a failed write is: that of events, or that of the repository."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import Phase, given, settings
+from structlog.testing import capture_logs
+
+from app.butler.failures import RetryableError
+from app.butler.policy import WriteMethod
+from app.butler.private.registry import engine_of
+from models.causes import Cause
+from testbed.writing import write_window
+from tests.support.events import Night, dataset_ids
+from tests.support.faulty_writes import (
+    FAULTS,
+    SQLITE_FAULTS,
+    Fault,
+    check_whose_fault,
+    early_timespan,
+    impossible_type,
+    long_group,
+    moments,
+    statements,
+    windows,
+)
+from tests.support.repositories import Repository, decoded, rejection, written
+
+
+@pytest.mark.parametrize("write_method", list(WriteMethod))
+def test_events_with_impossible_dataset_types_do_not_hold_up_the_others(
+    repository: Repository, write_method: WriteMethod
+) -> None:
+    night = repository.night()
+    bad = [impossible_type(night, 90 + n) for n in range(2)]
+    good = [night.event(detector=n) for n in range(5)]
+    writer = repository.writer(write_method=write_method)
+
+    for window in (bad, [*bad, *good]):
+        report = write_window(writer, decoded(*window))
+        for n in range(2):
+            assert rejection(report, n).cause is Cause.UNKNOWN
+            assert "dataset_tags" in rejection(report, n).reason
+    assert repository.stored() == Counter(dataset_ids(*good))
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("write_method", list(WriteMethod))
+@pytest.mark.parametrize("make_bad", [long_group, early_timespan])
+@pytest.mark.parametrize("others", [0, 3])
+def test_events_with_values_that_postgresql_does_not_take_are_rejected(
+    postgresql_repository: Repository,
+    write_method: WriteMethod,
+    make_bad: Callable[[Night, int], dict[str, Any]],
+    others: int,
+) -> None:
+    repository = postgresql_repository
+    night = repository.night()
+    bad = [make_bad(night, 80 + n) for n in range(2)]
+    good = [night.event(detector=n) for n in range(others)]
+    report = write_window(
+        repository.writer(write_method=write_method), decoded(bad[0], *good, bad[1])
+    )
+    for n in (0, others + 1):
+        assert rejection(report, n).cause is Cause.VALUE_REFUSED
+        assert len(rejection(report, n).reason) < 300
+    assert repository.stored() == Counter(dataset_ids(*good))
+
+
+def check_nothing_is_rejected(
+    repository: Repository,
+    fault: Fault,
+    events: int,
+    write_method: WriteMethod,
+) -> None:
+    """Check that events are written after a fault, and that none is rejected while it lasts."""
+    night = repository.night()
+    writer = repository.writer(write_method=write_method)
+    warm = night.event(50)
+    written(write_window(writer, decoded(warm)))
+    window = [night.event(detector=n) for n in range(events)]
+    with fault(repository):
+        for _ in range(2):
+            with pytest.raises(RetryableError):
+                write_window(writer, decoded(*window))
+    report = write_window(writer, decoded(*window))
+    for n in range(events):
+        written(report, n)
+    assert repository.stored() == Counter(dataset_ids(warm, *window))
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("events", [1, 3])
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_nothing_is_rejected_while_postgresql_is_at_fault(
+    postgresql_repository: Repository, fault: Fault, events: int
+) -> None:
+    check_nothing_is_rejected(postgresql_repository, fault, events, WriteMethod.RECORDS)
+
+
+@pytest.mark.parametrize("fault", SQLITE_FAULTS.values(), ids=SQLITE_FAULTS)
+@pytest.mark.parametrize("write_method", list(WriteMethod))
+def test_nothing_is_rejected_while_sqlite_is_at_fault(
+    sqlite_repository: Repository, fault: Fault, write_method: WriteMethod
+) -> None:
+    check_nothing_is_rejected(sqlite_repository, fault, 1, write_method)
+
+
+@pytest.fixture
+def limited(postgresql_repository: Repository) -> Iterator[Repository]:
+    """A repository that is used with the rights of a role that owns nothing."""
+    repository = postgresql_repository
+    repository.sql(
+        "CREATE ROLE limited LOGIN; GRANT USAGE ON SCHEMA public TO limited;"
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO limited;"
+        "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO limited"
+    )
+    config = repository.root / "butler.yaml"
+    owner = str(engine_of(repository.reader).url.username)
+    config.write_text(config.read_text().replace(f"{owner}@", "limited@"))
+    yield repository
+    repository.sql("DROP OWNED BY limited; DROP ROLE limited")
+
+
+def new_type(*dimensions: str) -> dict[str, Any]:
+    name = "_".join(dimensions)
+    return {"name": name, "storageClass": "StructuredDataDict", "dimensions": list(dimensions)}
+
+
+@pytest.mark.postgresql
+def test_a_right_that_one_event_needs_is_a_cause_of_its_own(limited: Repository) -> None:
+    night = limited.night()
+    bad = night.event(1, dataset_types=[new_type("instrument", "physical_filter")])
+    good = [
+        night.event(2),
+        night.event(3, dataset_types=[new_type("instrument", "group", "detector")]),
+    ]
+    writer = limited.writer()
+    for window in ([bad], [bad, *good]):
+        with capture_logs() as lines:
+            report = write_window(writer, decoded(*window))
+        assert rejection(report).cause is Cause.MISSING_RIGHT
+        assert "permission denied" in rejection(report).reason
+        alarms = [line for line in lines if "lacks a right" in line["event"]]
+        assert [line["log_level"] for line in alarms] == ["error"]
+    assert limited.stored() == Counter(dataset_ids(*good))
+
+    limited.sql(
+        "GRANT CREATE ON SCHEMA public TO limited;"
+        "GRANT REFERENCES ON ALL TABLES IN SCHEMA public TO limited"
+    )
+    written(write_window(writer, decoded(bad)))
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("events", [1, 3])
+@pytest.mark.parametrize("table", ["dataset", "dataset_location", "visit"])
+def test_a_right_that_every_write_needs_is_waited_for(
+    limited: Repository, table: str, events: int
+) -> None:
+    fault = statements(
+        f"REVOKE INSERT ON {table} FROM limited", f"GRANT INSERT ON {table} TO limited"
+    )
+    check_nothing_is_rejected(limited, fault, events, WriteMethod.RECORDS)
+
+
+@pytest.mark.postgresql
+def test_nothing_is_rejected_while_the_server_is_read_only(limited: Repository) -> None:
+    end_sessions = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'limited'"
+    )
+    fault = statements(
+        f"ALTER ROLE limited SET default_transaction_read_only = on; {end_sessions}",
+        f"ALTER ROLE limited RESET default_transaction_read_only; {end_sessions}",
+    )
+    check_nothing_is_rejected(limited, fault, 1, WriteMethod.RECORDS)
+
+
+@pytest.mark.parametrize("others", [0, 3])
+def test_a_trigger_that_refuses_one_event_is_that_events_fault(
+    repository: Repository, others: int
+) -> None:
+    night = repository.night()
+    if engine_of(repository.reader).dialect.name == "postgresql":
+        repository.sql(
+            "CREATE FUNCTION refuse() RETURNS trigger AS $$ BEGIN"
+            " IF NEW.id = 7 THEN RAISE EXCEPTION 'not seven'; END IF; RETURN NEW; END $$"
+            " LANGUAGE plpgsql;"
+            "CREATE TRIGGER refuse BEFORE INSERT ON visit FOR EACH ROW EXECUTE FUNCTION refuse()"
+        )
+    else:
+        repository.sql(
+            "CREATE TRIGGER refuse BEFORE INSERT ON visit WHEN NEW.id = 7"
+            " BEGIN SELECT RAISE(ABORT, 'not seven'); END"
+        )
+    good = [night.event(detector=n) for n in range(others)]
+    writer = repository.writer()
+    for _ in range(2):
+        report = write_window(writer, decoded(night.event(7), *good))
+        assert "not seven" in rejection(report).reason
+    assert repository.stored() == Counter(dataset_ids(*good))
+
+
+def test_an_examination_leaves_nothing_behind(repository: Repository) -> None:
+    night = Night(repository.root, run="u/new")
+    dangling = night.event(1)
+    for ref in dangling["datasets"][0]["refs"].values():
+        ref["data_id"]["detector"] = 999
+    bad = [impossible_type(night, 90), dangling]
+    writer = repository.writer(write_method=WriteMethod.PUBLIC)
+    report = write_window(writer, decoded(*bad))
+    assert [rejection(report, n).cause for n in range(2)]
+    for table in ("dataset", "visit", "file_datastore_records", "dataset_location"):
+        assert repository.sql(f"SELECT count(*) FROM {table}") == [0]
+    written(write_window(writer, decoded(night.event(2))))
+    assert repository.stored("u/new") == Counter(dataset_ids(night.event(2)))
+
+
+@pytest.mark.postgresql
+def test_bad_events_hold_up_no_good_one_and_faults_reject_none(
+    postgresql_repository: Repository,
+) -> None:
+    writer = postgresql_repository.writer(lock_timeout=2)
+
+    @settings(max_examples=30, phases=[Phase.explicit, Phase.generate])
+    @given(windows(), st.sampled_from([*FAULTS]), moments())
+    def check(kinds: list[str], fault: str, when: tuple[int, int]) -> None:
+        check_whose_fault(postgresql_repository, writer, kinds, FAULTS[fault], when)
+
+    check()
