@@ -32,6 +32,8 @@ class Message(NamedTuple):
     ----------
     partition, offset : `int`
         Where it is in the topic.
+    timestamp : `int`
+        When it was sent, in milliseconds since the Unix epoch.
     key, value : `bytes` or `None`
         Its content.
     headers : `dict` [`str`, `bytes`]
@@ -40,6 +42,7 @@ class Message(NamedTuple):
 
     partition: int
     offset: int
+    timestamp: int
     key: bytes | None
     value: bytes | None
     headers: dict[str, bytes]
@@ -212,7 +215,12 @@ async def committed_offsets(connection: KafkaConnection, topic: str) -> dict[int
 
 def _message(record: Any) -> Message:
     return Message(
-        record.partition, record.offset, record.key, record.value, dict(record.headers or ())
+        partition=record.partition,
+        offset=record.offset,
+        timestamp=record.timestamp,
+        key=record.key,
+        value=record.value,
+        headers=dict(record.headers or ()),
     )
 
 
