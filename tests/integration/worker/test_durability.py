@@ -61,6 +61,16 @@ def held(worker: Worker) -> int:
     return sum(partition["held"] for partition in worker.state()["partitions"].values())
 
 
+def wait_not_ready(worker: Worker, pattern: str) -> None:
+    """Wait until a worker is not ready, for a reason that matches a pattern."""
+
+    def matches() -> bool:
+        return re.search(pattern, str(worker.state()["not_ready"])) is not None
+
+    wait_until(matches, 60, lambda: f"{pattern}: {worker.state()['not_ready']}")
+    assert worker.status("/readyz") == 503
+
+
 def flushing(worker: Worker) -> bool:
     """Return whether a worker is flushing a window."""
     return int(worker.state()["windows_in_flight"]) > 0
@@ -269,8 +279,7 @@ def test_the_worker_waits_for_an_unavailable_database_and_loses_nothing(
             deployment.wait_done()
             server.kill()
             deployment.send(*events[6:])
-            wait_until(lambda: worker.status("/readyz") == 503, 60, "not ready")
-            assert re.search("write is failing: .*connection", worker.state()["not_ready"])
+            wait_not_ready(worker, "write is failing: .*connection")
             assert deployment.committed() == 6
             server.start()
             deployment.wait_done()
@@ -314,10 +323,7 @@ def test_no_event_is_acked_before_the_brokers_have_its_announcement(
         deployment.send(*events)
         wait_until(lambda: held(worker) == len(events), 60, "all events have arrived")
         private_kafka.kill()
-        wait_until(lambda: worker.status("/readyz") == 503, 60, "not ready")
-        wait_until(
-            lambda: "announce is failing" in str(worker.state()["not_ready"]), 60, "the reason"
-        )
+        wait_not_ready(worker, "announce is failing")
         assert set(stored_ids(deployment.fresh_butler())) == dataset_ids(first, *events)
         assert held(worker) == len(events)
         private_kafka.start()

@@ -69,7 +69,7 @@ def start_error(worker: Worker) -> str:
     """Wait for a worker that refuses to start, and return its error line."""
     assert worker.wait() == 1
     *before, line = worker.log_text().splitlines()
-    assert {json.loads(other)["event"] for other in before} <= {"topic created"}
+    assert {json.loads(other)["event"] for other in before} <= {"starting", "topic created"}
     return line
 
 
@@ -87,6 +87,7 @@ def test_the_access_rules_of_the_readme_are_sufficient(
         pod.produce(deployment.topic, b"no event")
         deployment.wait_done()
         assert "size limit of topic not checked" not in worker.log_text()
+        assert '"event": "no answer"' not in worker.log_text()
         worker.term()
         assert worker.wait() == 0
     assert set(stored_ids(deployment.fresh_butler())) == dataset_ids(*events)
