@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 from lsst.daf.butler import Butler
@@ -16,8 +16,9 @@ from app.butler.policy import WritePolicy
 from app.butler.private.datastores import Datastores
 from app.butler.private.probe import Probe
 from app.butler.private.registry import RegistryTables
+from models.causes import Cause
 
-__all__ = ["Examination"]
+__all__ = ["Examination", "alarm_about_rights"]
 
 logger = structlog.get_logger("butler_writer")
 
@@ -122,3 +123,14 @@ class Examination:
                 f"a file store does not answer: {type(exc).__name__}: {describe(exc)}",
                 alarm=classify(exc) is not Failure.RETRY,
             ) from exc
+
+
+def alarm_about_rights(events: Iterable[ParsedEvent | Failed]) -> None:
+    """Log each event that was rejected because the database user lacks a right."""
+    for event in events:
+        if isinstance(event, Failed) and event.rejection.cause is Cause.MISSING_RIGHT:
+            logger.error(
+                "the database user lacks a right that an event needs; its letter can be replayed "
+                "once the right is granted",
+                reason=event.rejection.reason,
+            )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Protocol, TypeAlias, TypeVar
 
 import structlog
-from lsst.daf.butler import Butler
+from lsst.daf.butler import Butler, MissingDatasetTypeError
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
@@ -15,8 +15,8 @@ from app.butler.division import Counts, DividedWrite, attempt
 from app.butler.events.context import ParsingContext
 from app.butler.events.parse import WindowParser
 from app.butler.events.parsed import ParsedEvent
-from app.butler.examination import Examination
-from app.butler.failures import Failure, exception_chain
+from app.butler.examination import Examination, alarm_about_rights
+from app.butler.failures import Failure, RetryableError, exception_chain
 from app.butler.files.check import FileChecker
 from app.butler.files.staging import StagedArtifacts
 from app.butler.insert.batch import Batch
@@ -76,6 +76,7 @@ class ButlerWriter:
         self._staged = StagedArtifacts(datastores, policy)
         self._insert, self._dimension_records = _choose_insert(butler, policy, datastores)
         self._prepare_examination = Examination(reader, datastores, policy)
+        self._tables = RegistryTables(butler)
         self._commit_examination = Examination(butler, datastores, policy)
 
     def prepare(
@@ -105,7 +106,11 @@ class ButlerWriter:
         RetryableError
             If the events cannot be judged now; preparing the same window again is safe.
         """
-        prepared = self._check_files(self._parse(events, is_current), is_current)
+        self._types.forget_outdated()
+        parsed = self._parse(events, is_current)
+        if any(isinstance(event, Failed) for event in parsed.values()) and self._look_again():
+            parsed = self._parse(events, is_current)
+        prepared = self._check_files(parsed, is_current)
         unknown = {
             key: events[key]
             for key, event in prepared.items()
@@ -115,7 +120,7 @@ class ButlerWriter:
             self._prepare_examination.check_repository()
             # What fails again is at fault.
             again = self._check_files(self._parse(unknown, is_current), is_current)
-            _alarm_about_rights(again.values())
+            alarm_about_rights(again.values())
             prepared |= again
         return prepared
 
@@ -127,9 +132,9 @@ class ButlerWriter:
         Parameters
         ----------
         prepared : `PreparedWindow`
-            What `prepare` returned; what the events have in common is written once.
+            What `prepare` returned.
         is_current : `~collections.abc.Callable`
-            Called between attempts; returns `False` once the window's partitions are revoked.
+            As for `prepare`.
 
         Returns
         -------
@@ -167,6 +172,9 @@ class ButlerWriter:
         """
         with engine_of(self._butler).connect() as connection:
             connection.execute(text("SELECT 1"))
+
+    def _look_again(self) -> bool:
+        return attempt(self._types.look_again, lambda: True) is True
 
     def _parse(
         self, events: Mapping[K, EventContent], is_current: Callable[[], bool]
@@ -223,8 +231,13 @@ class ButlerWriter:
     def _insert_batch(self, events: Sequence[ParsedEvent]) -> Counts:
         """Insert some events, in a transaction of their own or inside of the caller's."""
         batch = Batch.of(events)
+        names = self._names_of_current_types(batch)
         try:
             with self._butler.transaction():
+                if self._tables.may_reuse_keys:
+                    self._insert.forget()
+                    if not self._tables.are_current(names):
+                        raise self._outdated()  # noqa: TRY301
                 mismatched = self._dimension_records.insert(events)
                 self._dimension_records.refuse_dangling(events)
                 inserted = self._insert.insert(batch)
@@ -232,19 +245,37 @@ class ButlerWriter:
             self._insert.forget()
             if any(isinstance(link, IntegrityError) for link in exception_chain(exc)):
                 self._dimension_records.forget()
+                if not self._tables.are_current(names):
+                    raise self._outdated() from exc
                 self._insert.find_refused(batch)
             raise
         return Counts(inserted, len(batch.datasets) - inserted, mismatched)
 
+    def _names_of_current_types(self, batch: Batch) -> list[str]:
+        """Return the names of the dataset types of a batch, which must be as this Butler has them.
 
-def _alarm_about_rights(events: Iterable[ParsedEvent | Failed]) -> None:
-    for event in events:
-        if isinstance(event, Failed) and event.rejection.cause is Cause.MISSING_RIGHT:
-            logger.error(
-                "the database user lacks a right that an event needs; its letter can be replayed "
-                "once the right is granted",
-                reason=event.rejection.reason,
-            )
+        Raises
+        ------
+        RetryableError
+            If they are not: this Butler or the one that parsed the events is outdated.
+        """
+        types = {id(kind): kind for d in batch.datasets.values() for kind in [d.ref.datasetType]}
+        for kind in types.values():
+            try:
+                known = self._butler.get_dataset_type(kind.name)
+            except MissingDatasetTypeError as exc:
+                raise self._outdated() from exc
+            if known != kind:
+                raise self._outdated()
+        return sorted({kind.name for kind in types.values()})
+
+    def _outdated(self) -> RetryableError:
+        """Forget what was looked up; return the reason why the window must be prepared again."""
+        self._types.is_outdated = True
+        self._insert.forget()
+        self._dimension_records.forget()
+        self._butler.registry.refresh()
+        return RetryableError("a dataset type has changed: all are looked up again")
 
 
 def _verdict(event: ParsedEvent, missing: _Missing) -> ParsedEvent | Failed:

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from lsst.daf.butler import Butler, DimensionElement, DimensionGroup
+from collections.abc import Mapping
 
+from lsst.daf.butler import (
+    Butler,
+    DataCoordinate,
+    DataIdValueError,
+    Dimension,
+    DimensionElement,
+    DimensionGroup,
+    SkyPixDimension,
+)
+
+from app.butler.events.parsed import ParsedRecord, RecordKey
 from app.butler.policy import WritePolicy
 from app.butler.private.datastores import Datastores
 from app.butler.repository.dataset_types import DatasetTypes
@@ -71,3 +82,48 @@ class ParsingContext:
                 universe.dimensions[name].primaryKey.getPythonType() for name in dimensions.required
             )
         return known
+
+    def check_values(
+        self, data_id: DataCoordinate, records: Mapping[RecordKey, ParsedRecord]
+    ) -> None:
+        """Check the values of dimensions without a table of their own: no foreign key does.
+
+        Parameters
+        ----------
+        data_id : `lsst.daf.butler.DataCoordinate`
+            The data ID.
+        records : `~collections.abc.Mapping` [`RecordKey`, `ParsedRecord`]
+            The dimension records that its event brings.
+
+        Raises
+        ------
+        InvalidEventError
+            If there is no such pixel: queries of the dataset type would fail for everybody.
+        LookupError
+            If no record has the value, such as a band that no physical filter has.
+        """
+        for name in data_id.dimensions.required:
+            dimension = self.butler.dimensions.dimensions[name]
+            if dimension.has_own_table:
+                continue
+            value = data_id[name]
+            if isinstance(dimension, SkyPixDimension):
+                try:
+                    dimension.pixelization.pixel(int(value))
+                except (TypeError, ValueError) as exc:
+                    raise InvalidEventError(f"there is no pixel {value} of {name}") from exc
+            elif not self._is_in_records(dimension, value, records):
+                try:
+                    self.butler.registry.expandDataId({name: value})
+                except DataIdValueError as exc:
+                    raise LookupError(f"there is no {name} {value!r}") from exc
+
+    def _is_in_records(
+        self, dimension: Dimension, value: object, records: Mapping[RecordKey, ParsedRecord]
+    ) -> bool:
+        """Tell whether records that an event brings define a value."""
+        target = dimension.implied_union_target
+        return target is not None and any(
+            element == target.name and getattr(parsed.record, dimension.name) == value
+            for (element, _), parsed in records.items()
+        )

@@ -46,6 +46,7 @@ class WindowParser:
         self._context = context
         self._records: dict[RecordKey, list[tuple[dict[str, Any], ParsedRecord]]] = {}
         self._data_ids: dict[tuple[DimensionGroup, tuple[Any, ...]], DataCoordinate] = {}
+        self._brought: dict[RecordKey, ParsedRecord] = {}
 
     def parse(self, event: EventContent) -> ParsedEvent:
         """Parse an event.
@@ -56,12 +57,15 @@ class WindowParser:
             If the event can never be written, whatever is in the repository.
         lsst.daf.butler.MissingDatasetTypeError
             If the event uses a dataset type that is not registered.
+        LookupError
+            If a data ID has a value that no dimension record has.
         """
         try:
             staging = self._staging(event.staging)
             records = dict(
                 parsed for given in event.dimension_records if (parsed := self._record(given))
             )
+            self._brought = records
             artifacts = [
                 self._artifact(given["path"], given["formatter"], given["refs"], *_digest(given))
                 for given in event.datasets
@@ -159,6 +163,7 @@ class WindowParser:
         known = self._data_ids.get(key)
         if known is None:
             known = DataCoordinate.from_required_values(dimensions, values)
+            self._context.check_values(known, self._brought)
             self._data_ids[key] = known
         return known
 

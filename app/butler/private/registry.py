@@ -126,6 +126,44 @@ class RegistryTables:
                 tables.append(self.dataset_type(name)[1])
         return list(dict.fromkeys(tables))
 
+    def are_current(self, dataset_types: Iterable[str]) -> bool:
+        """Tell whether dataset types are as this Butler has looked them up, with one statement.
+
+        Parameters
+        ----------
+        dataset_types : `~collections.abc.Iterable` [`str`]
+            Their names.
+        """
+        renamed = self._datasets._reversed_renames
+        known: dict[str, Any] = {}
+        for name in dataset_types:
+            try:
+                known[renamed.get(name, name)] = self._datasets._find_storage(name)
+            except MissingDatasetTypeError:
+                return False
+        table = self._datasets._static.dataset_type
+        rows = sqlalchemy.select(table).where(table.columns.name.in_(known))
+        with self.connection() as connection:
+            found = connection.execute(rows).mappings().all()
+        return len(found) == len(known) and all(
+            (row["id"], row["tag_association_table"], record.dataset_type)
+            == (
+                (storage := known[row["name"]]).dataset_type_id,
+                storage.dynamic_tables.tags_name,
+                storage.dataset_type,
+            )
+            for row in found
+            for record in [self._datasets._record_from_row(row)]
+        )
+
+    @property
+    def may_reuse_keys(self) -> bool:
+        """Whether the database may give the key of a removed row to a new one, as SQLite does.
+
+        A key that was looked up may then mean something else, which no foreign key notices.
+        """
+        return bool(self._database.dialect.name == "sqlite")
+
     def check_readable(self) -> None:
         """Read from the tables that are needed to look up dataset types, without any row.
 

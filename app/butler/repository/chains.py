@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from uuid import uuid4
 
 import structlog
 from lsst.daf.butler import Butler, CollectionType, MissingCollectionError
 from lsst.daf.butler.registry import CollectionTypeError
 
-from app.butler.failures import Failure, RetryableError, classify
+from app.butler.failures import Failure, RetryableError, classify, describe
 from app.butler.outcome import Rejection
 from app.butler.private.probe import Probe
 
 __all__ = ["ChainKeeper"]
 
 logger = structlog.get_logger("butler_writer")
+
+#: How long it is believed that a run is in its chain, in seconds.
+_BELIEVED = 60.0
 
 #: How many characters of a collection's name a reason contains.
 _SHOWN = 200
@@ -32,15 +36,22 @@ class ChainKeeper:
     ----------
     butler : `lsst.daf.butler.Butler`
         The Butler that is written to.
+    clock : `~collections.abc.Callable`, optional
+        Returns the time in seconds, from any start.
     """
 
-    def __init__(self, butler: Butler) -> None:
+    def __init__(self, butler: Butler, clock: Callable[[], float] = time.monotonic) -> None:
         self._butler = butler
         self._probe = Probe(butler)
+        self._clock = clock
+        self._looked_at = clock()
         self._known: set[tuple[str, str]] = set()
 
     def ensure(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Rejection]:
         """Prepend each run to its chain, unless it is in the chain already.
+
+        What is known of the chains is believed for a minute (rule lookups-expire).  Then all pairs
+        of that minute are looked up, and those that somebody has removed are prepended again.
 
         Parameters
         ----------
@@ -58,9 +69,12 @@ class ChainKeeper:
             If the chains cannot be updated for any other reason (rule fault-decided-by-evidence); a
             retry may help.
         """
+        required = list(pairs)
+        if self._clock() - self._looked_at >= _BELIEVED:
+            self._look_again(set(required))
         refused: dict[tuple[str, str], Rejection] = {}
         unknown: list[tuple[str, str]] = []
-        for pair in pairs:
+        for pair in required:
             if pair in self._known:
                 continue
             try:
@@ -78,6 +92,28 @@ class ChainKeeper:
             else:
                 self._known.add(pair)
         return refused | (self._examine(unknown) if unknown else {})
+
+    def _look_again(self, required: set[tuple[str, str]]) -> None:
+        """Restore the pairs of the last minute, except those that are about to be looked up."""
+        for pair in sorted(self._known - required):
+            try:
+                if self._prepend(*pair):
+                    logger.warning(
+                        "run was removed from its chain, and is prepended again",
+                        chain=pair[0],
+                        run=pair[1],
+                    )
+            except Exception as exc:
+                if classify(exc) is not Failure.POISON:
+                    raise
+                logger.warning(
+                    "run was removed from its chain, and cannot be prepended again",
+                    chain=pair[0],
+                    run=pair[1],
+                    reason=describe(exc),
+                )
+        self._known.clear()
+        self._looked_at = self._clock()
 
     def _examine(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Rejection]:
         """Refuse the pairs that are not possible where another one is; nothing is changed."""

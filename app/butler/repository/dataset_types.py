@@ -8,18 +8,41 @@ from typing import Any
 from lsst.daf.butler import Butler, DatasetType, SerializedDatasetType
 from lsst.daf.butler.registry import ConflictingDefinitionError
 
-from app.butler.private.registry import make_tables
+from app.butler.private.registry import RegistryTables, make_tables
 from models.errors import InvalidEventError
 
 __all__ = ["DatasetTypes"]
 
 
 class DatasetTypes:
-    """The dataset types of a repository; each is looked up once."""
+    """The dataset types of a repository; each is looked up once (rule lookups-expire).
+
+    Attributes
+    ----------
+    is_outdated : `bool`
+        Set by whoever finds that a dataset type has changed; `forget_outdated` then looks all up
+        again.  It may be set by another thread.
+    """
 
     def __init__(self, butler: Butler) -> None:
         self._butler = butler
         self._known: dict[str, DatasetType] = {}
+        self.is_outdated = False
+
+    def forget_outdated(self) -> None:
+        """Forget all dataset types if they are known to be outdated."""
+        if self.is_outdated:
+            self.is_outdated = False
+            self._known.clear()
+            self._butler.registry.refresh()
+
+    def look_again(self) -> bool:
+        """Ask the repository whether the dataset types have changed; if so, forget them."""
+        if RegistryTables(self._butler).are_current(self._known):
+            return False
+        self.is_outdated = True
+        self.forget_outdated()
+        return True
 
     def get(self, name: str) -> DatasetType:
         """Return a dataset type of the repository.

@@ -167,6 +167,83 @@ def test_a_name_that_is_too_long_is_refused_and_other_pairs_are_done(
     assert repository.sql("SELECT count(*) FROM collection") == [3]
 
 
+class Clock:
+    """A clock that a test sets."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_a_run_that_someone_unlinked_is_prepended_again_within_a_minute(
+    repository: Repository, butler: Butler, clock: Clock
+) -> None:
+    keeper = ChainKeeper(butler, clock)
+    keeper.ensure(pairs(0, 1))
+    repository.butler().collections.redefine_chain(CHAIN, [f"{RUN}3"])
+    keeper.ensure(pairs(1))
+    assert children(repository) == ["3"]  # not yet
+    clock.now += 60
+    assert keeper.ensure(pairs(1)) == {}
+    assert children(repository) == ["1", "0", "3"]
+
+
+def test_a_chain_that_someone_removed_is_registered_again_within_a_minute(
+    repository: Repository, butler: Butler, clock: Clock
+) -> None:
+    keeper = ChainKeeper(butler, clock)
+    keeper.ensure(pairs(0))
+    repository.butler().collections.x_remove(CHAIN)
+    clock.now += 60
+    assert keeper.ensure(pairs(1)) == {}
+    assert children(repository) == ["1", "0"]
+
+
+def test_a_run_that_someone_removed_is_not_missed(
+    repository: Repository, butler: Butler, clock: Clock
+) -> None:
+    keeper = ChainKeeper(butler, clock)
+    keeper.ensure(pairs(0, 1))
+    other = repository.butler()
+    other.collections.remove_from_chain(CHAIN, f"{RUN}0")
+    other.collections.x_remove(f"{RUN}0")
+    clock.now += 60
+    assert keeper.ensure(pairs(2)) == {}
+    assert children(repository) == ["2", "1"]
+
+
+def test_a_run_that_had_no_events_for_a_minute_may_be_unlinked(
+    repository: Repository, butler: Butler, clock: Clock
+) -> None:
+    keeper = ChainKeeper(butler, clock)
+    keeper.ensure(pairs(0, 1))
+    for _ in range(2):
+        clock.now += 60
+        keeper.ensure(pairs(1))
+    repository.butler().collections.remove_from_chain(CHAIN, f"{RUN}0")
+    clock.now += 60
+    keeper.ensure(pairs(1))
+    assert children(repository) == ["1"]
+
+
+def test_one_look_a_minute_costs_a_few_statements(butler: Butler, clock: Clock) -> None:
+    keeper = ChainKeeper(butler, clock)
+    keeper.ensure(pairs(0))
+    clock.now += 60
+    with statements() as executed:
+        keeper.ensure(pairs(0))
+    assert 1 <= len(executed) <= 8
+    with statements() as executed:
+        keeper.ensure(pairs(0))
+    assert executed == []
+
+
 @pytest.mark.postgresql
 def test_concurrent_keepers_prepend_each_run_once(postgresql_repository: Repository) -> None:
     repository = postgresql_repository

@@ -73,6 +73,14 @@ NAMES: dict[str, tuple[Probe, Callable[[Any], bool]]] = {
         lambda b, d, r: b._registry._managers.collections._tables,
         lambda tables: {"collection", "run"} <= set(tables._fields),
     ),
+    "Butler._registry._managers.datasets._reversed_renames": (
+        lambda b, d, r: b._registry._managers.datasets._reversed_renames,
+        lambda renames: renames == {},
+    ),
+    "Butler._registry._managers.datasets._record_from_row": (
+        lambda b, d, r: inspect.signature(b._registry._managers.datasets._record_from_row),
+        lambda call: list(call.parameters) == ["row"],
+    ),
     "Butler._registry._managers.obscore": (
         lambda b, d, r: b._registry._managers.obscore,
         lambda obscore: obscore is None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
@@ -15,12 +16,14 @@ from app.butler.failures import RetryableError
 from app.butler.policy import WriteMethod
 from app.butler.private.registry import engine_of
 from models.causes import Cause
+from testbed.postgresql import PostgreSQL
 from testbed.writing import write_window
-from tests.support.events import Night, dataset_ids
+from tests.support.events import Night, dataset_ids, make_repository
 from tests.support.faulty_writes import (
     FAULTS,
     SQLITE_FAULTS,
     Fault,
+    changed,
     check_whose_fault,
     early_timespan,
     impossible_type,
@@ -233,3 +236,30 @@ def test_bad_events_hold_up_no_good_one_and_faults_reject_none(
         check_whose_fault(postgresql_repository, writer, kinds, FAULTS[fault], when)
 
     check()
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("write_method", list(WriteMethod))
+def test_a_value_outside_of_the_encoding_of_the_database_is_refused(
+    postgresql: PostgreSQL, tmp_path: Path, write_method: WriteMethod
+) -> None:
+    name = f"latin_{write_method}"
+    with postgresql.connect() as connection:
+        connection.execute(
+            f"CREATE DATABASE {name} ENCODING 'LATIN1' TEMPLATE template0"
+            " LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+    with postgresql.connect(name) as connection:
+        connection.execute("CREATE EXTENSION btree_gist")
+    make_repository(tmp_path / "repository", database=postgresql.url(name)).close()
+    repository = Repository(tmp_path / "repository")
+    night = repository.night()
+    bad = changed(night.event(1), "visit", target_name="\u20ac")
+    good = [changed(night.event(2), "visit", target_name="\u00fc"), night.event(3)]
+    writer = repository.writer(write_method=write_method)
+    for window in ([bad], [bad, *good]):
+        report = write_window(writer, decoded(*window))
+        assert rejection(report).cause is Cause.VALUE_REFUSED
+    assert repository.stored() == Counter(dataset_ids(*good))
+    repository.close()
+    postgresql.drop_database(name)
