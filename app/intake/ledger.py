@@ -105,7 +105,6 @@ class Ledger:
     def revoke(self) -> None:
         """Start a new epoch: drop every entry and every starting offset."""
         self.fetches.revoke()
-        self._gaps_counted_to.clear()
         self._tails.revoke()
         self._start_epoch()
 

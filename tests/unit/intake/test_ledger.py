@@ -111,6 +111,7 @@ def test_a_lost_event_behind_a_gap_is_not_taken_for_part_of_it() -> None:
 def test_a_gap_that_is_read_again_is_counted_once() -> None:
     ledger, acks = started_ledger(), Acks()
     for _ in range(2):
+        ledger.revoke()
         ledger.start_at({P: 0})
         ledger.fetches.note(P, 0, [3], 4)
         acks.receive(ledger, 3)
