@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
-from typing import Protocol, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import structlog
 from lsst.daf.butler import Butler, MissingDatasetTypeError
@@ -20,12 +20,9 @@ from app.butler.failures import Failure, RetryableError, exception_chain
 from app.butler.files.check import FileChecker
 from app.butler.files.staging import StagedArtifacts
 from app.butler.insert.batch import Batch
-from app.butler.insert.bulk_insert import BulkInsert
-from app.butler.insert.dimension_records import DimensionRecords
-from app.butler.insert.ingest import PublicIngest
+from app.butler.insert.choice import choose_insert
 from app.butler.outcome import Failed, Rejection, WriteReport
-from app.butler.policy import WriteMethod, WritePolicy
-from app.butler.private.coverage import uncovered_parts
+from app.butler.policy import WritePolicy
 from app.butler.private.datastores import Datastores
 from app.butler.private.registry import RegistryTables, engine_of
 from app.butler.repository.dataset_types import DatasetTypes
@@ -44,12 +41,6 @@ _Missing: TypeAlias = list[str] | Failed
 """The artifacts that an event lacks, or the reason why it cannot be written."""
 
 logger = structlog.get_logger("butler_writer")
-
-
-class _Insert(Protocol):
-    def insert(self, batch: Batch) -> int: ...
-    def find_refused(self, batch: Batch) -> None: ...
-    def forget(self) -> None: ...
 
 
 class ButlerWriter:
@@ -74,7 +65,7 @@ class ButlerWriter:
         self._context = ParsingContext(reader, policy, datastores, self._types)
         self._files = FileChecker(datastores, policy)
         self._staged = StagedArtifacts(datastores, policy)
-        self._insert, self._dimension_records = _choose_insert(butler, policy, datastores)
+        self._insert, self._dimension_records = choose_insert(butler, policy, datastores)
         self._prepare_examination = Examination(reader, datastores, policy)
         self._tables = RegistryTables(butler)
         self._commit_examination = Examination(butler, datastores, policy)
@@ -286,19 +277,3 @@ def _verdict(event: ParsedEvent, missing: _Missing) -> ParsedEvent | Failed:
     more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
     rejection = Rejection(Cause.MISSING_FILE, f"{missing[0]} does not exist{more}")
     return Failed(rejection, Failure.POISON)
-
-
-def _choose_insert(
-    butler: Butler, policy: WritePolicy, datastores: Datastores
-) -> tuple[_Insert, DimensionRecords]:
-    if policy.write_method is WriteMethod.PUBLIC:
-        return PublicIngest(butler), DimensionRecords(butler)
-    if uncovered := uncovered_parts(butler):
-        logger.warning(
-            "this repository has parts that the bulk insert is not tested with; datasets are "
-            "inserted by Butler.ingest, at half the speed",
-            parts=uncovered,
-        )
-        return PublicIngest(butler), DimensionRecords(butler)
-    tables = RegistryTables(butler)
-    return BulkInsert(tables, datastores), DimensionRecords(butler, tables.find_stored)

@@ -1,0 +1,61 @@
+"""Which way of inserting datasets a repository is written with."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import structlog
+from lsst.daf.butler import Butler
+
+from app.butler.insert.batch import Batch
+from app.butler.insert.bulk_insert import BulkInsert
+from app.butler.insert.dimension_records import DimensionRecords
+from app.butler.insert.ingest import PublicIngest
+from app.butler.policy import WriteMethod, WritePolicy
+from app.butler.private.coverage import uncovered_parts
+from app.butler.private.datastores import Datastores
+from app.butler.private.registry import RegistryTables
+
+__all__ = ["Insert", "choose_insert"]
+
+logger = structlog.get_logger("butler_writer")
+
+
+class Insert(Protocol):
+    """A way of inserting the datasets of a batch."""
+
+    def insert(self, batch: Batch) -> int:
+        """Insert the datasets that are missing; return how many they were."""
+
+    def find_refused(self, batch: Batch) -> None:
+        """Raise `RefusedEventsError` if queries find the events that the database refused."""
+
+    def forget(self) -> None:
+        """Forget all lookups."""
+
+
+def choose_insert(
+    butler: Butler, policy: WritePolicy, datastores: Datastores
+) -> tuple[Insert, DimensionRecords]:
+    """Return the way of inserting datasets and dimension records that fits a repository.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The Butler to write with.
+    policy : `WritePolicy`
+        The operator's choice.
+    datastores : `Datastores`
+        The datastores of the repository.
+    """
+    if policy.write_method is WriteMethod.PUBLIC:
+        return PublicIngest(butler), DimensionRecords(butler)
+    if uncovered := uncovered_parts(butler):
+        logger.warning(
+            "bulk insert is untested for parts of this repository; using Butler.ingest, which is "
+            "half as fast",
+            parts=uncovered,
+        )
+        return PublicIngest(butler), DimensionRecords(butler)
+    tables = RegistryTables(butler)
+    return BulkInsert(tables, datastores), DimensionRecords(butler, tables.find_stored)
