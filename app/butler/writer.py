@@ -6,7 +6,6 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias, TypeVar
 
-import structlog
 from lsst.daf.butler import Butler, MissingDatasetTypeError
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
@@ -39,8 +38,6 @@ written."""
 
 _Missing: TypeAlias = list[str] | Failed
 """The artifacts that an event lacks, or the reason why it cannot be written."""
-
-logger = structlog.get_logger("butler_writer")
 
 
 class ButlerWriter:
