@@ -122,8 +122,10 @@ def test_a_worker_reports_events_that_are_dropped_before_it_reads_them(
         worker.wait_ready()
         lines = critical_lines(worker)
         assert resets(worker) == len(lines) == 1
-    assert (lines[0]["committed"], lines[0]["log_start"]) == (2, 5)
-    check_all_written(deployment, [*events[:2], *events[5:]])
+    # A pending fetch may have brought the first events before they were dropped.
+    committed = lines[0]["committed"]
+    assert 2 <= committed < lines[0]["log_start"] == 5
+    check_all_written(deployment, [*events[:committed], *events[5:]])
 
 
 def test_a_topic_made_again_under_a_worker_loses_no_new_event(deployment: Deployment) -> None:
