@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from lsst.daf.butler import Butler
 
+from app.butler.repository.chains import WRITTEN_BUT
 from app.errors import OperatorError
 from app.kafka.connection import KafkaConnection
 from app.kafka.errors import MessageSizeTooLargeError
@@ -184,7 +185,9 @@ class DeadLetters:
         stored : `StoredLetter`
             Each letter.
         is_written : `bool`
-            Whether all datasets of its event are in the Butler.
+            Whether all datasets of its event are in the Butler.  `False` if they were there when
+            the event was set aside, because its run could not be put into its chain: it is still to
+            be announced.
         """
         opened = cache(open_butler)
         chunk: list[StoredLetter] = []
@@ -209,7 +212,10 @@ class DeadLetters:
                 values.append(await self.event(stored))
             except LostEventError:
                 values.append(None)
-        return list(zip(letters, are_written(butler, values), strict=True))
+        return [
+            (stored, is_written and not stored.letter.reason.startswith(WRITTEN_BUT))
+            for stored, is_written in zip(letters, are_written(butler, values), strict=True)
+        ]
 
     async def replay(
         self, letters: AsyncIterable[StoredLetter]

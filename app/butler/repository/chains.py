@@ -14,7 +14,10 @@ from app.butler.failures import Failure, RetryableError, classify, describe
 from app.butler.outcome import Rejection
 from app.butler.private.probe import Probe
 
-__all__ = ["ChainKeeper"]
+__all__ = ["WRITTEN_BUT", "ChainKeeper"]
+
+#: The beginning of the reason if an event was written, and its run could not be put into a chain.
+WRITTEN_BUT = "written, but"
 
 logger = structlog.get_logger("butler_writer")
 
@@ -161,5 +164,5 @@ class ChainKeeper:
 def _rejection(pair: tuple[str, str], error: Exception) -> Rejection:
     chain, run = (name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..." for name in pair)
     rejection = Rejection.of(error)
-    reason = f"written, but {run!r} cannot be in the chain {chain!r}: {rejection.reason}"
+    reason = f"{WRITTEN_BUT} {run!r} cannot be in the chain {chain!r}: {rejection.reason}"
     return Rejection(rejection.cause, reason)

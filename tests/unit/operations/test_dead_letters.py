@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from app.kafka.readers import MessageId
-from app.operations.dead_letters import StoredLetter
+from app.operations import dead_letters
+from app.operations.dead_letters import DeadLetters, StoredLetter
 from models.causes import Cause
 from models.dead_letter import DeadLetter
 
@@ -53,3 +56,22 @@ def test_an_event_that_looks_like_a_pointer_is_not_one() -> None:
 
 def test_a_letters_name_is_its_partition_and_offset() -> None:
     assert str(letter().id) == "0-5"
+
+
+async def test_an_event_that_was_set_aside_after_its_write_stays_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is in the Butler, but was not announced: replay --all must send it again."""
+    unchained, other = letter(), letter()
+    unchained.letter.reason = "written, but 'run' cannot be in the chain 'chain': not a chain"
+    unused: Any = None
+    letters = DeadLetters(unused, unused)
+    monkeypatch.setattr(dead_letters, "are_written", lambda butler, values: [True] * len(values))
+
+    async def stored() -> AsyncIterator[StoredLetter]:
+        yield unchained
+        yield other
+
+    butler: Any = object()
+    pairs = [pair async for pair in letters.with_presence(stored(), lambda: butler)]
+    assert pairs == [(unchained, False), (other, True)]
