@@ -14,12 +14,14 @@ from app.butler.division import Counts, DividedWrite, attempt
 from app.butler.events.context import ParsingContext
 from app.butler.events.parse import WindowParser
 from app.butler.events.parsed import ParsedEvent
+from app.butler.events.proportion import check_proportion
 from app.butler.examination import Examination, alarm_about_rights
 from app.butler.failures import Failure, RetryableError, exception_chain
 from app.butler.files.check import FileChecker
 from app.butler.files.staging import StagedArtifacts
 from app.butler.insert.batch import Batch
 from app.butler.insert.choice import choose_insert
+from app.butler.insert.overlaps import OverlapRows
 from app.butler.outcome import Failed, Rejection, WriteReport
 from app.butler.policy import WritePolicy
 from app.butler.private.datastores import Datastores
@@ -62,7 +64,10 @@ class ButlerWriter:
         self._context = ParsingContext(reader, policy, datastores, self._types)
         self._files = FileChecker(datastores, policy)
         self._staged = StagedArtifacts(datastores, policy)
-        self._insert, self._dimension_records = choose_insert(butler, policy, datastores)
+        self._overlaps = OverlapRows(butler.dimensions)
+        self._insert, self._dimension_records = choose_insert(
+            butler, policy, datastores, self._overlaps
+        )
         self._prepare_examination = Examination(reader, datastores, policy)
         self._tables = RegistryTables(butler)
         self._commit_examination = Examination(butler, datastores, policy)
@@ -171,7 +176,13 @@ class ButlerWriter:
         window = WindowParser(self._context)
 
         def register(event: EventContent) -> None:
+            check_proportion(event)
             self._types.register(event.dataset_types or [])
+
+        def parse(event: EventContent) -> ParsedEvent:
+            parsed = window.parse(event)
+            self._overlaps.check(parsed)
+            return parsed
 
         registered = {
             key: attempt(partial(register, event), is_current) for key, event in events.items()
@@ -179,7 +190,7 @@ class ButlerWriter:
         return {
             key: failed
             if isinstance(failed := registered[key], Failed)
-            else attempt(partial(window.parse, event), is_current)
+            else attempt(partial(parse, event), is_current)
             for key, event in events.items()
         }
 
