@@ -82,6 +82,16 @@ def table_away(table: str) -> Fault:
     )
 
 
+def on_insert(table: str, action: str, condition: str = "true") -> Fault:
+    """Return a fault that does something at each row of a table that fulfils a condition."""
+    return statements(
+        f"CREATE FUNCTION react() RETURNS trigger AS $$ BEGIN IF {condition} THEN {action}; END IF;"
+        " RETURN NEW; END $$ LANGUAGE plpgsql;"
+        f"CREATE TRIGGER react BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION react()",
+        "DROP FUNCTION react CASCADE",
+    )
+
+
 def column_renamed(table: str, column: str) -> Fault:
     return statements(
         f"ALTER TABLE {table} RENAME COLUMN {column} TO away",

@@ -24,6 +24,9 @@ MAX_OVERLAPS = 10_000
 #: About how many overlap rows are made at a time; those of one record are not divided.
 _ROWS_AT_ONCE = 10_000
 
+#: About how many overlap rows are written in one transaction; that takes some 5 s.
+_ROWS_OF_A_TURN = 100_000
+
 #: For how many records the number of rows is remembered.
 _REMEMBERED = 50_000
 
@@ -77,6 +80,27 @@ class OverlapRows:
             f"the limit of {MAX_OVERLAPS}: {counts[largest]} of them that of the {largest[0]} "
             f"record {dict(data_id.required)}"
         )
+
+    def turns(self, events: Iterable[ParsedEvent]) -> list[list[ParsedEvent]]:
+        """Divide events so that those of each part can be written in one transaction in seconds.
+
+        The events with the fewest rows come first; a part has its events in the given order.
+        """
+        turns: list[set[ParsedEvent]] = [set()]
+        given = list(events)
+        known: set[tuple[RecordKey, int]] = set()
+        rows = 0
+        for event in sorted(given, key=self.total):
+            new = {(k, p.digest): self.count(k, p) for k, p in event.records.items()}
+            number = sum(count for key, count in new.items() if key not in known)
+            if turns[-1] and rows + number > _ROWS_OF_A_TURN:
+                turns.append(set())
+                known.clear()
+                rows, number = 0, sum(new.values())
+            turns[-1].add(event)
+            known |= new.keys()
+            rows += number
+        return [[event for event in given if event in turn] for turn in turns]
 
     def chunks(
         self, records: Iterable[tuple[RecordKey, ParsedRecord]]

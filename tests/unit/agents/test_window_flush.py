@@ -19,6 +19,7 @@ import pytest
 
 from agents.window_flush import WindowFlush, decode
 from app.butler.failures import RetryableError
+from app.butler.isolation import Turn
 from app.butler.outcome import Outcome, Rejection, WriteReport, Written
 from app.butler.repository.chains import ChainKeeper
 from app.butler.writer import ButlerWriter
@@ -52,12 +53,14 @@ class Writer:
         self.failures: list[Exception] = []
         self.prepared: list[list[str | None]] = []
 
-    def prepare(self, events: Mapping[Any, PromptOutput], *, is_current: Callable[[], bool]) -> Any:
+    def prepare(
+        self, events: Mapping[Any, PromptOutput], *, is_current: Callable[[], bool], turn: Turn
+    ) -> Any:
         self.prepared.append([output.event_id for output in events.values()])
         return events
 
     def commit(
-        self, prepared: Mapping[Any, PromptOutput], *, is_current: Callable[[], bool]
+        self, prepared: Mapping[Any, PromptOutput], *, is_current: Callable[[], bool], turn: Turn
     ) -> WriteReport[Any]:
         if self.failures:
             raise self.failures.pop(0)
