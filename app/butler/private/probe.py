@@ -88,7 +88,14 @@ class Probe:
         except _RollBack:
             pass
         finally:
-            self._butler.registry.refresh()  # what was registered is gone
+            self._refresh()
+
+    def _refresh(self) -> None:
+        """Forget what was registered: it is gone."""
+        try:
+            self._butler.registry.refresh()
+        except sqlalchemy.exc.SQLAlchemyError as exc:
+            raise RetryableError(f"{type(exc).__name__}: {describe(exc)}") from exc
 
     def takes_rows(
         self, tables: Callable[[], Collection[sqlalchemy.Table]], times: int, seconds: float

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 import tracemalloc
 from collections import Counter
 from typing import Any
 
 import pytest
 from lsst.daf.butler import DimensionUniverse
-from lsst.sphgeom import Angle, Circle, LonLat, UnionRegion, UnitVector3d
+from lsst.sphgeom import Angle, Circle, UnionRegion, UnitVector3d
 
 from app.butler.insert.overlaps import MAX_OVERLAPS
 from app.butler.policy import WriteMethod
@@ -17,23 +16,8 @@ from models.causes import Cause
 from testbed.writing import write_window
 from tests.support.events import dataset_ids
 from tests.support.faulty_writes import changed
+from tests.support.regions import circle, nested
 from tests.support.repositories import Repository, decoded, rejection, written
-
-
-def circle(radius: float) -> Circle:
-    """Return a circle with a radius in degrees."""
-    return Circle(UnitVector3d(LonLat.fromDegrees(30, -30)), Angle.fromDegrees(radius))
-
-
-def nested(depth: int) -> bytes:
-    """Return the encoding of a circle inside of unions and intersections."""
-    parts = [circle(1).encode()]
-    size = len(parts[0])
-    for n in range(depth):
-        parts.append((b"u" if n % 2 else b"i") + struct.pack("<Q", size))
-        size += len(parts[-1])
-    return b"".join(reversed(parts))
-
 
 BAD_REGIONS: dict[str, tuple[bytes, str]] = {
     "half of the sky": (circle(90).encode(), "65971 of them that of the visit record"),
