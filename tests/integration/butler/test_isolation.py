@@ -17,13 +17,13 @@ from app.butler.private.registry import engine_of
 from models.causes import Cause
 from testbed.writing import write_until_done, write_window
 from tests.support.events import dataset_ids, group_name
-from tests.support.faulty_writes import on_insert
+from tests.support.faulty_writes import NO_MEMORY, on_insert
 from tests.support.repositories import Repository, decoded
 
 #: What the database does at one event's row, and whether that proves that the event is at fault.
 HOLD_UPS = {
     "the statement takes too long": "PERFORM pg_sleep(60)",
-    "the memory is not enough": "RAISE 'out of memory' USING ERRCODE = '53200'",
+    "the memory is not enough": NO_MEMORY,
     "a configured limit is exceeded": "RAISE 'temporary files' USING ERRCODE = '53400'",
 }
 
