@@ -15,7 +15,7 @@ from tests.support.repositories import Repository
 
 @pytest.mark.postgresql
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3600)
 def test_bad_events_hold_up_no_good_one_and_faults_reject_none_in_200_combinations(
     postgresql_url: str, tmp_path: Path
 ) -> None:
