@@ -71,6 +71,13 @@ async def close_due_windows() -> None:
     await app.wake_sink(app.intake.close_due(time.monotonic()))
 
 
+@app.timer(interval=TICK)
+async def put_back_postponed_windows() -> None:
+    """Let the sink try events again that wait apart (rule one-event-holds-up-no-other)."""
+    if not app.status.stopping:
+        await app.wake_sink(app.intake.put_back(time.monotonic()))
+
+
 @app.timer(interval=TAIL_INTERVAL)
 async def look_for_lost_tail() -> None:
     """Read again if fetched events do not arrive (rule no-gaps-in-offsets)."""

@@ -7,7 +7,7 @@ the window is abandoned, and its events are redelivered to this worker or to ano
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -15,7 +15,8 @@ from agents.steps import in_thread, until_done
 from app.announce.announcements import announce, batch_id_of
 from app.announce.dead_letters import send_dead_letter
 from app.butler.failures import AbandonedError
-from app.butler.outcome import Outcome, Rejection, WriteReport, Written
+from app.butler.isolation import Turn
+from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Written
 from app.butler.writer import PreparedWindow
 from app.intake.received import Received
 from app.intake.windows import Arrival, Window
@@ -25,6 +26,9 @@ from models.errors import InvalidEventError
 from models.prompt_output import PromptOutput
 
 __all__ = ["WindowFlush"]
+
+#: Shortest wait until events are tried again that were tried apart from others, in seconds.
+PAUSE = 5.0
 
 
 @dataclass
@@ -48,6 +52,8 @@ class WindowFlush:
     _report: WriteReport[Arrival[Received]] | None = None
     _letters_sent: set[Arrival[Received]] = field(default_factory=set)
     _started: float = field(default_factory=time.monotonic)
+    _prepare_attempts: int = 0
+    _write_attempts: int = 0
 
     async def prepare(self) -> bool:
         """Run the first step; return whether the window is still ours."""
@@ -63,7 +69,7 @@ class WindowFlush:
                 Step.ANNOUNCE: self._announce,
             }
         )
-        if is_done:
+        if is_done and self.window.arrivals:
             acked = self.parts.intake.settle(self.window)
             self._report_done(acked, time.monotonic() - self._started)
         return is_done
@@ -81,6 +87,10 @@ class WindowFlush:
         """Decode and parse the events, and check their artifacts."""
         self._prepared = await in_thread(self.parts.prepare_thread, self._prepare_events)
 
+    def _turn(self, attempts: int) -> Turn:
+        is_apart = self.window.is_apart
+        return Turn(attempts > 1 or is_apart, is_apart, self.window.confirmed)
+
     def _prepare_events(self) -> PreparedWindow[Arrival[Received]]:
         outputs: dict[Arrival[Received], PromptOutput] = {}
         self.outcomes = {}
@@ -89,7 +99,10 @@ class WindowFlush:
                 outputs[arrival] = decode(arrival.payload.value, self.parts.max_event_bytes)
             except InvalidEventError as exc:
                 self.outcomes[arrival] = Rejection.of(exc)
-        return self.parts.writer.prepare(outputs, is_current=self._is_current)
+        self._prepare_attempts += 1
+        return self.parts.writer.prepare(
+            outputs, is_current=self._is_current, turn=self._turn(self._prepare_attempts)
+        )
 
     async def _write(self) -> None:
         """Write the events, in one transaction."""
@@ -97,11 +110,31 @@ class WindowFlush:
             await self._prepare()
         # A retry prepares them again: an outdated lookup may be why this attempt fails.
         prepared, self._prepared = self._prepared or {}, None
+        self._write_attempts += 1
+        turn = self._turn(self._write_attempts)
         self._report = await in_thread(
             self.parts.write_thread,
-            lambda: self.parts.writer.commit(prepared, is_current=self._is_current),
+            lambda: self.parts.writer.commit(prepared, is_current=self._is_current, turn=turn),
         )
         self.outcomes.update(self._report.outcomes)
+        if self._report.postponed:
+            self._postpone(self._report.postponed)
+
+    def _postpone(self, postponed: Sequence[Postponed[Arrival[Received]]]) -> None:
+        """Leave events to a later flush of their own."""
+        if not self._is_current():
+            raise AbandonedError
+        for group in postponed:
+            entries = [arrival.entry for arrival in group.keys]
+            self.parts.reports.postponed(
+                [f"{entry.partition[1]}-{entry.offset}" for entry in entries],
+                group.reason,
+                is_failing=group.is_failing,
+            )
+        now = time.monotonic()
+        pause = max(PAUSE, 2 * (now - self._started)) if self.window.is_apart else 0.0
+        parts = [(group.keys, group.confirmed) for group in postponed]
+        self.window = self.parts.intake.postpone(self.window, parts, now + pause)
 
     async def _prepend_to_chains(self) -> None:
         """Make sure that every run is in its chain before it is announced as written."""

@@ -41,6 +41,12 @@ class Cause(StrEnum):
     MISSING_RIGHT = "missing_right"
     """The database user lacks a right that only this event needs, for example to create a table."""
 
+    LIMIT_EXCEEDED = "limit_exceeded"
+    """The database ended the write each time because of a limit on time or memory.
+
+    It took as many other rows at the same time.
+    """
+
     REFUSED_BY_BUTLER = "refused_by_butler"
     """``lsst.daf.butler`` refused the event for another reason.
 

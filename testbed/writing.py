@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 
-from app.butler.outcome import WriteReport
+from app.butler.failures import RetryableError
+from app.butler.isolation import Turn
+from app.butler.outcome import Outcome, WriteReport
 from app.butler.writer import ButlerWriter
 from models.fields import EventContent
 
-__all__ = ["write_window"]
+__all__ = ["write_until_done", "write_window"]
 
 
 def write_window(
@@ -35,3 +38,43 @@ def write_window(
     """
     prepared = writer.prepare(dict(enumerate(events)), is_current=is_current)
     return writer.commit(prepared, is_current=is_current)
+
+
+def write_until_done(
+    writer: ButlerWriter,
+    events: Mapping[int, EventContent],
+    attempts: int,
+) -> dict[int, Outcome]:
+    """Write events as a worker does: with new attempts, and turns of their own if postponed.
+
+    Parameters
+    ----------
+    writer : `~app.butler.writer.ButlerWriter`
+        The writer.
+    events : `~collections.abc.Mapping` [`int`, `~models.fields.EventContent`]
+        The events of a window.
+    attempts : `int`
+        How many attempts are made in all.
+
+    Returns
+    -------
+    outcomes : `dict` [`int`, `~app.butler.outcome.Outcome`]
+        The outcome of each event that has one by then, in the order in which they had it.
+    """
+    outcomes: dict[int, Outcome] = {}
+    windows = deque([(tuple(events), Turn())])
+    for _ in range(attempts):
+        if not windows:
+            break
+        keys, turn = windows.popleft()
+        try:
+            prepared = writer.prepare(
+                {key: events[key] for key in keys}, is_current=lambda: True, turn=turn
+            )
+            report = writer.commit(prepared, is_current=lambda: True, turn=turn)
+        except RetryableError:
+            windows.appendleft((keys, Turn(True, turn.is_apart, turn.confirmed)))
+            continue
+        outcomes |= report.outcomes
+        windows += [(part.keys, Turn(True, True, part.confirmed)) for part in report.postponed]
+    return outcomes

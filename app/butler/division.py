@@ -147,7 +147,13 @@ class DividedWrite(Generic[K]):
     @property
     def written(self) -> list[ParsedEvent]:
         """The events that are in the Butler."""
-        return [event for event in self._events if event not in self.failed]
+        return [event for event in self._events if event in self._written]
+
+    @property
+    def unwritten(self) -> list[ParsedEvent]:
+        """The events that are neither in the Butler nor known to be at fault."""
+        known = self._written | self.failed.keys()
+        return [event for event in self._events if event not in known]
 
     @property
     def outcomes(self) -> dict[K, Outcome]:

@@ -58,6 +58,21 @@ class Examination:
             pass
         self._check_stores()
 
+    def takes_as_many(self, event: ParsedEvent, times: int, seconds: float) -> bool:
+        """Tell whether the repository takes as many other rows as an event has, within a time.
+
+        Parameters
+        ----------
+        event : `ParsedEvent`
+            The event; it says which tables are written to.
+        times : `int`
+            How many rows each table gets.
+        seconds : `float`
+            The time.
+        """
+        tables = RegistryTables(self._butler)
+        return self._probe.takes_rows(lambda: self._tables(tables, [event]), times, seconds)
+
     def find_failures(
         self,
         insert: Callable[[Sequence[ParsedEvent]], Counts],

@@ -27,10 +27,12 @@ from models.errors import InvalidEventError
 __all__ = [
     "AbandonedError",
     "Failure",
+    "Limit",
     "RetryableError",
     "cause_of",
     "classify",
     "describe",
+    "exceeded_limit",
     "exception_chain",
 ]
 
@@ -58,6 +60,16 @@ class Failure(Enum):
     """
 
 
+class Limit(Enum):
+    """A limit on time or memory that a single event can exceed, or a server that is overloaded."""
+
+    STATEMENT = auto()
+    """The time that a statement may take; or somebody has cancelled the statement."""
+
+    OTHER = auto()
+    """The time between two statements, the memory, or the size of temporary files."""
+
+
 class RetryableError(Exception):
     """The window cannot be written now; none of its events may be acked or made a dead letter.
 
@@ -81,6 +93,15 @@ class AbandonedError(Exception):
 #: resources, lock not available, operator intervention (which includes statement timeouts), system,
 #: read-only server, idle for too long in a transaction (a frozen worker).
 _SERVER_STATES = ("08", "28", "3D", "40", "53", "55P03", "57", "58", "25006", "25P03")
+
+#: The SQLSTATEs of these limits: statement cancelled, idle in a transaction, out of memory,
+#: configured limit exceeded.
+_LIMIT_STATES = {
+    "57014": Limit.STATEMENT,
+    "25P03": Limit.OTHER,
+    "53200": Limit.OTHER,
+    "53400": Limit.OTHER,
+}
 
 #: The class of SQLSTATEs that concern the data and never the server: data exceptions.
 _DATA_STATES = "22"
@@ -180,6 +201,12 @@ def _classify_database(error: DBAPIError) -> Failure:
 def _state(error: DBAPIError) -> str:
     """Return the SQLSTATE of an error; empty if it has none, as in SQLite."""
     return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or ""
+
+
+def exceeded_limit(error: BaseException) -> Limit | None:
+    """Return the limit that a write has exceeded, if a single event can be why it did."""
+    database = _database_error(error)
+    return _LIMIT_STATES.get(_state(database)) if database is not None else None
 
 
 def cause_of(error: BaseException) -> Cause:

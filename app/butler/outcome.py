@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 from uuid import UUID
@@ -10,7 +10,7 @@ from uuid import UUID
 from app.butler.failures import Failure, cause_of, describe
 from models.causes import Cause
 
-__all__ = ["Failed", "Outcome", "Rejection", "WriteReport", "Written"]
+__all__ = ["Failed", "Outcome", "Postponed", "Rejection", "WriteReport", "Written"]
 
 K = TypeVar("K", bound=Hashable)
 
@@ -79,20 +79,45 @@ Outcome: TypeAlias = Written | Rejection
 
 
 @dataclass(frozen=True, slots=True)
+class Postponed(Generic[K]):
+    """Events that have no outcome yet: they wait for a turn of their own.
+
+    Attributes
+    ----------
+    keys : `tuple` [`K`]
+        The events.
+    reason : `str`
+        Why they wait.
+    is_failing : `bool`
+        Whether their write failed, and not just their turn has not come.
+    confirmed : `int`
+        How often it was confirmed that the fault is in the event, and not in the database.
+    """
+
+    keys: tuple[K, ...]
+    reason: str
+    is_failing: bool = False
+    confirmed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class WriteReport(Generic[K]):
     """The outcomes of a window.
 
     Attributes
     ----------
     outcomes : `~collections.abc.Mapping` [`K`, `Outcome`]
-        The outcome of each event, in the order of the events.
+        The outcome of each event that has one, in the order of the events.
     inserted, already_there : `int`
         Number of datasets that were inserted, and that had been in the Butler before.
     mismatched_records : `int`
         Number of dimension records that differ from the stored one.
+    postponed : `~collections.abc.Sequence` [`Postponed`]
+        The other events; each member is to be written as a window of its own.
     """
 
     outcomes: Mapping[K, Outcome]
     inserted: int = 0
     already_there: int = 0
     mismatched_records: int = 0
+    postponed: Sequence[Postponed[K]] = ()

@@ -102,7 +102,7 @@ class WritePolicy(BaseModel):
     staging_timeout: PositiveFloat = 300.0
     """Seconds that copying, or removing, the staged artifacts of a window may take."""
 
-    statement_timeout: PositiveFloat = 120.0
+    statement_timeout: PositiveFloat = 20.0
     """Seconds that one SQL statement may take (PostgreSQL)."""
 
     lock_timeout: PositiveFloat = 30.0

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
 import sqlalchemy
 from lsst.utils.iteration import chunk_iterable
 from sqlalchemy.dialects import postgresql
 
-__all__ = ["Insertion", "Row", "insert_rows", "select_by_index", "select_by_key"]
+__all__ = [
+    "Insertion",
+    "Limits",
+    "Row",
+    "insert_rows",
+    "select_by_index",
+    "select_by_key",
+]
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -22,6 +29,29 @@ _MAX_PARAMETERS = 30_000
 _NULL = "\0"
 
 _POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits on each statement of a transaction (PostgreSQL).
+
+    Attributes
+    ----------
+    statement_timeout, lock_timeout : `float`
+        How long a statement may run, and wait for a lock, in seconds.
+    """
+
+    statement_timeout: float
+    lock_timeout: float
+
+    def set(self, connection: sqlalchemy.Connection) -> None:
+        """Set the limits for the rest of a connection's transaction."""
+        if connection.dialect.name == "postgresql":
+            calls = (
+                sqlalchemy.func.set_config(name, f"{round(value * 1000)}", sqlalchemy.true())
+                for name, value in asdict(self).items()
+            )
+            connection.execute(sqlalchemy.select(*calls))
 
 
 @dataclass(frozen=True, slots=True)

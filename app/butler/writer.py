@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias, TypeVar
 
-from lsst.daf.butler import Butler, MissingDatasetTypeError
+from lsst.daf.butler import Butler
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 
-from app.butler.division import Counts, DividedWrite, attempt
+from app.butler.commit import PreparedWindow, WindowCommit
+from app.butler.division import attempt
 from app.butler.events.context import ParsingContext
 from app.butler.events.parse import WindowParser
 from app.butler.events.parsed import ParsedEvent
+from app.butler.events.proportion import check_proportion
 from app.butler.examination import Examination, alarm_about_rights
-from app.butler.failures import Failure, RetryableError, exception_chain
+from app.butler.failures import Failure, RetryableError
 from app.butler.files.check import FileChecker
 from app.butler.files.staging import StagedArtifacts
-from app.butler.insert.batch import Batch
 from app.butler.insert.choice import choose_insert
+from app.butler.insert.overlaps import OverlapRows
+from app.butler.isolation import Turn
 from app.butler.outcome import Failed, Rejection, WriteReport
 from app.butler.policy import WritePolicy
 from app.butler.private.datastores import Datastores
-from app.butler.private.registry import RegistryTables, engine_of
+from app.butler.private.registry import engine_of
 from app.butler.repository.dataset_types import DatasetTypes
+from app.butler.transaction import EventTransaction
 from models.causes import Cause
 from models.fields import EventContent
 
 __all__ = ["ButlerWriter", "PreparedWindow"]
 
 K = TypeVar("K", bound=Hashable)
-
-PreparedWindow: TypeAlias = Mapping[K, ParsedEvent | Failed]
-"""The events of a window, in their order: each parsed, or with the reason why it cannot be
-written."""
+T = TypeVar("T")
 
 _Missing: TypeAlias = list[str] | Failed
 """The artifacts that an event lacks, or the reason why it cannot be written."""
+
+_FIRST_TURN = Turn()
+
+#: How long the events of a window are parsed one by one after a failure, in seconds.
+_LONGEST_PARSE = 15.0
 
 
 class ButlerWriter:
@@ -62,13 +68,22 @@ class ButlerWriter:
         self._context = ParsingContext(reader, policy, datastores, self._types)
         self._files = FileChecker(datastores, policy)
         self._staged = StagedArtifacts(datastores, policy)
-        self._insert, self._dimension_records = choose_insert(butler, policy, datastores)
+        self._overlaps = OverlapRows(butler.dimensions)
+        insert, records = choose_insert(butler, policy, datastores, self._overlaps)
         self._prepare_examination = Examination(reader, datastores, policy)
-        self._tables = RegistryTables(butler)
-        self._commit_examination = Examination(butler, datastores, policy)
+        self._commit = WindowCommit(
+            EventTransaction(butler, self._types, insert, records),
+            Examination(butler, datastores, policy),
+            self._overlaps,
+            policy,
+        )
 
     def prepare(
-        self, events: Mapping[K, EventContent], *, is_current: Callable[[], bool]
+        self,
+        events: Mapping[K, EventContent],
+        *,
+        is_current: Callable[[], bool],
+        turn: Turn = _FIRST_TURN,
     ) -> PreparedWindow[K]:
         """Parse the events of a window, and check that their artifacts exist.
 
@@ -81,6 +96,8 @@ class ButlerWriter:
             The events; what they have in common is parsed once.
         is_current : `~collections.abc.Callable`
             Called between attempts; returns `False` once the window's partitions are revoked.
+        turn : `Turn`, optional
+            Which attempt to prepare the window this is.
 
         Returns
         -------
@@ -95,9 +112,11 @@ class ButlerWriter:
             If the events cannot be judged now; preparing the same window again is safe.
         """
         self._types.forget_outdated()
-        parsed = self._parse(events, is_current)
-        if any(isinstance(event, Failed) for event in parsed.values()) and self._look_again():
-            parsed = self._parse(events, is_current)
+        parsed = self._parse(events, is_current, turn)
+        if any(_is_rejected(event) for event in parsed.values()) and self._look_again():
+            parsed = self._parse(events, is_current, turn)
+        if any(_is_failing(event) for event in parsed.values()):
+            self._prepare_examination.check_repository()  # then these events wait alone
         prepared = self._check_files(parsed, is_current)
         unknown = {
             key: events[key]
@@ -107,13 +126,17 @@ class ButlerWriter:
         if unknown:
             self._prepare_examination.check_repository()
             # What fails again is at fault.
-            again = self._check_files(self._parse(unknown, is_current), is_current)
+            again = self._check_files(self._parse(unknown, is_current, turn), is_current)
             alarm_about_rights(again.values())
             prepared |= again
         return prepared
 
     def commit(
-        self, prepared: PreparedWindow[K], *, is_current: Callable[[], bool]
+        self,
+        prepared: PreparedWindow[K],
+        *,
+        is_current: Callable[[], bool],
+        turn: Turn = _FIRST_TURN,
     ) -> WriteReport[K]:
         """Write the events of a window: in one transaction, unless some cannot be written.
 
@@ -123,11 +146,13 @@ class ButlerWriter:
             What `prepare` returned.
         is_current : `~collections.abc.Callable`
             As for `prepare`.
+        turn : `Turn`, optional
+            Which attempt to write the window this is.
 
         Returns
         -------
         report : `WriteReport`
-            The outcome of each event.
+            The outcome of each event, and the events that are to be written later.
 
         Raises
         ------
@@ -136,19 +161,9 @@ class ButlerWriter:
         RetryableError
             If the events cannot be written now; committing the same window again is safe.
         """
-
-        def examine(suspects: Sequence[ParsedEvent]) -> Mapping[ParsedEvent, Failed]:
-            try:
-                return self._commit_examination.find_failures(
-                    self._insert_batch, suspects, is_current
-                )
-            finally:
-                self._insert.forget()  # what the examination has registered is gone
-
-        write = DividedWrite(self._write_batch, prepared, is_current, examine)
-        write.run()
-        self._staged.remove(write.written)
-        return WriteReport(write.outcomes, **vars(write.counts))
+        report, written = self._commit.run(prepared, turn, is_current)
+        self._staged.remove(written)
+        return report
 
     def ask_database(self) -> None:
         """Wait for an answer of the database; any thread may do so at any time.
@@ -165,21 +180,36 @@ class ButlerWriter:
         return attempt(self._types.look_again, lambda: True) is True
 
     def _parse(
-        self, events: Mapping[K, EventContent], is_current: Callable[[], bool]
+        self, events: Mapping[K, EventContent], is_current: Callable[[], bool], turn: Turn
     ) -> dict[K, ParsedEvent | Failed]:
         """Parse the events, after the dataset types of all of them are registered."""
         window = WindowParser(self._context)
+        deadline = time.monotonic() + _LONGEST_PARSE
 
         def register(event: EventContent) -> None:
+            check_proportion(event)
             self._types.register(event.dataset_types or [])
 
-        registered = {
-            key: attempt(partial(register, event), is_current) for key, event in events.items()
-        }
+        def parse(event: EventContent) -> ParsedEvent:
+            parsed = window.parse(event)
+            self._overlaps.check(parsed)
+            return parsed
+
+        def attempt_each(call: Callable[[EventContent], T], event: EventContent) -> T | Failed:
+            try:
+                if turn.is_repeated and time.monotonic() > deadline:
+                    raise RetryableError("the window took too long to parse")  # noqa: TRY301
+                return attempt(partial(call, event), is_current)
+            except RetryableError as exc:
+                if not turn.is_repeated:
+                    raise
+                return Failed(Rejection.of(exc), Failure.RETRY)
+
+        registered = {key: attempt_each(register, event) for key, event in events.items()}
         return {
             key: failed
             if isinstance(failed := registered[key], Failed)
-            else attempt(partial(window.parse, event), is_current)
+            else attempt_each(parse, event)
             for key, event in events.items()
         }
 
@@ -210,60 +240,13 @@ class ButlerWriter:
         missing = attempt(partial(self._missing, [event], is_current), is_current)
         return missing if isinstance(missing, Failed) else missing[event]
 
-    def _write_batch(self, events: Sequence[ParsedEvent]) -> Counts:
-        """Write some events in one transaction."""
-        counts = self._insert_batch(events)
-        self._dimension_records.remember()
-        return counts
 
-    def _insert_batch(self, events: Sequence[ParsedEvent]) -> Counts:
-        """Insert some events, in a transaction of their own or inside of the caller's."""
-        batch = Batch.of(events)
-        names = self._names_of_current_types(batch)
-        try:
-            with self._butler.transaction():
-                if self._tables.may_reuse_keys:
-                    self._insert.forget()
-                    if not self._tables.are_current(names):
-                        raise self._outdated()  # noqa: TRY301
-                mismatched = self._dimension_records.insert(events)
-                self._dimension_records.refuse_dangling(events)
-                inserted = self._insert.insert(batch)
-        except BaseException as exc:
-            self._insert.forget()
-            if any(isinstance(link, IntegrityError) for link in exception_chain(exc)):
-                self._dimension_records.forget()
-                if not self._tables.are_current(names):
-                    raise self._outdated() from exc
-                self._insert.find_refused(batch)
-            raise
-        return Counts(inserted, len(batch.datasets) - inserted, mismatched)
+def _is_failing(event: ParsedEvent | Failed) -> bool:
+    return isinstance(event, Failed) and event.failure is Failure.RETRY
 
-    def _names_of_current_types(self, batch: Batch) -> list[str]:
-        """Return the names of the dataset types of a batch, which must be as this Butler has them.
 
-        Raises
-        ------
-        RetryableError
-            If they are not: this Butler or the one that parsed the events is outdated.
-        """
-        types = {id(kind): kind for d in batch.datasets.values() for kind in [d.ref.datasetType]}
-        for kind in types.values():
-            try:
-                known = self._butler.get_dataset_type(kind.name)
-            except MissingDatasetTypeError as exc:
-                raise self._outdated() from exc
-            if known != kind:
-                raise self._outdated()
-        return sorted({kind.name for kind in types.values()})
-
-    def _outdated(self) -> RetryableError:
-        """Forget what was looked up; return the reason why the window must be prepared again."""
-        self._types.is_outdated = True
-        self._insert.forget()
-        self._dimension_records.forget()
-        self._butler.registry.refresh()
-        return RetryableError("a dataset type has changed: all are looked up again")
+def _is_rejected(event: ParsedEvent | Failed) -> bool:
+    return isinstance(event, Failed) and event.failure is not Failure.RETRY
 
 
 def _verdict(event: ParsedEvent, missing: _Missing) -> ParsedEvent | Failed:

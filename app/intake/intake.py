@@ -10,7 +10,7 @@ Pure: no I/O, no clock.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from app.intake.ledger import Entry, Ledger, Partition, Receipt
@@ -42,6 +42,7 @@ class Intake(Generic[T]):
         self.max_bytes_held = max_bytes_held
         self.in_flight: set[Window[T]] = set()
         self._waiting: deque[Window[T]] = deque()
+        self._postponed: deque[Window[T]] = deque()
 
     @property
     def epoch(self) -> int:
@@ -50,7 +51,7 @@ class Intake(Generic[T]):
 
     @property
     def is_empty(self) -> bool:
-        """Whether everything that was received is settled."""
+        """Whether everything that was received is settled or postponed."""
         return self.windows.open is None and not self.in_flight
 
     @property
@@ -147,13 +148,71 @@ class Intake(Generic[T]):
         if not self._waiting:
             return None
         first = window = self._waiting.popleft()
-        while self._waiting and (more := window.joined(self._waiting[0])).fits(self.windows.bounds):
+        while self._waiting and self._may_join(window, self._waiting[0]):
+            more = window.joined(self._waiting[0])
             self.in_flight.discard(self._waiting.popleft())
             window = more
         if window is not first:
             self.in_flight.discard(first)
             self.in_flight.add(window)
         return window
+
+    def _may_join(self, window: Window[T], later: Window[T]) -> bool:
+        is_apart = window.is_apart or later.is_apart
+        return not is_apart and window.joined(later).fits(self.windows.bounds)
+
+    @property
+    def postponed(self) -> int:
+        """Number of events that wait for a turn of their own, or have it now."""
+        apart = [window for window in self.in_flight if window.is_apart]
+        return sum(len(window.arrivals) for window in (*self._postponed, *apart))
+
+    def postpone(
+        self, window: Window[T], parts: Sequence[tuple[Collection[Arrival[T]], int]], due: float
+    ) -> Window[T]:
+        """Take events out of a window: each part becomes a window that is put back later.
+
+        Parameters
+        ----------
+        window : `Window`
+            A window in flight.
+        parts : `~collections.abc.Sequence`
+            The events of each part, and how often it was confirmed that the part is at fault.
+        due : `float`
+            When the parts may be put back, in seconds of the monotonic clock.
+
+        Returns
+        -------
+        rest : `Window`
+            The window of the other events, in flight instead of the given one.
+        """
+        taken: set[Arrival[T]] = set()
+        for arrivals, confirmed in parts:
+            taken.update(arrivals)
+            part = window.part([a for a in window.arrivals if a in arrivals])
+            part.closes_at, part.is_apart, part.confirmed = due, True, confirmed
+            self._postponed.append(part)
+        rest = window.part([a for a in window.arrivals if a not in taken])
+        self.in_flight.discard(window)
+        if rest.arrivals:
+            self.in_flight.add(rest)
+        return rest
+
+    def put_back(self, now: float) -> list[Window[T]]:
+        """Put the oldest postponed window back that is due; return the windows to flush.
+
+        There is one at a time, so that other windows are flushed in between.
+
+        Parameters
+        ----------
+        now : `float`
+            In seconds of the monotonic clock.
+        """
+        if any(window.is_apart for window in self.in_flight):
+            return []
+        if not self._postponed or now < self._postponed[0].closes_at:
+            return []
+        return self._launch([self._postponed.popleft()])
 
     def is_current(self, window: Window[T]) -> bool:
         """Return whether this worker may still write and ack a window's events."""
@@ -170,6 +229,7 @@ class Intake(Generic[T]):
         self.windows.close()
         self.in_flight.clear()
         self._waiting.clear()
+        self._postponed.clear()
 
     def _launch(self, closed: list[Window[T]]) -> list[Window[T]]:
         self.in_flight.update(closed)

@@ -10,7 +10,7 @@ Pure: no I/O, no clock, no Faust.  The caller provides the arithmetic of tumblin
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from app.intake.ledger import Entry
@@ -61,12 +61,18 @@ class Window(Generic[T]):
         In order of arrival.
     bytes : `int`
         Sum of its events' sizes.
+    is_apart : `bool`
+        Whether its events were postponed; it is never joined with another window.
+    confirmed : `int`
+        How often it was confirmed that its only event is at fault.
     """
 
     closes_at: float
     epoch: int
     arrivals: list[Arrival[T]] = field(default_factory=list)
     bytes: int = 0
+    is_apart: bool = False
+    confirmed: int = 0
 
     def joined(self, later: Window[T]) -> Window[T]:
         """Return one window with the events of this one and of a later one."""
@@ -76,6 +82,11 @@ class Window(Generic[T]):
             self.arrivals + later.arrivals,
             self.bytes + later.bytes,
         )
+
+    def part(self, arrivals: list[Arrival[T]]) -> Window[T]:
+        """Return a window with some of this one's events."""
+        size = sum(arrival.entry.size for arrival in arrivals)
+        return replace(self, arrivals=arrivals, bytes=size)
 
     def fits(self, bounds: WindowBounds) -> bool:
         """Return whether the window is within the bounds on its size."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -135,6 +136,25 @@ class FlushReports:
             offset=letter.offset,
             error_class=letter.error_class,
             reason=letter.reason,
+        )
+
+    def postponed(self, events: list[str], reason: str, *, is_failing: bool) -> None:
+        """Report events that are written later, apart from the others.
+
+        Parameters
+        ----------
+        events : `list` [`str`]
+            Their message ids.
+        reason : `str`
+            Why they are written later.
+        is_failing : `bool`
+            Whether their write failed.
+        """
+        logger.log(
+            logging.ERROR if is_failing else logging.INFO,
+            "events wait for a turn of their own, and hold up no other",
+            events=events,
+            reason=reason,
         )
 
     def abandoned(self, epoch: int) -> None:

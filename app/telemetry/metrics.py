@@ -13,6 +13,7 @@ __all__ = [
     "LOG_RESETS",
     "MISMATCHED_RECORDS",
     "OPEN_TRANSACTION_SECONDS",
+    "POSTPONED_EVENTS",
     "RECEIPTS",
     "RETRIES",
     "STEP_RUNNING_SECONDS",
@@ -43,6 +44,9 @@ OPEN_TRANSACTION_SECONDS = Gauge(
     "Time for which a sender's open transaction has held reading back; 0 below 10 s",
 )
 BYTES_HELD = Gauge("butler_writer_bytes_held", "Bytes of events received and not yet written")
+POSTPONED_EVENTS = Gauge(
+    "butler_writer_postponed_events", "Events that wait for a turn of their own, apart from others"
+)
 STEP_RUNNING_SECONDS = Gauge(
     "butler_writer_step_running_seconds",
     "How long the current attempt of a step has been running; 0 if the step is not running",

@@ -41,6 +41,7 @@ class MetricsPage(View):
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer with the metrics in Prometheus' text format."""
         metrics.BYTES_HELD.set(app.intake.ledger.bytes_held)
+        metrics.POSTPONED_EVENTS.set(app.intake.postponed)
         for step in Step:
             seconds = app.status.step_times.seconds(step.value)
             metrics.STEP_RUNNING_SECONDS.labels(step).set(seconds)

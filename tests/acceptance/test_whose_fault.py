@@ -9,13 +9,13 @@ import pytest
 from hypothesis import Phase, given, settings
 
 from tests.support.events import make_repository
-from tests.support.faulty_writes import FAULTS, check_whose_fault, moments, windows
+from tests.support.faulty_writes import FAULTS, LIMITED_MEMORY, check_whose_fault, moments, windows
 from tests.support.repositories import Repository
 
 
 @pytest.mark.postgresql
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3600)
 def test_bad_events_hold_up_no_good_one_and_faults_reject_none_in_200_combinations(
     postgresql_url: str, tmp_path: Path
 ) -> None:
@@ -28,5 +28,6 @@ def test_bad_events_hold_up_no_good_one_and_faults_reject_none_in_200_combinatio
     def check(kinds: list[str], fault: str, when: tuple[int, int]) -> None:
         check_whose_fault(repository, writer, kinds, FAULTS[fault], when)
 
-    check()
+    with LIMITED_MEMORY(repository):
+        check()
     repository.close()

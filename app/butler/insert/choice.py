@@ -11,6 +11,7 @@ from app.butler.insert.batch import Batch
 from app.butler.insert.bulk_insert import BulkInsert
 from app.butler.insert.dimension_records import DimensionRecords
 from app.butler.insert.ingest import PublicIngest
+from app.butler.insert.overlaps import OverlapRows
 from app.butler.policy import WriteMethod, WritePolicy
 from app.butler.private.coverage import uncovered_parts
 from app.butler.private.datastores import Datastores
@@ -35,7 +36,7 @@ class Insert(Protocol):
 
 
 def choose_insert(
-    butler: Butler, policy: WritePolicy, datastores: Datastores
+    butler: Butler, policy: WritePolicy, datastores: Datastores, overlaps: OverlapRows
 ) -> tuple[Insert, DimensionRecords]:
     """Return the way of inserting datasets and dimension records that fits a repository.
 
@@ -47,15 +48,17 @@ def choose_insert(
         The operator's choice.
     datastores : `Datastores`
         The datastores of the repository.
+    overlaps : `OverlapRows`
+        Counts the overlap rows of dimension records.
     """
     if policy.write_method is WriteMethod.PUBLIC:
-        return PublicIngest(butler), DimensionRecords(butler)
+        return PublicIngest(butler), DimensionRecords(butler, overlaps)
     if uncovered := uncovered_parts(butler):
         logger.warning(
             "bulk insert is untested for parts of this repository; using Butler.ingest, which is "
             "half as fast",
             parts=uncovered,
         )
-        return PublicIngest(butler), DimensionRecords(butler)
+        return PublicIngest(butler), DimensionRecords(butler, overlaps)
     tables = RegistryTables(butler)
-    return BulkInsert(tables, datastores), DimensionRecords(butler, tables.find_stored)
+    return BulkInsert(tables, datastores), DimensionRecords(butler, overlaps, tables.find_stored)

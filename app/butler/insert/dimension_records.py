@@ -11,6 +11,7 @@ from lsst.daf.butler import Butler, DataCoordinate, DimensionElement, DimensionR
 
 from app.butler.events.parsed import ParsedEvent, ParsedRecord, RecordKey
 from app.butler.insert.batch import RefusedEventsError
+from app.butler.insert.overlaps import OverlapRows
 from app.butler.insert.references import missing_record
 from app.butler.outcome import Rejection
 
@@ -38,6 +39,8 @@ class DimensionRecords:
     ----------
     butler : `lsst.daf.butler.Butler`
         The Butler that is written to.
+    overlaps : `OverlapRows`
+        Counts the overlap rows of records, so that few are made at a time.
     find_stored : `~collections.abc.Callable`, optional
         Returns those of some data IDs for which an element has a stored record.  With it, only
         these records are fetched by the query system, which takes about 8 ms for each query;
@@ -45,6 +48,7 @@ class DimensionRecords:
     """
 
     butler: Butler
+    overlaps: OverlapRows
     find_stored: _FindStored | None = None
     _stored: dict[RecordKey, int | None] = field(default_factory=dict)
     _pending: dict[RecordKey, int | None] = field(default_factory=dict)
@@ -81,10 +85,10 @@ class DimensionRecords:
         self, element: DimensionElement, given: dict[RecordKey, ParsedRecord]
     ) -> int:
         stored = self._fetch(element, [parsed.record.dataId for parsed in given.values()])
-        new = [p.record for p in given.values() if p.record.dataId not in stored]
-        if new:
+        new = [(key, p) for key, p in given.items() if p.record.dataId not in stored]
+        for records in self.overlaps.chunks(new):
             # Another writer may be inserting the same records at this moment.
-            self.butler.registry.insertDimensionData(element, *new, skip_existing=True)
+            self.butler.registry.insertDimensionData(element, *records, skip_existing=True)
         mismatched = 0
         for key, parsed in given.items():
             kept = stored.get(parsed.record.dataId, parsed.record)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, NoReturn
 
 import sqlalchemy
+import structlog
 from lsst.daf.butler import Butler
 
 from app.butler.failures import Failure, RetryableError, classify, describe
-from app.butler.probe_rows import ProbeRows
+from app.butler.probe_rows import NoRowError, ProbeRows
 
 __all__ = ["Probe"]
+
+logger = structlog.get_logger("butler_writer")
 
 #: Limits on the probe's own statements, in seconds (PostgreSQL).
 _STATEMENT_TIMEOUT = 10.0
@@ -84,7 +88,42 @@ class Probe:
         except _RollBack:
             pass
         finally:
-            self._butler.registry.refresh()  # what was registered is gone
+            self._refresh()
+
+    def _refresh(self) -> None:
+        """Forget what was registered: it is gone."""
+        try:
+            self._butler.registry.refresh()
+        except sqlalchemy.exc.SQLAlchemyError as exc:
+            raise RetryableError(f"{type(exc).__name__}: {describe(exc)}") from exc
+
+    def takes_rows(
+        self, tables: Callable[[], Collection[sqlalchemy.Table]], times: int, seconds: float
+    ) -> bool:
+        """Tell whether the repository takes a number of rows within a time; nothing is written.
+
+        Parameters
+        ----------
+        tables : `~collections.abc.Callable`
+            Returns the tables.
+        times : `int`
+            How many rows each table gets.
+        seconds : `float`
+            The time.
+        """
+        deadline = time.monotonic() + seconds
+        database: Any = self._butler._registry._db  # type: ignore[attr-defined]
+        try:
+            with self.transaction(tables), database._session() as connection:
+                given = list(tables())
+                for _ in range(times):
+                    ProbeRows(connection, given, self._values()).insert()
+                    if time.monotonic() > deadline:
+                        return False
+        except (NoRowError, RetryableError, sqlalchemy.exc.SQLAlchemyError) as exc:
+            logger.warning("the probe failed", error=f"{type(exc).__name__}: {describe(exc)}")
+            return False
+        return time.monotonic() <= deadline
 
     def _values(self) -> dict[str, Any]:
         pixels = self._butler.dimensions.commonSkyPix  # Butler reads the rows, and takes no others

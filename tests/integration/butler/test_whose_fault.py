@@ -21,6 +21,7 @@ from testbed.writing import write_window
 from tests.support.events import Night, dataset_ids, make_repository
 from tests.support.faulty_writes import (
     FAULTS,
+    LIMITED_MEMORY,
     SQLITE_FAULTS,
     Fault,
     changed,
@@ -225,17 +226,19 @@ def test_an_examination_leaves_nothing_behind(repository: Repository) -> None:
 
 
 @pytest.mark.postgresql
+@pytest.mark.timeout(600)
 def test_bad_events_hold_up_no_good_one_and_faults_reject_none(
     postgresql_repository: Repository,
 ) -> None:
     writer = postgresql_repository.writer(lock_timeout=2)
 
-    @settings(max_examples=30, phases=[Phase.explicit, Phase.generate])
+    @settings(max_examples=10, phases=[Phase.explicit, Phase.generate])
     @given(windows(), st.sampled_from([*FAULTS]), moments())
     def check(kinds: list[str], fault: str, when: tuple[int, int]) -> None:
         check_whose_fault(postgresql_repository, writer, kinds, FAULTS[fault], when)
 
-    check()
+    with LIMITED_MEMORY(postgresql_repository):
+        check()
 
 
 @pytest.mark.postgresql

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -19,7 +21,8 @@ import pytest
 
 from agents.window_flush import WindowFlush, decode
 from app.butler.failures import RetryableError
-from app.butler.outcome import Outcome, Rejection, WriteReport, Written
+from app.butler.isolation import Turn
+from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Written
 from app.butler.repository.chains import ChainKeeper
 from app.butler.writer import ButlerWriter
 from app.intake.received import Received
@@ -51,21 +54,27 @@ class Writer:
     def __init__(self) -> None:
         self.failures: list[Exception] = []
         self.prepared: list[list[str | None]] = []
+        self.turns: list[Turn] = []
 
-    def prepare(self, events: Mapping[Any, PromptOutput], *, is_current: Callable[[], bool]) -> Any:
+    def prepare(
+        self, events: Mapping[Any, PromptOutput], *, is_current: Callable[[], bool], turn: Turn
+    ) -> Any:
         self.prepared.append([output.event_id for output in events.values()])
         return events
 
     def commit(
-        self, prepared: Mapping[Any, PromptOutput], *, is_current: Callable[[], bool]
+        self, prepared: Mapping[Any, PromptOutput], *, is_current: Callable[[], bool], turn: Turn
     ) -> WriteReport[Any]:
         if self.failures:
             raise self.failures.pop(0)
         outcomes: dict[Any, Outcome] = {
             key: CONFLICT if output.event_id == "bad" else WRITTEN
             for key, output in prepared.items()
+            if output.event_id != "slow"
         }
-        return WriteReport(outcomes, inserted=WRITTEN in outcomes.values())
+        slow = [Postponed((key,), "too slow", confirmed=1) for key in prepared.keys() - outcomes]
+        self.turns.append(turn)
+        return WriteReport(outcomes, inserted=WRITTEN in outcomes.values(), postponed=slow)
 
 
 class Chains:
@@ -265,6 +274,30 @@ def test_an_event_whose_run_cannot_be_in_its_chain_becomes_a_dead_letter(scene: 
     scene.run(event(event_id="a"))
     assert scene.topics.causes() == [b"wrong_collection"]
     assert scene.topics.topics() == [OutputTopic.DEAD_LETTERS]
+    assert scene.acked == [0]
+
+
+def test_a_postponed_event_is_not_acked_and_holds_up_no_other(scene: Scene) -> None:
+    scene.run(event(event_id="a"), event(event_id="slow"), event(event_id="b"), b"{")
+    assert scene.topics.causes() == [b"invalid_event"]
+    assert scene.listed() == [[str(DATASET)]]
+    assert scene.acked == [0]
+    intake = scene.parts.intake
+    assert intake.take(), "the first window was flushed without the sink"
+    assert intake.put_back(math.inf)
+    window = intake.take()
+    assert window is not None
+    flush = WindowFlush(window, scene.parts)
+
+    async def whole() -> None:
+        assert await flush.prepare()
+        assert await flush.finish()
+
+    asyncio.run(whole())
+    apart = Turn(is_repeated=True, is_apart=True, confirmed=1)
+    assert scene.writer.turns == [Turn(), apart]
+    assert intake.put_back(time.monotonic()) == [], "there must be a pause before the next attempt"
+    assert intake.postponed == 1
     assert scene.acked == [0]
 
 

@@ -67,6 +67,37 @@ def test_settling_a_window_of_a_revoked_epoch_acks_nothing() -> None:
     assert target.settle(window) == 0
 
 
+def test_postponed_events_are_flushed_later_in_windows_of_their_own() -> None:
+    target = intake()
+    for offset in range(3):
+        take(target, offset)
+    target.close()
+    window = target.take()
+    assert window is not None
+    slow, other, third = window.arrivals
+    rest = target.postpone(window, [([slow], 1), ([other], 0)], due=5.0)
+    assert rest.arrivals == [third]
+    assert target.settle(rest) == 0, "acked although an event before it is not settled"
+    assert target.is_empty, "postponed events delay the shutdown"
+    assert target.postponed == 2
+    assert target.ledger.bytes_held == 200
+    assert target.put_back(4.9) == []
+    assert [w.arrivals for w in target.put_back(5.0)] == [[slow]]
+    assert target.put_back(5.0) == [], "one at a time"
+    take(target, 3)
+    target.close()
+    first, second = target.take(), target.take()
+    assert first is not None
+    assert second is not None
+    assert (first.arrivals, first.is_apart, first.confirmed) == ([slow], True, 1)
+    assert not second.is_apart, "joined with a postponed window"
+    assert target.settle(first) == 1
+    (last,) = target.put_back(5.0)
+    assert target.settle(last) == 2
+    target.revoke()
+    assert target.postponed == 0
+
+
 def test_windows_that_wait_for_the_sink_are_joined_up_to_the_bounds() -> None:
     target = intake()
     for offset in range(6):

@@ -1,0 +1,132 @@
+"""Commit a prepared window: in one transaction, unless some events need another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TypeAlias, TypeVar
+
+from app.butler.division import DividedWrite, written_outcome
+from app.butler.events.parsed import ParsedEvent
+from app.butler.examination import Examination
+from app.butler.failures import Failure
+from app.butler.insert.overlaps import OverlapRows
+from app.butler.isolation import Isolated, Isolation, Turn
+from app.butler.outcome import Failed, Outcome, Postponed, WriteReport
+from app.butler.policy import WritePolicy
+from app.butler.transaction import EventTransaction
+
+__all__ = ["PreparedWindow", "WindowCommit"]
+
+K = TypeVar("K", bound=Hashable)
+
+PreparedWindow: TypeAlias = Mapping[K, ParsedEvent | Failed]
+"""The events of a window, in their order: each parsed, or with the reason why it cannot be
+written."""
+
+#: For how long windows are written with short limits after an event had to be isolated, in seconds:
+#: the next event of the same kind then costs the others little time.
+_WARY_TIME = 60.0
+
+
+class WindowCommit:
+    """Commits prepared windows.
+
+    Parameters
+    ----------
+    transaction : `EventTransaction`
+        Writes events.
+    examination : `Examination`
+        Finds out whether the repository is at fault.
+    overlaps : `OverlapRows`
+        Counts the overlap rows of events.
+    policy : `WritePolicy`
+        The limits on statements.
+    """
+
+    def __init__(
+        self,
+        transaction: EventTransaction,
+        examination: Examination,
+        overlaps: OverlapRows,
+        policy: WritePolicy,
+    ) -> None:
+        self._transaction = transaction
+        self._examination = examination
+        self._overlaps = overlaps
+        self._isolation = Isolation(
+            transaction, examination, overlaps, policy.statement_timeout, policy.lock_timeout
+        )
+        self._wary_until = float("-inf")
+
+    def run(
+        self, prepared: PreparedWindow[K], turn: Turn, is_current: Callable[[], bool]
+    ) -> tuple[WriteReport[K], Sequence[ParsedEvent]]:
+        """Write the events of a window; return the report, and the events that were written.
+
+        Raises
+        ------
+        AbandonedError
+            If the window's partitions were revoked.
+        RetryableError
+            If the events cannot be written now; committing the same window again is safe.
+        """
+
+        def examine(suspects: Sequence[ParsedEvent]) -> Mapping[ParsedEvent, Failed]:
+            try:
+                return self._examination.find_failures(
+                    self._transaction.insert, suspects, is_current
+                )
+            finally:
+                self._transaction.forget()  # what the examination has registered is gone
+
+        events = [event for event in prepared.values() if isinstance(event, ParsedEvent)]
+        now, *later = self._overlaps.turns(events)
+        if turn.is_repeated or turn.is_apart or time.monotonic() < self._wary_until:
+            result = self._isolation.run(now, turn, is_current, examine)
+            if result.failing:
+                self._wary_until = time.monotonic() + _WARY_TIME
+        else:
+            write = DividedWrite(self._transaction.write, dict(enumerate(now)), is_current, examine)
+            write.run()
+            result = Isolated(write.counts, write.written, write.failed)
+        outcomes = {
+            key: outcome
+            for key, event in prepared.items()
+            if (outcome := _outcome(event, result)) is not None
+        }
+        postponed = _postponed(prepared, result, later)
+        return WriteReport(outcomes, **vars(result.counts), postponed=postponed), result.written
+
+
+def _outcome(event: ParsedEvent | Failed, result: Isolated) -> Outcome | None:
+    if isinstance(event, Failed):
+        return None if event.failure is Failure.RETRY else event.rejection
+    if (failed := result.failed.get(event)) is not None:
+        return failed.rejection
+    return written_outcome(event) if event in result.written else None
+
+
+def _postponed(
+    prepared: PreparedWindow[K], result: Isolated, later: Sequence[Sequence[ParsedEvent]]
+) -> list[Postponed[K]]:
+    """Return the events without an outcome; those that fail come alone."""
+    keys = {event: key for key, event in prepared.items() if isinstance(event, ParsedEvent)}
+    failing = [
+        Postponed((keys[event],), str(error), is_failing=True, confirmed=result.confirmed)
+        for event, error in result.failing.items()
+    ]
+    unprepared = [
+        Postponed((key,), event.rejection.reason, is_failing=True)
+        for key, event in prepared.items()
+        if isinstance(event, Failed) and event.failure is Failure.RETRY
+    ]
+    left = [
+        Postponed(tuple(keys[event] for event in group), "the write of the window took too long")
+        for group in result.left
+    ]
+    waiting = [
+        Postponed(tuple(keys[event] for event in group), "the regions overlap very many pixels")
+        for group in later
+    ]
+    return [*failing, *unprepared, *left, *waiting]

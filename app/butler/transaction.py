@@ -1,0 +1,124 @@
+"""Write some events in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lsst.daf.butler import Butler, MissingDatasetTypeError
+from sqlalchemy.exc import IntegrityError
+
+from app.butler.division import Counts
+from app.butler.events.parsed import ParsedEvent
+from app.butler.failures import RetryableError, exception_chain
+from app.butler.insert.batch import Batch
+from app.butler.insert.choice import Insert
+from app.butler.insert.dimension_records import DimensionRecords
+from app.butler.private.registry import RegistryTables
+from app.butler.repository.dataset_types import DatasetTypes
+from app.butler.statements import Limits
+
+__all__ = ["EventTransaction"]
+
+
+class EventTransaction:
+    """Writes events, each call in one transaction.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The Butler to write with.
+    types : `DatasetTypes`
+        The dataset types that the events were parsed with.
+    insert : `Insert`
+        Inserts datasets.
+    dimension_records : `DimensionRecords`
+        Inserts dimension records.
+    """
+
+    def __init__(
+        self,
+        butler: Butler,
+        types: DatasetTypes,
+        insert: Insert,
+        dimension_records: DimensionRecords,
+    ) -> None:
+        self._butler = butler
+        self._types = types
+        self._insert = insert
+        self._dimension_records = dimension_records
+        self._tables = RegistryTables(butler)
+
+    def write(self, events: Sequence[ParsedEvent], limits: Limits | None = None) -> Counts:
+        """Write some events.
+
+        Parameters
+        ----------
+        events : `~collections.abc.Sequence` [`ParsedEvent`]
+            The events.
+        limits : `Limits`, optional
+            Limits on each statement, instead of those of the policy.
+        """
+        counts = self.insert(events, limits)
+        self._dimension_records.remember()
+        return counts
+
+    def insert(self, events: Sequence[ParsedEvent], limits: Limits | None = None) -> Counts:
+        """Insert some events, in a transaction of their own or inside of the caller's."""
+        batch = Batch.of(events)
+        names = self._names_of_current_types(batch)
+        try:
+            with self._butler.transaction():
+                if limits is not None:
+                    with self._tables.connection() as connection:
+                        limits.set(connection)
+                if self._tables.may_reuse_keys:
+                    self._insert.forget()
+                    if not self._tables.are_current(names):
+                        raise self._outdated()  # noqa: TRY301
+                mismatched = self._dimension_records.insert(events)
+                self._dimension_records.refuse_dangling(events)
+                inserted = self._insert.insert(batch)
+        except BaseException as exc:
+            self._insert.forget()
+            if any(isinstance(link, IntegrityError) for link in exception_chain(exc)):
+                self._dimension_records.forget()
+                if not self._tables.are_current(names):
+                    raise self._outdated() from exc
+                self._insert.find_refused(batch)
+            raise
+        return Counts(inserted, len(batch.datasets) - inserted, mismatched)
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether dataset types have changed, so that the events must be parsed again."""
+        return self._types.is_outdated
+
+    def forget(self) -> None:
+        """Forget the keys that were looked up: what was registered is gone."""
+        self._insert.forget()
+
+    def _names_of_current_types(self, batch: Batch) -> list[str]:
+        """Return the names of the dataset types of a batch, which must be as this Butler has them.
+
+        Raises
+        ------
+        RetryableError
+            If they are not: this Butler or the one that parsed the events is outdated.
+        """
+        types = {id(kind): kind for d in batch.datasets.values() for kind in [d.ref.datasetType]}
+        for kind in types.values():
+            try:
+                known = self._butler.get_dataset_type(kind.name)
+            except MissingDatasetTypeError as exc:
+                raise self._outdated() from exc
+            if known != kind:
+                raise self._outdated()
+        return sorted({kind.name for kind in types.values()})
+
+    def _outdated(self) -> RetryableError:
+        """Forget what was looked up; return the reason why the window must be prepared again."""
+        self._types.is_outdated = True
+        self._insert.forget()
+        self._dimension_records.forget()
+        self._butler.registry.refresh()
+        return RetryableError("a dataset type has changed: all are looked up again")
