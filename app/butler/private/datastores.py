@@ -109,7 +109,7 @@ class Datastores:
         #: The artifact that was last seen in each store.
         self._last_seen: dict[FileStore, str] = {}
         self._accepting: dict[tuple[str, Any], tuple[FileStore, ...]] = {}
-        self._formatters: dict[tuple[str, Any], str] = {}
+        self._formatters: dict[tuple[str, Any, str], str] = {}
 
     def accepting(self, ref: DatasetRef) -> tuple[FileStore, ...]:
         """Return the datastores that accept a dataset, according to its type and instrument.
@@ -136,7 +136,7 @@ class Datastores:
         InvalidEventError
             If it configures none.
         """
-        key = _constraint_key(ref)
+        key = (*_constraint_key(ref), ref.datasetType.storageClass_name)
         known = self._formatters.get(key)
         if known is None:
             known = self.accepting(ref)[0].formatter(ref)

@@ -9,6 +9,7 @@ from lsst.daf.butler import Butler, DatasetType, SerializedDatasetType
 from lsst.daf.butler.registry import ConflictingDefinitionError
 
 from app.butler.private.registry import RegistryTables, make_tables
+from app.butler.private.storage_classes import are_convertible
 from models.errors import InvalidEventError
 
 __all__ = ["DatasetTypes"]
@@ -62,6 +63,10 @@ class DatasetTypes:
             self._known[name] = known
         return known
 
+    def storage_class(self, name: str) -> str:
+        """Return the name of the storage class of a dataset type; otherwise as `get`."""
+        return self.get(name).storageClass_name
+
     def register(self, given: Sequence[dict[str, Any]]) -> None:
         """Register those dataset types of an event that the repository does not have.
 
@@ -77,22 +82,33 @@ class DatasetTypes:
         InvalidEventError
             If one of them is not a valid dataset type in this dimension universe.
         lsst.daf.butler.registry.ConflictingDefinitionError
-            If the repository has a different definition of one of them.
+            If the repository has a different definition of one of them.  Another storage class is
+            accepted if it can be converted; the repository's one stays.
         """
         if not isinstance(given, list):
             raise InvalidEventError(f"dataset_types {given!r} is not a list")
-        for fields in given:
-            dataset_type = self._read(fields)
+        # Of several with the same name, the last one counts, as in the deployed service.
+        for dataset_type in {kind.name: kind for kind in map(self._read, given)}.values():
             known = self._known.get(dataset_type.name)
             if known is None:
-                make_tables(self._butler, dataset_type)
-                self._butler.registry.registerDatasetType(dataset_type)
-                self._known[dataset_type.name] = dataset_type
-            elif known != dataset_type:
+                self._known[dataset_type.name] = self._register(dataset_type)
+            elif known != dataset_type and not are_convertible(known, dataset_type):
                 raise ConflictingDefinitionError(
                     f"dataset type {dataset_type.name!r} is {known} in the repository, "
                     f"but {dataset_type} in the event"
                 )
+
+    def _register(self, dataset_type: DatasetType) -> DatasetType:
+        """Register a dataset type; return the one that the repository has then."""
+        make_tables(self._butler, dataset_type)
+        try:
+            self._butler.registry.registerDatasetType(dataset_type)
+        except ConflictingDefinitionError:
+            stored = self._butler.get_dataset_type(dataset_type.name)
+            if not are_convertible(stored, dataset_type):
+                raise
+            return stored
+        return dataset_type
 
     def _read(self, fields: dict[str, Any]) -> DatasetType:
         try:
