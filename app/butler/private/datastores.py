@@ -191,6 +191,37 @@ class Datastores:
                 alarm=True,
             )
 
+    def check_access(self, store: FileStore, denied: str) -> None:
+        """Check that a store that denies access to a file does not deny it to every file.
+
+        It must answer for the artifact that was seen last, or, if none was seen, for the
+        repository's configuration.
+
+        Parameters
+        ----------
+        store : `FileStore`
+            The store.
+        denied : `str`
+            The path to which it denies access.
+
+        Raises
+        ------
+        RetryableError
+            If it denies access to that one too, or if neither is known.
+        """
+        known = self._last_seen.get(store) or self._config_paths.get(store)
+        try:
+            if known is not None and store.exists(known):
+                return
+        except PermissionError:
+            pass
+        also = f" and to {store.uri(known)}, which it had before" if known else ""
+        raise RetryableError(
+            f"the file store denies access (403) to {store.uri(denied)}{also}; check the "
+            "credentials, and that they have the rights s3:GetObject and s3:ListBucket",
+            alarm=True,
+        )
+
     def check_mounted(self) -> None:
         """Check that the roots on file systems exist: otherwise every file seems to be missing.
 

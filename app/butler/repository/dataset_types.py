@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
-from lsst.daf.butler import Butler, DatasetType, SerializedDatasetType
+from lsst.daf.butler import Butler, DatasetType, MissingDatasetTypeError, SerializedDatasetType
 from lsst.daf.butler.registry import ConflictingDefinitionError
 
 from app.butler.private.registry import RegistryTables, make_tables
@@ -91,24 +92,23 @@ class DatasetTypes:
         for dataset_type in {kind.name: kind for kind in map(self._read, given)}.values():
             known = self._known.get(dataset_type.name)
             if known is None:
-                self._known[dataset_type.name] = self._register(dataset_type)
-            elif known != dataset_type and not are_convertible(known, dataset_type):
+                known = self._known[dataset_type.name] = self._registered(dataset_type)
+            if known != dataset_type and not are_convertible(known, dataset_type):
                 raise ConflictingDefinitionError(
                     f"dataset type {dataset_type.name!r} is {known} in the repository, "
                     f"but {dataset_type} in the event"
                 )
 
-    def _register(self, dataset_type: DatasetType) -> DatasetType:
-        """Register a dataset type; return the one that the repository has then."""
-        make_tables(self._butler, dataset_type)
+    def _registered(self, given: DatasetType) -> DatasetType:
+        """Return the dataset type of that name, which is registered if there is none."""
+        with suppress(MissingDatasetTypeError):
+            return self._butler.get_dataset_type(given.name)
+        make_tables(self._butler, given)
         try:
-            self._butler.registry.registerDatasetType(dataset_type)
-        except ConflictingDefinitionError:
-            stored = self._butler.get_dataset_type(dataset_type.name)
-            if not are_convertible(stored, dataset_type):
-                raise
-            return stored
-        return dataset_type
+            self._butler.registry.registerDatasetType(given)
+        except ConflictingDefinitionError:  # another worker has just registered a different one
+            return self._butler.get_dataset_type(given.name)
+        return given
 
     def _read(self, fields: dict[str, Any]) -> DatasetType:
         try:

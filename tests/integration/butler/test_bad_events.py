@@ -219,11 +219,11 @@ CONFLICTS: dict[str, tuple[Spoil, str]] = {
         event_with(
             dataset_types=[
                 serialized(
-                    DatasetType("isr_log", dataset_type("isr_log", UNIVERSE).dimensions, "Packages")
+                    DatasetType("isr_log", dataset_type("isr_log", UNIVERSE).dimensions, "int")
                 )
             ]
         ),
-        "isr_log.*Packages",
+        "isr_log.*int",
     ),
     "dataset type with other dimensions": (
         event_with(
