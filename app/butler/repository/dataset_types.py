@@ -8,9 +8,12 @@ from typing import Any
 
 from lsst.daf.butler import Butler, DatasetType, MissingDatasetTypeError, SerializedDatasetType
 from lsst.daf.butler.registry import ConflictingDefinitionError
+from sqlalchemy.exc import DBAPIError
 
-from app.butler.private.registry import RegistryTables, make_tables
+from app.butler.failures import cause_of
+from app.butler.private.registry import RegistryTables, engine_of, make_tables
 from app.butler.private.storage_classes import are_convertible
+from models.causes import Cause
 from models.errors import InvalidEventError
 
 __all__ = ["DatasetTypes"]
@@ -103,12 +106,24 @@ class DatasetTypes:
         """Return the dataset type of that name, which is registered if there is none."""
         with suppress(MissingDatasetTypeError):
             return self._butler.get_dataset_type(given.name)
-        make_tables(self._butler, given)
         try:
+            make_tables(self._butler, given)
             self._butler.registry.registerDatasetType(given)
         except ConflictingDefinitionError:  # another worker has just registered a different one
             return self._butler.get_dataset_type(given.name)
+        except DBAPIError as exc:
+            if cause_of(exc) is Cause.MISSING_RIGHT:
+                raise RuntimeError(self._required_rights(given.name)) from exc
+            raise
         return given
+
+    def _required_rights(self, name: str) -> str:
+        role = engine_of(self._butler).url.username
+        schema = RegistryTables(self._butler).dataset.schema
+        return (
+            f"to register the dataset type {name!r}: GRANT CREATE ON SCHEMA {schema} TO {role}; "
+            f"GRANT SELECT, INSERT, REFERENCES ON ALL TABLES IN SCHEMA {schema} TO {role}"
+        )
 
     def _read(self, fields: dict[str, Any]) -> DatasetType:
         try:
