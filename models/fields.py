@@ -29,22 +29,26 @@ class DimensionRecordFields(TypedDict):
 
 
 class DatasetRefFields(TypedDict):
-    """A dataset ref as pods send it; its UUID is the key in ``FileDatasetFields.refs``."""
+    """A dataset ref as pods send it; its UUID is the key in ``FileDatasetFields.refs``.
+
+    An integer of ``data_id`` may also be given as a string or as a float without a fraction.
+    """
 
     dataset_type_name: str
     run: str
-    data_id: dict[str, int | str]
+    data_id: dict[str, int | float | str]
 
 
 class FileDatasetFields(TypedDict):
     """One artifact and the dataset refs that it holds, all of one run.
 
-    ``size`` is in bytes, ``checksum`` the hexadecimal BLAKE2b; both are additions.
+    Without ``formatter``, the repository's configuration names the formatter.  ``size`` is in
+    bytes, ``checksum`` the hexadecimal BLAKE2b; both are additions.
     """
 
     refs: dict[str, DatasetRefFields]
     path: str
-    formatter: str | None
+    formatter: NotRequired[str | None]
     size: NotRequired[int | None]
     checksum: NotRequired[str | None]
 

@@ -4,7 +4,7 @@ import urllib.request
 from collections.abc import Iterable
 from datetime import timedelta
 from threading import Thread
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import boto3
 from moto.moto_server.werkzeug_app import (
@@ -87,7 +87,7 @@ class S3Server:
 
 
 class S3Door:
-    """Another address of the same buckets, which can be closed, or report a full store.
+    """Another address of the same buckets: closed, with a full store, or with fewer rights.
 
     Attributes
     ----------
@@ -95,6 +95,11 @@ class S3Door:
         The address.
     full
         Whether every request to store an object is answered with ``507 Insufficient Storage``.
+    may_list
+        Whether the credentials have the right ``s3:ListBucket``.  Without it, S3 answers 403 to a
+        request for a list, and for an object that does not exist.  (Moto does not imitate that.)
+    may_read
+        Whether the credentials may read anything; otherwise, every answer is 403.
     """
 
     def __init__(self) -> None:
@@ -102,6 +107,8 @@ class S3Door:
         self._moto = DomainDispatcherApplication(create_backend_app)
         self.url = f"http://127.0.0.1:{self._port}"
         self.full = False
+        self.may_list = True
+        self.may_read = True
 
     def __enter__(self) -> Self:
         self.open()
@@ -132,5 +139,16 @@ class S3Door:
         if self.full and environ["REQUEST_METHOD"] == "PUT":
             start_response("507 Insufficient Storage", [("Content-Length", "0")])
             return [b""]
-        answer: Iterable[bytes] = self._moto(environ, start_response)
+        is_read = environ["REQUEST_METHOD"] in ("GET", "HEAD")
+        is_list = is_read and environ["PATH_INFO"].strip("/").count("/") == 0
+        if (is_read and not self.may_read) or (is_list and not self.may_list):
+            start_response("403 Forbidden", [("Content-Length", "0")])
+            return [b""]
+
+        def respond(status: str, headers: Any, exc_info: Any = None) -> Any:
+            if is_read and not self.may_list and status.startswith("404"):
+                status = "403 Forbidden"
+            return start_response(status, headers, exc_info)
+
+        answer: Iterable[bytes] = self._moto(environ, respond)
         return answer

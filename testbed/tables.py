@@ -73,6 +73,6 @@ def check_same(found: Tables, expected: Tables) -> None:
     AssertionError
         If they differ; the text names a table.
     """
-    assert found.keys() == expected.keys()
+    assert found.keys() == expected.keys(), f"tables differ: {found.keys() ^ expected.keys()}"
     for table, rows in expected.items():
         assert found[table] == rows, f"table {table} differs"

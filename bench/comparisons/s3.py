@@ -139,7 +139,7 @@ class _Comparison:
 
     def _check(self) -> int:
         missing = self._checker.missing(self._events, lambda: True)
-        return sum(map(len, missing.values()))
+        return sum(1 for of_event in missing.values() if of_event)
 
     def _list(self) -> int:
         """List the folders of a visit's artifacts, one for each dataset type."""

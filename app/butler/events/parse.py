@@ -6,7 +6,6 @@ import re
 from typing import Any
 from uuid import UUID
 
-import orjson
 from lsst.daf.butler import (
     DataCoordinate,
     DatasetRef,
@@ -18,7 +17,14 @@ from lsst.daf.butler import (
 from lsst.resources import ResourcePath
 
 from app.butler.events.context import ParsingContext
-from app.butler.events.parsed import Artifact, ParsedEvent, ParsedRecord, RecordKey
+from app.butler.events.parsed import (
+    Artifact,
+    ParsedEvent,
+    ParsedRecord,
+    RecordKey,
+    with_storage_class,
+)
+from app.butler.events.values import converted
 from app.butler.paths import staging_root
 from models.errors import InvalidEventError
 from models.fields import (
@@ -47,6 +53,7 @@ class WindowParser:
         self._records: dict[RecordKey, list[tuple[dict[str, Any], ParsedRecord]]] = {}
         self._data_ids: dict[tuple[DimensionGroup, tuple[Any, ...]], DataCoordinate] = {}
         self._brought: dict[RecordKey, ParsedRecord] = {}
+        self._storage_classes: dict[str, str] = {}
 
     def parse(self, event: EventContent) -> ParsedEvent:
         """Parse an event.
@@ -66,8 +73,11 @@ class WindowParser:
                 parsed for given in event.dimension_records if (parsed := self._record(given))
             )
             self._brought = records
+            self._storage_classes = self._given_storage_classes(event)
             artifacts = [
-                self._artifact(given["path"], given["formatter"], given["refs"], *_digest(given))
+                self._artifact(
+                    given["path"], given.get("formatter"), given["refs"], *_digest(given)
+                )
                 for given in event.datasets
             ]
             return ParsedEvent(records, artifacts, self._chains(event, artifacts), staging)
@@ -80,6 +90,19 @@ class WindowParser:
 
     def _staging(self, given: str | None) -> ResourcePath | None:
         return None if given is None else staging_root(given, self._context.policy.staging_roots)
+
+    def _given_storage_classes(self, event: EventContent) -> dict[str, str]:
+        """Return the storage classes of an event that differ from those of the repository."""
+        return {
+            given["name"]: given["storageClass"]
+            for given in event.dataset_types or []
+            if given["storageClass"] != self._context.dataset_types.storage_class(given["name"])
+        }
+
+    def _as_written(self, ref: DatasetRef) -> DatasetRef:
+        """Return a dataset with the storage class that it was written with."""
+        given = self._storage_classes.get(ref.datasetType.name)
+        return ref if given is None else with_storage_class(ref, given)
 
     def _record(self, given: DimensionRecordFields) -> tuple[RecordKey, ParsedRecord] | None:
         element, fields, types = self._context.required(given["definition"])
@@ -97,7 +120,7 @@ class WindowParser:
         for known, parsed in variants:
             if known == serialized:
                 return key, parsed
-        parsed = ParsedRecord(hash(orjson.dumps(serialized)), self._build(element, serialized))
+        parsed = ParsedRecord(hash(repr(serialized)), self._build(element, serialized))
         variants.append((serialized, parsed))
         return key, parsed
 
@@ -127,12 +150,14 @@ class WindowParser:
         parsed = [self._ref(dataset_id, ref) for dataset_id, ref in refs.items()]
         if len(runs := {ref.run for ref in parsed}) > 1:
             raise InvalidEventError(f"{path!r} contains datasets of several runs: {sorted(runs)}")
+        first = self._as_written(parsed[0])
         if formatter is None:
-            formatter = self._context.datastores.default_formatter(parsed[0])
+            formatter = self._context.datastores.default_formatter(first)
         elif not self._context.policy.allowed_formatters.fullmatch(formatter):
             raise InvalidEventError(f"formatter {formatter!r} is not allowed")
         recorded_paths = self._context.datastores.recorded_paths(path, parsed)
-        return Artifact(path, formatter, parsed, recorded_paths, size, checksum)
+        storage_class = first.datasetType.storageClass_name
+        return Artifact(path, formatter, parsed, recorded_paths, size, checksum, storage_class)
 
     def _ref(self, dataset_id: str, given: DatasetRefFields) -> DatasetRef:
         dataset_type = self._context.dataset_types.get(given["dataset_type_name"])
@@ -155,6 +180,8 @@ class WindowParser:
         except KeyError as exc:
             raise InvalidEventError(f"the data ID of dataset {dataset_id} lacks {exc}") from exc
         types = self._context.value_types(dimensions)
+        if tuple(map(type, values)) != types:
+            values = tuple(map(converted, values, types))
         if tuple(map(type, values)) != types:
             raise InvalidEventError(
                 f"the data ID of dataset {dataset_id}, {values}, must be {_names(types)}"

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from lsst.daf.butler import DatasetRef, DimensionRecord
+from lsst.daf.butler import DatasetRef, DatasetType, DimensionRecord
 from lsst.resources import ResourcePath
 
 from app.butler.private.datastores import FileStore
 
-__all__ = ["Artifact", "ParsedEvent", "ParsedRecord", "RecordKey"]
+__all__ = ["Artifact", "ParsedEvent", "ParsedRecord", "RecordKey", "with_storage_class"]
 
 RecordKey: TypeAlias = tuple[str, tuple[int | str, ...]]
 """Identity of a dimension record: its element, and the values of its required dimensions."""
@@ -51,6 +51,9 @@ class Artifact:
         In bytes; -1 if the event does not give it.
     checksum : `str` or `None`
         BLAKE2b in hexadecimal digits; `None` if the event does not give it.
+    storage_class : `str`
+        Name of the storage class that its first dataset was written with; it may differ from the
+        registered one.
     """
 
     path: str
@@ -59,6 +62,7 @@ class Artifact:
     recorded_paths: Mapping[FileStore, str]
     size: int = -1
     checksum: str | None = None
+    storage_class: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,3 +90,12 @@ class ParsedEvent:
     def refs(self) -> Iterator[DatasetRef]:
         """Its datasets."""
         return (ref for artifact in self.artifacts for ref in artifact.refs)
+
+
+def with_storage_class(ref: DatasetRef, name: str) -> DatasetRef:
+    """Return a dataset with another storage class; no Python type is imported, unlike in Butler."""
+    kind = ref.datasetType
+    if kind.storageClass_name == name:
+        return ref
+    other = DatasetType(kind.name, kind.dimensions, name, isCalibration=kind.isCalibration())
+    return DatasetRef(other, ref.dataId, ref.run, id=ref.id, conform=False)

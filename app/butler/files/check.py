@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import structlog
 from botocore.exceptions import ClientError
 
 from app.butler.events.parsed import ParsedEvent
+from app.butler.failures import Failure
 from app.butler.files.listing import list_some
-from app.butler.files.parallel import call_for_groups, missing_after_retries
+from app.butler.files.parallel import call_for_chunks, call_for_groups, missing_after_retries
+from app.butler.outcome import Failed, Rejection
 from app.butler.paths import is_plain
 from app.butler.policy import FileCheck, WritePolicy
 from app.butler.private.datastores import Datastores, FileStore
+from models.causes import Cause
 
 __all__ = ["FileChecker"]
 
@@ -56,7 +60,7 @@ class FileChecker:
 
     def missing(
         self, events: Sequence[ParsedEvent], is_current: Callable[[], bool]
-    ) -> dict[ParsedEvent, list[str]]:
+    ) -> dict[ParsedEvent, list[str] | Failed]:
         """Return the artifacts of each event that are missing after a few short waits.
 
         Parameters
@@ -68,13 +72,15 @@ class FileChecker:
 
         Returns
         -------
-        missing : `dict` [`ParsedEvent`, `list` [`str`]]
-            The URIs of the missing artifacts of each event.
+        missing : `dict` [`ParsedEvent`, `list` [`str`] or `Failed`]
+            The URIs of the missing artifacts of each event; or the failure of an event whose
+            artifacts are missing or cannot be read, which S3 does not tell apart.
 
         Raises
         ------
         RetryableError
-            If the store does not respond in time, is not mounted, or has lost its files.
+            If the store does not respond in time, is not mounted, has lost its files, or denies
+            access to all files.
         OSError
             If the store cannot be used.
         """
@@ -84,14 +90,57 @@ class FileChecker:
         timeout = self._policy.file_check_timeout
         # An artifact that a listing does not contain is checked by itself.
         locations.difference_update(call_for_groups(_large_folders(locations), _listed, timeout))
-        missing = missing_after_retries(locations, _find_missing, self._policy, timeout, is_current)
+        denied: set[_Location] = set()
+        find_missing = partial(_find_missing, denied=denied)
+        missing = missing_after_retries(locations, find_missing, self._policy, timeout, is_current)
         if missing:
             self._datastores.check_mounted()
+        for store, path in everything - missing:
+            self._datastores.saw(store, path)
+        if denied:
+            missing -= self._found_after_denial(denied, timeout)
         self._check_stores(everything, missing)
         return {
-            event: [str(store.uri(path)) for store, path in of_event if (store, path) in missing]
+            event: _missing_of([at for at in of_event if at in missing], denied)
             for event, of_event in expected.items()
         }
+
+    def _found_after_denial(self, denied: set[_Location], timeout: float) -> set[_Location]:
+        """Check that a store denies access to some files only, and look for these files again.
+
+        Without the right ``s3:ListBucket``, S3 denies access to a file that does not exist.
+
+        Returns
+        -------
+        found : `set`
+            The files that exist now; they are taken out of ``denied``.
+
+        Raises
+        ------
+        RetryableError
+            If the store denies access to a file that it had before: no file is known to be missing.
+        """
+        before = set(denied)
+        first = dict(sorted(denied, key=lambda at: at[1], reverse=True))  # of each store
+        # Before and after the look: access may be granted again at any moment.
+        self._check_access(first)
+        still_missing = set(call_for_chunks(before, partial(_find_missing, denied=denied), timeout))
+        self._check_access(first)
+        for store, path in first.items():
+            if (store, path) in denied:
+                logger.error(
+                    "S3 denies access to files that may be missing: the credentials lack the right "
+                    "s3:ListBucket, so that it does not tell",
+                    right="s3:ListBucket",
+                    store=str(store.root),
+                    file=str(store.uri(path)),
+                    files=len(denied),
+                )
+        return before - still_missing
+
+    def _check_access(self, denied: Mapping[FileStore, str]) -> None:
+        for store, path in denied.items():
+            self._datastores.check_access(store, path)
 
     def _check_stores(self, expected: set[_Location], missing: set[_Location]) -> None:
         """Tell a store that has lost its files from missing files (rule fault-decided-by-evidence).
@@ -101,10 +150,8 @@ class FileChecker:
         RetryableError
             If a store has none of the window's artifacts, nor those that it had before.
         """
-        found = dict(expected - missing)
-        for store, path in found.items():
-            self._datastores.saw(store, path)
-        for store in {store for store, _ in missing} - found.keys():
+        found = {store for store, _ in expected - missing}
+        for store in {store for store, _ in missing} - found:
             self._datastores.check_not_emptied(store)
 
     def _expected(self, event: ParsedEvent) -> list[_Location]:
@@ -118,9 +165,34 @@ class FileChecker:
         ]
 
 
-def _find_missing(locations: Iterable[_Location]) -> list[_Location]:
+def _find_missing(locations: Iterable[_Location], denied: set[_Location]) -> list[_Location]:
+    """Return the locations without a file that can be read, and note where S3 denies access."""
     # Not ``mexists``: it takes an error for a missing file, and so an unavailable store for empty.
-    return [(store, path) for store, path in locations if not store.exists(path)]
+    missing = []
+    for location in locations:
+        store, path = location
+        denied.discard(location)
+        try:
+            if not store.exists(path):
+                missing.append(location)
+        except PermissionError:
+            denied.add(location)
+            missing.append(location)
+    return missing
+
+
+def _missing_of(missing: Sequence[_Location], denied: Container[_Location]) -> list[str] | Failed:
+    """Return the artifacts that an event lacks, or why it is not known whether they exist."""
+    uris = [str(store.uri(path)) for store, path in missing]
+    doubtful = [uri for uri, at in zip(uris, missing, strict=True) if at in denied]
+    if not doubtful:
+        return uris
+    more = f" (and {len(uris) - 1} more)" if len(uris) > 1 else ""
+    reason = (
+        f"{doubtful[0]} is missing, or not readable: the credentials lack s3:ListBucket, so S3 "
+        f"answers 403 in both cases{more}"
+    )
+    return Failed(Rejection(Cause.MISSING_FILE, reason), Failure.POISON)
 
 
 def _large_folders(locations: Iterable[_Location]) -> list[list[_Location]]:

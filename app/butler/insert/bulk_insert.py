@@ -185,7 +185,7 @@ def _datastore_records(store: FileStore, datasets: Sequence[Dataset]) -> Iterato
             dataset.id,
             (artifact := dataset.artifact).recorded_paths[store],
             artifact.formatter,
-            artifact.refs[0].datasetType.storageClass_name,
+            artifact.storage_class,
             artifact.size,
             artifact.checksum,
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from math import isnan
+from typing import Any, TypeAlias
 
 import structlog
 from lsst.daf.butler import Butler, DataCoordinate, DimensionElement, DimensionRecord
@@ -70,7 +71,7 @@ class DimensionRecords:
         for event in events:
             for key, parsed in event.records.items():
                 first = given.setdefault(key, parsed)
-                if first is not parsed and first.record != parsed.record:
+                if first is not parsed and not _is_same(first.record, parsed.record):
                     mismatched += 1
                     _log_mismatch(key, first.record, parsed.record)
         unknown = {
@@ -92,7 +93,7 @@ class DimensionRecords:
         mismatched = 0
         for key, parsed in given.items():
             kept = stored.get(parsed.record.dataId, parsed.record)
-            if kept == parsed.record:
+            if _is_same(kept, parsed.record):
                 self._pending[key] = parsed.digest
             else:
                 mismatched += 1
@@ -170,6 +171,20 @@ class DimensionRecords:
     def forget(self) -> None:
         """Forget which records are stored: someone may have deleted some."""
         self._stored.clear()
+
+
+def _is_same(one: DimensionRecord, other: DimensionRecord) -> bool:
+    """Compare two records; NaN equals NaN, and the NULL that SQLite stores for it."""
+    if one is other or one == other:
+        return True
+    return _without_nan(one) == _without_nan(other)
+
+
+def _without_nan(record: DimensionRecord) -> dict[str, Any]:
+    return {
+        name: None if isinstance(value, float) and isnan(value) else value
+        for name, value in record.toDict().items()
+    }
 
 
 def _log_mismatch(key: RecordKey, kept: DimensionRecord, given: DimensionRecord) -> None:

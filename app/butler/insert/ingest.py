@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from lsst.daf.butler import Butler, FileDataset, FormatterV2
+from collections.abc import Collection
 
+from lsst.daf.butler import Butler, DatasetId, DatasetRef, FileDataset, FormatterV2
+
+from app.butler.events.parsed import Artifact, with_storage_class
 from app.butler.insert.batch import Batch, is_same
 
 __all__ = ["PublicIngest"]
@@ -52,7 +55,7 @@ class PublicIngest:
         files = [
             FileDataset(artifact.path, refs, formatter=self._stand_in(artifact.formatter))
             for artifact in artifacts.values()
-            if (refs := [ref for ref in artifact.refs if ref.id in missing])
+            if (refs := _missing(artifact, missing))
         ]
         self._butler.ingest(*files, transfer=None, skip_existing=True, record_validation_info=False)
         return len(missing)
@@ -75,3 +78,10 @@ class PublicIngest:
 
             known = self._stand_ins[name] = StandIn
         return known
+
+
+def _missing(artifact: Artifact, missing: Collection[DatasetId]) -> list[DatasetRef]:
+    """Return the missing datasets of an artifact; the first one as it was written."""
+    first, *others = artifact.refs
+    refs = [with_storage_class(first, artifact.storage_class), *others]
+    return [ref for ref in refs if ref.id in missing]

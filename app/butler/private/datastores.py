@@ -109,7 +109,7 @@ class Datastores:
         #: The artifact that was last seen in each store.
         self._last_seen: dict[FileStore, str] = {}
         self._accepting: dict[tuple[str, Any], tuple[FileStore, ...]] = {}
-        self._formatters: dict[tuple[str, Any], str] = {}
+        self._formatters: dict[tuple[str, Any, str], str] = {}
 
     def accepting(self, ref: DatasetRef) -> tuple[FileStore, ...]:
         """Return the datastores that accept a dataset, according to its type and instrument.
@@ -136,7 +136,7 @@ class Datastores:
         InvalidEventError
             If it configures none.
         """
-        key = _constraint_key(ref)
+        key = (*_constraint_key(ref), ref.datasetType.storageClass_name)
         known = self._formatters.get(key)
         if known is None:
             known = self.accepting(ref)[0].formatter(ref)
@@ -190,6 +190,37 @@ class Datastores:
                 "right store is mounted or configured",
                 alarm=True,
             )
+
+    def check_access(self, store: FileStore, denied: str) -> None:
+        """Check that a store that denies access to a file does not deny it to every file.
+
+        It must answer for the artifact that was seen last, or, if none was seen, for the
+        repository's configuration.
+
+        Parameters
+        ----------
+        store : `FileStore`
+            The store.
+        denied : `str`
+            The path to which it denies access.
+
+        Raises
+        ------
+        RetryableError
+            If it denies access to that one too, or if neither is known.
+        """
+        known = self._last_seen.get(store) or self._config_paths.get(store)
+        try:
+            if known is not None and store.exists(known):
+                return
+        except PermissionError:
+            pass
+        also = f" and to {store.uri(known)}, which it had before" if known else ""
+        raise RetryableError(
+            f"the file store denies access (403) to {store.uri(denied)}{also}; check the "
+            "credentials, and that they have the rights s3:GetObject and s3:ListBucket",
+            alarm=True,
+        )
 
     def check_mounted(self) -> None:
         """Check that the roots on file systems exist: otherwise every file seems to be missing.

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
-from lsst.daf.butler import Butler, DatasetType, SerializedDatasetType
+from lsst.daf.butler import Butler, DatasetType, MissingDatasetTypeError, SerializedDatasetType
 from lsst.daf.butler.registry import ConflictingDefinitionError
+from sqlalchemy.exc import DBAPIError
 
-from app.butler.private.registry import RegistryTables, make_tables
+from app.butler.failures import cause_of
+from app.butler.private.registry import RegistryTables, engine_of, make_tables
+from app.butler.private.storage_classes import are_convertible
+from models.causes import Cause
 from models.errors import InvalidEventError
 
 __all__ = ["DatasetTypes"]
@@ -62,6 +67,10 @@ class DatasetTypes:
             self._known[name] = known
         return known
 
+    def storage_class(self, name: str) -> str:
+        """Return the name of the storage class of a dataset type; otherwise as `get`."""
+        return self.get(name).storageClass_name
+
     def register(self, given: Sequence[dict[str, Any]]) -> None:
         """Register those dataset types of an event that the repository does not have.
 
@@ -77,22 +86,44 @@ class DatasetTypes:
         InvalidEventError
             If one of them is not a valid dataset type in this dimension universe.
         lsst.daf.butler.registry.ConflictingDefinitionError
-            If the repository has a different definition of one of them.
+            If the repository has a different definition of one of them.  Another storage class is
+            accepted if it can be converted; the repository's one stays.
         """
         if not isinstance(given, list):
             raise InvalidEventError(f"dataset_types {given!r} is not a list")
-        for fields in given:
-            dataset_type = self._read(fields)
+        # Of several with the same name, the last one counts, as in the deployed service.
+        for dataset_type in {kind.name: kind for kind in map(self._read, given)}.values():
             known = self._known.get(dataset_type.name)
             if known is None:
-                make_tables(self._butler, dataset_type)
-                self._butler.registry.registerDatasetType(dataset_type)
-                self._known[dataset_type.name] = dataset_type
-            elif known != dataset_type:
+                known = self._known[dataset_type.name] = self._registered(dataset_type)
+            if known != dataset_type and not are_convertible(known, dataset_type):
                 raise ConflictingDefinitionError(
                     f"dataset type {dataset_type.name!r} is {known} in the repository, "
                     f"but {dataset_type} in the event"
                 )
+
+    def _registered(self, given: DatasetType) -> DatasetType:
+        """Return the dataset type of that name, which is registered if there is none."""
+        with suppress(MissingDatasetTypeError):
+            return self._butler.get_dataset_type(given.name)
+        try:
+            make_tables(self._butler, given)
+            self._butler.registry.registerDatasetType(given)
+        except ConflictingDefinitionError:  # another worker has just registered a different one
+            return self._butler.get_dataset_type(given.name)
+        except DBAPIError as exc:
+            if cause_of(exc) is Cause.MISSING_RIGHT:
+                raise RuntimeError(self._required_rights(given.name)) from exc
+            raise
+        return given
+
+    def _required_rights(self, name: str) -> str:
+        role = engine_of(self._butler).url.username
+        schema = RegistryTables(self._butler).dataset.schema
+        return (
+            f"to register the dataset type {name!r}: GRANT CREATE ON SCHEMA {schema} TO {role}; "
+            f"GRANT SELECT, INSERT, REFERENCES ON ALL TABLES IN SCHEMA {schema} TO {role}"
+        )
 
     def _read(self, fields: dict[str, Any]) -> DatasetType:
         try:

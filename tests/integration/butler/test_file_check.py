@@ -7,17 +7,19 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from typing import Any
 
 import pytest
 from lsst.daf.butler import Config
+from structlog.testing import capture_logs
 
 from app.butler.failures import RetryableError
 from app.butler.policy import FileCheck
 from models.causes import Cause
 from testbed.s3 import S3Server
 from testbed.writing import write_window
-from tests.support.events import Night, dataset_ids
+from tests.support.events import RUN, Night, dataset_ids
 from tests.support.repositories import Repository, decoded, rejection, written
 
 
@@ -98,6 +100,8 @@ class Store(ThreadingHTTPServer):
         HTTP status for objects whose key contains a word.
     goes_on : `threading.Event`
         The service does not respond until it is set.
+    denied_after : `int` or `None`
+        Number of requests after which the service denies access to everything.
     """
 
     daemon_threads = True
@@ -106,11 +110,15 @@ class Store(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answer = 200
         self.special: dict[str, int] = {}
+        self.denied_after: int | None = None
+        self._requests = count(1)
         self.goes_on = threading.Event()
         self.goes_on.set()
 
     def status(self, path: str) -> int:
         self.goes_on.wait()
+        if self.denied_after is not None and next(self._requests) > self.denied_after:
+            return 403
         if path.strip("/").count("/") <= 1:  # the bucket or the datastore root
             return 200
         return next((s for word, s in self.special.items() if word in path), self.answer)
@@ -155,13 +163,75 @@ def test_a_store_that_denies_access_is_not_taken_for_empty(on_s3: Repository, st
     events = [Night().event(detector=detector) for detector in range(2)]
     writer = on_s3.writer()
     store.answer = 403
-    with pytest.raises(RetryableError, match="Forbidden"):
+    with pytest.raises(RetryableError, match=r"denies access .*s3://bucket/.*s3:ListBucket"):
         write_window(writer, decoded(*events))
-    with pytest.raises(RetryableError, match="Forbidden"):
+    with pytest.raises(RetryableError, match=r"denies access .*s3://bucket/.*s3:ListBucket"):
         write_window(writer, decoded(events[0]))
     store.answer = 200
     written(write_window(writer, decoded(*events)), 1)
     assert on_s3.stored() == Counter(dataset_ids(*events))
+
+
+def never_written(event: dict[str, Any], position: int = 5) -> str:
+    """Give an artifact of an event a path that does not exist; return its URI."""
+    event["datasets"][position]["path"] = path = f"a/never_written_{position}.json"
+    return f"s3://bucket/butler/{path}"
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_without_the_right_to_list_a_missing_file_rejects_only_its_event(
+    on_s3: Repository, store: Store, others: int
+) -> None:
+    """S3 then denies access to a file that does not exist."""
+    store.special = {"never": 403}
+    bad, *good = (Night().event(detector=detector) for detector in range(1 + others))
+    missing = never_written(bad)
+    with capture_logs() as lines:
+        report = write_window(on_s3.writer(), decoded(bad, *good))
+    assert rejection(report).cause is Cause.MISSING_FILE
+    assert rejection(report).reason.startswith(f"{missing} is missing, or not readable")
+    assert "s3:ListBucket" in rejection(report).reason
+    (alarm,) = (line for line in lines if line.get("right") == "s3:ListBucket")
+    assert (alarm["log_level"], alarm["file"]) == ("error", missing)
+    assert on_s3.stored() == Counter(dataset_ids(*good))
+
+
+def test_an_event_without_any_file_is_judged_by_the_file_that_was_seen_last(
+    on_s3: Repository, store: Store
+) -> None:
+    store.special = {"never": 403}
+    first, bad, last = (Night().event(detector=detector) for detector in range(3))
+    for position in range(len(bad["datasets"])):
+        never_written(bad, position)
+    writer = on_s3.writer()
+    with pytest.raises(RetryableError, match=r"denies access .*/never_written_0.json; check"):
+        write_window(writer, decoded(bad))  # no other file is known yet
+    written(write_window(writer, decoded(first)))
+    assert "(and 9 more)" in rejection(write_window(writer, decoded(bad))).reason
+    assert on_s3.stored() == Counter(dataset_ids(first))
+
+    store.answer = 403  # the credentials were revoked
+    for window in ([bad], [last], [bad, last]):
+        with pytest.raises(RetryableError, match=f"{RUN}.*, which it had before") as raised:
+            write_window(writer, decoded(*window))
+        assert raised.value.alarm
+        assert "s3:GetObject" in str(raised.value)
+    store.answer = 200
+    report = write_window(writer, decoded(bad, last))
+    rejection(report, 0)
+    written(report, 1)
+
+
+def test_no_event_is_rejected_if_access_is_denied_while_its_files_are_looked_for(
+    on_s3: Repository, store: Store
+) -> None:
+    events = [Night().event(detector=detector) for detector in range(2)]
+    writer = on_s3.writer(missing_file_tries=3)
+    store.denied_after = 13  # some of the files are found before
+    with pytest.raises(RetryableError, match="denies access"):
+        write_window(writer, decoded(*events))
+    store.denied_after = None
+    written(write_window(writer, decoded(*events)), 1)
 
 
 def test_the_file_check_has_a_timeout(on_s3: Repository, store: Store) -> None:

@@ -150,6 +150,7 @@ def test_a_right_that_one_event_needs_is_a_cause_of_its_own(limited: Repository)
             report = write_window(writer, decoded(*window))
         assert rejection(report).cause is Cause.MISSING_RIGHT
         assert "permission denied" in rejection(report).reason
+        assert "GRANT CREATE ON SCHEMA public TO limited" in rejection(report).reason
         alarms = [line for line in lines if "lacks a right" in line["event"]]
         assert [line["log_level"] for line in alarms] == ["error"]
     assert limited.stored() == Counter(dataset_ids(*good))

@@ -140,6 +140,37 @@ def test_nothing_is_set_aside_while_s3_is_unavailable(
     assert deployment.dead_letters() == []
 
 
+def test_without_the_right_to_list_a_missing_file_holds_up_nothing(
+    deployment: Deployment, bucket: Bucket, s3_door: S3Door
+) -> None:
+    deployment.settings["S3_ENDPOINT_URL"] = s3_door.url
+    deployment.settings["BUTLER_WRITER_WINDOW_EVENTS"] = "3"
+    events = [Night().event(1, detector) for detector in range(6)]
+    for n, event in enumerate(events):
+        bucket.upload(event, but=5 if n == 1 else None)
+    missing = events.pop(1)
+    s3_door.may_list = False
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(events[0], missing, events[1])
+        deployment.wait_done()
+        assert '"right": "s3:ListBucket"' in worker.log_text()
+
+        s3_door.may_read = False
+        deployment.send(*events[2:])
+        worker.wait_for_log("denies access .*s3:GetObject and s3:ListBucket")
+        assert worker.status("/readyz") == 503
+        s3_door.may_read = True
+        deployment.wait_done()
+    assert set(stored_ids(deployment.fresh_butler())) == dataset_ids(*events)
+    (letter,) = deployment.dead_letters()
+    assert json.loads(letter.value or b"") == missing
+    headers = b" ".join(value for _, value in letter.headers).decode()
+    assert "missing_file" in headers
+    assert f"{missing['datasets'][5]['path']} is missing, or not readable" in headers
+    assert "s3:ListBucket" in headers
+
+
 def test_staged_artifacts_are_copied_from_another_bucket(
     deployment: Deployment, bucket: Bucket
 ) -> None:
