@@ -158,6 +158,10 @@ NAMES: dict[str, tuple[Probe, Callable[[Any], bool]]] = {
         bool,
     ),
     "Butler._datastore": (lambda b, d, r: b._datastore, bool),
+    "StorageClass._pytypeName": (
+        lambda b, d, r: r.datasetType.storageClass._pytypeName,
+        lambda name: name == "dict",
+    ),
     "Butler._config.configFile": (
         lambda b, d, r: b._config.configFile,
         lambda uri: uri.basename() == "butler.yaml",
