@@ -14,13 +14,16 @@ from lsst.daf.butler import Butler, DatasetRef
 from lsst.daf.butler import version as butler_version
 
 import app.butler
-from app.butler.private import coverage, datastores, probe, registry
+from app.butler.private import coverage, datastores, probe, registry, storage_classes
 from testbed.writing import write_window
 from tests.support.events import Night
 from tests.support.repositories import Repository, decoded
 
 #: The modules that may use private names.
-PRIVATE = [Path(str(module.__file__)) for module in (coverage, datastores, probe, registry)]
+PRIVATE = [
+    Path(str(module.__file__))
+    for module in (coverage, datastores, probe, registry, storage_classes)
+]
 MODULES = sorted(Path(app.butler.__path__[0]).rglob("*.py"))
 ALLOWED_MODULES = {
     "lsst.daf.butler",
@@ -158,6 +161,10 @@ NAMES: dict[str, tuple[Probe, Callable[[Any], bool]]] = {
         bool,
     ),
     "Butler._datastore": (lambda b, d, r: b._datastore, bool),
+    "StorageClass._pytypeName": (
+        lambda b, d, r: r.datasetType.storageClass._pytypeName,
+        lambda name: name == "dict",
+    ),
     "Butler._config.configFile": (
         lambda b, d, r: b._config.configFile,
         lambda uri: uri.basename() == "butler.yaml",
