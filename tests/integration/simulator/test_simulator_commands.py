@@ -137,6 +137,7 @@ def test_send_can_store_artifacts_in_a_staging_area(
     run: Run, root: Path, topic_name: str, embedded_broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
     run("prepare")
+    (tmp_path / "staging").mkdir()
     done = run("send", *NIGHT, f"--staging={tmp_path / 'staging'}")
     assert done.exit_code == 0, done.output
     assert not (root / "LSSTCam").exists()
