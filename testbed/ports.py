@@ -20,4 +20,6 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
-    raise OSError(f"no free port in {_PORTS}")
+    raise OSError(
+        f"no free port of 127.0.0.1 from {_PORTS.start} to {_PORTS.stop - 1}: end what uses them"
+    )

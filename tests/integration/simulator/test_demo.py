@@ -12,8 +12,9 @@ import pytest
 from lsst.daf.butler import Butler
 from rich.console import Console
 
-from simulator.demo import Demo, DemoError
+from simulator.demo import Demo
 from simulator.night import Night
+from simulator.watch import DemoError
 from testbed.worker import CHECKOUT
 
 
@@ -44,7 +45,7 @@ def test_the_demo_fails_if_an_artifact_cannot_be_read(demo: Demo) -> None:
 
 def test_the_demo_fails_if_the_worker_is_not_running(demo: Demo) -> None:
     demo.running[0].kill()
-    with pytest.raises(DemoError, match="a worker is not running"):
+    with pytest.raises(DemoError, match="worker 1"):
         demo.run()
 
 

@@ -12,8 +12,8 @@ from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
 from models.prompt_output import PromptOutput
-from simulator.__main__ import main
 from simulator.check import check
+from simulator.commands import main
 from simulator.night import Night
 from testbed.embedded import EmbeddedBroker
 from testbed.ports import free_port
