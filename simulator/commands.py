@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +45,9 @@ from testbed.cluster import Cluster
 
 __all__ = ["main"]
 
+#: Signals that ask the demo to stop.
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 #: What servers and disks can refuse: reported in one line.
 _FAILURES = (
     DemoError,
@@ -66,6 +71,8 @@ def _in_one_line(error: BaseException) -> str:
         return f"PostgreSQL: {' '.join(str(error).split())}"
     if isinstance(error, SQLAlchemyError):
         return f"the repository's database: {str(error).splitlines()[0]}"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"{error}: free some space in {tempfile.gettempdir()}, or set TMPDIR"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:1] + lines[1:][-1:]).rstrip(":") or type(error).__name__
 
@@ -123,12 +130,8 @@ def demo(
         spoiled=bad,
         console=console,
     )
-    # As Ctrl-C: whatever was started is stopped, and its folder removed.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
-    outcome: Outcome | None = None
     try:
-        with rehearsal, _uninterrupted_at_the_end():
+        with _as_after_ctrl_c(), rehearsal, _uninterrupted_at_the_end():
             outcome = _rehearse(rehearsal, console, keep=keep)
     except _FAILURES as exc:
         text = f"FAILED: {_in_one_line(exc)}"
@@ -162,12 +165,25 @@ def _rehearse(rehearsal: Demo, console: Console, *, keep: bool) -> Outcome:
 
 
 @contextmanager
+def _as_after_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM, and a terminal that is closed, stop the demo as Ctrl-C does."""
+    before = {number: signal.getsignal(number) for number in _STOPS}
+    for number in _STOPS:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def _uninterrupted_at_the_end() -> Iterator[None]:
     """Ignore Ctrl-C while everything is stopped, so that nothing is left."""
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in _STOPS:
             signal.signal(number, signal.SIG_IGN)
 
 
