@@ -26,7 +26,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: $(INSTALLED) ## write a simulated night into a Butler; KAFKA=apache, DB=postgresql, WORKERS=2, ARGS="--visits 5"
-	@$(if $(KAFKA)$(DB),.ci/servers)
+	@$(if $(filter apache,$(KAFKA)),.ci/servers kafka)
+	@$(if $(filter postgresql,$(DB)),.ci/servers postgresql)
 	$(BIN)/python -m simulator demo $(DEMO)
 
 test: $(INSTALLED) ## install what the tests need (Apache Kafka, PostgreSQL) and run all tests; ARGS="-k ..." selects

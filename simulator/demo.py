@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,90 +16,45 @@ from uuid import UUID
 from rich.console import Console
 
 from butler_writer_client import Mode
-from simulator.check import Verdict, check
+from simulator.check import check
 from simulator.night import Night, Output, Pod
 from simulator.observer import Observer
+from simulator.outcome import Outcome
 from simulator.progress import pod_bars
 from simulator.repository import make_repository
 from simulator.sending import Sender
 from simulator.topics import make_topics
 from simulator.transactions import CountsTransactions, PostgresTransactions, SqliteTransactions
+from simulator.watch import DemoError, Watch
 from testbed.cluster import Cluster
 from testbed.embedded import EmbeddedBroker
 from testbed.kafka import ApacheKafka
 from testbed.postgresql import PostgreSQL
+from testbed.waiting import wait_until
 from testbed.worker import Worker
 
-__all__ = ["Demo", "DemoError", "Outcome"]
+__all__ = ["Demo"]
 
 Update: TypeAlias = Callable[[], None]
 
-_TOPIC = "pp-output"
+TOPIC = "pp-output"
 _ANNOUNCEMENTS = "batch-ingested"
-_DEAD_LETTERS = f"{_TOPIC}-dead-letters"
+_DEAD_LETTERS = f"{TOPIC}-dead-letters"
 _GROUP = "butler-writer"
 
+#: Seconds after which a worker that is not ready is given up.
+_START_TIMEOUT = 60.0
 #: Seconds without any progress after which the demo gives up.
 _PATIENCE = 60.0
+#: Seconds after which a pod gives up: the end of a demo without a broker waits for it.
+_SEND_TIMEOUT = 15.0
 #: Seconds between two progress checks.
 _INTERVAL = 0.2
 
-
-class DemoError(Exception):
-    """The demo cannot continue; the text says why."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of the demo.
-
-    Attributes
-    ----------
-    events, spoiled : `int`
-        Number of pods that sent a valid event, and of spoiled events.
-    windows, dead_letters : `int`
-        Number of windows that were announced, and of events that were set aside.
-    transactions : `int`
-        Number of transactions that wrote to the database, as the database counts them.
-    datasets : `int`
-        Number of datasets in the valid events.
-    staged : `int`
-        Number of their files that are still in the staging area.
-    verdict : `Verdict`
-        What the Butler contains of them.
-    p50, p99 : `float`
-        Seconds from the end of a send until a query finds a dataset of the event in the Butler.
-    """
-
-    events: int
-    spoiled: int
-    windows: int
-    dead_letters: int
-    transactions: int
-    datasets: int
-    staged: int
-    verdict: Verdict
-    p50: float
-    p99: float
-
-    @property
-    def complaints(self) -> list[str]:
-        """What is wrong, one sentence each."""
-        said = self.verdict.complaints
-        if self.dead_letters != self.spoiled:
-            said.append(f"{self.dead_letters} dead letters for {self.spoiled} spoiled events")
-        if self.staged:
-            said.append(f"{self.staged} files are still in the staging area")
-        return said
-
-    @property
-    def line(self) -> str:
-        """The last line of the output."""
-        return (
-            f"demo: events={self.events} windows={self.windows} datasets={self.datasets} "
-            f"missing={self.verdict.missing} twice={self.verdict.twice} "
-            f"transactions={self.transactions} p50_s={self.p50:.2f} p99_s={self.p99:.2f}"
-        )
+_MIB = 2**20
+#: Space on the disk, in bytes: of servers and logs, and of an event and its artifacts.
+_ROOM = 64 * _MIB
+_ROOM_PER_EVENT = 300 * 1024
 
 
 @dataclass
@@ -122,6 +79,12 @@ class Demo:
         The datasets of the valid events that were sent.
     running : `list` [`Worker`]
         The workers.
+    watch : `Watch`
+        Notices that one of the servers or workers has ended.
+    cluster : `Cluster`
+        The broker.
+    environment : `dict` [`str`, `str`]
+        The workers' configuration.
     """
 
     night: Night
@@ -134,28 +97,32 @@ class Demo:
     console: Console = field(default_factory=Console)
     sent: dict[UUID, Output] = field(default_factory=dict)
     running: list[Worker] = field(default_factory=list)
+    watch: Watch = field(default_factory=Watch)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack, self.console.status("starting broker, repository and workers"):
-            folder = tempfile.TemporaryDirectory(prefix="butler-writer-demo-")
+            _check_room(self.night)
+            folder = tempfile.TemporaryDirectory(
+                prefix="butler-writer-demo-", ignore_cleanup_errors=True
+            )
             self.folder = Path(stack.enter_context(folder))
             self.root = self.folder / "repository"
             self.staging = self.folder / "staging"
             self.staging.mkdir()
-            cluster = ApacheKafka() if self.apache_kafka else EmbeddedBroker()
-            self._cluster: Cluster = stack.enter_context(cluster)
+            self._start_broker(stack)
             self._transactions = self._make_repository(stack)
             self._start_workers(stack)
             self._observer = stack.enter_context(Observer(self.root))
             self._sender = Sender(
                 self.night,
-                self._cluster,
-                _TOPIC,
+                self.cluster,
+                TOPIC,
                 self.root,
                 str(self.staging) if self.mode is Mode.STAGING else None,
                 duplicates=self.duplicates,
                 spoiled=self.spoiled,
                 on_sent=self._note,
+                timeout=_SEND_TIMEOUT,
             )
             self._parts = stack.pop_all()
         self._transactions.start()
@@ -164,33 +131,56 @@ class Demo:
     def __exit__(self, *exc: object) -> None:
         self._parts.close()
 
+    def _start_broker(self, stack: ExitStack) -> None:
+        broker = ApacheKafka() if self.apache_kafka else EmbeddedBroker()
+        self.cluster: Cluster = broker
+        stack.enter_context(broker)
+        self.watch.add("broker", broker)
+
     def _make_repository(self, stack: ExitStack) -> CountsTransactions:
         if not self.postgresql:
             make_repository(self.root)
             return SqliteTransactions(self.root)
-        server = stack.enter_context(PostgreSQL({"autovacuum": "off"}))
+        server = PostgreSQL({"autovacuum": "off"})
+        stack.enter_context(server)
+        self.watch.add("PostgreSQL", server)
         make_repository(self.root, server.create_database("butler"))
         return PostgresTransactions(server)
 
     def _start_workers(self, stack: ExitStack) -> None:
         make_topics(
-            self._cluster, events=_TOPIC, announcements=_ANNOUNCEMENTS, partitions=self.workers
+            self.cluster, events=TOPIC, announcements=_ANNOUNCEMENTS, partitions=self.workers
         )
         lists = self.folder / "lists"
         lists.mkdir()
-        environment = {
+        self.environment = {
             "BUTLER_REPOSITORY": str(self.root),
-            "KAFKA_CLUSTER": self._cluster.bootstrap,
-            "KAFKA_TOPIC": _TOPIC,
+            "KAFKA_CLUSTER": self.cluster.bootstrap,
+            "KAFKA_TOPIC": TOPIC,
             "KAFKA_OUTPUT_TOPIC": _ANNOUNCEMENTS,
             "OUTPUT_DATASET_LIST_DIRECTORY": str(lists),
             "BUTLER_WRITER_STAGING_ROOTS": str(self.staging),
             # With the embedded broker, the first member of a group waits for half of the timeout.
             "BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8",
         }
-        self.running = [stack.enter_context(Worker(environment)) for _ in range(self.workers)]
-        for worker in self.running:
-            worker.wait_ready()
+        self.running = []
+        for number in range(1, self.workers + 1):
+            self.running.append(Worker(self.environment))
+            stack.enter_context(self.running[-1])
+            self.watch.add(f"worker {number}", self.running[-1])
+        for number, worker in enumerate(self.running, 1):
+            self._wait_ready(f"worker {number}", worker)
+
+    def _wait_ready(self, name: str, worker: Worker) -> None:
+        def ready() -> bool:
+            self.watch.check()
+            return worker.status("/readyz") == 200
+
+        try:
+            wait_until(ready, _START_TIMEOUT, "", _INTERVAL)
+        except TimeoutError:
+            problem = f"is not ready after {_START_TIMEOUT:g} s"
+            raise DemoError(self.watch.describe(name, problem)) from None
 
     def run(self) -> None:
         """Simulate the night, and wait until the workers have written it.
@@ -198,7 +188,7 @@ class Demo:
         Raises
         ------
         DemoError
-            If a worker has ended, or there is no progress any more.
+            If a server or worker has ended, or there is no progress any more.
         """
         with self._progress() as update:
             self._sender.run(update)
@@ -211,29 +201,28 @@ class Demo:
 
     def _wait(self, update: Update) -> None:
         finished, since = -1, time.monotonic()
-        while finished < self._sender.messages or self._observer.pending:
-            time.sleep(_INTERVAL)
-            update()
-            committed = sum(self._cluster.committed(_GROUP, _TOPIC).values())
-            if committed > finished:
-                finished, since = committed, time.monotonic()
-            elif time.monotonic() - since > _PATIENCE:
-                raise DemoError(
-                    f"{finished} of {self._sender.messages} events are finished, "
-                    f"{self._observer.pending} are not in the Butler, and there is no progress:\n"
-                    f"{self.running[0].process.log_tail()}"
-                )
-
-    def _check_workers(self) -> None:
-        for worker in self.running:
-            if (code := worker.process.returncode) is not None:
-                raise DemoError(
-                    f"a worker is not running (exit code {code}):\n{worker.process.log_tail()}"
-                )
+        # In a thread, since the broker may be slow to answer.
+        with ThreadPoolExecutor(1) as asking:
+            while finished < self._sender.messages or self._observer.pending:
+                answer = asking.submit(self.cluster.committed, _GROUP, TOPIC)
+                while not wait([answer], _INTERVAL).done:
+                    update()
+                committed = sum(answer.result().values())
+                if committed > finished:
+                    finished, since = committed, time.monotonic()
+                elif time.monotonic() - since > _PATIENCE:
+                    problem = (
+                        f"has made no progress for {_PATIENCE:g} s: {finished} of "
+                        f"{self._sender.messages} events are finished, and "
+                        f"{self._observer.pending} are not in the Butler"
+                    )
+                    raise DemoError(self.watch.describe("worker 1", problem))
+                time.sleep(_INTERVAL)
+                update()
 
     @contextmanager
     def _progress(self) -> Iterator[Update]:
-        """Show the progress; each update also checks that the workers are running."""
+        """Show the progress; each update also checks that servers and workers are running."""
         total = self.night.visits * self.night.detectors
         with pod_bars(self.console) as progress:
             sent = progress.add_task("pods have sent", total=total)
@@ -242,7 +231,7 @@ class Demo:
             def update() -> None:
                 progress.update(sent, completed=self._sender.events)
                 progress.update(found, completed=len(self._observer.latencies))
-                self._check_workers()
+                self.watch.check()
 
             yield update
             update()
@@ -253,9 +242,10 @@ class Demo:
             transactions = self._transactions.count()
             return Outcome(
                 events=self._sender.events,
+                duplicates=self._sender.duplicate_events,
                 spoiled=self._sender.spoiled_events,
-                windows=len(self._cluster.consume(_ANNOUNCEMENTS)),
-                dead_letters=len(self._cluster.consume(_DEAD_LETTERS)),
+                windows=len(self.cluster.consume(_ANNOUNCEMENTS)),
+                dead_letters=len(self.cluster.consume(_DEAD_LETTERS)),
                 transactions=transactions,
                 datasets=len(self.sent),
                 staged=sum(path.is_file() for path in self.staging.rglob("*")),
@@ -263,3 +253,14 @@ class Demo:
                 p50=self._observer.latency(0.5),
                 p99=self._observer.latency(0.99),
             )
+
+
+def _check_room(night: Night) -> None:
+    """Refuse to start if the night does not fit into the temporary folder."""
+    folder = Path(tempfile.gettempdir())
+    needed = _ROOM + _ROOM_PER_EVENT * night.visits * night.detectors
+    if (free := shutil.disk_usage(folder).free) < needed:
+        raise DemoError(
+            f"{folder} has {free // _MIB} MiB free, and the demo needs about {needed // _MIB} MiB: "
+            "set TMPDIR to another folder, or use fewer --visits"
+        )

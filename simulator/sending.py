@@ -6,7 +6,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,6 +52,8 @@ class Sender:
         Fractions of events that are sent twice, and that are followed by a spoiled event.
     on_sent : `~collections.abc.Callable`
         Called with each pod whose event the brokers have; never concurrently.
+    timeout : `float`
+        Seconds after which an event that the brokers do not confirm is given up.
     events, spoiled_events, messages : `int`
         Number of pods that have sent, of spoiled events, and of all messages.
     """
@@ -64,18 +66,24 @@ class Sender:
     duplicates: float = 0.0
     spoiled: float = 0.0
     on_sent: Callable[[Pod], None] = lambda _: None
+    timeout: float = 60.0
     events: int = 0
     spoiled_events: int = 0
     messages: int = 0
 
     def __post_init__(self) -> None:
         self._lock = Lock()
-        self._topic = KafkaTopic(self.cluster.client_config, self.topic)
+        self._topic = KafkaTopic(self.cluster.client_config, self.topic, timeout=self.timeout)
         self._writer = PromptOutputWriter(
             self._topic,
             self.staging or str(self.root),
             mode=Mode.STAGING if self.staging else Mode.FINAL,
         )
+
+    @property
+    def duplicate_events(self) -> int:
+        """Number of events that were sent once more."""
+        return self.messages - self.events - self.spoiled_events
 
     def run(self, tick: Callable[[], None]) -> None:
         """Let all pods send, and return when the brokers have all events.
@@ -83,7 +91,7 @@ class Sender:
         Parameters
         ----------
         tick : `~collections.abc.Callable`
-            Called several times a second; an exception ends the night.
+            Called several times a second, also while pods wait; an exception ends the night.
 
         Raises
         ------
@@ -101,10 +109,8 @@ class Sender:
             try:
                 for pod in self._as_they_end(tick):
                     under_way.append(pods.submit(self._finish, pod))
-                    while under_way and (under_way[0].done() or len(under_way) > _PODS_WAITING):
-                        under_way.popleft().result()
-                for last in under_way:
-                    last.result()
+                    _await(under_way, _PODS_WAITING, tick)
+                _await(under_way, 0, tick)
             except BaseException:
                 pods.shutdown(cancel_futures=True)
                 raise
@@ -114,8 +120,8 @@ class Sender:
         begin: float | None = None
         for seconds, pod in self.night.pods():
             begin = time.monotonic() - seconds if begin is None else begin
-            while (wait := begin + seconds - time.monotonic()) > 0:
-                time.sleep(min(wait, _INTERVAL))
+            while (left := begin + seconds - time.monotonic()) > 0:
+                time.sleep(min(left, _INTERVAL))
                 tick()
             tick()
             yield pod
@@ -137,3 +143,12 @@ class Sender:
             self.events += 1
             self.spoiled_events += spoiled
             self.messages += copies + spoiled
+
+
+def _await(under_way: deque[Future[None]], most: int, tick: Callable[[], None]) -> None:
+    """Wait until at most so many pods are under way; the first failure is raised."""
+    while under_way and (under_way[0].done() or len(under_way) > most):
+        if wait([under_way[0]], _INTERVAL).done:
+            under_way.popleft().result()
+        else:
+            tick()

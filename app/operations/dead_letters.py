@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 import structlog
 from lsst.daf.butler import Butler
@@ -16,7 +17,7 @@ from app.errors import OperatorError
 from app.kafka.connection import KafkaConnection
 from app.kafka.errors import MessageSizeTooLargeError
 from app.kafka.producer import open_producer
-from app.kafka.readers import Message, MessageId, open_reader
+from app.kafka.readers import Message, MessageId, TopicReader, open_reader
 from app.operations.event_presence import are_written, datasets_of
 from app.settings import MIB, KafkaSettings
 from models.causes import Cause
@@ -87,7 +88,7 @@ class StoredLetter:
 
 
 class DeadLetters:
-    """The dead letters of a deployment.
+    """The dead letters of a deployment; a context manager, which ends its consumer of events.
 
     Parameters
     ----------
@@ -100,6 +101,15 @@ class DeadLetters:
     def __init__(self, connection: KafkaConnection, settings: KafkaSettings) -> None:
         self._connection = connection
         self._settings = settings
+        self._consumers = AsyncExitStack()
+        self._inputs: dict[str, TopicReader] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._inputs.clear()
+        await self._consumers.aclose()
 
     async def read(self) -> AsyncIterator[StoredLetter]:
         """Read the letters that exist now; letters of one partition are in order.
@@ -147,16 +157,21 @@ class DeadLetters:
         if stored.pointer is None:
             return stored.value
         letter = stored.letter
-        async with open_reader(
-            self._connection, letter.topic, self._settings.max_message_bytes
-        ) as reader:
-            found = await reader.message(letter.partition, letter.offset)
+        reader = await self._input(letter.topic)
+        found = await reader.message(letter.partition, letter.offset)
         if found is None or hashlib.sha256(found.value or b"").hexdigest() != stored.digest:
             raise LostEventError(
                 f"{letter.topic}-{letter.partition} no longer has the event "
                 f"at offset {letter.offset}"
             )
         return found.value
+
+    async def _input(self, topic: str) -> TopicReader:
+        """Return the reader of an input topic: one for all letters that point to its events."""
+        if topic not in self._inputs:
+            reader = open_reader(self._connection, topic, self._settings.max_message_bytes)
+            self._inputs[topic] = await self._consumers.enter_async_context(reader)
+        return self._inputs[topic]
 
     async def holds_event(self, stored: StoredLetter) -> bool:
         """Return whether a letter's message can be decoded as an event, now or ever.

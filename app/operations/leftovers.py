@@ -182,12 +182,12 @@ class Leftovers:
                 reader.seek(partition, max(first, committed.get(partition, 0)))
             async for message in reader.read_until(await reader.end_offsets()):
                 yield message.value
-        letters = DeadLetters(self._connection, self._settings)
-        async for stored in letters.read():
-            try:
-                yield await letters.event(stored)
-            except LostEventError:
-                continue  # it cannot be replayed
+        async with DeadLetters(self._connection, self._settings) as letters:
+            async for stored in letters.read():
+                try:
+                    yield await letters.event(stored)
+                except LostEventError:
+                    continue  # it cannot be replayed
 
     def _addresses_named_by(self, value: bytes | None) -> Iterator[str]:
         """Yield the addresses of the files that an event names, staged and final."""

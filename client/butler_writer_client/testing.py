@@ -53,6 +53,11 @@ class InProcessService:
         How the pod stores its artifacts.
     chains : `~collections.abc.Iterable` [`str`], optional
         Chains that the pod names.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If the service, which comes with the extra ``testing``, is not installed.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class InProcessService:
         mode: Mode | Literal["final", "staging"] = Mode.FINAL,
         chains: Iterable[str] | None = None,
     ) -> None:
+        _check_installed()
         self._repository = folder / "repository"
         self._staging = folder / "staging"
         self._lists = folder / "lists"
@@ -123,6 +129,7 @@ class InProcessService:
         dimension_records: Mapping[str, Sequence[DimensionRecord]],
         datasets: Sequence[DatasetRef],
     ) -> None:
+        self._staging.mkdir(parents=True, exist_ok=True)
         if not self._repository.exists():
             universe = local_butler.dimensions
             Butler.makeRepo(str(self._repository), dimensionConfig=universe.dimensionConfig)
@@ -217,6 +224,18 @@ class InProcessService:
                 yield parts
             finally:
                 parts.shut_down()
+
+
+def _check_installed() -> None:
+    """Name the extra if the service's packages are missing."""
+    try:
+        import app.parts  # noqa: F401, PLC0415
+    except ModuleNotFoundError as exc:
+        raise ModuleNotFoundError(
+            f"the service is not installed (no module {exc.name}): "
+            "pip install 'butler-writer-client[testing]'",
+            name=exc.name,
+        ) from exc
 
 
 class _Refusals:

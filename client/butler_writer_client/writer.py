@@ -20,6 +20,7 @@ from butler_writer_client.event import (
 )
 from butler_writer_client.export import Artifact, export_artifacts
 from butler_writer_client.kafka import Undelivered
+from butler_writer_client.storage import open_root, why_not_there
 
 __all__ = ["EventTopic", "Mode", "PromptOutputWriter"]
 
@@ -102,9 +103,11 @@ class PromptOutputWriter:
     Raises
     ------
     ValueError
-        If ``mode`` is none of the modes.
+        If ``mode`` is none of the modes, or nothing can be stored under such a root.
     TypeError
-        If ``chains`` is a single string.
+        If another argument has the wrong type, such as a single string for ``chains``.
+    ModuleNotFoundError
+        If a package that such a root needs is not installed; the text names the extra to install.
     """
 
     def __init__(
@@ -116,13 +119,15 @@ class PromptOutputWriter:
         chains: Iterable[str] | None = None,
         digests: bool = False,
     ) -> None:
-        if isinstance(chains, str):
-            raise TypeError(f"chains={chains!r}: give a list of names, not one string")
+        if not callable(getattr(topic, "send", None)):
+            raise TypeError(f"topic={topic!r}: give a KafkaTopic")
+        if not isinstance(digests, bool):
+            raise TypeError(f"digests={digests!r}: give True or False")
         self._digests = digests
         self._topic = topic
-        self._root = ResourcePath(root, forceDirectory=True)
+        self._root = open_root(root)
         self._mode = Mode(mode)
-        self._chains = None if chains is None else list(chains)
+        self._chains = _names(chains)
         # Events that the brokers have or may have: their files must not be removed any more.
         self._sent: set[str] = set()
 
@@ -157,8 +162,9 @@ class PromptOutputWriter:
         Exception
             If they cannot be exported (see `export_artifacts`); then nothing was stored or sent.
         """
+        datasets = list(datasets)  # it may be an iterator
         self.transfer(dimension_records, export_artifacts(local_butler, datasets))
-        return list(datasets)
+        return datasets
 
     def transfer(
         self,
@@ -179,17 +185,23 @@ class PromptOutputWriter:
         TransferError
             If the service may never receive them.
         """
+        artifacts = list(artifacts)
         if not artifacts:
             return
+        if reason := why_not_there(self._root):
+            raise TransferError(f"nothing can be stored under root={str(self._root)!r}: {reason}")
         records = [
             DimensionRecordFields.of(record)
             for grouped in dimension_records.values()
             for record in grouped
         ]
-        files = [
-            (artifact, FileDatasetFields.of(artifact, digest=self._digests))
-            for artifact in artifacts
-        ]
+        try:
+            files = [
+                (artifact, FileDatasetFields.of(artifact, digest=self._digests))
+                for artifact in artifacts
+            ]
+        except OSError as exc:  # for its checksum
+            raise TransferError(f"an artifact cannot be read: {_in_one_line(exc)}") from exc
         events = list(self._events(records, files))
         self._store(events)
         self._send(events)
@@ -208,7 +220,7 @@ class PromptOutputWriter:
         else:
             raise TransferError(
                 f"an event with only {files[0][0].path!r} has {size} bytes, "
-                f"over the topic's limit of {self._topic.max_event_bytes}"
+                f"over the topic's limit of {self._topic.max_event_bytes} (max_event_bytes)"
             )
 
     def _event(self, records: list[DimensionRecordFields], files: Sequence[_File]) -> _Event:
@@ -239,7 +251,10 @@ class PromptOutputWriter:
         results = ResourcePath.mtransfer("copy", uploads, overwrite=True, do_raise=False)
         errors = [result.exception for result in results.values() if result.exception]
         if errors:
-            reason = f"{len(errors)} of {len(uploads)} artifacts cannot be stored: {errors[0]}"
+            reason = (
+                f"{len(errors)} of {len(uploads)} artifacts cannot be stored under "
+                f"root={str(self._root)!r}: {_in_one_line(errors[0])}"
+            )
             stored = [file for file, result in results.items() if result.success]
             raise self._error(reason, events, stored) from errors[0]
 
@@ -266,3 +281,19 @@ class PromptOutputWriter:
             unused=[file for file in stored if file not in known],
             in_doubt=[file for file in stored if file in known],
         )
+
+
+def _names(chains: Iterable[str] | None) -> list[str] | None:
+    """Return the names of chains as a list."""
+    if chains is None:
+        return None
+    if isinstance(chains, str):
+        raise TypeError(f"chains={chains!r}: give a list of names, not one string")
+    names = list(chains)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"chains={names!r}: give names, as strings")
+    return names
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

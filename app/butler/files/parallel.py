@@ -62,7 +62,7 @@ def missing_after_retries(
 
 
 def call_for_chunks(
-    items: Collection[_T], call: Callable[[Iterable[_T]], Iterable[_R]], timeout: float
+    items: Collection[_T], call: Callable[[Iterable[_T]], Iterable[_R] | None], timeout: float
 ) -> list[_R]:
     """Call a function for chunks of items, in parallel, and return all results.
 
@@ -71,7 +71,7 @@ def call_for_chunks(
     items : `~collections.abc.Collection`
         The items.
     call : `~collections.abc.Callable`
-        Takes some items; returns results.
+        Takes some items; returns results, or `None` if there are never any.
     timeout : `float`
         Seconds that all calls together may take.
 
@@ -84,7 +84,9 @@ def call_for_chunks(
 
 
 def call_for_groups(
-    groups: Sequence[Sequence[_T]], call: Callable[[Sequence[_T]], Iterable[_R]], timeout: float
+    groups: Sequence[Sequence[_T]],
+    call: Callable[[Sequence[_T]], Iterable[_R] | None],
+    timeout: float,
 ) -> list[_R]:
     """Call a function for each group of items; otherwise as `call_for_chunks`."""
     if not groups:
@@ -92,7 +94,7 @@ def call_for_groups(
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="artifacts")
     try:
         found = pool.map(call, groups, timeout=timeout)
-        return [result for some in found for result in some]
+        return [result for some in found for result in some or ()]
     except FutureTimeoutError as exc:
         number = sum(map(len, groups))
         raise RetryableError(

@@ -40,9 +40,8 @@ def remove_files(staged: Iterable[tuple[ResourcePath, str]]) -> list[str]:
     ]
 
 
-def remove_empty_folders(folders: Iterable[tuple[ResourcePath, PurePosixPath]]) -> list[str]:
-    """Remove those folders on disk that are empty; there are no failures to return."""
+def remove_empty_folders(folders: Iterable[tuple[ResourcePath, PurePosixPath]]) -> None:
+    """Remove those folders on disk that are empty."""
     for staging, folder in folders:
         with suppress(OSError):  # it is not empty
             Path(staging.ospath, folder).rmdir()
-    return []

@@ -31,9 +31,15 @@ def topic() -> RecordingTopic:
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The root that artifacts are stored under."""
     if request.param == "file":
-        return f"file://{tmp_path}/store/"
+        return f"file://{made(tmp_path / 'store')}/"
     bucket: Bucket = request.getfixturevalue("bucket")
     return bucket.root
+
+
+def made(folder: Path) -> str:
+    """Return a root that exists."""
+    folder.mkdir(exist_ok=True)
+    return str(folder)
 
 
 def files_under(root: str) -> dict[str, bytes]:
@@ -81,7 +87,7 @@ def test_an_event_has_everything_that_the_service_needs(
     pod: LocalPod, topic: RecordingTopic, tmp_path: Path
 ) -> None:
     before = time.time()
-    writer = PromptOutputWriter(topic, str(tmp_path / "store"), chains=["TestCam/prompt/tonight"])
+    writer = PromptOutputWriter(topic, made(tmp_path / "store"), chains=["TestCam/prompt/tonight"])
 
     writer.transfer_outputs(pod.butler, pod.records, pod.outputs)
 
@@ -120,7 +126,7 @@ def test_sizes_and_checksums_are_sent_on_request(
 def test_without_chains_the_service_derives_them(
     pod: LocalPod, topic: RecordingTopic, tmp_path: Path
 ) -> None:
-    PromptOutputWriter(topic, str(tmp_path / "store")).transfer_outputs(
+    PromptOutputWriter(topic, made(tmp_path / "store")).transfer_outputs(
         pod.butler, pod.records, pod.outputs
     )
     assert "chains" not in json.loads(topic.values[0])
@@ -130,7 +136,7 @@ def test_the_same_outputs_give_the_same_event_in_any_order(
     pod: LocalPod, topic: RecordingTopic, tmp_path: Path
 ) -> None:
     for outputs in (pod.outputs, pod.outputs[::-1], pod.outputs[1:]):
-        writer = PromptOutputWriter(topic, str(tmp_path / "store"))
+        writer = PromptOutputWriter(topic, made(tmp_path / "store"))
         writer.transfer_outputs(pod.butler, pod.records, outputs)
 
     first, again, other = (event.event_id for event in topic.events)
@@ -149,14 +155,14 @@ def test_datasets_that_share_a_file_are_sent_as_one_artifact(
     shared.write_text("{}")
     refs = [DatasetRef(one.datasetType, one.dataId, f"{RUN}-shared") for one in pod.outputs[:2]]
     pod.butler.ingest(FileDataset(str(shared), refs), transfer="copy")
-    writer = PromptOutputWriter(topic, str(tmp_path / "store"))
+    writer = PromptOutputWriter(topic, made(tmp_path / "store"))
 
     writer.transfer_outputs(pod.butler, pod.records, refs)
 
     (event,) = topic.events
     (file,) = event.datasets
     assert set(file["refs"]) == {str(ref.id) for ref in refs}
-    assert set(files_under(str(tmp_path / "store"))) == {file["path"]}
+    assert set(files_under(made(tmp_path / "store"))) == {file["path"]}
 
 
 def test_a_file_outside_the_pods_datastore_is_refused(
@@ -168,7 +174,7 @@ def test_a_file_outside_the_pods_datastore_is_refused(
     pod.butler.ingest(FileDataset(str(outside), ref), transfer="direct")
 
     with pytest.raises(ValueError, match="outside the pod's datastore"):
-        PromptOutputWriter(topic, str(tmp_path / "store")).transfer_outputs(
+        PromptOutputWriter(topic, made(tmp_path / "store")).transfer_outputs(
             pod.butler, pod.records, [ref]
         )
     assert topic.values == []
@@ -176,11 +182,11 @@ def test_a_file_outside_the_pods_datastore_is_refused(
 
 def test_a_large_event_is_split_into_complete_parts(pod: LocalPod, tmp_path: Path) -> None:
     whole = RecordingTopic()
-    PromptOutputWriter(whole, str(tmp_path / "whole")).transfer_outputs(
+    PromptOutputWriter(whole, made(tmp_path / "whole")).transfer_outputs(
         pod.butler, pod.records, pod.outputs
     )
     parts = RecordingTopic(max_event_bytes=len(whole.values[0]) - 1000)
-    writer = PromptOutputWriter(parts, str(tmp_path / "parts"), mode=Mode.STAGING)
+    writer = PromptOutputWriter(parts, made(tmp_path / "parts"), mode=Mode.STAGING)
 
     writer.transfer_outputs(pod.butler, pod.records, pod.outputs)
 
@@ -200,7 +206,7 @@ def test_an_event_is_always_split_in_the_same_way(
     def parts(limit: int, now: float) -> list[bytes]:
         monkeypatch.setattr(time, "time", lambda: now)
         topic = RecordingTopic(max_event_bytes=limit)
-        writer = PromptOutputWriter(topic, str(tmp_path / "store"))
+        writer = PromptOutputWriter(topic, made(tmp_path / "store"))
         writer.transfer_outputs(pod.butler, pod.records, pod.outputs)
         return topic.values
 
@@ -217,11 +223,11 @@ def test_an_artifact_too_large_for_an_event_is_an_error_before_anything_is_store
     topic = RecordingTopic(max_event_bytes=1000)
 
     with pytest.raises(TransferError, match="over the topic's limit of 1000"):
-        PromptOutputWriter(topic, str(tmp_path / "store")).transfer_outputs(
+        PromptOutputWriter(topic, made(tmp_path / "store")).transfer_outputs(
             pod.butler, pod.records, pod.outputs
         )
     assert topic.values == []
-    assert not (tmp_path / "store").exists()
+    assert files_under(str(tmp_path / "store")) == {}
 
 
 def test_after_a_failed_upload_the_stored_files_can_be_removed(
@@ -262,7 +268,7 @@ def test_the_files_of_a_refused_event_can_be_removed(
 def test_the_files_of_an_event_that_may_have_arrived_are_kept(
     pod: LocalPod, topic: RecordingTopic, tmp_path: Path
 ) -> None:
-    store = str(tmp_path / "store")
+    store = made(tmp_path / "store")
     writer = PromptOutputWriter(topic, store)
     topic.answers = [Undelivered("timed out", in_doubt=True), Undelivered("refused", False)]
 
@@ -286,7 +292,7 @@ def test_only_the_files_of_the_refused_part_of_a_split_event_can_be_removed(
 ) -> None:
     topic = RecordingTopic(max_event_bytes=5000)
     topic.answers = [None, Undelivered("refused", in_doubt=False)]
-    store = str(tmp_path / "store")
+    store = made(tmp_path / "store")
 
     with pytest.raises(TransferError, match="1 of 2 events were not delivered") as caught:
         PromptOutputWriter(topic, store).transfer_outputs(pod.butler, pod.records, pod.outputs)
@@ -300,7 +306,7 @@ def test_only_the_files_of_the_refused_part_of_a_split_event_can_be_removed(
 def test_a_mode_may_be_given_as_its_value(pod: LocalPod, tmp_path: Path, mode: Mode) -> None:
     values = {Mode.FINAL: "final", Mode.STAGING: "staging"}
     topic = RecordingTopic()
-    writer = PromptOutputWriter(topic, str(tmp_path / "root"), mode=values[mode])  # type: ignore[arg-type]
+    writer = PromptOutputWriter(topic, made(tmp_path / "root"), mode=values[mode])  # type: ignore[arg-type]
 
     writer.transfer_outputs(pod.butler, pod.records, pod.outputs)
 

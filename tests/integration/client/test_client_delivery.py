@@ -76,6 +76,7 @@ def test_transferred_datasets_can_be_read_from_the_central_repository(
 ) -> None:
     topic = KafkaTopic(deployment.cluster.client_config, deployment.topic)
     roots = {Mode.FINAL: deployment.root, Mode.STAGING: deployment.folder / "staging"}
+    roots[Mode.STAGING].mkdir(exist_ok=True)
     writer = PromptOutputWriter(topic, str(roots[mode]), mode=mode)
 
     writer.transfer_outputs(pod.butler, pod.records, pod.outputs)
@@ -124,7 +125,7 @@ def test_events_lost_by_a_killed_broker_are_not_reported_as_sent(
 ) -> None:
     private_kafka.create_topic(topic_name)
     topic = KafkaTopic(private_kafka.client_config, topic_name, timeout=3)
-    writer = PromptOutputWriter(topic, str(tmp_path / "store"))
+    writer = PromptOutputWriter(topic, str(tmp_path))
     artifacts = export_artifacts(pod.butler, pod.outputs)
     sent: list[Artifact] = []
 

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from io import StringIO
+from itertools import pairwise
+from pathlib import Path
+from typing import Self
 
 import psutil
 import pytest
 from lsst.daf.butler import Butler
 from rich.console import Console
 
-from simulator.demo import Demo, DemoError
+from simulator.demo import Demo
 from simulator.night import Night
+from simulator.sending import Sender
+from simulator.watch import DemoError
+from testbed.embedded import EmbeddedBroker
+from testbed.waiting import wait_until
 from testbed.worker import CHECKOUT
 
 
@@ -44,8 +56,148 @@ def test_the_demo_fails_if_an_artifact_cannot_be_read(demo: Demo) -> None:
 
 def test_the_demo_fails_if_the_worker_is_not_running(demo: Demo) -> None:
     demo.running[0].kill()
-    with pytest.raises(DemoError, match="a worker is not running"):
+    with pytest.raises(DemoError, match=r"^worker 1 .* has ended \(SIGKILL\)"):
         demo.run()
+
+
+def test_the_display_is_updated_while_pods_wait(
+    embedded_broker: EmbeddedBroker, topic_name: str, tmp_path: Path
+) -> None:
+    """Also when no further pod ends: then a dead worker went unnoticed."""
+    embedded_broker.create_topic(topic_name)
+    night = Night(visits=1, detectors=8, cadence=0.1)
+    sender = Sender(night, embedded_broker, topic_name, tmp_path, on_sent=lambda _: time.sleep(1))
+    ticks = [time.monotonic()]
+
+    sender.run(lambda: ticks.append(time.monotonic()))
+
+    assert max(later - earlier for earlier, later in pairwise(ticks)) < 4
+    assert sender.events == 8
+
+
+class Rehearsal:
+    """The demo as a user starts it, with a temporary folder of its own."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self._output = folder.with_suffix(".out")
+        with self._output.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "simulator", "demo", *options],
+                cwd=CHECKOUT,
+                env={**os.environ, "TMPDIR": str(folder), "COLUMNS": "300"},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
+
+    def wait_for(self, text: str) -> None:
+        def found() -> bool:
+            assert self.process.poll() is None, self.output
+            return text in self.output
+
+        wait_until(found, 90, lambda: self.output)
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    return folder
+
+
+def test_a_worker_that_dies_is_noticed_named_and_ends_the_demo(folder: Path) -> None:
+    with Rehearsal(folder, "--visits=100", "--detectors=2", "--cadence=20") as rehearsal:
+        rehearsal.wait_for("worker: ")
+        children = rehearsal.children()
+        (worker,) = [each for each in children if "faust" in " ".join(each.cmdline())]
+        worker.kill()
+        assert rehearsal.process.wait(60) == 1
+    line = rehearsal.output.splitlines()[-1]
+    assert line.startswith(f"FAILED: worker 1 (process {worker.pid}) has ended (SIGKILL); ")
+    (log,) = folder.iterdir()  # nothing else is left
+    assert line.endswith(f"; log: {log}")
+    assert '"starting"' in log.read_text()
+    assert not any(each.is_running() for each in children)
+
+
+@pytest.mark.parametrize(
+    ("signal_number", "moment"),
+    [
+        (signal.SIGINT, "starting"),
+        (signal.SIGINT, "worker: "),
+        (signal.SIGTERM, "worker: "),
+    ],
+)
+def test_a_demo_that_is_stopped_leaves_nothing_behind(
+    folder: Path, signal_number: signal.Signals, moment: str
+) -> None:
+    with Rehearsal(folder, "--visits=100", "--detectors=2", "--cadence=20") as rehearsal:
+        if moment == "starting":
+            wait_until(rehearsal.children, 60, lambda: rehearsal.output)
+        else:
+            rehearsal.wait_for(moment)
+        children = rehearsal.children()
+        rehearsal.process.send_signal(signal_number)
+        assert rehearsal.process.wait(30) == 130
+    assert rehearsal.output.splitlines()[-1] == "stopped"
+    assert "Traceback" not in rehearsal.output
+    assert list(folder.iterdir()) == []
+    assert not any(each.is_running() for each in children)
+
+
+def test_a_demo_that_keeps_running_prints_commands_that_work(folder: Path) -> None:
+    options = ["--visits=1", "--detectors=4", "--cadence=1", "--bad=1", "--keep"]
+    with Rehearsal(folder, *options) as rehearsal:
+        rehearsal.wait_for("press Ctrl-C")
+        lines = rehearsal.output.splitlines()
+        pages = re.findall(r"http://\S+/\w+", "\n".join(lines[lines.index(lines[-1]) - 10 :]))
+        assert {page.rpartition("/")[2] for page in pages} >= {"state", "readyz", "metrics"}
+        for page in pages:
+            with urllib.request.urlopen(page, timeout=10) as answer:
+                assert answer.status == 200
+        named = dict(line.split(None, 1) for line in lines if re.match(r"\w+:  ", line))
+        assert Butler.from_config(named["repository:"]).collections.query("*")
+        logs = [line.split()[1] for line in lines if line.startswith("log:")]
+        assert all(Path(log).read_text() for log in logs)
+        assert len(logs) == 2
+        commands = [line.strip() for line in lines[lines.index(_TRY) + 1 : -1]]
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
+        done = [
+            subprocess.run(
+                ["sh", "-c", command],
+                cwd=CHECKOUT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=90,
+            )
+            for command in commands
+        ]
+        assert [each.returncode for each in done] == [0, 0, 0], done
+        assert "LSSTCam/prompt/output-2026-11-23" in done[0].stdout
+        assert len([line for line in done[1].stdout.splitlines() if line.startswith("0-")]) == 4
+        assert "night: events=9" in done[2].stdout
+        rehearsal.process.send_signal(signal.SIGINT)
+        assert rehearsal.process.wait(30) == 0
+    assert "demo: events=4 bad=4 dead_letters=4 " in rehearsal.output
+
+
+_TRY = "try, in another terminal:"
 
 
 def test_the_demo_succeeds_with_staging_duplicates_and_bad_events_and_stops_everything() -> None:
@@ -61,7 +213,11 @@ def test_the_demo_succeeds_with_staging_duplicates_and_bad_events_and_stops_ever
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "demo: events=8 " in done.stdout
-    assert " missing=0 twice=0 " in done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("demo: ")]
+    counts = dict(field.split("=") for field in line.split()[1:])
+    assert counts["events"] == "8"
+    assert int(counts["duplicates"]) > 0
+    assert counts["bad"] == counts["dead_letters"] != "0"
+    assert (counts["missing"], counts["twice"]) == ("0", "0")
     mine = psutil.Process().children(recursive=True)
     assert not [p for p in mine if "faust" in " ".join(p.cmdline())]

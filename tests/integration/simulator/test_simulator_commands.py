@@ -12,8 +12,8 @@ from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
 from models.prompt_output import PromptOutput
-from simulator.__main__ import main
 from simulator.check import check
+from simulator.commands import main
 from simulator.night import Night
 from testbed.embedded import EmbeddedBroker
 from testbed.ports import free_port
@@ -137,6 +137,7 @@ def test_send_can_store_artifacts_in_a_staging_area(
     run: Run, root: Path, topic_name: str, embedded_broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
     run("prepare")
+    (tmp_path / "staging").mkdir()
     done = run("send", *NIGHT, f"--staging={tmp_path / 'staging'}")
     assert done.exit_code == 0, done.output
     assert not (root / "LSSTCam").exists()

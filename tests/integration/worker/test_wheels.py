@@ -44,10 +44,20 @@ POD = """
     pod.registry.registerDatasetType(seeing)
     output = pod.put({"fwhm": 0.7}, seeing, instrument="LSSTCam")
     records = {"instrument": pod.query_dimension_records("instrument")}
+    Path("central").mkdir()
     PromptOutputWriter(Topic(), "central").transfer_outputs(pod, records, [output])
 
     (undelivered,) = KafkaTopic({"bootstrap.servers": "127.0.0.1:1"}, "t", timeout=0.1).send([b""])
     assert undelivered.in_doubt
+    try:
+        PromptOutputWriter(Topic(), "s3://bucket/")
+    except ModuleNotFoundError as exc:
+        assert str(exc) == (
+            "root='s3://bucket/': s3 needs boto3, which is not installed: "
+            "pip install 'butler-writer-client[s3]'"
+        )
+    else:
+        raise AssertionError
     assert not {"faust", "app", "agents", "models"} & set(sys.modules)
 """
 

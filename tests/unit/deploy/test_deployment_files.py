@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from app.settings import ButlerSettings, KafkaSettings, ServiceSettings, WindowSettings
-from simulator.__main__ import main as simulator
+from simulator.commands import main as simulator
 from testbed.kafka_jars import KAFKA_VERSION
 from testbed.worker import CHECKOUT
 

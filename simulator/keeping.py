@@ -1,0 +1,56 @@
+"""What a demo that keeps running prints: everything that one needs to look around."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from simulator.demo import TOPIC, Demo
+from testbed.worker import CHECKOUT
+
+__all__ = ["commands", "description"]
+
+#: The variables that the service's commands need.
+_VARIABLES = (
+    "BUTLER_REPOSITORY",
+    "KAFKA_CLUSTER",
+    "KAFKA_TOPIC",
+    "KAFKA_OUTPUT_TOPIC",
+    "OUTPUT_DATASET_LIST_DIRECTORY",
+)
+_DAY_AFTER = "2026-11-24"
+
+
+def commands(demo: Demo) -> list[str]:
+    """Return commands to try, to be executed in the current folder."""
+    programs = Path(sys.executable).parent
+    if Path.cwd() == CHECKOUT and programs.is_relative_to(CHECKOUT):
+        programs = programs.relative_to(CHECKOUT)
+    environment = " ".join(f"{name}={shlex.quote(demo.environment[name])}" for name in _VARIABLES)
+    python = f"{shlex.quote(str(programs / 'python'))} -m simulator"
+    if Path.cwd() != CHECKOUT:
+        python = f"env PYTHONPATH={shlex.quote(str(CHECKOUT))} {python}"
+    root = shlex.quote(str(demo.root))
+    night = f"--visits 1 --detectors 9 --cadence 1 --day-obs {_DAY_AFTER}"
+    return [
+        f"{shlex.quote(str(programs / 'butler'))} query-collections {root}",
+        f"{environment} {shlex.quote(str(programs / 'faust'))} -A app dead-letters list",
+        f"{python} send --bootstrap {demo.cluster.bootstrap} --topic {TOPIC} --root {root} {night}",
+    ]
+
+
+def description(demo: Demo) -> str:
+    """Return pages, repository, broker, logs, and commands to try."""
+    lines = []
+    for number, worker in enumerate(demo.running, 1):
+        pages = " ".join(f"{worker.url}/{page}" for page in ("state", "livez", "readyz", "metrics"))
+        lines.append(f"worker {number}:    {pages}")
+    lines += [
+        f"repository:  {demo.root}",
+        f"broker:      {demo.cluster.bootstrap}, topic {TOPIC}",
+        *(f"log:         {log} ({name})" for name, log in demo.watch.logs.items()),
+        "try, in another terminal:",
+        *(f"  {command}" for command in commands(demo)),
+    ]
+    return "\n".join(lines)

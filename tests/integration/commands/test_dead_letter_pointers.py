@@ -1,0 +1,56 @@
+"""Letters that point to events too large for the dead-letter topic."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from app.kafka.connection import KafkaConnection
+from app.kafka.readers import TopicReader, open_reader
+from app.operations import dead_letters
+from app.operations.dead_letters import DeadLetters, LostEventError
+from app.settings import KafkaSettings
+from models.causes import Cause
+from models.dead_letter import DeadLetter
+from testbed.cluster import Cluster
+
+
+async def test_all_events_are_read_with_one_consumer(
+    broker: Cluster, topic_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letter_topic = f"{topic_name}-dead-letters"
+    broker.create_topic(topic_name, 2)
+    broker.create_topic(letter_topic)
+    events = [b"event %d" % number for number in range(6)]
+    for number, event in enumerate(events):
+        partition, offset = broker.produce(topic_name, event, partition=number % 2)
+        letter = DeadLetter.of((topic_name, partition), offset, Cause.INVALID_EVENT, "too large")
+        broker.produce(letter_topic, letter.pointer(event), headers=letter.headers())
+    gone = DeadLetter.of((topic_name, 0), 100, Cause.INVALID_EVENT, "no longer there")
+    broker.produce(letter_topic, gone.pointer(b"gone"), headers=gone.headers())
+    opened: list[str] = []
+
+    @asynccontextmanager
+    async def counted(
+        connection: KafkaConnection, topic: str, largest: int
+    ) -> AsyncIterator[TopicReader]:
+        opened.append(topic)
+        async with open_reader(connection, topic, largest) as reader:
+            yield reader
+
+    monkeypatch.setattr(dead_letters, "open_reader", counted)
+    values: dict[str, Any] = {"KAFKA_CLUSTER": broker.bootstrap, "KAFKA_TOPIC": topic_name}
+    settings = KafkaSettings(**values)
+    found: list[bytes | None] = []
+    async with DeadLetters(KafkaConnection.of(settings), settings) as letters:
+        async for stored in letters.read():
+            try:
+                found.append(await letters.event(stored))
+            except LostEventError:
+                found.append(None)
+
+    assert found == [*events, None]
+    assert opened == [letter_topic, topic_name]
