@@ -3,7 +3,7 @@
 import urllib.request
 from collections.abc import Iterable
 from datetime import timedelta
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Self
 
 import boto3
@@ -87,7 +87,7 @@ class S3Server:
 
 
 class S3Door:
-    """Another address of the same buckets, which can be closed, or report a full store.
+    """Another address of the same buckets, which can be closed or frozen, or report a full store.
 
     Attributes
     ----------
@@ -95,6 +95,8 @@ class S3Door:
         The address.
     full
         Whether every request to store an object is answered with ``507 Insufficient Storage``.
+    refuses_key
+        Whether every request is answered with ``403 InvalidAccessKeyId``.
     """
 
     def __init__(self) -> None:
@@ -102,13 +104,25 @@ class S3Door:
         self._moto = DomainDispatcherApplication(create_backend_app)
         self.url = f"http://127.0.0.1:{self._port}"
         self.full = False
+        self.refuses_key = False
+        self._answers = Event()
+        self._answers.set()
 
     def __enter__(self) -> Self:
         self.open()
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.thaw()
         self.shut()
+
+    def freeze(self) -> None:
+        """Accept requests, and answer none of them."""
+        self._answers.clear()
+
+    def thaw(self) -> None:
+        """Answer again, also those requests that wait."""
+        self._answers.set()
 
     def open(self) -> None:
         """Start to answer."""
@@ -129,8 +143,24 @@ class S3Door:
     def _answer(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
+        self._answers.wait()
+        if self.refuses_key:
+            return _refuse(environ, start_response)
         if self.full and environ["REQUEST_METHOD"] == "PUT":
             start_response("507 Insufficient Storage", [("Content-Length", "0")])
             return [b""]
         answer: Iterable[bytes] = self._moto(environ, start_response)
         return answer
+
+
+def _refuse(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    """Answer as S3 does if it does not know the access key; a HEAD request gets no reason."""
+    body = (
+        b"<Error><Code>InvalidAccessKeyId</Code><Message>The AWS Access Key Id you provided does "
+        b"not exist in our records.</Message></Error>"
+    )
+    if environ["REQUEST_METHOD"] == "HEAD":
+        body = b""
+    headers = [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))]
+    start_response("403 Forbidden", headers)
+    return [body]
