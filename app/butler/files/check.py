@@ -11,8 +11,10 @@ import structlog
 from botocore.exceptions import ClientError
 
 from app.butler.events.parsed import ParsedEvent
+from app.butler.failures import RetryableError
 from app.butler.files.listing import list_some
 from app.butler.files.parallel import call_for_groups, missing_after_retries
+from app.butler.logins import refused_login
 from app.butler.paths import is_plain
 from app.butler.policy import FileCheck, WritePolicy
 from app.butler.private.datastores import Datastores, FileStore
@@ -84,7 +86,13 @@ class FileChecker:
         timeout = self._policy.file_check_timeout
         # An artifact that a listing does not contain is checked by itself.
         locations.difference_update(call_for_groups(_large_folders(locations), _listed, timeout))
-        missing = missing_after_retries(locations, _find_missing, self._policy, timeout, is_current)
+        try:
+            missing = missing_after_retries(
+                locations, _find_missing, self._policy, timeout, is_current
+            )
+        except PermissionError:
+            _check_logins({store for store, _ in everything})
+            raise
         if missing:
             self._datastores.check_mounted()
         self._check_stores(everything, missing)
@@ -121,6 +129,23 @@ class FileChecker:
 def _find_missing(locations: Iterable[_Location]) -> list[_Location]:
     # Not ``mexists``: it takes an error for a missing file, and so an unavailable store for empty.
     return [(store, path) for store, path in locations if not store.exists(path)]
+
+
+def _check_logins(stores: Iterable[FileStore]) -> None:
+    """Tell a refused login from a missing right: S3 tells only in its answer to a listing.
+
+    Raises
+    ------
+    RetryableError
+        If a store refuses the login.
+    """
+    for store in stores:
+        if store.root.scheme == "s3":
+            try:
+                next(list_some(store.root, "", 1), None)
+            except ClientError as exc:
+                if (refusal := refused_login(exc)) is not None:
+                    raise RetryableError(refusal, alarm=True) from exc
 
 
 def _large_folders(locations: Iterable[_Location]) -> list[list[_Location]]:
