@@ -10,6 +10,7 @@ from typing import TypeVar
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from app.butler.failures import AbandonedError, RetryableError
+from app.kafka.errors import KafkaError
 from app.parts import Parts
 from app.telemetry.flush_reports import Step
 
@@ -57,7 +58,7 @@ async def until_done(
                 error,
                 attempt=state.attempt_number,
                 wait=state.upcoming_sleep,
-                is_expected=isinstance(error, RetryableError),
+                is_expected=isinstance(error, RetryableError | KafkaError | OSError),
             )
 
     try:

@@ -19,16 +19,18 @@ from mode import Service
 from app.configuration import configuration
 from app.errors import exiting_on_operator_errors
 from app.installation import find_own
+from app.intake.evidence import ReadEvidence
 from app.intake.received import Received
 from app.intake.suspects import Suspects
 from app.intake.windows import Window
 from app.kafka.availability import BrokerProbe
+from app.kafka.checks.topics import required_operations
 from app.kafka.connection import KafkaConnection
-from app.kafka.faust_private import StrictApp, has_consumer
+from app.kafka.faust_private import StrictApp, has_consumer, lacks_leader
 from app.kafka.open_transactions import OpenTransactions
-from app.kafka.reading_positions import ReadingPositions
-from app.kafka.replaced_logs import ReplacedLogs
-from app.kafka.watchdog import CHECK_INTERVAL, ConsumerWatch, Watchdog
+from app.kafka.positions.reading_positions import ReadingPositions
+from app.kafka.positions.replaced_logs import ReplacedLogs
+from app.kafka.watchdog import CHECK_INTERVAL, KAFKA, ConsumerWatch, Watchdog
 from app.parts import Parts, PartsNotOpenError, new_intake
 from app.settings import Settings
 from app.telemetry.availability import (
@@ -90,12 +92,14 @@ class ButlerWriterApp(StrictApp):
         self.input_topic = settings.kafka.topic
         self.fetches = self.intake.ledger.fetches
         self.suspects = Suspects()
+        self.evidence = ReadEvidence()
         super().__init__(settings.kafka.group, **configuration(settings, self.connection))
         self.positions = ReadingPositions(
             self,
             self.intake,
             self.status,
             self.suspects,
+            self.evidence,
             connection=self.connection,
             topic=settings.kafka.topic,
         )
@@ -115,8 +119,12 @@ class ButlerWriterApp(StrictApp):
             Watchdog.of(settings.kafka),
             ends_process=settings.service.watchdog,
         )
-        self._broker_probe = BrokerProbe(self.connection)
-        self._kafka_watch = AvailabilityWatch("Kafka", self._broker_probe.ask, self.status)
+        self._broker_probe = BrokerProbe(
+            self.connection,
+            required_operations(settings.kafka),
+            is_suspect=lambda: self.status.not_ready is not None or lacks_leader(self),
+        )
+        self._kafka_watch = AvailabilityWatch(KAFKA, self._broker_probe.ask, self.status)
         self._database_watch = AvailabilityWatch(
             "the database", lambda: in_daemon_thread(self.parts.writer.ask_database), self.status
         )
@@ -184,16 +192,21 @@ class ButlerWriterApp(StrictApp):
     # Not in `_watch`, which may wait for the brokers.
     @Service.timer(STEP_CHECK_INTERVAL)
     async def _watch_steps(self) -> None:
-        """Log the readiness; end the process if a step hangs.
+        """Log the readiness; end the process if a step hangs, or a login is refused for long.
 
         An orderly shutdown has a limit of its own.
         """
         self.status.log_readiness()
-        reason = self.status.step_times.check()
-        if reason is None or self.status.stopping or not self.settings.service.watchdog:
+        hangs = self.status.step_times.check()
+        refused = self.status.login_refused_for_long()
+        if self.status.stopping or not self.settings.service.watchdog:
             return
-        logger.critical("a step hangs, ending the worker", reason=reason)
-        os._exit(1)  # the thread that hangs would block an orderly shutdown
+        if hangs is not None:
+            logger.critical("a step hangs, ending the worker", reason=hangs)
+            os._exit(1)  # the thread that hangs would block an orderly shutdown
+        if refused is not None:
+            logger.critical("a login is refused, ending the worker", reason=refused)
+            os._exit(1)  # an orderly shutdown would wait for what refuses the login
 
     async def _drop_received(self, _app: Any, revoked: set[TP], **_: Any) -> None:
         """Drop what was received so far (rule rebalance-starts-a-new-epoch)."""

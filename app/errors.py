@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-__all__ = ["OperatorError", "exit_with", "exiting_on_operator_errors"]
+__all__ = ["LoginRefusedError", "OperatorError", "exit_with", "exiting_on_operator_errors"]
 
 
 class OperatorError(Exception):
@@ -16,6 +16,10 @@ class OperatorError(Exception):
     The text is one line: the problem, the setting or access right concerned, and the remedy.  A
     worker or a command prints it after ``butler-writer:`` and exits without a traceback.
     """
+
+
+class LoginRefusedError(OperatorError):
+    """A login is refused: a password is wrong or was changed, or a certificate has expired."""
 
 
 @contextmanager

@@ -12,6 +12,9 @@ from confluent_kafka.admin import (
     AclPermissionType,
     ResourcePatternType,
     ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
 )
 
 from .cluster import Cluster
@@ -80,6 +83,16 @@ class ApacheKafka(Server, Cluster):
         if self._process is not None:
             self._process.stop(signal.SIGTERM)
 
+    def freeze(self) -> None:
+        """Freeze the node (SIGSTOP): its connections stay open, but it does not answer."""
+        if self._process is not None:
+            self._process.send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen node continue (SIGCONT)."""
+        if self._process is not None:
+            self._process.send(signal.SIGCONT)
+
     def lose_log(self, topic: str) -> None:
         """Remove the messages of a topic, as a lost disk does; the node must be stopped."""
         for partition in (self._folder / "data").glob(f"{topic}-[0-9]*"):
@@ -108,6 +121,31 @@ class ApacheKafka(Server, Cluster):
             return bool(self.admin.describe_acls(AclBindingFilter(*fields)).result(_START_TIMEOUT))
 
         wait_until(is_in_force, _START_TIMEOUT, lambda: f"the broker to receive {rule}")
+
+    def forbid(self, user: str, operation: AclOperation, kind: ResourceType, name: str) -> None:
+        """Take back what `allow` has granted."""
+        rule = AclBindingFilter(
+            kind,
+            name,
+            ResourcePatternType.LITERAL,
+            f"User:{user}",
+            "*",
+            operation,
+            AclPermissionType.ALLOW,
+        )
+        self.admin.delete_acls([rule])[rule].result(_START_TIMEOUT)
+
+        def is_gone() -> bool:
+            return not self.admin.describe_acls(rule).result(_START_TIMEOUT)
+
+        wait_until(is_gone, _START_TIMEOUT, lambda: f"the broker to forget {rule}")
+
+    def change_password(self, user: str, password: str) -> None:
+        """Change a user's password; connections that are open stay open."""
+        login = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+        change = UserScramCredentialUpsertion(user, login, password.encode())
+        self.admin.alter_user_scram_credentials([change])[user].result(_START_TIMEOUT)
+        self._users[user] = password
 
     def _format(self) -> None:
         """Write the settings and prepare the data folder."""

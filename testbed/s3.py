@@ -3,7 +3,7 @@
 import urllib.request
 from collections.abc import Iterable
 from datetime import timedelta
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Self
 
 import boto3
@@ -87,7 +87,7 @@ class S3Server:
 
 
 class S3Door:
-    """Another address of the same buckets: closed, with a full store, or with fewer rights.
+    """Another address of the same buckets: closed, frozen, with a full store or fewer rights.
 
     Attributes
     ----------
@@ -100,6 +100,8 @@ class S3Door:
         request for a list, and for an object that does not exist.  (Moto does not imitate that.)
     may_read
         Whether the credentials may read anything; otherwise, every answer is 403.
+    refuses_key
+        Whether every request is answered with ``403 InvalidAccessKeyId``.
     """
 
     def __init__(self) -> None:
@@ -109,13 +111,25 @@ class S3Door:
         self.full = False
         self.may_list = True
         self.may_read = True
+        self.refuses_key = False
+        self._answers = Event()
+        self._answers.set()
 
     def __enter__(self) -> Self:
         self.open()
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.thaw()
         self.shut()
+
+    def freeze(self) -> None:
+        """Accept requests, and answer none of them."""
+        self._answers.clear()
+
+    def thaw(self) -> None:
+        """Answer again, also those requests that wait."""
+        self._answers.set()
 
     def open(self) -> None:
         """Start to answer."""
@@ -136,6 +150,9 @@ class S3Door:
     def _answer(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
+        self._answers.wait()
+        if self.refuses_key:
+            return _refuse(environ, start_response)
         if self.full and environ["REQUEST_METHOD"] == "PUT":
             start_response("507 Insufficient Storage", [("Content-Length", "0")])
             return [b""]
@@ -152,3 +169,16 @@ class S3Door:
 
         answer: Iterable[bytes] = self._moto(environ, respond)
         return answer
+
+
+def _refuse(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    """Answer as S3 does if it does not know the access key; a HEAD request gets no reason."""
+    body = (
+        b"<Error><Code>InvalidAccessKeyId</Code><Message>The AWS Access Key Id you provided does "
+        b"not exist in our records.</Message></Error>"
+    )
+    if environ["REQUEST_METHOD"] == "HEAD":
+        body = b""
+    headers = [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))]
+    start_response("403 Forbidden", headers)
+    return [body]

@@ -98,6 +98,13 @@ def secure_kafka() -> Iterator[ApacheKafka]:
         yield node
 
 
+@pytest.fixture
+def private_secure_kafka() -> Iterator[ApacheKafka]:
+    """Apache Kafka with a login (user ``writer``) for one test, which may change it."""
+    with _running("Apache Kafka", lambda: ApacheKafka({"writer": "writer-secret"})) as node:
+        yield node
+
+
 @pytest.fixture(scope="session")
 def embedded_broker() -> Iterator[EmbeddedBroker]:
     """The embedded broker, shared by the session's tests."""

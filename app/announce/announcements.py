@@ -15,6 +15,8 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 
 from lsst.resources import ResourcePath
 
+from app.butler.failures import RetryableError
+from app.butler.files.threads import DaemonThreads
 from app.butler.outcome import Written
 from app.intake.ledger import Entry
 from app.kafka.sending import OutputTopic, Sender
@@ -22,6 +24,12 @@ from models.batch_ingested import BatchIngested, dataset_list, dataset_list_name
 from models.chains import ChainUpdate
 
 __all__ = ["announce", "batch_id_of", "chain_updates_of", "write_dataset_list"]
+
+#: Seconds that writing a dataset list may take.
+LIST_TIMEOUT = 60.0
+
+#: Lists are written one after another.  While one cannot be written, no further thread is taken.
+_THREAD = DaemonThreads(1, "list")
 
 
 def batch_id_of(entries: Iterable[Entry]) -> UUID:
@@ -57,7 +65,7 @@ async def announce(
 
     Raises
     ------
-    KafkaError, OSError, botocore.exceptions.ClientError
+    KafkaError, OSError, RetryableError, botocore.exceptions.ClientError
         If something could not be written or sent; the call may be repeated.
     """
     announcement = await write_dataset_list(directory, batch_id, written)
@@ -81,14 +89,37 @@ async def write_dataset_list(
         Identity of the batch; it is part of the name.
     written : `~collections.abc.Iterable` [`Written`]
         What was written for each event.
+
+    Raises
+    ------
+    RetryableError
+        If writing takes too long.
+    OSError, botocore.exceptions.ClientError
+        If the list cannot be written.
     """
     name = dataset_list_name(batch_id, datetime.now(UTC))
     dataset_ids = dict.fromkeys(
         dataset_id for outcome in written for dataset_id in outcome.dataset_ids
     )
     uri = ResourcePath(directory, forceDirectory=True).join(name)
-    await asyncio.to_thread(uri.write, dataset_list(batch_id, dataset_ids))
+    await _write(uri, dataset_list(batch_id, dataset_ids))
     return BatchIngested(batch_id=str(batch_id), batch_file=name)
+
+
+async def _write(uri: ResourcePath, content: bytes) -> None:
+    """Write a file within a timeout (rule stuck-workers-end).
+
+    If an earlier attempt still has the thread, this waits for it, and the step's own limit applies.
+    """
+    await asyncio.wrap_future(_THREAD.first_free())
+    writing = asyncio.wrap_future(_THREAD.submit(uri.write, content))
+    done, _ = await asyncio.wait([writing], timeout=LIST_TIMEOUT)
+    if not done:
+        raise RetryableError(
+            f"OUTPUT_DATASET_LIST_DIRECTORY did not respond: {uri} was not written within "
+            f"{LIST_TIMEOUT:g} s"
+        )
+    await writing
 
 
 def chain_updates_of(batch_id: UUID, written: Iterable[Written]) -> list[ChainUpdate]:

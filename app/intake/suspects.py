@@ -24,7 +24,7 @@ class ReadMessage(NamedTuple):
     timestamp: int
     """Milliseconds since the Unix epoch."""
     digest: int
-    """Hash of its value, valid in this process only."""
+    """CRC-32 of its value."""
 
 
 class Suspects:

@@ -1,4 +1,4 @@
-"""Asks the brokers for an answer, on a connection of its own.
+"""Asks the brokers for an answer, and what the user may do, on a connection of its own.
 
 The consumer's connections cannot be asked: while the brokers are away, aiokafka only tries again.
 """
@@ -6,12 +6,16 @@ The consumer's connections cannot be asked: while the brokers are away, aiokafka
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from ssl import SSLError
 
 from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
-from aiokafka.errors import KafkaError
+from aiokafka.errors import AuthenticationFailedError, KafkaError, SaslAuthenticationFailed
 from aiokafka.protocol.group import HeartbeatRequest
 
-from app.kafka.connection import KafkaConnection
+from app.errors import LoginRefusedError
+from app.kafka.checks.access_rights import Operation, check_permissions
+from app.kafka.connection import SASL_MECHANISM, KafkaConnection
 
 __all__ = ["BrokerProbe"]
 
@@ -26,22 +30,40 @@ class BrokerProbe:
     ----------
     connection : `KafkaConnection`
         The brokers to try, and the login.
+    operations : `~collections.abc.Mapping`
+        The required operations by topic name.
+    is_suspect : `~collections.abc.Callable`
+        Whether something does not work.  The probe then logs in again: a broker does not close a
+        connection when its user's password is changed.
     """
 
-    def __init__(self, connection: KafkaConnection) -> None:
+    def __init__(
+        self,
+        connection: KafkaConnection,
+        operations: Mapping[str, Sequence[Operation]],
+        is_suspect: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._connection = connection
+        self._operations = operations
+        self._is_suspect = is_suspect
         self._broker: AIOKafkaConnection | None = None
 
     async def ask(self) -> None:
-        """Wait for an answer of any broker.
+        """Wait for an answer of any broker, and check the user's access rights.
 
         Raises
         ------
+        LoginRefusedError
+            If a broker refuses the login, or its certificate is refused.
+        TopicError
+            If the user lacks access rights.
         aiokafka.errors.KafkaError
-            For example, if the login is refused.
+            If a broker closes the connection.
         OSError
             If no broker answers.
         """
+        if self._is_suspect():
+            self.close()
         if self._broker is not None:
             try:
                 await self._ask(self._broker)
@@ -62,6 +84,9 @@ class BrokerProbe:
         # Every broker answers it, at least with an error, which changes nothing.
         beat = HeartbeatRequest(self._connection.group, -1, "")
         await asyncio.wait_for(broker.send(beat), _TIMEOUT)
+        await asyncio.wait_for(
+            check_permissions(broker, self._connection, self._operations), _TIMEOUT
+        )
 
     async def _connect(self) -> AIOKafkaConnection:
         """Connect to all brokers at once, and keep the first connection."""
@@ -76,21 +101,38 @@ class BrokerProbe:
             )
             for host, port, _ in collect_hosts(list(self._connection.brokers))
         ]
-        error: Exception = OSError("no broker is configured")
+        errors: list[Exception] = []
         try:
             for attempt in asyncio.as_completed(attempts):
                 try:
                     return await attempt
                 except (KafkaError, OSError) as exc:
-                    error = exc
+                    errors.append(exc)
         finally:
             for other in attempts:
                 other.add_done_callback(self._close_unused)
                 other.cancel()
-        raise error
+        for error in errors:
+            if (refusal := _refusal(error, self._connection)) is not None:
+                raise LoginRefusedError(refusal) from error
+        raise errors[-1] if errors else OSError("no broker is configured")
 
     def _close_unused(self, attempt: asyncio.Future[AIOKafkaConnection]) -> None:
         if attempt.cancelled() or attempt.exception() is not None:
             return
         if attempt.result() is not self._broker:
             attempt.result().close()
+
+
+def _refusal(error: Exception, connection: KafkaConnection) -> str | None:
+    """Return which login is refused, and which variables to check; `None` for other errors."""
+    kafka = f"Kafka at {connection.cluster}"
+    reason = " ".join(str(error).split())
+    if isinstance(error, SSLError):
+        return f"the certificate of {kafka} is refused: {reason}; check BUTLER_WRITER_KAFKA_CA_FILE"
+    if isinstance(error, AuthenticationFailedError | SaslAuthenticationFailed):
+        return (
+            f"{kafka} refuses the login of user {connection.username} ({SASL_MECHANISM}): "
+            f"{reason}; check KAFKA_USERNAME and KAFKA_PASSWORD"
+        )
+    return None

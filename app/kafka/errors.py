@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from aiokafka.errors import IllegalStateError, KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    IllegalStateError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    TopicAuthorizationFailedError,
+)
 
 from app.errors import OperatorError
 
-__all__ = ["IllegalStateError", "KafkaError", "MessageSizeTooLargeError", "TopicError"]
+__all__ = [
+    "AuthorizationError",
+    "IllegalStateError",
+    "KafkaError",
+    "MessageSizeTooLargeError",
+    "TopicError",
+]
+
+#: An access right to a group or a topic is missing.
+AuthorizationError = (GroupAuthorizationFailedError, TopicAuthorizationFailedError)
 
 
 class TopicError(OperatorError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -50,7 +51,7 @@ class Message(NamedTuple):
 
 def as_read(message: Message) -> ReadMessage:
     """Return what tells a message from one of another log."""
-    return ReadMessage(message.offset, message.timestamp, hash(message.value))
+    return ReadMessage(message.offset, message.timestamp, zlib.crc32(message.value or b""))
 
 
 class MessageId(NamedTuple):
@@ -190,6 +191,7 @@ async def open_reader(
     try:
         await consumer.start()
         consumer.assign(partitions)
+        consumer.pause(*partitions)  # nothing is fetched before it is asked for
         # Let the task that `assign` creates start.  If it is cancelled before that, it cancels the
         # task that cancelled it, and the command would end as if it had succeeded.
         await asyncio.sleep(0)

@@ -25,14 +25,18 @@ from app.intake.intake import Intake
 from app.intake.ledger import Partition
 from app.kafka.checks.access_rights import connect, may_be_temporary
 from app.kafka.connection import KafkaConnection
-from app.kafka.errors import IllegalStateError, KafkaError
-from app.kafka.faust_private import membership_error, recover_again, recovery_progress
+from app.kafka.errors import AuthorizationError, IllegalStateError, KafkaError
+from app.kafka.faust_private import membership_error
+from app.kafka.table_recovery import recover_again, recovery_progress
 from app.settings import KafkaSettings
 from app.telemetry.status import Status
 
-__all__ = ["CHECK_INTERVAL", "ConsumerWatch", "Watchdog"]
+__all__ = ["CHECK_INTERVAL", "KAFKA", "ConsumerWatch", "Watchdog"]
 
 logger = structlog.get_logger("butler_writer")
+
+#: Kafka's name among what a worker depends on.
+KAFKA = "Kafka"
 
 #: Seconds between two checks.
 CHECK_INTERVAL = 5.0
@@ -158,11 +162,10 @@ class ConsumerWatch:
         if self._status.stopping:
             return
         await self._check_recovery()
-        if group_error := await membership_error(self._app):
-            logger.warning("not in the consumer group, joining again", error=group_error)
+        group_error = await self._membership_error()
         unassigned_since = self._status.unassigned_since
         now = time.monotonic()
-        if self._watchdog.is_waiting(now, unassigned_since) and not await self._brokers_answer():
+        if self._watchdog.is_waiting(now, unassigned_since) and not await self._kafka_serves():
             self._watchdog.restart_waits(time.monotonic())
         partitions = self._intake.ledger.state()
         committed = self._app.monitor.tp_committed_offsets
@@ -188,8 +191,26 @@ class ConsumerWatch:
         except IllegalStateError:
             logger.info("partitions were revoked while table recovery read again")
 
-    async def _brokers_answer(self) -> bool:
-        """Return whether a broker answers on a new connection; the consumer's own may hang."""
+    async def _membership_error(self) -> str | None:
+        """Return the error that has ended the membership in the group, unless a right is missing.
+
+        A missing right is reported elsewhere.  It may be granted again, and a worker that is
+        started without it ends.
+        """
+        error = await membership_error(self._app)
+        if error is None or isinstance(error, AuthorizationError):
+            return None
+        text = f"{type(error).__name__}: {error}"
+        logger.warning("not in the consumer group, joining again", error=text)
+        return text
+
+    async def _kafka_serves(self) -> bool:
+        """Return whether a broker answers on a new connection; the consumer's own may hang.
+
+        While access rights are missing, a restart would not help either.
+        """
+        if KAFKA in self._status.unavailable:
+            return False
         try:
             with closing(await connect(self._connection)):
                 return True

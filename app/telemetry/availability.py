@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from app.butler.failures import describe
+from app.butler.logins import refused_login
+from app.errors import OperatorError
 from app.telemetry.status import Status
 
 __all__ = ["AVAILABILITY_INTERVAL", "LOOK_TIMEOUT", "AvailabilityWatch", "in_daemon_thread"]
@@ -56,20 +58,35 @@ class AvailabilityWatch:
             self._running = asyncio.ensure_future(self._look())
         done, _ = await asyncio.wait([self._running], timeout=self._timeout)
         if not done:
-            self._report(f"no answer within {self._timeout:g} s")
+            self._report(f"no answer within {self._timeout:g} s", refusal=None)
             return
         error = self._running.exception()
         self._running = None
-        self._report(None if error is None else f"{type(error).__name__}: {describe(error)}")
+        if error is None:
+            self._report(None, refusal=None)
+            return
+        login = refused_login(error)
+        self._status.note_login(self._name, login)
+        refusal = login or (str(error) if isinstance(error, OperatorError) else None)
+        self._report(f"{type(error).__name__}: {describe(error)}", refusal=refusal)
 
-    def _report(self, reason: str | None) -> None:
-        was_available = self._name not in self._status.unavailable
-        if reason is not None:
-            self._status.unavailable[self._name] = reason
-            if was_available:
+    def _report(self, reason: str | None, *, refusal: str | None) -> None:
+        """Show why something cannot be used; log it if it could be used before, or is refused now.
+
+        A refusal is an answer: it says what is refused, and what to do about it.
+        """
+        before = self._status.unavailable.get(self._name)
+        if refusal is not None:
+            self._status.unavailable[self._name] = refusal
+            if before != refusal:
+                logger.warning("refused", dependency=self._name, reason=refusal)
+        elif reason is not None:
+            self._status.unavailable[self._name] = f"{self._name} does not answer: {reason}"
+            if before is None:
                 logger.warning("no answer", dependency=self._name, reason=reason)
-        elif not was_available:
+        elif before is not None:
             del self._status.unavailable[self._name]
+            self._status.note_login(self._name, None)
             logger.info("answers again", dependency=self._name)
 
 

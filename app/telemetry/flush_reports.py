@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import structlog
 
+from app.butler.logins import refused_login
 from app.telemetry import metrics
 from app.telemetry.status import Status
 from models.dead_letter import DeadLetter
@@ -111,6 +112,7 @@ class FlushReports:
             Whether the error may pass by itself; other errors are logged with their traceback.
         """
         self._status.failed(step.value, error)
+        self._status.note_login(step.value, refused_login(error))
         metrics.RETRIES.labels(step).inc()
         logger.warning(
             "step failed, will retry",
@@ -125,6 +127,7 @@ class FlushReports:
     def ended(self, step: Step) -> None:
         """Report that a step has ended: it succeeded, or its window was abandoned."""
         self._status.ended(step.value)
+        self._status.note_login(step.value, None)
 
     def set_aside(self, letter: DeadLetter) -> None:
         """Report an event that was sent to the dead letters."""

@@ -11,9 +11,13 @@ import structlog
 
 from app.telemetry.step_times import StepTimes
 
-__all__ = ["Problem", "Status"]
+__all__ = ["LOGIN_PATIENCE", "Problem", "Status"]
 
 logger = structlog.get_logger("butler_writer")
+
+#: Seconds for which a login may be refused before the process ends, to be started with the current
+#: secrets (rule stuck-workers-end).
+LOGIN_PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Status:
     last_flush : `dict`
         The last window that was written, announced and acked.
     unavailable : `dict` [`str`, `str`]
-        What does not answer, and why; the worker may be idle.
+        What cannot be used, and why; the worker may be idle.
     step_times : `StepTimes`
         How long the running steps have been running.
     stopping : `bool`
@@ -62,6 +66,7 @@ class Status:
     unavailable: dict[str, str] = field(default_factory=dict)
     step_times: StepTimes = field(default_factory=StepTimes)
     stopping: bool = False
+    _refused_logins: dict[str, tuple[str, float]] = field(default_factory=dict)
     _was_ready: bool = False
 
     def revoked(self) -> None:
@@ -89,6 +94,30 @@ class Status:
         """Note that a step has ended: it succeeded, or its window was abandoned."""
         self.retrying.pop(step, None)
 
+    def note_login(self, user: str, refusal: str | None) -> None:
+        """Note that a login was refused, or was not.
+
+        Parameters
+        ----------
+        user : `str`
+            What logs in: a step, or what watches a dependency.
+        refusal : `str` or `None`
+            Which login was refused, and why; `None` if it was not.
+        """
+        if refusal is None:
+            self._refused_logins.pop(user, None)
+        else:
+            _, since = self._refused_logins.get(user, (refusal, time.monotonic()))
+            self._refused_logins[user] = refusal, since
+
+    def login_refused_for_long(self) -> str | None:
+        """Return which login has been refused for longer than `LOGIN_PATIENCE`, if any."""
+        now = time.monotonic()
+        for refusal, since in self._refused_logins.values():
+            if now - since > LOGIN_PATIENCE:
+                return refusal
+        return None
+
     def flushed(self, **facts: Any) -> None:
         """Note a window that is written, announced and acked."""
         self.last_flush = {"at": time.time(), **facts}
@@ -97,7 +126,7 @@ class Status:
     def not_ready(self) -> str | None:
         """Why the worker is not ready, or `None` if it is."""
         if self.unassigned_since is not None:
-            return "waiting for partitions to be assigned"
+            return "; ".join(["waiting for partitions to be assigned", *self.unavailable.values()])
         if self.resets:
             return f"the log was reset, reading again: {', '.join(self.resets)}"
         problems = [
@@ -107,7 +136,7 @@ class Status:
             f"{step} has been running for {seconds:.0f} s"
             for step, seconds in self.step_times.slow.items()
         ]
-        problems += [f"{name} does not answer: {why}" for name, why in self.unavailable.items()]
+        problems += self.unavailable.values()
         return "; ".join(problems) or None
 
     def log_readiness(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from testbed.kafka import ApacheKafka
 from tests.acceptance.laboratory import Laboratory
+from tests.support.access_rules import LOGIN, grant
 
 
 @pytest.fixture
@@ -47,3 +48,24 @@ def test_the_broker_is_killed_and_unavailable_for_30_s(
         private_kafka.start()
         laboratory.wait_finished(50)
     laboratory.reconcile(240)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_the_password_for_kafka_is_changed(
+    make_laboratory: Callable[..., Laboratory], private_secure_kafka: ApacheKafka
+) -> None:
+    """The brokers refuse it after a restart; the worker ends, to be started with the new one."""
+    laboratory = make_laboratory(kafka=private_secure_kafka, settings=dict(LOGIN))
+    grant(private_secure_kafka, laboratory.deployment)
+    (worker,) = laboratory.start()
+    with laboratory.pods.load():
+        laboratory.wait_finished(50)
+        private_secure_kafka.change_password("writer", "new-secret")
+        private_secure_kafka.restart()
+        laboratory.wait_not_ready(worker)
+        assert worker.wait(120) == 1
+        laboratory.deployment.settings["KAFKA_PASSWORD"] = "new-secret"
+        laboratory.start()
+        laboratory.wait_finished(50)
+    laboratory.reconcile(240, expected_alarm="a login is refused, ending the worker")

@@ -63,6 +63,29 @@ def test_the_dataset_list_directory_on_s3_is_full(
 
 
 @pytest.mark.slow
+def test_the_dataset_list_directory_on_s3_hangs(
+    laboratory: Laboratory, bucket: Bucket, s3_door: S3Door
+) -> None:
+    """It accepts requests and answers none; the worker ends, to be started again."""
+    bucket.hold_lists_of(laboratory.deployment)
+    (worker,) = laboratory.start(
+        S3_ENDPOINT_URL=s3_door.url,
+        BUTLER_WRITER_STEP_WARNING_SECONDS="3",
+        BUTLER_WRITER_STEP_MAX_SECONDS="10",
+    )
+    with laboratory.pods.load():
+        laboratory.wait_finished(20)
+        s3_door.freeze()
+        laboratory.wait_not_ready(worker)
+        assert worker.state()["not_ready"].startswith("announce has been running for")
+        assert worker.wait(60) == 1
+        s3_door.thaw()
+        laboratory.restart(worker)
+        laboratory.wait_finished(20)
+    laboratory.reconcile(expected_alarm="a step hangs, ending the worker")
+
+
+@pytest.mark.slow
 def test_the_dataset_list_directory_is_full(laboratory: Laboratory) -> None:
     """A file system without a free page."""
     (worker,) = laboratory.start()

@@ -12,9 +12,10 @@ import structlog
 from botocore.exceptions import ClientError
 
 from app.butler.events.parsed import ParsedEvent
-from app.butler.failures import Failure
+from app.butler.failures import Failure, RetryableError
 from app.butler.files.listing import list_some
 from app.butler.files.parallel import call_for_chunks, call_for_groups, missing_after_retries
+from app.butler.logins import refused_login
 from app.butler.outcome import Failed, Rejection
 from app.butler.paths import is_plain
 from app.butler.policy import FileCheck, WritePolicy
@@ -98,6 +99,7 @@ class FileChecker:
         for store, path in everything - missing:
             self._datastores.saw(store, path)
         if denied:
+            _check_logins({store for store, _ in denied})
             missing -= self._found_after_denial(denied, timeout)
         self._check_stores(everything, missing)
         return {
@@ -193,6 +195,23 @@ def _missing_of(missing: Sequence[_Location], denied: Container[_Location]) -> l
         f"answers 403 in both cases{more}"
     )
     return Failed(Rejection(Cause.MISSING_FILE, reason), Failure.POISON)
+
+
+def _check_logins(stores: Iterable[FileStore]) -> None:
+    """Tell a refused login from a missing right: S3 tells only in its answer to a listing.
+
+    Raises
+    ------
+    RetryableError
+        If a store refuses the login.
+    """
+    for store in stores:
+        if store.root.scheme == "s3":
+            try:
+                next(list_some(store.root, "", 1), None)
+            except ClientError as exc:
+                if (refusal := refused_login(exc)) is not None:
+                    raise RetryableError(refusal, alarm=True) from exc
 
 
 def _large_folders(locations: Iterable[_Location]) -> list[list[_Location]]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import FIRST_EXCEPTION, wait
 from typing import TypeVar
 
 from lsst.utils.iteration import chunk_iterable
 
 from app.butler.failures import RetryableError
+from app.butler.files.threads import DaemonThreads
 from app.butler.policy import WritePolicy
 
 __all__ = ["call_for_chunks", "call_for_groups", "missing_after_retries"]
@@ -18,8 +18,9 @@ __all__ = ["call_for_chunks", "call_for_groups", "missing_after_retries"]
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
-#: Number of threads: boto3 keeps as many connections.
-_THREADS = 10
+#: All calls share these threads, so that a store that hangs takes no further ones; boto3 keeps as
+#: many connections.
+_THREADS = DaemonThreads(10, "artifacts")
 
 #: Number of artifacts in a chunk.  On a local disk, handing over an artifact to a thread takes ten
 #: times as long as the check that it exists.
@@ -88,18 +89,26 @@ def call_for_groups(
     call: Callable[[Sequence[_T]], Iterable[_R] | None],
     timeout: float,
 ) -> list[_R]:
-    """Call a function for each group of items; otherwise as `call_for_chunks`."""
+    """Call a function for each group of items; otherwise as `call_for_chunks`.
+
+    While all threads are still busy with calls that took too long before, this waits for one of
+    them; the timeout begins after that.
+    """
     if not groups:
         return []
-    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="artifacts")
+    _THREADS.first_free().result()
+    calls = [_THREADS.submit(call, group) for group in groups]
     try:
-        found = pool.map(call, groups, timeout=timeout)
-        return [result for some in found for result in some or ()]
-    except FutureTimeoutError as exc:
+        _, unfinished = wait(calls, timeout, FIRST_EXCEPTION)
+        # The first exception, if there is one.
+        done = [each for each in calls if each not in unfinished]
+        found = [result for each in done for result in each.result() or ()]
+    finally:
+        for each in calls:
+            each.cancel()
+    if unfinished:
         number = sum(map(len, groups))
         raise RetryableError(
             f"the file store did not respond for {number} artifacts within {timeout:g} s"
-        ) from exc
-    finally:
-        # Without waiting for the threads: a store that hangs must not block the flush.
-        pool.shutdown(wait=False, cancel_futures=True)
+        )
+    return found

@@ -27,8 +27,9 @@ from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from app.kafka.connection import KafkaConnection
+from app.kafka.errors import TopicError
 
-__all__ = ["Operation", "connect", "may_be_temporary", "missing_permissions"]
+__all__ = ["Operation", "check_permissions", "connect", "may_be_temporary"]
 
 #: The operations of a topic if the broker does not list them.
 _NOT_LISTED = -(2**31)
@@ -81,31 +82,40 @@ async def connect(connection: KafkaConnection) -> AIOKafkaConnection:
     raise min(errors, key=may_be_temporary)
 
 
-async def missing_permissions(
-    broker: AIOKafkaConnection, topics: Mapping[str, Sequence[Operation]], group: str
-) -> list[str]:
-    """Return the operations that the user needs but may not perform.
+async def check_permissions(
+    broker: AIOKafkaConnection,
+    connection: KafkaConnection,
+    topics: Mapping[str, Sequence[Operation]],
+) -> None:
+    """Check that the user may perform the operations that a worker needs.
 
     Parameters
     ----------
     broker : `aiokafka.conn.AIOKafkaConnection`
         The user's connection to any broker.
+    connection : `KafkaConnection`
+        The user, and the group to join.
     topics : `~collections.abc.Mapping`
-        The required operations by topic name.
-    group : `str`
-        The consumer group to join.
-
-    Returns
-    -------
-    missing : `list` [`str`]
-        Such as ``WRITE on topic batch-ingested``; also empty if the brokers do not list the
-        allowed operations.
+        The required operations by topic name; not checked if the brokers do not list what is
+        allowed.
 
     Raises
     ------
+    TopicError
+        If the user may not; the text names each missing operation.
     KafkaError
         For example, if the broker closes the connection.
     """
+    if denied := await _missing_permissions(broker, connection.group, topics):
+        raise TopicError(
+            f"Kafka user {connection.username or 'ANONYMOUS'} lacks {', '.join(denied)}; "
+            "grant the access rules listed in README.md"
+        )
+
+
+async def _missing_permissions(
+    broker: AIOKafkaConnection, group: str, topics: Mapping[str, Sequence[Operation]]
+) -> list[str]:
     try:
         answer = await broker.send(_Topics(list(topics)))
     except (IncompatibleBrokerVersion, NotImplementedError):

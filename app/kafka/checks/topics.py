@@ -25,12 +25,12 @@ from tenacity import (
     wait_exponential,
 )
 
-from app.kafka.checks.access_rights import Operation, connect, may_be_temporary, missing_permissions
+from app.kafka.checks.access_rights import Operation, check_permissions, connect, may_be_temporary
 from app.kafka.connection import KafkaConnection, admin_client
 from app.kafka.errors import TopicError
 from app.settings import MIB, KafkaSettings
 
-__all__ = ["CHAIN_PARTITIONS", "check_topics"]
+__all__ = ["CHAIN_PARTITIONS", "check_topics", "required_operations"]
 
 logger = structlog.get_logger("butler_writer")
 
@@ -101,15 +101,21 @@ def _log_retry(state: RetryCallState) -> None:
     logger.warning("Kafka check failed, will retry", error=repr(error))
 
 
+def required_operations(settings: KafkaSettings) -> dict[str, tuple[Operation, ...]]:
+    """Return the operations that a worker needs on each topic.
+
+    Parameters
+    ----------
+    settings : `~app.settings.KafkaSettings`
+        Names of the topics.
+    """
+    return {topic.name: topic.operations for topic in _required_topics(settings)}
+
+
 async def _check_once(connection: KafkaConnection, settings: KafkaSettings) -> None:
     required = _required_topics(settings)
     with closing(await connect(connection)) as broker:
-        operations = {topic.name: topic.operations for topic in required}
-        if denied := await missing_permissions(broker, operations, connection.group):
-            raise TopicError(
-                f"Kafka user {connection.username or 'ANONYMOUS'} lacks {', '.join(denied)}; "
-                "grant the access rules listed in README.md"
-            )
+        await check_permissions(broker, connection, required_operations(settings))
     async with admin_client(connection, _REQUEST_TIMEOUT) as admin:
         existing = set(await admin.list_topics())
         missing = [topic for topic in required if topic.name not in existing]

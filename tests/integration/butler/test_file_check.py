@@ -18,6 +18,7 @@ from app.butler.failures import RetryableError
 from app.butler.policy import FileCheck
 from models.causes import Cause
 from testbed.s3 import S3Server
+from testbed.waiting import wait_until
 from testbed.writing import write_window
 from tests.support.events import RUN, Night, dataset_ids
 from tests.support.repositories import Repository, decoded, rejection, written
@@ -244,6 +245,42 @@ def test_the_file_check_has_a_timeout(on_s3: Repository, store: Store) -> None:
     assert 0.3 <= time.monotonic() - started < 20
     store.goes_on.set()
     written(write_window(on_s3.writer(), decoded(event)))
+
+
+def test_a_store_that_hangs_takes_a_limited_number_of_threads(
+    on_s3: Repository, store: Store
+) -> None:
+    """With all of them taken, the next check waits for one of them instead of starting more."""
+    event = Night().event()
+    writer = on_s3.writer(file_check_timeout=0.05)
+    failures = 0
+
+    def write() -> None:
+        nonlocal failures
+        while True:
+            try:
+                written(write_window(writer, decoded(event)))
+            except RetryableError:
+                failures += 1
+            else:
+                return
+
+    store.goes_on.clear()
+    attempts = threading.Thread(target=write, daemon=True)
+    attempts.start()
+
+    def taken() -> list[threading.Thread]:
+        return [each for each in threading.enumerate() if each.name.startswith("artifacts")]
+
+    wait_until(lambda: failures == 10, 30, "ten attempts")
+    time.sleep(1)  # enough for ten more
+    assert len(taken()) == failures == 10
+    assert all(thread.daemon for thread in taken()), "they must not keep the process from ending"
+
+    store.goes_on.set()
+    attempts.join(60)
+    assert not attempts.is_alive()
+    assert on_s3.stored() == Counter(dataset_ids(event))
 
 
 def test_a_key_that_the_store_calls_invalid_rejects_only_its_event(

@@ -206,3 +206,66 @@ def test_a_broker_that_lost_the_log_under_a_worker_loses_no_new_event(
         wait_committed(deployment, 16)
         worker.wait_ready()
     check_all_written(deployment, events)
+
+
+def test_a_log_that_was_lost_and_grew_while_no_worker_ran_loses_no_new_event(
+    private_kafka: ApacheKafka, topic_name: str, tmp_path: Path
+) -> None:
+    """Nothing but the commit itself tells that the log has another message before its offset."""
+    deployment = Deployment(private_kafka, topic_name, tmp_path)
+    night = Night(deployment.root)
+    events = [night.event(visit, detector) for visit in (1, 2) for detector in range(12)]
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(*events[:8])
+        wait_committed(deployment, 8)
+        worker.term()
+        assert worker.wait() == 0
+        private_kafka.stop()
+        private_kafka.lose_log(topic_name)
+        private_kafka.start()
+        deployment.send(*events[8:20])
+        worker.start()
+        wait_committed(deployment, 12)
+        worker.wait_ready()
+        (line,) = critical_lines(worker)
+        assert resets(worker) == 1
+        deployment.send(*events[20:])
+        wait_committed(deployment, 16)
+    assert (line["committed"], line["log_start"], line["log_end"]) == (8, 0, 12)
+    check_all_written(deployment, events)
+
+
+def test_a_log_that_is_the_same_after_a_restart_is_not_read_again(deployment: Deployment) -> None:
+    events = [Night(deployment.root).event(1, detector) for detector in range(6)]
+    with deployment.worker() as worker:
+        for number in (3, 6):
+            deployment.send(*events[number - 3 : number])
+            worker.wait_ready()
+            wait_committed(deployment, number)
+            assert resets(worker) == 0
+            worker.term()
+            assert worker.wait() == 0
+            worker.start()
+        deployment.delete_below(6)  # what the commit tells of is dropped
+        worker.wait_ready()
+        assert resets(worker) == 0
+        assert critical_lines(worker) == []
+    check_all_written(deployment, events)
+
+
+def test_offsets_that_another_service_has_committed_are_trusted(deployment: Deployment) -> None:
+    night = Night(deployment.root)
+    events = [night.event(1, detector) for detector in range(6)]
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(*events[:3])
+        wait_committed(deployment, 3)
+        worker.term()
+        assert worker.wait() == 0
+        deployment.send(*events[3:])
+        deployment.commit(4)  # without metadata
+        worker.start()
+        wait_committed(deployment, 6)
+        assert resets(worker) == 0
+    check_all_written(deployment, [*events[:3], *events[4:]])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -14,50 +13,15 @@ from confluent_kafka.admin import AclOperation, ResourceType
 from testbed.cluster import Cluster
 from testbed.kafka import ApacheKafka
 from testbed.postgresql import PostgreSQL
-from testbed.worker import CHECKOUT, Worker
+from testbed.waiting import wait_until
+from testbed.worker import Worker
+from tests.support.access_rules import LOGIN, RULES, grant, name_in
 from tests.support.deployment import Deployment
 from tests.support.events import Night, dataset_ids, encode, stored_ids
 
 pytestmark = pytest.mark.kafka
 
-LOGIN = {"KAFKA_USERNAME": "writer", "KAFKA_PASSWORD": "writer-secret"}
-
 REMEDY = "; grant the access rules listed in README.md"
-
-#: The access rules in README.md: (kind of resource, its name, operation).
-RULES = [
-    (kind, name, operation)
-    for kind, name, operations in re.findall(
-        r"^\| (group|topic) `(.+)` \| ([A-Z_, ]+) \|$",
-        (CHECKOUT / "README.md").read_text(),
-        re.MULTILINE,
-    )
-    for operation in operations.split(", ")
-]
-
-
-def grant(
-    cluster: ApacheKafka, deployment: Deployment, *, but: tuple[str, str, str] | None = None
-) -> None:
-    """Grant the user ``writer`` the access rules of the README, optionally except one."""
-    for kind, name, operation in RULES:
-        if (kind, name, operation) != but:
-            cluster.allow(
-                "writer",
-                AclOperation[operation],
-                ResourceType[kind.upper()],
-                name_in(deployment, name),
-            )
-
-
-def name_in(deployment: Deployment, name: str) -> str:
-    """Return the name that a resource of the README has in a deployment."""
-    return (
-        name.replace("butler-writer", deployment.group)
-        .replace("KAFKA_OUTPUT_TOPIC", deployment.output_topic)
-        .replace("<KAFKA_TOPIC>", deployment.topic)
-        .replace("KAFKA_TOPIC", deployment.topic)
-    )
 
 
 @pytest.fixture
@@ -146,6 +110,72 @@ def test_a_topic_that_the_user_may_not_create_is_named(
         "TopicAuthorizationFailedError"
     )
     assert "check the user's right to CREATE it" in error
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "operation"),
+    [
+        ("topic", "KAFKA_OUTPUT_TOPIC", "WRITE"),
+        pytest.param("topic", "KAFKA_TOPIC", "READ", marks=pytest.mark.slow),
+        pytest.param("group", "butler-writer", "READ", marks=pytest.mark.slow),
+        pytest.param("topic", "<KAFKA_TOPIC>-dead-letters", "WRITE", marks=pytest.mark.slow),
+        pytest.param("topic", "<KAFKA_TOPIC>-chain-updates", "READ", marks=pytest.mark.slow),
+        pytest.param("topic", "butler-writer-chains-changelog", "WRITE", marks=pytest.mark.slow),
+    ],
+)
+def test_a_right_that_is_withdrawn_is_named_and_nothing_is_lost(
+    secure_kafka: ApacheKafka, deployment: Deployment, kind: str, name: str, operation: str
+) -> None:
+    """The worker waits; it continues when the right is granted again."""
+    grant(secure_kafka, deployment)
+    night = Night(deployment.root)
+    events = [night.event(1, detector) for detector in range(3)]
+    right = (AclOperation[operation], ResourceType[kind.upper()], name_in(deployment, name))
+    with deployment.worker(BUTLER_WRITER_RETRY_WAIT_MAX="1") as worker:
+        worker.wait_ready()
+        deployment.send(events[0])
+        deployment.wait_done()
+        secure_kafka.forbid("writer", *right)
+        deployment.send(*events[1:])
+        secure_kafka.produce(deployment.topic, b"no event")
+        lacks = f"Kafka user writer lacks {operation} on {kind} {name_in(deployment, name)}{REMEDY}"
+        wait_until(lambda: lacks in (worker.state()["not_ready"] or ""), 15, lacks)
+        assert worker.status("/readyz") == 503
+
+        secure_kafka.allow("writer", *right)
+        # The clients look for topics again only once a minute.
+        deployment.wait_done(120)
+        wait_until(lambda: worker.status("/readyz") == 200, 30, "the worker is ready again")
+        lines = [json.loads(line) for line in worker.log_text().splitlines()]
+    assert [line["reason"] for line in lines if line["event"] == "refused"] == [lacks]
+    assert [line for line in lines if "exception" in line] == []
+    assert set(stored_ids(deployment.fresh_butler())) == dataset_ids(*events)
+    assert {str(i) for i in dataset_ids(*events)} == set(deployment.announced_ids())
+    assert {letter.value for letter in deployment.dead_letters()} == {b"no event"}
+
+
+def test_a_password_that_was_changed_is_named_and_the_worker_starts_with_the_new_one(
+    private_secure_kafka: ApacheKafka, topic_name: str, tmp_path: Path
+) -> None:
+    """A broker closes no connection for it; after its restart, it refuses the old password."""
+    deployment = Deployment(private_secure_kafka, topic_name, tmp_path, settings=dict(LOGIN))
+    grant(private_secure_kafka, deployment)
+    events = [Night(deployment.root).event(1, detector) for detector in range(4)]
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(*events[:2])
+        deployment.wait_done()
+        private_secure_kafka.change_password("writer", "new-secret")
+        private_secure_kafka.restart()
+        refused = f"{deployment.cluster.bootstrap} refuses the login of user writer (SCRAM-SHA-512)"
+        wait_until(lambda: refused in (worker.state()["not_ready"] or ""), 30, refused)
+        assert "check KAFKA_USERNAME and KAFKA_PASSWORD" in worker.state()["not_ready"]
+        assert worker.status("/livez") == 200
+        deployment.send(*events[2:])
+    with deployment.worker(KAFKA_PASSWORD="new-secret") as worker:
+        worker.wait_ready()
+        deployment.wait_done()
+    assert set(stored_ids(deployment.fresh_butler())) == dataset_ids(*events)
 
 
 @pytest.mark.postgresql

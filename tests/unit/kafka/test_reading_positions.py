@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from app.intake.suspects import Suspects
+from app.intake.evidence import ReadEvidence
+from app.intake.suspects import ReadMessage, Suspects
 from app.intake.windows import WindowBounds
-from app.kafka import reading_positions
 from app.kafka.connection import KafkaConnection
 from app.kafka.errors import KafkaError
-from app.kafka.reading_positions import ReadingPositions
+from app.kafka.positions import reading_positions
+from app.kafka.positions.reading_positions import ReadingPositions
 from app.parts import new_intake
 from app.telemetry import metrics
 from app.telemetry.status import Status
@@ -74,9 +75,15 @@ class Reader:
         self.intake = new_intake(WindowBounds(1.0, 500, 1000), 1000)
         monitor = SimpleNamespace(on_tp_commit=lambda _: None)
         app: Any = SimpleNamespace(consumer=group, monitor=monitor, should_stop=False)
-        connection = KafkaConnection(cluster="", brokers=(), group="group")
+        self.evidence = ReadEvidence()
         self.positions = ReadingPositions(
-            app, self.intake, self.status, Suspects(), connection=connection, topic=P.topic
+            app,
+            self.intake,
+            self.status,
+            Suspects(),
+            self.evidence,
+            connection=KafkaConnection(cluster="", brokers=(), group="group"),
+            topic=P.topic,
         )
 
     def start(self) -> int:
@@ -90,6 +97,11 @@ class Reader:
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading_positions, "FETCH_DRAIN_SECONDS", 0)
     monkeypatch.setattr(reading_positions, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(reading_positions, "last_messages", commits_tell_nothing)
+
+
+async def commits_tell_nothing(*_: object) -> dict[TP, ReadMessage]:
+    return {}
 
 
 @pytest.mark.parametrize("committed", [0, 3, 9])

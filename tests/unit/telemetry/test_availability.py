@@ -8,6 +8,8 @@ from collections.abc import Callable
 import pytest
 from structlog.testing import capture_logs
 
+from app.errors import LoginRefusedError
+from app.kafka.errors import TopicError
 from app.telemetry.availability import (
     AVAILABILITY_INTERVAL,
     LOOK_TIMEOUT,
@@ -52,6 +54,30 @@ async def test_an_error_is_shown_and_logged_until_there_is_an_answer(status: Sta
     reason = "the database does not answer: ConnectionRefusedError: Connection refused"
     assert shown == [None, reason, reason, None]
     assert [line["event"] for line in lines] == ["no answer", "answers again"]
+
+
+async def test_a_refusal_is_shown_as_it_is_and_logged_whenever_it_changes(status: Status) -> None:
+    lacks = TopicError("Kafka user writer lacks READ on topic pp-output")
+    login = LoginRefusedError("Kafka refuses the login of user writer")
+    looks: list[Exception] = [OSError("gone"), lacks, lacks, login, OSError("gone"), lacks]
+    shown = []
+
+    def look() -> None:
+        raise looks.pop(0)
+
+    own = AvailabilityWatch("Kafka", lambda: in_daemon_thread(look), status)
+    with capture_logs() as lines:
+        for _ in range(6):
+            await own.check()
+            shown.append(status.not_ready)
+    gone = "Kafka does not answer: OSError: gone"
+    assert shown == [gone, str(lacks), str(lacks), str(login), gone, str(lacks)]
+    assert [(line["event"], line["reason"]) for line in lines] == [
+        ("no answer", "OSError: gone"),
+        ("refused", str(lacks)),
+        ("refused", str(login)),
+        ("refused", str(lacks)),
+    ]
 
 
 async def test_silence_is_shown_and_the_look_is_not_started_again(status: Status) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from structlog.testing import capture_logs
 
-from app.telemetry.status import Status
+from app.telemetry.status import LOGIN_PATIENCE, Status
 
 
 def test_only_changes_of_the_readiness_are_logged() -> None:
@@ -25,3 +26,32 @@ def test_only_changes_of_the_readiness_are_logged() -> None:
         ("not ready", "write is failing: OSError: gone"),
         ("ready", None),
     ]
+
+
+def test_a_login_that_is_refused_for_a_minute_is_a_reason_to_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("app.telemetry.status.time.monotonic", lambda: now)
+    status = Status()
+    status.note_login("Kafka", "Kafka refuses the login")
+    now += LOGIN_PATIENCE
+    status.note_login("Kafka", "Kafka refuses the login")
+    assert status.login_refused_for_long() is None
+    now += 1
+    assert status.login_refused_for_long() == "Kafka refuses the login"
+    status.note_login("the database", None)
+    assert status.login_refused_for_long() == "Kafka refuses the login"
+    status.note_login("Kafka", None)
+    assert status.login_refused_for_long() is None
+    status.note_login("Kafka", "Kafka refuses the login")
+    assert status.login_refused_for_long() is None
+
+
+def test_a_worker_without_partitions_names_what_cannot_be_used() -> None:
+    status = Status()
+    assert status.not_ready == "waiting for partitions to be assigned"
+    status.unavailable["Kafka"] = "Kafka user writer lacks READ on group g"
+    assert status.not_ready == (
+        "waiting for partitions to be assigned; Kafka user writer lacks READ on group g"
+    )

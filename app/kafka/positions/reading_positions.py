@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import structlog
 from faust.types import TP
 
+from app.intake.evidence import ReadEvidence
 from app.intake.fetches import Partition
 from app.intake.intake import Intake
 from app.intake.log_range import LogRange
@@ -24,6 +25,7 @@ from app.kafka.faust_private import (
     own_commits,
     restart_partitions,
 )
+from app.kafka.positions.committed_evidence import find_other_messages, last_messages
 from app.kafka.readers import open_reader
 from app.telemetry import metrics
 from app.telemetry.status import Status
@@ -57,6 +59,8 @@ class ReadingPositions:
         Says that a partition's log was reset, until reading has started again.
     suspects : `Suspects`
         Forgets what was read of a partition that starts anew.
+    evidence : `ReadEvidence`
+        Gets what the group's commits tell about the last message before them.
     connection : `KafkaConnection`
         How to reach the brokers.
     topic : `str`
@@ -69,6 +73,7 @@ class ReadingPositions:
         intake: Intake[Any],
         status: Status,
         suspects: Suspects,
+        evidence: ReadEvidence,
         *,
         connection: KafkaConnection,
         topic: str,
@@ -77,6 +82,7 @@ class ReadingPositions:
         self._intake = intake
         self._status = status
         self._suspects = suspects
+        self._evidence = evidence
         self._connection = connection
         self._topic = topic
 
@@ -109,9 +115,10 @@ class ReadingPositions:
             return False
         starts, resets = found
         if resets:
-            await restart_partitions(self._app, {tp: starts[tp] for tp in resets})
             for tp in resets:
                 self._suspects.forget(_key(tp))
+                self._evidence.start(_key(tp), None)
+            await restart_partitions(self._app, {tp: starts[tp] for tp in resets})
         # Faust's own seek does not move a partition that has no committed offset.
         await consumer.seek_wait(starts)
         if self._intake.epoch != epoch:
@@ -151,13 +158,16 @@ class ReadingPositions:
         found = await consumer.seek_to_committed()
         committed = {tp: n for tp in partitions if (n := found.get(tp)) is not None and n >= 0}
         ranges = await self._log_ranges(consumer, partitions, committed)
+        lasts = await last_messages(self._connection, committed)
+        others = await find_other_messages(self._connection, lasts, ranges)
         refused = self._intake.ledger.fetches.resets
         known = own_commits(self._app)
         starts, resets = {}, []
         for tp in partitions:
             offset = committed.get(tp)
             # The brokers drop a group's offsets together with the topic.
-            was_reset = _key(tp) in refused or (offset is None and tp in known)
+            was_reset = _key(tp) in refused or tp in others or (offset is None and tp in known)
+            self._evidence.start(_key(tp), lasts.get(tp))
             starts[tp] = ranges[tp].start(offset, was_reset=was_reset)
             if was_reset or ranges[tp].lacks(offset):
                 resets.append(tp)

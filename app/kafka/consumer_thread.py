@@ -1,0 +1,82 @@
+"""A thread of Faust's consumer that survives withdrawn access rights, and commits with evidence.
+
+Faust ends the application at any error of a fetch or a commit.  A right that was withdrawn may be
+granted again; until then `BrokerProbe` reports it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import structlog
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from app.intake.evidence import ReadEvidence, as_metadata
+from app.kafka.errors import AuthorizationError, KafkaError
+from app.kafka.readers import as_read
+
+if TYPE_CHECKING:
+    from aiokafka import AIOKafkaConsumer
+
+__all__ = ["TolerantConsumerThread"]
+
+logger = structlog.get_logger("butler_writer")
+
+#: Seconds until the next fetch or commit after a refused one.
+_PAUSE = 1.0
+
+
+class TolerantConsumerThread(driver.AIOKafkaConsumerThread):
+    """A consumer thread whose application has a `ReadEvidence`, as its attribute ``evidence``."""
+
+    @property
+    def _evidence(self) -> ReadEvidence:
+        return cast("Any", self.app).evidence  # type: ignore[no-any-return]
+
+    async def _fetch_records(
+        self,
+        consumer: AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 - Faust's signature
+        max_records: int | None = None,
+    ) -> Any:
+        """Fetch messages, and note them; fetch none while a right to read is missing."""
+        try:
+            records = await super()._fetch_records(
+                consumer, active_partitions, timeout, max_records
+            )
+        except AuthorizationError as exc:
+            logger.debug("a fetch was refused", error=repr(exc))
+            await asyncio.sleep(_PAUSE)
+            return {}
+        for tp, messages in records.items():
+            self._evidence.read((tp.topic, tp.partition), map(as_read, messages))
+        return records
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit offsets, each with the last message that was read before it.
+
+        Faust's own commit follows if this one fails; it decides whether the failure is an error.
+        """
+        assigned = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
+        commits = {
+            TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(
+                offset, as_metadata(self._evidence.before((tp.topic, tp.partition), offset))
+            )
+            for tp, offset in assigned.items()
+        }
+        try:
+            await self._ensure_consumer().commit(commits)
+        except AuthorizationError as exc:
+            logger.debug("a commit was refused", error=repr(exc))
+            await asyncio.sleep(_PAUSE)
+            return False
+        except KafkaError:
+            return await super()._commit(offsets)
+        self.tp_last_committed_at.update(dict.fromkeys(assigned, time.monotonic()))
+        return True
