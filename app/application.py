@@ -26,6 +26,7 @@ from app.kafka.availability import BrokerProbe
 from app.kafka.connection import KafkaConnection
 from app.kafka.faust_private import StrictApp, has_consumer
 from app.kafka.open_transactions import OpenTransactions
+from app.kafka.private.fetch_limit import FetchLimit
 from app.kafka.reading_positions import ReadingPositions
 from app.kafka.replaced_logs import ReplacedLogs
 from app.kafka.watchdog import CHECK_INTERVAL, ConsumerWatch, Watchdog
@@ -89,6 +90,7 @@ class ButlerWriterApp(StrictApp):
         self._parts: Parts | None = None
         self.input_topic = settings.kafka.topic
         self.fetches = self.intake.ledger.fetches
+        self.fetch_limit = FetchLimit(settings.kafka.topic, self.intake.ahead)
         self.suspects = Suspects()
         super().__init__(settings.kafka.group, **configuration(settings, self.connection))
         self.positions = ReadingPositions(

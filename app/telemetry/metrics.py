@@ -43,6 +43,7 @@ OPEN_TRANSACTION_SECONDS = Gauge(
     "Time for which a sender's open transaction has held reading back; 0 below 10 s",
 )
 BYTES_HELD = Gauge("butler_writer_bytes_held", "Bytes of events received and not yet written")
+BYTES_AHEAD = Gauge("butler_writer_bytes_ahead", "Bytes of events fetched and not yet received")
 STEP_RUNNING_SECONDS = Gauge(
     "butler_writer_step_running_seconds",
     "How long the current attempt of a step has been running; 0 if the step is not running",

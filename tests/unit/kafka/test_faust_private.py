@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ import faust
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
-from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState, TopicPartitionState
+from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.record.memory_records import MemoryRecords
 from faust.cli.base import Command
 from faust.cli.worker import worker as worker_command
 from faust.tables.manager import TableManager
@@ -25,6 +27,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
 from app.kafka import faust_private
+from app.kafka.private import fetch_limit
 
 
 def parameters(function: Any) -> list[str]:
@@ -99,6 +102,37 @@ NAMES: dict[str, Callable[[], bool]] = {
         and "await_reset" in source(Fetcher._proc_fetch_request)
         and "create_future" not in source(TopicPartitionState.seek)
     ),
+    "AIOKafkaConsumerThread.on_start": lambda: (
+        "await self._consumer.start()" in source(AIOKafkaConsumerThread.on_start)
+    ),
+    "AIOKafkaConsumerThread._ensure_consumer": lambda: (
+        parameters(AIOKafkaConsumerThread._ensure_consumer) == ["self"]
+    ),
+    "AIOKafkaConsumer._fetcher": lambda: (
+        "self._fetcher = Fetcher(" in source(AIOKafkaConsumer.start)
+    ),
+    "Fetcher._fetch_max_bytes": lambda: (
+        "self._fetch_max_bytes,\n" in source(Fetcher._get_actions_per_node)
+    ),
+    "Fetcher._get_actions_per_node": lambda: (
+        parameters(Fetcher._get_actions_per_node) == ["self", "assignment"]
+        and "return (\n            fetch_requests,\n            awaiting_reset,\n"
+        "            backoff,\n"
+        in source(Fetcher._get_actions_per_node)
+        and "= self._get_actions_per_node(assignment)" in source(Fetcher._fetch_requests_routine)
+    ),
+    "Fetcher._records": lambda: (
+        "self._records[tp] = FetchResult(" in source(Fetcher._proc_fetch_request)
+        and "self._records[tp] = FetchError(" in source(Fetcher._set_error)
+    ),
+    "FetchResult._partition_records": lambda: (
+        "self._partition_records is not None" in source(FetchResult.has_more)
+    ),
+    "PartitionRecords._records": lambda: (
+        "records = self._records" in source(PartitionRecords._unpack_records)
+        and hasattr(MemoryRecords, "size_in_bytes")
+    ),
+    "FetchRequest._topics": lambda: "return self._topics" in source(FetchRequest),
     "TopicPartitionState.lso": lambda: "tp_state.lso = lso" in source(Fetcher._proc_fetch_request),
     "Consumer._acked": lambda: "acked = self._acked[tp]" in source(Consumer._new_offset),
     "Consumer._acked_index": lambda: "self._acked_index[tp]" in source(Consumer.ack),
@@ -149,15 +183,30 @@ def test_a_private_name_is_what_this_service_expects(name: str) -> None:
 
 def test_every_private_name_in_use_is_checked() -> None:
     tree = ast.parse(Path(faust_private.__file__).read_text())
-    used = {
-        node.attr
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and node.attr.startswith("_")
-    } | {
+    used = {node.attr for node in private_attributes(tree)} | {
         node.name
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and any(isinstance(owner, ast.ClassDef) and node in owner.body for owner in ast.walk(tree))
     }
-    known = {name.rpartition(".")[2] for name in NAMES}
-    assert used <= known | {"_exit", "__name__"}  # os._exit and type.__name__ are public
+    assert used <= KNOWN | {"_exit", "__name__"}  # os._exit and type.__name__ are public
+
+
+def test_every_private_name_that_the_fetch_limit_uses_is_checked() -> None:
+    tree = ast.parse(Path(fetch_limit.__file__).read_text())
+    used = {node.attr for node in private_attributes(tree) if not is_own(node)}
+    assert "_records" in used
+    assert used <= KNOWN
+
+
+KNOWN = {name.rpartition(".")[2] for name in NAMES}
+
+
+def private_attributes(tree: ast.Module) -> Iterator[ast.Attribute]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+            yield node
+
+
+def is_own(attribute: ast.Attribute) -> bool:
+    return isinstance(attribute.value, ast.Name) and attribute.value.id == "self"
