@@ -9,7 +9,7 @@ Pure: no I/O, no clock, no Faust.  The consumer's thread adds to it, the main th
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from app.intake.fetches import Partition
 
@@ -74,15 +74,8 @@ class FetchAhead:
             sizes = self._on_their_way.get(partition, {})
             self._bytes_on_their_way -= sizes.pop(offset, 0)
 
-    def forget(self, partitions: Iterable[Partition]) -> None:
-        """Forget messages of partitions that are read again: Faust has dropped them."""
-        with self._lock:
-            for partition in partitions:
-                sizes = self._on_their_way.pop(partition, {})
-                self._bytes_on_their_way -= sum(sizes.values())
-
-    def forget_all(self) -> None:
-        """Forget everything, since the partitions were revoked."""
+    def forget(self) -> None:
+        """Forget everything that Faust has taken over, since reading starts anew."""
         with self._lock:
             self._on_their_way.clear()
             self._bytes_on_their_way = 0

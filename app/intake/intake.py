@@ -68,7 +68,7 @@ class Intake(Generic[T]):
     def revoke(self) -> None:
         """Drop everything; it will be redelivered, to this worker or to another."""
         self.ledger.revoke()
-        self.ahead.forget_all()
+        self.ahead.forget()
         self._drop_windows()
 
     def start_at(
@@ -76,7 +76,9 @@ class Intake(Generic[T]):
     ) -> None:
         """Set the offsets at which reading starts (see `Ledger.start_at`)."""
         self.ledger.start_at(starts, restarted)
-        self.ahead.forget(starts)
+        # Every assigned partition starts now.  A fetch that ended after the revocation may have
+        # handed over messages of other partitions, which Faust drops.
+        self.ahead.forget()
 
     def drop_reset(self) -> frozenset[Partition]:
         """Return partitions whose log was reset (see `Ledger.drop_reset`); drop all windows."""

@@ -103,7 +103,7 @@ async def test_faust_takes_over_no_more_messages_than_the_limit_allows(
     assert [len(found.get(INPUT, ())) for found in taken] == [3, 3, 3, 3, 0]
     assert LIMIT <= ahead.bytes < LIMIT * 1.3
     assert set(taken[-1]) == {CHANGELOG}
-    ahead.forget_all()
+    ahead.forget()
     assert set(await limit.take_over(fetch, {INPUT, CHANGELOG}, 1.0, 64)) == {INPUT}
 
 
