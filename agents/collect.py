@@ -9,7 +9,7 @@ from faust.types import StreamT
 
 from app import app, topics
 from app.intake.ledger import Receipt
-from app.intake.received import Received
+from app.intake.received import Received, size_of
 from app.intake.windows import Window
 from app.kafka.held_events import HeldEvent, held_events
 from app.telemetry import metrics
@@ -40,9 +40,9 @@ def receive(event: HeldEvent, now: float) -> list[Window[Received]]:
     """Enter an event into the ledger and a window; return the windows that closed."""
     message = event.message
     partition = (message.topic, message.partition)
-    receipt, entry = app.intake.receive(
-        partition, message.offset, len(message.value or b""), event.release
-    )
+    headers = dict(message.headers or ())
+    size = size_of(message.key, message.value, headers.items())
+    receipt, entry = app.intake.receive(partition, message.offset, size, event.release)
     metrics.RECEIPTS.labels(receipt.value).inc()
     if receipt is Receipt.JUMPED:
         logger.warning(
@@ -53,8 +53,7 @@ def receive(event: HeldEvent, now: float) -> list[Window[Received]]:
         app.add_future(app.positions.read_again())
     if entry is None:
         return []
-    received = Received(message.key, message.value, dict(message.headers or ()))
-    return app.intake.add(entry, received, now)
+    return app.intake.add(entry, Received(message.key, message.value, headers), now)
 
 
 async def wait_for_room() -> None:

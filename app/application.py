@@ -30,6 +30,7 @@ from app.kafka.faust_private import StrictApp, has_consumer, lacks_leader
 from app.kafka.open_transactions import OpenTransactions
 from app.kafka.positions.reading_positions import ReadingPositions
 from app.kafka.positions.replaced_logs import ReplacedLogs
+from app.kafka.private.fetch_limit import FetchLimit
 from app.kafka.watchdog import CHECK_INTERVAL, KAFKA, ConsumerWatch, Watchdog
 from app.parts import Parts, PartsNotOpenError, new_intake
 from app.settings import Settings
@@ -91,6 +92,7 @@ class ButlerWriterApp(StrictApp):
         self._parts: Parts | None = None
         self.input_topic = settings.kafka.topic
         self.fetches = self.intake.ledger.fetches
+        self.fetch_limit = FetchLimit(settings.kafka.topic, self.intake.ahead)
         self.suspects = Suspects()
         self.evidence = ReadEvidence()
         super().__init__(settings.kafka.group, **configuration(settings, self.connection))

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Generic, TypeVar
 
+from app.intake.fetch_ahead import FetchAhead
 from app.intake.ledger import Entry, Ledger, Partition, Receipt
 from app.intake.windows import Arrival, Window, WindowBounds, Windows
 
@@ -32,12 +33,18 @@ class Intake(Generic[T]):
         Bound on the bytes of all events that are not settled yet.
     boundary_after : `~collections.abc.Callable`
         Maps a time to the end of its tumbling window (see `Windows`).
+
+    Attributes
+    ----------
+    ahead : `FetchAhead`
+        What was fetched and has not arrived: at most as many bytes as a window has.
     """
 
     def __init__(
         self, bounds: WindowBounds, max_bytes_held: int, boundary_after: Callable[[float], float]
     ) -> None:
         self.ledger = Ledger()
+        self.ahead = FetchAhead(bounds.bytes)
         self.windows: Windows[T] = Windows(bounds, boundary_after)
         self.max_bytes_held = max_bytes_held
         self.in_flight: set[Window[T]] = set()
@@ -62,6 +69,7 @@ class Intake(Generic[T]):
     def revoke(self) -> None:
         """Drop everything; it will be redelivered, to this worker or to another."""
         self.ledger.revoke()
+        self.ahead.forget()
         self._drop_windows()
 
     def start_at(
@@ -69,6 +77,9 @@ class Intake(Generic[T]):
     ) -> None:
         """Set the offsets at which reading starts (see `Ledger.start_at`)."""
         self.ledger.start_at(starts, restarted)
+        # Every assigned partition starts now.  A fetch that ended after the revocation may have
+        # handed over messages of other partitions, which Faust drops.
+        self.ahead.forget()
 
     def drop_reset(self) -> frozenset[Partition]:
         """Return partitions whose log was reset (see `Ledger.drop_reset`); drop all windows."""
@@ -89,10 +100,11 @@ class Intake(Generic[T]):
         offset : `int`
             The offset of the event.
         size : `int`
-            Size of its value in bytes.
+            Its size in bytes.
         ack : `~collections.abc.Callable`
             Called when the offset may be committed.
         """
+        self.ahead.arrived(partition, offset)
         receipt, entry = self.ledger.receive(partition, offset, size, ack)
         if receipt is Receipt.JUMPED:
             self._drop_windows()

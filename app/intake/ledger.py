@@ -49,7 +49,7 @@ class Entry:
     offset : `int`
         The event's offset.
     size : `int`
-        Size of its value in bytes.
+        Its size in bytes.
     epoch : `int`
         The epoch in which it was received.
     ack : `~collections.abc.Callable`
@@ -155,7 +155,7 @@ class Ledger:
         offset : `int`
             The offset of the event.
         size : `int`
-            Size of its value in bytes.
+            Its size in bytes.
         ack : `~collections.abc.Callable`
             Called when the offset may be committed.
 

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Received"]
+__all__ = ["Received", "size_of"]
+
+#: Memory in bytes that a message takes besides its content: Faust's objects for it, and ours
+#: (measured: 1,016 bytes).  Without it, a backlog of tiny messages would have no bound.
+MESSAGE_OVERHEAD = 1024
+
+
+def size_of(
+    key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]
+) -> int:
+    """Return the memory in bytes that a message takes until it is written."""
+    content = sum(len(name) + len(content or b"") for name, content in headers)
+    return MESSAGE_OVERHEAD + len(key or b"") + len(value or b"") + content
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""Uses of private names of Faust and aiokafka; others are in consumer_thread and table_recovery.
+"""Uses of private names of Faust and aiokafka; others are beside it and in `app.kafka.private`.
 
 A test reports which private name, or overridden hook, a new release has changed.  Their behaviour
 was measured with faust-streaming 0.15.3 or read in its source.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import faust
@@ -23,6 +24,7 @@ from app.intake.fetches import Fetches
 from app.intake.suspects import Suspects
 from app.kafka.consumer_thread import TolerantConsumerThread
 from app.kafka.errors import KafkaError
+from app.kafka.private.fetch_limit import FetchLimit
 from app.kafka.readers import as_read
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ logger = structlog.get_logger("butler_writer")
 
 
 class _ConsumerThread(TolerantConsumerThread):
-    """Reads committed transactions only, and notes what it fetches and commits.
+    """Reads committed transactions only, within limits; notes what it fetches and commits.
 
     Attributes
     ----------
@@ -60,6 +62,11 @@ class _ConsumerThread(TolerantConsumerThread):
         super().__post_init__()
         self.last_seen: dict[TP, tuple[object, object]] = {}
         self.committed: dict[TP, int] = {}
+
+    async def on_start(self) -> None:
+        """Start the consumer, and limit what it fetches (rule bounded-memory)."""
+        await super().on_start()
+        cast("StrictApp", self.app).fetch_limit.apply(self._ensure_consumer())
 
     async def commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit offsets and remember them; Faust's monitor forgets them at a rebalance."""
@@ -89,7 +96,10 @@ class _ConsumerThread(TolerantConsumerThread):
         for tp in active_partitions:
             if tp.topic == app.input_topic and (state := _state(consumer, tp)) is not None:
                 before[tp] = (state, state._position)
-        records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+        fetch = partial(super()._fetch_records, consumer)
+        records = await app.fetch_limit.take_over(
+            fetch, active_partitions, timeout or 0, max_records or 1
+        )
         for tp, (state, start) in before.items():
             partition = (tp.topic, tp.partition)
             if (connection := _connection(consumer, tp)) is not None:
@@ -129,12 +139,15 @@ class StrictApp(faust.App):
         Its partitions whose connection has changed.
     evidence : `ReadEvidence`
         What was read last before each offset that may be committed.
+    fetch_limit : `FetchLimit`
+        Limits what is fetched of it ahead.
     """
 
     input_topic: str
     fetches: Fetches
     suspects: Suspects
     evidence: ReadEvidence
+    fetch_limit: FetchLimit
 
     def _new_transport(self) -> driver.Transport:
         """Return a transport whose consumer notes what it fetches."""

@@ -18,7 +18,7 @@ class WindowSettings(Section):
     window_events: PositiveInt = 500
     """A window closes when it has this many events."""
     window_bytes: PositiveInt = 16 * MIB
-    """A window closes when its events have this many bytes."""
+    """A window closes when its events have this many bytes; as many are fetched ahead."""
     max_bytes_held: PositiveInt = 48 * MIB
     """Limit on the bytes of all events that are received and not yet written."""
     shutdown_timeout: PositiveFloat = 20.0

@@ -47,6 +47,7 @@ BYTES_HELD = Gauge("butler_writer_bytes_held", "Bytes of events received and not
 POSTPONED_EVENTS = Gauge(
     "butler_writer_postponed_events", "Events that wait for a turn of their own, apart from others"
 )
+BYTES_AHEAD = Gauge("butler_writer_bytes_ahead", "Bytes of events fetched and not yet received")
 STEP_RUNNING_SECONDS = Gauge(
     "butler_writer_step_running_seconds",
     "How long the current attempt of a step has been running; 0 if the step is not running",

@@ -42,6 +42,7 @@ class MetricsPage(View):
         """Answer with the metrics in Prometheus' text format."""
         metrics.BYTES_HELD.set(app.intake.ledger.bytes_held)
         metrics.POSTPONED_EVENTS.set(app.intake.postponed)
+        metrics.BYTES_AHEAD.set(app.intake.ahead.bytes)
         for step in Step:
             seconds = app.status.step_times.seconds(step.value)
             metrics.STEP_RUNNING_SECONDS.labels(step).set(seconds)
@@ -65,6 +66,8 @@ class StatePage(View):
                 "windows_in_flight": len(intake.in_flight),
                 "bytes_held": intake.ledger.bytes_held,
                 "max_bytes_held": intake.max_bytes_held,
+                "bytes_ahead": intake.ahead.bytes,
+                "max_bytes_ahead": intake.ahead.limit,
                 "accepted_gaps": intake.ledger.accepted_gaps,
                 "partitions": {
                     f"{topic}-{partition}": state

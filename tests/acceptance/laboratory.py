@@ -16,6 +16,7 @@ from tests.acceptance.pods import Pods
 from tests.acceptance.tally import Tally, reconcile
 from tests.support.deployment import Deployment
 from tests.support.events import DATASET_TYPES
+from tests.support.memory import MemoryGroup
 
 __all__ = ["FAIL_POINTS", "Laboratory"]
 
@@ -82,11 +83,16 @@ class Laboratory:
             print(worker.log, worker.log_text()[-_LOG_SHOWN:], sep="\n")  # shown only for a failure
         self._stack.close()
 
-    def start(self, workers: int = 1, /, **environment: str) -> list[Worker]:
-        """Start workers, and wait until they are ready."""
+    def start(
+        self, workers: int = 1, /, *, group: MemoryGroup | None = None, **environment: str
+    ) -> list[Worker]:
+        """Start workers, in a control group if one is given, and wait until they are ready."""
         started = [
             self._stack.enter_context(self.deployment.worker(**environment)) for _ in range(workers)
         ]
+        if group is not None:
+            for worker in started:
+                group.add(worker)
         for worker in started:
             worker.wait_ready(120)
         self.workers += started

@@ -1,4 +1,4 @@
-"""Sends a stream of events during a fault, and checks that all of them were written."""
+"""Sends events during a fault, and checks that all of them were written."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
+import psycopg
+
 from tests.support.deployment import Deployment
 from tests.support.events import DETECTORS, Night, dataset_ids, stored_ids
 
-__all__ = ["check_all_written", "streaming"]
+__all__ = ["check_all_written", "locked", "streaming"]
 
 #: Seconds between two events of a stream.
 PAUSE = 0.05
@@ -42,6 +44,15 @@ def streaming(deployment: Deployment) -> Iterator[list[dict[str, Any]]]:
         finally:
             over.set()
         sent.result()
+
+
+@contextmanager
+def locked(deployment: Deployment) -> Iterator[None]:
+    """Block every write of the Butler with a lock."""
+    assert deployment.database is not None
+    with psycopg.connect(deployment.database) as connection, connection.transaction():
+        connection.execute("LOCK TABLE dataset IN ACCESS EXCLUSIVE MODE")
+        yield
 
 
 def check_all_written(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.intake.received import MESSAGE_OVERHEAD
 from testbed.cluster import Cluster
 from testbed.waiting import wait_until
 from testbed.worker import Worker
@@ -92,7 +93,7 @@ def test_an_open_window_is_in_the_state_until_it_is_flushed(
     fresh = {"start": 0, "expected": 0, "held": 0, "acked_to": 0}
     assert before["partitions"] == {partition: fresh}
 
-    size = send(deployment, 0, 3)
+    size = send(deployment, 0, 3) + 3 * MESSAGE_OVERHEAD
     wait_until(lambda: held(worker) == 3, 30, "three events in the ledger")
 
     during = worker.state()
@@ -102,7 +103,7 @@ def test_an_open_window_is_in_the_state_until_it_is_flushed(
     assert during["partitions"] == {partition: fresh | {"expected": 3, "held": 3}}
     assert metrics(worker)["butler_writer_bytes_held"] == size
 
-    size += send(deployment, 3, 1)
+    size += send(deployment, 3, 1) + MESSAGE_OVERHEAD
     deployment.wait_done()
 
     after = worker.state()
@@ -139,6 +140,7 @@ def test_metrics_count_what_was_flushed(deployment: Deployment, worker: Worker) 
         "butler_writer_datasets_total:already_there": 30,
         "butler_writer_dead_letters_total:invalid_event": 1,
         "butler_writer_bytes_held": 0,
+        "butler_writer_bytes_ahead": 0,
         "butler_writer_flush_seconds_count:write": 2,
         "butler_writer_flush_seconds_count:announce": 2,
     }

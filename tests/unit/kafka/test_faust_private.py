@@ -14,9 +14,11 @@ import faust
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
-from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState, TopicPartitionState
+from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.record.memory_records import MemoryRecords
 from faust.cli.base import Command
 from faust.cli.worker import worker as worker_command
 from faust.tables.manager import TableManager
@@ -26,6 +28,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
 from app.kafka import consumer_thread, faust_private, table_recovery
+from app.kafka.private import fetch_limit
 
 
 def parameters(function: Any) -> list[str]:
@@ -100,6 +103,37 @@ NAMES: dict[str, Callable[[], bool]] = {
         and "await_reset" in source(Fetcher._proc_fetch_request)
         and "create_future" not in source(TopicPartitionState.seek)
     ),
+    "AIOKafkaConsumerThread.on_start": lambda: (
+        "await self._consumer.start()" in source(AIOKafkaConsumerThread.on_start)
+    ),
+    "AIOKafkaConsumerThread._ensure_consumer": lambda: (
+        parameters(AIOKafkaConsumerThread._ensure_consumer) == ["self"]
+    ),
+    "AIOKafkaConsumer._fetcher": lambda: (
+        "self._fetcher = Fetcher(" in source(AIOKafkaConsumer.start)
+    ),
+    "Fetcher._fetch_max_bytes": lambda: (
+        "self._fetch_max_bytes,\n" in source(Fetcher._get_actions_per_node)
+    ),
+    "Fetcher._get_actions_per_node": lambda: (
+        parameters(Fetcher._get_actions_per_node) == ["self", "assignment"]
+        and "return (\n            fetch_requests,\n            awaiting_reset,\n"
+        "            backoff,\n"
+        in source(Fetcher._get_actions_per_node)
+        and "= self._get_actions_per_node(assignment)" in source(Fetcher._fetch_requests_routine)
+    ),
+    "Fetcher._records": lambda: (
+        "self._records[tp] = FetchResult(" in source(Fetcher._proc_fetch_request)
+        and "self._records[tp] = FetchError(" in source(Fetcher._set_error)
+    ),
+    "FetchResult._partition_records": lambda: (
+        "self._partition_records is not None" in source(FetchResult.has_more)
+    ),
+    "PartitionRecords._records": lambda: (
+        "records = self._records" in source(PartitionRecords._unpack_records)
+        and hasattr(MemoryRecords, "size_in_bytes")
+    ),
+    "FetchRequest._topics": lambda: "return self._topics" in source(FetchRequest),
     "TopicPartitionState.lso": lambda: "tp_state.lso = lso" in source(Fetcher._proc_fetch_request),
     "Consumer._acked": lambda: "acked = self._acked[tp]" in source(Consumer._new_offset),
     "Consumer._acked_index": lambda: "self._acked_index[tp]" in source(Consumer.ack),
@@ -118,9 +152,6 @@ NAMES: dict[str, Callable[[], bool]] = {
         and "self.call_thread(self._commit, offsets)" in source(AIOKafkaConsumerThread.commit)
         and "self._ensure_consumer()" in source(AIOKafkaConsumerThread._commit)
         and "self.tp_last_committed_at.update" in source(AIOKafkaConsumerThread._commit)
-    ),
-    "AIOKafkaConsumerThread._ensure_consumer": lambda: (
-        parameters(AIOKafkaConsumerThread._ensure_consumer) == ["self"]
     ),
     "Consumer._gap": lambda: "self._gap.pop(tp, None)" in source(Consumer),
     "Recovery._seek_offsets": lambda: (
@@ -161,19 +192,37 @@ def test_a_private_name_is_what_this_service_expects(name: str) -> None:
     assert is_expected, changed
 
 
-@pytest.mark.parametrize("module", [consumer_thread, faust_private, table_recovery])
+MODULES = [consumer_thread, faust_private, table_recovery, fetch_limit]
+KNOWN = {name.rpartition(".")[2] for name in NAMES}
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_every_private_name_in_use_is_checked(module: ModuleType) -> None:
     tree = ast.parse(Path(module.__file__ or "").read_text())
-    used = {
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    attributes = {
         node.attr
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and node.attr.startswith("_")
-    } | {
-        node.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and any(isinstance(owner, ast.ClassDef) and node in owner.body for owner in ast.walk(tree))
     }
-    known = {name.rpartition(".")[2] for name in NAMES}
-    own = {"_evidence"}
-    assert used <= known | own | {"_exit", "__name__"}  # os._exit and type.__name__ are public
+    overridden = {name for node in classes if node.bases for name in methods(node)}
+    own = {name for node in classes if not node.bases for name in methods(node)} | stored(tree)
+    # os._exit and type.__name__ are public
+    assert (attributes - own) | overridden <= KNOWN | {"_evidence", "_exit", "__name__"}
+
+
+def methods(node: ast.ClassDef) -> set[str]:
+    return {
+        each.name for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+
+def stored(tree: ast.Module) -> set[str]:
+    return {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "self"
+    }

@@ -1,0 +1,119 @@
+"""Memory: a backlog in a pod of 1 GiB, with the production settings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.acceptance.laboratory import FAIL_POINTS, Laboratory
+from tests.support.events import Night
+from tests.support.memory import MIB, MemoryGroup, memory_group, resident
+
+MakeLaboratory = Callable[..., Laboratory]
+
+POD = 1024 * MIB
+
+#: The production settings, as far as they determine the memory.
+PRODUCTION = {"BUTLER_WRITER_WINDOW_SECONDS": "1", "BUTLER_WRITER_KAFKA_COMMIT_INTERVAL": "1"}
+
+#: Dimension records of these elements make an event as large as it is to be.
+BULK = ("group", "exposure")
+
+#: Size of an event's datasets and of its own dimension records, in bytes.
+OWN_BYTES = 7_000
+
+
+@pytest.fixture
+def pod() -> Iterator[MemoryGroup | None]:
+    """The control group of a pod; `None` if this machine does not allow one."""
+    with memory_group(POD) as group:
+        yield group
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+@pytest.mark.parametrize("partitions", [1, 6, 64])
+def test_a_backlog_of_6000_events_of_125_kb_in_1_gib(
+    pod: MemoryGroup | None, make_laboratory: MakeLaboratory, partitions: int
+) -> None:
+    """The memory hardly grows after the first 500 events, and not at all once all are written."""
+    laboratory = make_laboratory(partitions=partitions, settings=dict(PRODUCTION))
+    send_large(laboratory, 6_000, 125_000)
+    sizes = drain(laboratory, pod)
+    early = next(size for finished, size in sizes if finished >= 500)
+    assert max(size for finished, size in sizes if finished >= 500) < 1.1 * early
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_backlog_of_125_kb_events_and_a_slow_database_in_1_gib(
+    pod: MemoryGroup | None, make_laboratory: MakeLaboratory
+) -> None:
+    """Each write takes 2 s longer; more waits than a worker may hold."""
+    laboratory = make_laboratory(partitions=64, settings=dict(PRODUCTION))
+    send_large(laboratory, 2_000, 125_000)
+    slow = {"FAIL_POINT": "slow-database", "SLOW_SECONDS": "2"}
+    drain(laboratory, pod, PYTHONPATH=str(FAIL_POINTS), **slow)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+def test_a_backlog_of_the_largest_events_in_1_gib(
+    pod: MemoryGroup | None, make_laboratory: MakeLaboratory
+) -> None:
+    laboratory = make_laboratory(partitions=6, settings=dict(PRODUCTION))
+    send_large(laboratory, 40, 10_400_000)
+    drain(laboratory, pod)
+
+
+def send_large(laboratory: Laboratory, events: int, size: int) -> None:
+    """Send events that consist mostly of dimension records, each of about a size in bytes."""
+    records = bulk(laboratory.pods.night, size - OWN_BYTES)
+    laboratory.pods.prepare = lambda event: event["dimension_records"].extend(records)
+    laboratory.pods.send(events)
+
+
+def bulk(night: Night, size: int) -> list[dict[str, Any]]:
+    """Return dimension records that no dataset refers to, of a size in bytes."""
+    first = 10**9
+    templates = [
+        record.to_simple().model_dump_json()
+        for record in night.visit_records(first, 0)
+        if record.definition.name in BULK
+    ]
+    visits = range(first, first + size // sum(map(len, templates)))
+    return [
+        orjson.loads(template.replace(str(first), str(visit)))
+        for visit in visits
+        for template in templates
+    ]
+
+
+def drain(
+    laboratory: Laboratory, pod: MemoryGroup | None, **environment: str
+) -> list[tuple[int, int]]:
+    """Let a worker in a pod write everything, and reconcile it.
+
+    Returns
+    -------
+    sizes : `list` [`tuple` [`int`, `int`]]
+        Again and again, how many events were finished, and the worker's resident size in bytes;
+        also for some seconds after everything was written.
+    """
+    sizes: list[tuple[int, int]] = []
+    deployment = laboratory.deployment
+    events = sum(deployment.cluster.end_offsets(deployment.topic).values())
+    (worker,) = laboratory.start(group=pod, **environment)
+    end = None
+    while end is None or time.monotonic() < end:
+        finished = deployment.committed()
+        sizes.append((finished, resident(worker)))
+        if finished >= events and end is None:
+            end = time.monotonic() + 10
+        time.sleep(0.2)
+    assert laboratory.reconcile(10).peak_rss * MIB < POD
+    return sizes
