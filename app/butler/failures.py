@@ -245,8 +245,13 @@ def _never_sent(error: BaseException) -> BaseException | None:
 
 
 def exception_chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception, the one that it was raised from or while handling, and so on."""
-    while error is not None:
+    """Yield an exception, the one that it was raised from or while handling, and so on, each once.
+
+    A cause that is raised again, instead of the exception that wraps it, leads back to itself.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
 

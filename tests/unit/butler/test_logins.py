@@ -91,3 +91,10 @@ def test_a_refused_login_is_recognized_behind_the_error_that_it_led_to() -> None
     error = RetryableError("a step failed")
     error.__cause__ = LoginRefusedError("Kafka refuses the login")
     assert refused_login(error) == "Kafka refuses the login"
+
+
+def test_errors_that_lead_back_to_themselves_are_looked_at_once() -> None:
+    cause, wrapper = OSError("gone"), ValueError("wraps it")
+    cause.__context__, wrapper.__cause__ = wrapper, cause
+    assert refused_login(cause) is None
+    assert refused_login(wrapper) is None
