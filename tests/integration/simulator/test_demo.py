@@ -190,7 +190,10 @@ def test_a_demo_that_keeps_running_prints_commands_that_work(folder: Path) -> No
         ]
         assert [each.returncode for each in done] == [0, 0, 0], done
         assert "LSSTCam/prompt/output-2026-11-23" in done[0].stdout
-        assert len([line for line in done[1].stdout.splitlines() if line.startswith("0-")]) == 4
+        assert (
+            len([line for line in done[1].stdout.splitlines() if line.strip().startswith("0-")])
+            == 4
+        )
         assert "night: events=9" in done[2].stdout
         rehearsal.process.send_signal(signal.SIGINT)
         assert rehearsal.process.wait(30) == 0
