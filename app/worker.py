@@ -24,6 +24,7 @@ from app.errors import exiting_on_operator_errors
 from app.installation import own_version
 from app.kafka.checks.topics import check_topics
 from app.kafka.faust_private import silence_banner
+from app.settings import doubtful_variables
 
 __all__ = ["COLLECTOR_THRESHOLDS", "Worker"]
 
@@ -64,6 +65,8 @@ class Worker(faust.Worker):
             pid=os.getpid(),
             pages=str(own.conf.canonical_url),
         )
+        for reason in doubtful_variables(os.environ, own.settings):
+            logger.warning("a variable has no effect", reason=reason)
         with exiting_on_operator_errors():
             own.settings.require_connections()
             # The repository first: no topic is created for a worker that cannot write.
