@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-__all__ = ["OperatorError", "exit_with", "exiting_on_operator_errors"]
+__all__ = ["OperatorError", "UnavailableError", "exit_with", "exiting_on_operator_errors"]
 
 
 class OperatorError(Exception):
@@ -16,6 +16,22 @@ class OperatorError(Exception):
     The text is one line: the problem, the setting or access right concerned, and the remedy.  A
     worker or a command prints it after ``butler-writer:`` and exits without a traceback.
     """
+
+
+class UnavailableError(OperatorError):
+    """Something that the worker depends on is away, and may come back without an operator.
+
+    A starting worker waits for it; a command ends.
+
+    Attributes
+    ----------
+    dependency : `str`
+        What is away, such as ``the database``.
+    """
+
+    def __init__(self, reason: str, dependency: str) -> None:
+        super().__init__(reason)
+        self.dependency = dependency
 
 
 @contextmanager

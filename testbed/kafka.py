@@ -5,6 +5,8 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +18,11 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ResourceType,
 )
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from .cluster import Cluster
 from .kafka_jars import find_java, kafka_jars
@@ -28,6 +35,7 @@ __all__ = ["ApacheKafka"]
 _START_TIMEOUT = 60.0
 _MECHANISM = "SCRAM-SHA-512"
 _SUPER_USER = "admin"
+_LOOPBACK = IPv4Address("127.0.0.1")
 
 
 class ApacheKafka(Cluster):
@@ -38,6 +46,13 @@ class ApacheKafka(Cluster):
     users
         Names and passwords. If given, clients must log in (SASL_PLAINTEXT, SCRAM-SHA-512), and
         may do only what `allow` has granted; the methods of this class act as a super user.
+
+    Attributes
+    ----------
+    tls_bootstrap
+        A second address of the node: encrypted, without a login.
+    certificate
+        The file with the node's certificate, which clients of that address must trust.
 
     Raises
     ------
@@ -55,7 +70,9 @@ class ApacheKafka(Cluster):
             f"127.0.0.1:{free_port()}",
             self.security(_SUPER_USER) if self._users else None,
         )
+        self.tls_bootstrap = f"127.0.0.1:{free_port()}"
         self._folder = Path(tempfile.mkdtemp(prefix="butler-writer-kafka-"))
+        self.certificate = self._folder / "certificate.pem"
         self._settings = self._folder / "server.properties"
         self.log = self._folder / "kafka.log"
         self._process: ChildProcess | None = None
@@ -175,15 +192,44 @@ class ApacheKafka(Cluster):
             log=self.log,
         )
 
+    def _identity(self) -> Path:
+        """Make a certificate for this machine's address; return the file with it and its key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(_LOOPBACK)]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        public = certificate.public_bytes(Encoding.PEM)
+        self.certificate.write_bytes(public)
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        identity = self._folder / "identity.pem"
+        identity.write_bytes(private + public)
+        return identity
+
     def _node_settings(self) -> dict[str, str | int]:
         controller = free_port()
         return {
             "process.roles": "broker,controller",
             "node.id": 1,
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "listeners": f"CLIENT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"CLIENT://{self.bootstrap}",
-            "listener.security.protocol.map": "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listeners": (
+                f"CLIENT://{self.bootstrap},TLS://{self.tls_bootstrap},"
+                f"CONTROLLER://127.0.0.1:{controller}"
+            ),
+            "advertised.listeners": f"CLIENT://{self.bootstrap},TLS://{self.tls_bootstrap}",
+            "listener.security.protocol.map": "CLIENT:PLAINTEXT,TLS:SSL,CONTROLLER:PLAINTEXT",
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(self._identity()),
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "CLIENT",
             "log.dirs": f"{self._folder}/data",
@@ -213,7 +259,9 @@ class ApacheKafka(Cluster):
     def _security_settings(self) -> dict[str, str | int]:
         password = self._users[_SUPER_USER]
         return {
-            "listener.security.protocol.map": "CLIENT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listener.security.protocol.map": (
+                "CLIENT:SASL_PLAINTEXT,TLS:SSL,CONTROLLER:PLAINTEXT"
+            ),
             "sasl.enabled.mechanisms": _MECHANISM,
             "sasl.mechanism.inter.broker.protocol": _MECHANISM,
             # The node's login as a client of itself.

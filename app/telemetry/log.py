@@ -107,6 +107,7 @@ def logging_config(settings: Settings) -> dict[str, Any]:
                 "handlers": ["stderr" if settings.kafka.debug == "1" else "libraries"],
                 "propagate": False,
             },
+            "app": {"level": libraries},  # Faust's lines about our services
             "aiohttp.access": {"level": libraries},
             "botocore": {"level": libraries},
             "faust": {"level": libraries},

@@ -96,8 +96,9 @@ class Status:
     @property
     def not_ready(self) -> str | None:
         """Why the worker is not ready, or `None` if it is."""
+        away = [f"{name} does not answer: {why}" for name, why in self.unavailable.items()]
         if self.unassigned_since is not None:
-            return "waiting for partitions to be assigned"
+            return "; ".join(away) or "waiting for partitions to be assigned"
         if self.resets:
             return f"the log was reset, reading again: {', '.join(self.resets)}"
         problems = [
@@ -107,8 +108,7 @@ class Status:
             f"{step} has been running for {seconds:.0f} s"
             for step, seconds in self.step_times.slow.items()
         ]
-        problems += [f"{name} does not answer: {why}" for name, why in self.unavailable.items()]
-        return "; ".join(problems) or None
+        return "; ".join([*problems, *away]) or None
 
     def log_readiness(self) -> None:
         """Log that the worker has become ready, or that it is no longer ready."""
