@@ -100,7 +100,7 @@ class Startup(Service):
 def _end(reason: str) -> NoReturn:
     """End the process: Faust would log a traceback, and nothing needs an orderly shutdown yet."""
     # Faust has replaced sys.stderr by its log.
-    print(f"butler-writer: {reason}", file=sys.__stderr__, flush=True)  # noqa: T201
+    print(f"butler-writer: {reason}", file=sys.__stderr__, flush=True)
     os._exit(1)
 
 

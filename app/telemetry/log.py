@@ -111,6 +111,8 @@ def logging_config(settings: Settings) -> dict[str, Any]:
             "aiohttp.access": {"level": libraries},
             "botocore": {"level": libraries},
             "faust": {"level": libraries},
+            # A starting worker says itself, once, that the Butler cannot be created yet.
+            "lsst.daf.butler.direct_butler": {"level": "CRITICAL"},
             "mode": {"level": libraries},
         },
     }
