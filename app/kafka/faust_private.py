@@ -15,6 +15,8 @@ import faust
 import structlog
 from aiokafka.client import ConnectionGroup
 from faust.cli.worker import worker as worker_command
+from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AgentT
 
@@ -25,19 +27,16 @@ from app.kafka.readers import as_read
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer
-    from faust.tables.manager import TableManager
-    from faust.tables.recovery import Recovery
     from faust.transport.consumer import Consumer
 
 __all__ = [
     "StrictApp",
+    "UnrecoveredTables",
     "commit_offsets",
     "forget_gap",
     "has_consumer",
     "membership_error",
     "own_commits",
-    "recover_again",
-    "recovery_progress",
     "restart_partitions",
     "silence_banner",
     "stable_and_end",
@@ -115,6 +114,26 @@ class _Consumer(driver.Consumer):
 
 class _Transport(driver.Transport):
     Consumer = _Consumer
+
+
+class _NoRecovery(Recovery):
+    async def _build_offsets(
+        self, consumer: Any, tps: set[TP], destination: Any, title: str
+    ) -> None:
+        """Start at the ends of the changelogs, which Faust has just looked up: nothing is left."""
+        for tp in tps:
+            destination[tp] = self.active_highwaters[tp]
+
+
+class UnrecoveredTables(TableManager):
+    """Leaves the tables as they are at a rebalance: events do not wait for their recovery."""
+
+    @property
+    def recovery(self) -> Recovery:
+        """The service that gives the partitions to the agents once its tables are recovered."""
+        if self._recovery is None:
+            self._recovery = _NoRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return self._recovery
 
 
 class StrictApp(faust.App):
@@ -219,36 +238,6 @@ def stable_and_end(app: faust.App, partition: TP) -> tuple[int, int] | None:
     return state.lso, state.highwater
 
 
-def recovery_progress(app: faust.App) -> dict[TP, int] | None:
-    """Return the offset that the recovery of the tables has reached in each changelog.
-
-    Returns
-    -------
-    offsets : `dict` [`faust.types.TP`, `int`] or `None`
-        `None` if no recovery is running.
-    """
-    recovery = _recovery(app)
-    is_running = recovery.in_recovery and recovery.need_recovery()
-    return dict(recovery.active_offsets) if is_running else None
-
-
-async def recover_again(app: faust.App) -> None:
-    """Make table recovery read again from the offsets that it has reached.
-
-    Faust drops messages that are fetched while partitions are revoked.  Its recovery then waits for
-    these messages for ever (rule no-gaps-in-offsets).
-
-    Raises
-    ------
-    IllegalStateError
-        If the partitions have been revoked.
-    """
-    recovery = _recovery(app)
-    await recovery._seek_offsets(
-        app.consumer, recovery.active_tps, recovery.active_offsets, "active"
-    )
-
-
 async def membership_error(app: faust.App) -> str | None:
     """Return the error that has ended the membership in the consumer group, and clear it.
 
@@ -263,10 +252,6 @@ async def membership_error(app: faust.App) -> str | None:
     except KafkaError as exc:
         return f"{type(exc).__name__}: {exc}"
     return None
-
-
-def _recovery(app: faust.App) -> Recovery:
-    return cast("TableManager", app.tables).recovery
 
 
 def _thread(app: faust.App) -> _ConsumerThread:

@@ -25,8 +25,8 @@ from app.intake.intake import Intake
 from app.intake.ledger import Partition
 from app.kafka.checks.access_rights import connect, may_be_temporary
 from app.kafka.connection import KafkaConnection
-from app.kafka.errors import IllegalStateError, KafkaError
-from app.kafka.faust_private import membership_error, recover_again, recovery_progress
+from app.kafka.errors import KafkaError
+from app.kafka.faust_private import membership_error
 from app.settings import KafkaSettings
 from app.telemetry.status import Status
 
@@ -151,13 +151,11 @@ class ConsumerWatch:
         self._connection = connection
         self._watchdog = watchdog
         self._ends_process = ends_process
-        self._recovered: Mapping[TP, int] | None = None
 
     async def check(self) -> None:
         """Check the consumer; end the process if it is stuck."""
         if self._status.stopping:
             return
-        await self._check_recovery()
         if group_error := await membership_error(self._app):
             logger.warning("not in the consumer group, joining again", error=group_error)
         unassigned_since = self._status.unassigned_since
@@ -176,17 +174,6 @@ class ConsumerWatch:
         if reason is not None and self._ends_process:
             logger.critical("consumer is stuck, ending the worker", reason=reason)
             os._exit(1)  # a stuck consumer can block an orderly shutdown for ever
-
-    async def _check_recovery(self) -> None:
-        """Make table recovery read again if it makes no progress."""
-        before, self._recovered = self._recovered, recovery_progress(self._app)
-        if before is None or before != self._recovered:
-            return
-        logger.warning("table recovery has stalled; reading again")
-        try:
-            await recover_again(self._app)
-        except IllegalStateError:
-            logger.info("partitions were revoked while table recovery read again")
 
     async def _brokers_answer(self) -> bool:
         """Return whether a broker answers on a new connection; the consumer's own may hang."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from app.kafka.checks.access_rights import Operation
 from app.settings import MIB, KafkaSettings
@@ -15,6 +16,19 @@ __all__ = ["CHAIN_PARTITIONS", "RequiredTopic", "required_topics"]
 CHAIN_PARTITIONS = 1
 
 _DEAD_LETTER_RETENTION_MS = 14 * 24 * 3600 * 1000
+
+
+#: The changelog keeps the last state of each chain.  By default, Kafka compacts only segments that
+#: are full (1 GiB) or a week old, and only once half of the log is outdated: never in a night.
+_CHANGELOG = MappingProxyType(
+    {
+        "cleanup.policy": "compact",
+        "segment.bytes": str(4 * MIB),
+        "segment.ms": str(10 * 60 * 1000),
+        "min.cleanable.dirty.ratio": "0.1",
+        "max.compaction.lag.ms": str(60 * 60 * 1000),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +74,6 @@ def required_topics(settings: KafkaSettings) -> list[RequiredTopic]:
             f"{settings.group}-chains-changelog",
             (Operation.READ, Operation.WRITE),
             partitions=CHAIN_PARTITIONS,
-            config={"cleanup.policy": "compact"},
+            config=_CHANGELOG,
         ),
     ]

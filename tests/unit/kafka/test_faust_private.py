@@ -113,19 +113,27 @@ NAMES: dict[str, Callable[[], bool]] = {
         parameters(AIOKafkaConsumerThread.commit) == ["self", "offsets"]
     ),
     "Consumer._gap": lambda: "self._gap.pop(tp, None)" in source(Consumer),
-    "Recovery._seek_offsets": lambda: (
-        parameters(Recovery._seek_offsets) == ["self", "consumer", "tps", "offsets", "title"]
+    "Recovery._build_offsets": lambda: (
+        parameters(Recovery._build_offsets) == ["self", "consumer", "tps", "destination", "title"]
+        and "active_highwaters" in source(Recovery._restart_recovery)
+        and source(Recovery._restart_recovery).index("_build_highwaters")
+        < source(Recovery._restart_recovery).index("_build_offsets")
     ),
-    "Recovery.active_offsets": lambda: "self.active_offsets" in source(Recovery),
-    "Recovery.active_tps": lambda: "self.active_tps" in source(Recovery),
-    "Recovery.in_recovery": lambda: isinstance(Recovery.in_recovery, property | bool),
-    "Recovery.need_recovery": lambda: parameters(Recovery.need_recovery) == ["self"],
+    "Recovery.active_highwaters": lambda: (
+        "highwater - offsets[tp]" in source(Recovery.active_remaining)
+        and "self.active_highwaters" in source(Recovery.active_remaining)
+    ),
     "ThreadDelegateConsumer._thread": lambda: "self._thread =" in source(ThreadDelegateConsumer),
     "AIOKafkaConsumerThread._consumer": lambda: (
         "_consumer" in AIOKafkaConsumerThread.__annotations__
     ),
     "AIOKafkaConsumer._coordinator": lambda: "self._coordinator =" in source(AIOKafkaConsumer),
-    "TableManager.recovery": lambda: "def recovery(self) -> Recovery" in source(TableManager),
+    "TableManager.recovery": lambda: (
+        "self.recovery.on_rebalance" in source(TableManager)
+        and "Recovery(\n                self.app, self, beacon=self.beacon, loop=self.loop"
+        in source(TableManager)
+    ),
+    "TableManager._recovery": lambda: "self._recovery is None" in source(TableManager),
     "GroupCoordinator.check_errors": lambda: (
         parameters(GroupCoordinator.check_errors) == ["self"]
         and "raise exc" in source(GroupCoordinator.check_errors)
