@@ -102,7 +102,8 @@ def opening(repository: str) -> Iterator[None]:
             raise RepositoryAwayError(
                 f"{reason}; {empty} is empty: is it mounted?", "the store"
             ) from exc
-        raise RepositoryError(reason) from exc
+        remedy = "its login and its database" if database_of(exc) else "BUTLER_REPOSITORY"
+        raise RepositoryError(f"{reason}; check {remedy}") from exc
 
 
 def _empty_folder_of(repository: str) -> Path | None:

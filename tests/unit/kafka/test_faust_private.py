@@ -115,9 +115,8 @@ NAMES: dict[str, Callable[[], bool]] = {
     "Consumer._gap": lambda: "self._gap.pop(tp, None)" in source(Consumer),
     "Recovery._build_offsets": lambda: (
         parameters(Recovery._build_offsets) == ["self", "consumer", "tps", "destination", "title"]
-        and "active_highwaters" in source(Recovery._restart_recovery)
-        and source(Recovery._restart_recovery).index("_build_highwaters")
-        < source(Recovery._restart_recovery).index("_build_offsets")
+        and source(Recovery).index("T(self._build_highwaters)(\n")
+        < source(Recovery).index("T(self._build_offsets)(\n")
     ),
     "Recovery.active_highwaters": lambda: (
         "highwater - offsets[tp]" in source(Recovery.active_remaining)
