@@ -164,7 +164,8 @@ class _Report:
 
     def waiting(self, name: str, reason: str) -> None:
         """Show why the worker waits."""
-        self._clear()
+        if name != self._name:
+            self._clear()
         self._name = name
         self._status.unavailable[name] = reason
         now = time.monotonic()

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.exceptions import SSLError as BotoSSLError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -22,8 +23,9 @@ _STATES_OF_THE_SERVER = ("08", "25006", "40", "53", "55P03", "57", "58")
 
 #: The same refusals in the answers of libpq, which has no SQLSTATE while it connects.
 _REFUSALS = re.compile(
-    r"authentication failed|no pg_hba\.conf entry|no password supplied|certificate|SSL|"
-    r"(role|database) \".*\" does not exist|not permitted to log in|permission denied"
+    r"authentication failed|no pg_hba\.conf entry|no password supplied|certificate|"
+    r"does not support SSL|(role|database) \".*\" does not exist|no such (database|user)|"
+    r"not permitted to log in|permission denied"
 )
 
 #: SQLite's names of errors that pass.
@@ -61,7 +63,9 @@ def _is_away(error: BaseException) -> bool:
         return bool(status >= 500 or status == 429)
     if isinstance(error, BotoSSLError):
         return False
-    if isinstance(error, PoolTimeoutError | HTTPClientError | ConnectionError | TimeoutError):
+    if isinstance(error, PoolTimeoutError | BotoConnectionError | HTTPClientError):
+        return True
+    if isinstance(error, ConnectionError | TimeoutError):
         return True
     # A name that is not found may be that of a service that has no running pod.
     return isinstance(error, OSError) and (
