@@ -9,8 +9,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 from uuid import uuid4
 
+from botocore.exceptions import ClientError
 from lsst.resources import ResourcePath
 
 from app.butler.away import is_away, unmounted
@@ -51,7 +53,12 @@ def check_list_directory(folder: ResourcePath) -> None:
             finally:
                 path.rmdir()
             return
-        probe = _probe_in(folder)
+        if folder.scheme == "s3":
+            client, where = _object_in(folder)
+            client.put_object(**where, Body=b"probe")
+            client.delete_object(**where)
+            return
+        probe = folder.join(_probe_name(), forceDirectory=False)
         probe.write(b"probe")
         probe.remove()
 
@@ -74,7 +81,8 @@ def check_staging_root(folder: ResourcePath) -> None:
         if folder.isLocal:
             _write_on_disk(Path(folder.ospath))
         elif folder.scheme == "s3":
-            _probe_in(folder).remove()
+            client, where = _object_in(folder)
+            client.delete_object(**where)
 
 
 def check_store(root: ResourcePath) -> None:
@@ -96,13 +104,13 @@ def check_store(root: ResourcePath) -> None:
 
 
 def _read_nothing(root: ResourcePath) -> None:
+    client, where = _object_in(root)
     try:
-        _probe_in(root).read(1)
-    except FileNotFoundError as exc:
-        if type(exc.__cause__).__name__ == "NoSuchBucket":
+        client.get_object(**where)
+    except ClientError as exc:
+        # The second is the answer for a missing file if the user may not list the bucket.
+        if exc.response["Error"]["Code"] not in ("NoSuchKey", "AccessDenied"):
             raise
-    except PermissionError:
-        pass  # the answer for a missing file if the user may not list the bucket
 
 
 @contextmanager
@@ -143,8 +151,13 @@ def _write_on_disk(folder: Path) -> None:
         probe.unlink(missing_ok=True)
 
 
-def _probe_in(folder: ResourcePath) -> ResourcePath:
-    return folder.join(_probe_name(), forceDirectory=False)
+def _object_in(folder: ResourcePath) -> tuple[Any, dict[str, str]]:
+    """Return S3's client, and an object that does not exist.
+
+    `ResourcePath` itself would try again for a minute, with waits of up to half of that.
+    """
+    key = folder.unquoted_path.lstrip("/") + _probe_name()
+    return cast("Any", folder).client, {"Bucket": folder.netloc.rpartition("@")[2], "Key": key}
 
 
 def _probe_name() -> str:
