@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 import structlog
-from faust.types import StreamT
+from faust.types import TP, StreamT
 
+from agents.chain_table import ChainTable, Changelog
 from app import app, topics
 from app.kafka.held_events import held_events
 from app.tables import chains as table
-from models.chains import ChainState, ChainUpdate
+from models.chains import ChainUpdate
 
 logger = structlog.get_logger("butler_writer")
+
+#: Seconds between two writes of the chains that have changed.
+WRITE_INTERVAL = 5.0
+
+_changelog_topic = table.changelog_topic.get_topic_name()
+
+chain_table = ChainTable(table, Changelog(app.connection, _changelog_topic))
 
 
 @app.agent(topics.chain_updates)
@@ -19,7 +29,7 @@ async def chains(stream: StreamT[bytes]) -> None:
     """Track each chain's runs and what was written to them, in the table ``chains``."""
     async for event in held_events(stream):
         try:
-            apply(ChainUpdate.from_data(orjson.loads(event.value)))
+            chain_table.note(ChainUpdate.from_data(orjson.loads(event.value)))
         except Exception as exc:  # noqa: BLE001 - rule no-exception-leaves-an-agent
             logger.warning(
                 "chain update skipped",
@@ -27,10 +37,23 @@ async def chains(stream: StreamT[bytes]) -> None:
                 offset=event.message.offset,
                 error=repr(exc),
             )
-        event.release()
+        chain_table.hold(event)
 
 
-def apply(update: ChainUpdate) -> None:
-    """Apply an update to the table."""
-    state = table.get(update.chain) or ChainState(chain=update.chain, runs=[])
-    table[update.chain] = state.updated(update)
+@app.timer(interval=WRITE_INTERVAL)
+async def write_chains() -> None:
+    """Write the chains that have changed."""
+    chain_table.write()
+
+
+@app.on_partitions_revoked.connect
+async def drop_updates(*_: Any, **__: Any) -> None:
+    """Forget what will be redelivered (rule rebalance-starts-a-new-epoch)."""
+    chain_table.revoke()
+
+
+@app.on_rebalance_complete.connect
+async def restore_table(*_: Any, **__: Any) -> None:
+    """Start to read the changelog, beside the events."""
+    is_ours = TP(_changelog_topic, 0) in app.consumer.assignment()
+    app.add_future(chain_table.restore(is_ours=is_ours))

@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, cast
 
 import faust
 import structlog
+from faust.app import BootStrategy
 from faust.types import TP
 from mode import Service
+from mode.types import ServiceT
 
 from app.configuration import configuration
 from app.errors import exiting_on_operator_errors
@@ -24,7 +27,7 @@ from app.intake.received import Received
 from app.intake.suspects import Suspects
 from app.intake.windows import Window
 from app.kafka.availability import BrokerProbe
-from app.kafka.checks.topics import required_operations
+from app.kafka.checks.required import required_operations
 from app.kafka.connection import KafkaConnection
 from app.kafka.faust_private import StrictApp, has_consumer, lacks_leader
 from app.kafka.open_transactions import OpenTransactions
@@ -34,6 +37,7 @@ from app.kafka.private.fetch_limit import FetchLimit
 from app.kafka.watchdog import CHECK_INTERVAL, KAFKA, ConsumerWatch, Watchdog
 from app.parts import Parts, PartsNotOpenError, new_intake
 from app.settings import Settings
+from app.startup import Startup
 from app.telemetry.availability import (
     AVAILABILITY_INTERVAL,
     AvailabilityWatch,
@@ -49,6 +53,24 @@ logger = structlog.get_logger("butler_writer")
 #: Seconds that Faust's own shutdown may take after the last flush.  Faust waits for the brokers,
 #: and the interpreter for the threads that use a Butler, without a limit of their own.
 STOP_SECONDS = 5.0
+
+
+class _PagesFirst(BootStrategy):
+    """Starts the pages before the worker waits for what it depends on."""
+
+    def server(self) -> Iterable[ServiceT]:
+        """Return the services of a worker in the order in which they start."""
+        app = cast("ButlerWriterApp", self.app)
+        return [
+            *self.sensors(),
+            *self.web_server(),
+            app.startup,
+            *self.kafka_producer(),
+            *self.kafka_consumer(),
+            *self.agents(),
+            *self.kafka_conductor(),
+            *self.tables(),
+        ]
 
 
 class ButlerWriterApp(StrictApp):
@@ -69,6 +91,8 @@ class ButlerWriterApp(StrictApp):
         Ledger and windows, shared by the agents collect and flush.
     status : `Status`
         The status that the pages show.
+    startup : `Startup`
+        Waits at the start for what the worker depends on.
     positions : `ReadingPositions`
         Moves the consumer to the offsets at which reading starts.
     open_transactions : `OpenTransactions`
@@ -82,6 +106,8 @@ class ButlerWriterApp(StrictApp):
         If a setting cannot be used.
     """
 
+    BootStrategy = _PagesFirst
+
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.connection = KafkaConnection.of(settings.kafka)
@@ -89,6 +115,7 @@ class ButlerWriterApp(StrictApp):
         self.status = Status(
             step_times=StepTimes(settings.service.step_warning_seconds, settings.step_max_seconds)
         )
+        self.startup = Startup(self.status, settings.service.start_wait_seconds)
         self._parts: Parts | None = None
         self.input_topic = settings.kafka.topic
         self.fetches = self.intake.ledger.fetches
@@ -176,19 +203,24 @@ class ButlerWriterApp(StrictApp):
             find_own("agents")
         super().discover(*extra_modules, **kwargs)
 
+    @property
+    def _is_running(self) -> bool:
+        return self.startup.is_done and not self.status.stopping
+
     # Timers of Faust would start after the first assignment, which may never come.
     @Service.timer(CHECK_INTERVAL)
     async def _watch(self) -> None:
-        await self._consumer_watch.check()
+        if self.startup.is_done:
+            await self._consumer_watch.check()
 
     @Service.timer(AVAILABILITY_INTERVAL)
     async def _watch_kafka(self) -> None:
-        if not self.status.stopping:
+        if self._is_running:
             await self._kafka_watch.check()
 
     @Service.timer(AVAILABILITY_INTERVAL)
     async def _watch_database(self) -> None:
-        if not self.status.stopping:
+        if self._is_running:
             await self._database_watch.check()
 
     # Not in `_watch`, which may wait for the brokers.

@@ -2,20 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
+from lsst.daf.butler import Butler
+from lsst.resources import ResourcePath
+
 from app import topics
+from app.butler.files.usable import check_list_directory, check_staging_root, check_store
+from app.butler.private.datastores import Datastores
 from app.butler.repository.chains import ChainKeeper
-from app.butler.repository.connection import open_butler
+from app.butler.repository.connection import open_butler, opening
 from app.butler.writer import ButlerWriter
+from app.kafka.checks.access import check_access
+from app.kafka.checks.topics import check_topics
 from app.kafka.sending import TopicSender
 from app.parts import Parts
+from app.startup import Dependency
+from app.telemetry.availability import in_daemon_thread
 from app.telemetry.flush_reports import FlushReports
 
 if TYPE_CHECKING:
     from app.application import ButlerWriterApp
 
-__all__ = ["open_parts"]
+__all__ = ["dependencies", "open_parts"]
+
+
+def dependencies(app: ButlerWriterApp) -> list[list[Dependency]]:
+    """Return what a starting worker waits for, in stages.
+
+    No topic is created, in the second stage, for a worker that cannot write.
+
+    Parameters
+    ----------
+    app : `ButlerWriterApp`
+        Gets its parts when the repository is opened.
+    """
+    kafka, write = app.settings.kafka, app.settings.write
+    lists = ResourcePath(write.dataset_list_directory or "", forceDirectory=True)
+
+    def open_repository() -> None:
+        app.parts = open_parts(app)
+
+    in_threads: list[tuple[str, Callable[[], None]]] = [
+        ("the repository", open_repository),
+        ("the list directory", partial(check_list_directory, lists)),
+        *(("the staging root", partial(check_staging_root, root)) for root in write.staging_roots),
+    ]
+    return [
+        [
+            *(Dependency(name, partial(in_daemon_thread, call)) for name, call in in_threads),
+            Dependency("Kafka", partial(check_access, app.connection, kafka)),
+        ],
+        [Dependency("Kafka", partial(check_topics, app.connection, kafka))],
+    ]
 
 
 def open_parts(app: ButlerWriterApp) -> Parts:
@@ -32,7 +73,16 @@ def open_parts(app: ButlerWriterApp) -> Parts:
         If the repository cannot be opened.
     """
     write = app.settings.write
-    butler = open_butler(write.repository or "", write)
+    repository = write.repository or ""
+    butler = open_butler(repository, write)
+    with opening(repository):
+        return _parts_of(app, butler)
+
+
+def _parts_of(app: ButlerWriterApp, butler: Butler) -> Parts:
+    write = app.settings.write
+    for store in Datastores(butler).stores:
+        check_store(store.root)
     return Parts(
         intake=app.intake,
         writer=ButlerWriter(butler, write),

@@ -7,6 +7,7 @@ from typing import Any
 import faust
 
 from app.kafka.connection import SASL_MECHANISM, KafkaConnection
+from app.kafka.faust_private import UnrecoveredTables
 from app.kafka.held_events import HeldEvent
 from app.settings import MIB, Settings
 from app.telemetry.log import logging_config
@@ -31,6 +32,8 @@ def configuration(settings: Settings, connection: KafkaConnection) -> dict[str, 
         "datadir": settings.service.data_directory,
         "Event": HeldEvent,
         "Worker": "app.worker.Worker",
+        # The agent chains reads its table's changelog beside the events.
+        "TableManager": UnrecoveredTables,
         "logging_config": logging_config(settings),
         "consumer_auto_offset_reset": "earliest",
         "topic_disable_leader": True,

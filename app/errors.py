@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-__all__ = ["LoginRefusedError", "OperatorError", "exit_with", "exiting_on_operator_errors"]
+__all__ = [
+    "LoginRefusedError",
+    "OperatorError",
+    "UnavailableError",
+    "exit_with",
+    "exiting_on_operator_errors",
+]
 
 
 class OperatorError(Exception):
@@ -20,6 +26,22 @@ class OperatorError(Exception):
 
 class LoginRefusedError(OperatorError):
     """A login is refused: a password is wrong or was changed, or a certificate has expired."""
+
+
+class UnavailableError(OperatorError):
+    """Something that the worker depends on is away, and may come back without an operator.
+
+    A starting worker waits for it; a command ends.
+
+    Attributes
+    ----------
+    dependency : `str`
+        What is away, such as ``the database``.
+    """
+
+    def __init__(self, reason: str, dependency: str) -> None:
+        super().__init__(reason)
+        self.dependency = dependency
 
 
 @contextmanager

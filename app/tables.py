@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app import app
-from app.kafka.checks.topics import CHAIN_PARTITIONS
+from app.kafka.checks.required import CHAIN_PARTITIONS
 from models.chains import ChainState
 
 __all__ = ["chains"]

@@ -1,12 +1,11 @@
 """The worker that ``faust -A app worker`` starts; it first checks what it depends on.
 
 A worker that cannot do its work reports the error in one line and exits before it joins the
-consumer group, so it takes no partitions from other workers.
+consumer group, so it takes no partitions from other workers.  What is only away is waited for.
 """
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import platform
@@ -22,8 +21,9 @@ from faust.types import AppT
 from app.application import ButlerWriterApp
 from app.errors import exiting_on_operator_errors
 from app.installation import own_version
-from app.kafka.checks.topics import check_topics
 from app.kafka.faust_private import silence_banner
+from app.machine import check_data_directory, check_port
+from app.settings import doubtful_variables
 
 __all__ = ["COLLECTOR_THRESHOLDS", "Worker"]
 
@@ -41,18 +41,19 @@ class Worker(faust.Worker):
     Raises
     ------
     SystemExit
-        If a setting, a topic or the Butler repository is missing or wrong.
+        If a setting is missing or wrong.  Once the pages are up, `~app.startup.Startup` checks the
+        rest.
     """
 
     def __init__(self, app: AppT, *services: Any, **kwargs: Any) -> None:
         # Imported here, because Faust imports this module while it configures the application, and
         # the topics can only be created after that.
-        from app.assembly import open_parts  # noqa: PLC0415
+        from app.assembly import dependencies  # noqa: PLC0415
 
         own = cast("ButlerWriterApp", app)
         silence_banner()
         gc.set_threshold(*COLLECTOR_THRESHOLDS)
-        # Faust does both only after our checks, which may wait for the brokers.
+        # Faust does both only after our checks.
         dictConfig(dict(own.conf.logging_config or {}))
         signal(SIGTERM, lambda *_: sys.exit(0))
         logger.info(
@@ -64,11 +65,13 @@ class Worker(faust.Worker):
             pid=os.getpid(),
             pages=str(own.conf.canonical_url),
         )
+        for reason in doubtful_variables(os.environ, own.settings):
+            logger.warning("a variable has no effect", reason=reason)
         with exiting_on_operator_errors():
             own.settings.require_connections()
-            # The repository first: no topic is created for a worker that cannot write.
-            own.parts = open_parts(own)
-            _run(check_topics(own.connection, own.settings.kafka))
+            check_port(own.conf.web_bind, own.conf.web_port)
+            check_data_directory(own.conf.datadir)
+            own.startup.stages = dependencies(own)
         kwargs["loglevel"] = own.settings.service.log_level
         super().__init__(app, *services, **kwargs)
         self.spinner = None  # it prints "OK", which is no JSON line
@@ -78,12 +81,3 @@ class Worker(faust.Worker):
 
     def carp(self, msg: str) -> None:
         """Print nothing: all output is log lines."""
-
-
-def _run(coroutine: Any) -> None:
-    """Run a coroutine in a new event loop; the worker will use another one."""
-    loop = asyncio.new_event_loop()
-    try:
-        loop.run_until_complete(coroutine)
-    finally:
-        loop.close()

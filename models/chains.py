@@ -56,14 +56,26 @@ class ChainState(faust.Record, serializer="json", include_metadata=False):
 
     def updated(self, update: ChainUpdate) -> ChainState:
         """Return the state after an update."""
-        known = {run.run: run for run in self.runs}
-        before = known.get(update.run)
-        after = RunState(
-            run=update.run,
-            first_write=min(before.first_write, update.written_at) if before else update.written_at,
-            last_write=max(before.last_write, update.written_at) if before else update.written_at,
-            datasets=(before.datasets if before else 0) + update.datasets,
-            events=(before.events if before else 0) + update.events,
+        run = RunState(
+            run=str(update.run),
+            first_write=float(update.written_at),
+            last_write=float(update.written_at),
+            datasets=int(update.datasets),
+            events=int(update.events),
         )
-        runs = [after if run.run == update.run else run for run in self.runs]
-        return ChainState(chain=self.chain, runs=runs if before else [after, *runs])
+        return self.merged(ChainState(chain=self.chain, runs=[run]))
+
+    def merged(self, later: ChainState) -> ChainState:
+        """Return the state after several updates, of which ``later`` is the sum."""
+        runs = {run.run: run for run in self.runs}
+        new = [run for run in later.runs if run.run not in runs]
+        for run in later.runs:
+            if before := runs.get(run.run):
+                runs[run.run] = RunState(
+                    run=run.run,
+                    first_write=min(before.first_write, run.first_write),
+                    last_write=max(before.last_write, run.last_write),
+                    datasets=before.datasets + run.datasets,
+                    events=before.events + run.events,
+                )
+        return ChainState(chain=self.chain, runs=[*new, *runs.values()])

@@ -4,6 +4,9 @@ import secrets
 import shutil
 import signal
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
 
 from confluent_kafka.admin import (
     AclBinding,
@@ -16,6 +19,11 @@ from confluent_kafka.admin import (
     ScramMechanism,
     UserScramCredentialUpsertion,
 )
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from .cluster import Cluster
 from .kafka_jars import find_java, kafka_jars
@@ -29,6 +37,7 @@ __all__ = ["ApacheKafka"]
 _START_TIMEOUT = 60.0
 _MECHANISM = "SCRAM-SHA-512"
 _SUPER_USER = "admin"
+_LOOPBACK = IPv4Address("127.0.0.1")
 
 
 class ApacheKafka(Server, Cluster):
@@ -39,6 +48,13 @@ class ApacheKafka(Server, Cluster):
     users
         Names and passwords. If given, clients must log in (SASL_PLAINTEXT, SCRAM-SHA-512), and
         may do only what `allow` has granted; the methods of this class act as a super user.
+
+    Attributes
+    ----------
+    tls_bootstrap
+        A second address of the node: encrypted, without a login.
+    certificate
+        The file with the node's certificate, which clients of that address must trust.
 
     Raises
     ------
@@ -55,6 +71,8 @@ class ApacheKafka(Server, Cluster):
         security = self.security(_SUPER_USER) if self._users else None
         Cluster.__init__(self, f"127.0.0.1:{free_port()}", security)
         Server.__init__(self, "Kafka")
+        self.tls_bootstrap = f"127.0.0.1:{free_port()}"
+        self.certificate = self._folder / "certificate.pem"
         self._settings = self._folder / "server.properties"
         try:
             self._format()
@@ -180,15 +198,44 @@ class ApacheKafka(Server, Cluster):
             log=self.log,
         )
 
+    def _identity(self) -> Path:
+        """Make a certificate for this machine's address; return the file with it and its key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(_LOOPBACK)]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        public = certificate.public_bytes(Encoding.PEM)
+        self.certificate.write_bytes(public)
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        identity = self._folder / "identity.pem"
+        identity.write_bytes(private + public)
+        return identity
+
     def _node_settings(self) -> dict[str, str | int]:
         controller = free_port()
         return {
             "process.roles": "broker,controller",
             "node.id": 1,
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "listeners": f"CLIENT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"CLIENT://{self.bootstrap}",
-            "listener.security.protocol.map": "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listeners": (
+                f"CLIENT://{self.bootstrap},TLS://{self.tls_bootstrap},"
+                f"CONTROLLER://127.0.0.1:{controller}"
+            ),
+            "advertised.listeners": f"CLIENT://{self.bootstrap},TLS://{self.tls_bootstrap}",
+            "listener.security.protocol.map": "CLIENT:PLAINTEXT,TLS:SSL,CONTROLLER:PLAINTEXT",
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(self._identity()),
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "CLIENT",
             "log.dirs": f"{self._folder}/data",
@@ -218,7 +265,9 @@ class ApacheKafka(Server, Cluster):
     def _security_settings(self) -> dict[str, str | int]:
         password = self._users[_SUPER_USER]
         return {
-            "listener.security.protocol.map": "CLIENT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listener.security.protocol.map": (
+                "CLIENT:SASL_PLAINTEXT,TLS:SSL,CONTROLLER:PLAINTEXT"
+            ),
             "sasl.enabled.mechanisms": _MECHANISM,
             "sasl.mechanism.inter.broker.protocol": _MECHANISM,
             # The node's login as a client of itself.

@@ -7,9 +7,14 @@ from enum import StrEnum
 from typing import Annotated
 
 from lsst.resources import ResourcePath
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveFloat, PositiveInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["FileCheck", "WriteMethod", "WritePolicy"]
+__all__ = ["Count", "FileCheck", "Seconds", "WriteMethod", "WritePolicy"]
+
+#: A duration: from a millisecond, the unit of Kafka and PostgreSQL, to a week.
+Seconds = Annotated[float, Field(ge=0.001, le=7 * 24 * 3600, allow_inf_nan=False)]
+
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class FileCheck(StrEnum):
@@ -86,24 +91,24 @@ class WritePolicy(BaseModel):
     write_method: WriteMethod = WriteMethod.RECORDS
     """How datasets are inserted."""
 
-    missing_file_tries: PositiveInt = 3
+    missing_file_tries: Count = 3
     """How often a missing artifact is looked for before its event becomes a dead letter."""
 
-    missing_file_wait: PositiveFloat = 0.5
+    missing_file_wait: Seconds = 0.5
     """Seconds between two such attempts."""
 
-    file_check_timeout: PositiveFloat = 60.0
+    file_check_timeout: Seconds = 60.0
     """Seconds that one check of a window's artifacts may take."""
 
     staging_roots: Annotated[tuple[ResourcePath, ...], BeforeValidator(_roots)] = ()
     """Folders that may contain staged artifacts, as ``uri[,uri...]``; the staging root of an event
     is one of them, or inside one; empty: events with staged artifacts are refused."""
 
-    staging_timeout: PositiveFloat = 300.0
+    staging_timeout: Seconds = 300.0
     """Seconds that copying, or removing, the staged artifacts of a window may take."""
 
-    statement_timeout: PositiveFloat = 20.0
+    statement_timeout: Seconds = 20.0
     """Seconds that one SQL statement may take (PostgreSQL)."""
 
-    lock_timeout: PositiveFloat = 30.0
+    lock_timeout: Seconds = 30.0
     """Seconds that one SQL statement may wait for a lock (PostgreSQL)."""

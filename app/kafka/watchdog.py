@@ -25,9 +25,8 @@ from app.intake.intake import Intake
 from app.intake.ledger import Partition
 from app.kafka.checks.access_rights import connect, may_be_temporary
 from app.kafka.connection import KafkaConnection
-from app.kafka.errors import AuthorizationError, IllegalStateError, KafkaError
+from app.kafka.errors import AuthorizationError, KafkaError
 from app.kafka.faust_private import membership_error
-from app.kafka.table_recovery import recover_again, recovery_progress
 from app.settings import KafkaSettings
 from app.telemetry.status import Status
 
@@ -155,13 +154,11 @@ class ConsumerWatch:
         self._connection = connection
         self._watchdog = watchdog
         self._ends_process = ends_process
-        self._recovered: Mapping[TP, int] | None = None
 
     async def check(self) -> None:
         """Check the consumer; end the process if it is stuck."""
         if self._status.stopping:
             return
-        await self._check_recovery()
         group_error = await self._membership_error()
         unassigned_since = self._status.unassigned_since
         now = time.monotonic()
@@ -179,17 +176,6 @@ class ConsumerWatch:
         if reason is not None and self._ends_process:
             logger.critical("consumer is stuck, ending the worker", reason=reason)
             os._exit(1)  # a stuck consumer can block an orderly shutdown for ever
-
-    async def _check_recovery(self) -> None:
-        """Make table recovery read again if it makes no progress."""
-        before, self._recovered = self._recovered, recovery_progress(self._app)
-        if before is None or before != self._recovered:
-            return
-        logger.warning("table recovery has stalled; reading again")
-        try:
-            await recover_again(self._app)
-        except IllegalStateError:
-            logger.info("partitions were revoked while table recovery read again")
 
     async def _membership_error(self) -> str | None:
         """Return the error that has ended the membership in the group, unless a right is missing.

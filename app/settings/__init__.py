@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from app.settings.butler import ButlerSettings
 from app.settings.composition import Settings, SettingsError, load_settings
+from app.settings.doubtful import doubtful_variables
 from app.settings.kafka import KafkaSettings
 from app.settings.section import MIB
 from app.settings.service import ServiceSettings
@@ -23,5 +24,6 @@ __all__ = [
     "Settings",
     "SettingsError",
     "WindowSettings",
+    "doubtful_variables",
     "load_settings",
 ]

@@ -6,10 +6,10 @@ from types import MappingProxyType
 from typing import Any
 
 from lsst.resources import ResourcePath
-from pydantic import AliasGenerator, PositiveFloat, field_validator, model_validator
+from pydantic import AliasGenerator, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.butler.policy import WritePolicy
+from app.butler.policy import Seconds, WritePolicy
 from app.settings.section import PREFIX, Section
 
 __all__ = ["ButlerSettings"]
@@ -45,7 +45,7 @@ class ButlerSettings(Section, WritePolicy):
     """Path, URI or alias of the Butler repository."""
     dataset_list_directory: str | None = None
     """Directory (any ``lsst.resources`` URI) for the lists of written datasets."""
-    retry_wait_max: PositiveFloat = 30.0
+    retry_wait_max: Seconds = 30.0
     """Longest wait in seconds between two attempts while a dependency is unavailable."""
 
     @model_validator(mode="before")

@@ -16,6 +16,9 @@ __all__ = ["Settings", "SettingsError", "load_settings"]
 #: Seconds that a step may take besides the copies of staged artifacts.
 _STAGING_MARGIN = 60.0
 
+#: Characters of a wrong value that its error shows.
+_LONGEST_VALUE = 100
+
 
 class SettingsError(OperatorError):
     """A setting is missing or wrong."""
@@ -55,6 +58,11 @@ class Settings:
             raise SettingsError(f"not set: {', '.join(missing)}")
         if (self.kafka.username is None) != (self.kafka.password is None):
             raise SettingsError("KAFKA_USERNAME and KAFKA_PASSWORD go together; only one is set")
+        if self.kafka.topic == self.kafka.output_topic:
+            raise SettingsError(
+                f"KAFKA_TOPIC and KAFKA_OUTPUT_TOPIC are both {self.kafka.topic!r}: announcements "
+                "would be read as events; set one of them to another topic"
+            )
 
     @property
     def step_max_seconds(self) -> float:
@@ -83,4 +91,7 @@ def _one_line(error: object) -> str:
     location, message, value = error["loc"], error["msg"], error["input"]  # type: ignore[index]
     name = str(location[-1])
     variable = name if name.isupper() else f"{PREFIX}{name.upper()}"
-    return f"{variable}={value!r}: {message}"
+    shown = repr(value)
+    if len(shown) > _LONGEST_VALUE:
+        shown = f"{shown[:_LONGEST_VALUE]}..."
+    return f"{variable}={shown}: {message}"

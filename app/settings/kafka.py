@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 
-from app.settings.section import MIB, Section
+from app.butler.policy import Seconds
+from app.settings.section import MIB, Bytes, Section, TopicName
 
 __all__ = ["LARGEST_EVENT", "KafkaSettings"]
 
 #: Size in bytes of the largest event that is accepted by default.
 LARGEST_EVENT = 10 * MIB
+
+#: A host, or an IPv6 address in brackets, and the port.
+_SERVER = re.compile(r"(\[[\da-fA-F:.]+\]|[\w.-]+)(:\d+)?")
 
 
 class KafkaSettings(Section):
@@ -21,11 +26,11 @@ class KafkaSettings(Section):
 
     cluster: str | None = Field(None, validation_alias="KAFKA_CLUSTER")
     """Bootstrap servers, ``host:port[,host:port...]``."""
-    topic: str = Field("pp-output", validation_alias="KAFKA_TOPIC")
+    topic: TopicName = Field("pp-output", validation_alias="KAFKA_TOPIC")
     """Input topic; its name is also the stem of the dead-letter and chain-update topics."""
-    output_topic: str = Field("batch-ingested", validation_alias="KAFKA_OUTPUT_TOPIC")
+    output_topic: TopicName = Field("batch-ingested", validation_alias="KAFKA_OUTPUT_TOPIC")
     """Topic of the ``batch-ingested`` announcements."""
-    group: str = Field("butler-writer", validation_alias="BUTLER_WRITER_KAFKA_GROUP")
+    group: TopicName = Field("butler-writer", validation_alias="BUTLER_WRITER_KAFKA_GROUP")
     """Consumer group, and Faust's application id; the deployed service's by default."""
     username: str | None = Field(None, validation_alias="KAFKA_USERNAME")
     """SCRAM-SHA-512 user; with a password, it switches SASL on."""
@@ -36,8 +41,8 @@ class KafkaSettings(Section):
     """Encrypt the connection (``SSL``, or ``SASL_SSL`` with a user)."""
     ca_file: Path | None = Field(None, validation_alias="BUTLER_WRITER_KAFKA_CA_FILE")
     """Certificate authority to trust instead of the system's."""
-    replication_factor: PositiveInt | None = Field(
-        None, validation_alias="BUTLER_WRITER_KAFKA_REPLICATION_FACTOR"
+    replication_factor: int | None = Field(
+        None, ge=1, le=32_767, validation_alias="BUTLER_WRITER_KAFKA_REPLICATION_FACTOR"
     )
     """Of topics that the worker creates; default: 3, or the number of brokers if smaller."""
     declare_input_output: bool = Field(
@@ -46,31 +51,29 @@ class KafkaSettings(Section):
     """Create the input and output topics too; by default, a missing one is an error."""
     declare_topics: bool = Field(True, validation_alias="BUTLER_WRITER_KAFKA_DECLARE_TOPICS")
     """Create missing topics; switch off if a Kubernetes operator (Strimzi) manages them."""
-    max_message_bytes: PositiveInt = Field(
+    max_message_bytes: Bytes = Field(
         LARGEST_EVENT, validation_alias="BUTLER_WRITER_KAFKA_MAX_MESSAGE_BYTES"
     )
     """Largest event that is accepted, in bytes; a larger one becomes a dead letter."""
-    session_timeout: PositiveFloat = Field(
-        30.0, validation_alias="BUTLER_WRITER_KAFKA_SESSION_TIMEOUT"
-    )
+    session_timeout: Seconds = Field(30.0, validation_alias="BUTLER_WRITER_KAFKA_SESSION_TIMEOUT")
     """Seconds without a heartbeat after which a worker's partitions are assigned to others."""
-    rebalance_timeout: PositiveFloat = Field(
+    rebalance_timeout: Seconds = Field(
         60.0, validation_alias="BUTLER_WRITER_KAFKA_REBALANCE_TIMEOUT"
     )
     """Seconds that a rebalance may take."""
-    commit_interval: PositiveFloat = Field(
-        1.0, validation_alias="BUTLER_WRITER_KAFKA_COMMIT_INTERVAL"
-    )
+    commit_interval: Seconds = Field(1.0, validation_alias="BUTLER_WRITER_KAFKA_COMMIT_INTERVAL")
     """Seconds between two commits of acked offsets."""
 
     @field_validator("cluster")
     @classmethod
     def _check_servers(cls, value: str | None) -> str | None:
-        for part in (value or "").split(","):
+        for part in () if value is None else value.split(","):
             try:
-                urlsplit(f"//{part.strip()}").port  # noqa: B018 - the access raises
+                port = urlsplit(f"//{part.strip()}").port
             except ValueError as exc:
                 raise ValueError(f"not host:port[,host:port...]: {exc}") from exc
+            if port == 0 or not _SERVER.fullmatch(part.strip()):
+                raise ValueError(f"not host:port[,host:port...]: {part.strip()!r}")
         return value
 
     @property

@@ -6,8 +6,9 @@ import logging
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 
+from app.butler.policy import Seconds
 from app.settings.section import Section
 
 __all__ = ["ServiceSettings"]
@@ -17,16 +18,18 @@ class ServiceSettings(Section):
     """The worker process."""
 
     debug_level: str = Field("INFO", validation_alias="WRITER_DEBUG_LEVEL")
-    """Python log level; an unknown one means INFO."""
+    """Python log level; an unknown one means INFO, and a warning."""
     data_directory: Path = Path("/tmp/butler-writer")  # noqa: S108 - a cache
     """Faust's own files; nothing in it is needed after a restart."""
     watchdog: bool = True
     """Exit with an error when the consumer is stuck, so that the pod is restarted."""
 
-    step_warning_seconds: PositiveFloat = 30.0
+    step_warning_seconds: Seconds = 30.0
     """A step of a flush that runs for longer makes the worker not ready, and is logged."""
-    step_max_seconds: PositiveFloat = 300.0
+    step_max_seconds: Seconds = 300.0
     """A step of a flush that runs for longer ends the process, so that the pod is restarted."""
+    start_wait_seconds: Seconds | None = None
+    """Longest wait at the start for brokers, database and stores that are away; `None`: endless."""
 
     @cached_property
     def log_level(self) -> int:

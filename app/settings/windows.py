@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field
 
+from app.butler.policy import Count, Seconds
 from app.intake.windows import WindowBounds
-from app.settings.section import MIB, Section
+from app.settings.section import MIB, Bytes, Section
 
 __all__ = ["WindowSettings"]
 
@@ -13,15 +14,15 @@ __all__ = ["WindowSettings"]
 class WindowSettings(Section):
     """The size of windows, and the limit on what waits in memory."""
 
-    window_seconds: PositiveFloat = 1.0
+    window_seconds: Seconds = 1.0
     """Length of a window."""
-    window_events: PositiveInt = 500
+    window_events: Count = 500
     """A window closes when it has this many events."""
-    window_bytes: PositiveInt = 16 * MIB
+    window_bytes: Bytes = 16 * MIB
     """A window closes when its events have this many bytes; as many are fetched ahead."""
-    max_bytes_held: PositiveInt = 48 * MIB
+    max_bytes_held: int = Field(48 * MIB, ge=1, le=1024 * 1024 * MIB)
     """Limit on the bytes of all events that are received and not yet written."""
-    shutdown_timeout: PositiveFloat = 20.0
+    shutdown_timeout: Seconds = 20.0
     """Seconds to flush open windows on SIGTERM; other events will be redelivered."""
 
     @property

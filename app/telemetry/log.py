@@ -107,9 +107,12 @@ def logging_config(settings: Settings) -> dict[str, Any]:
                 "handlers": ["stderr" if settings.kafka.debug == "1" else "libraries"],
                 "propagate": False,
             },
+            "app": {"level": libraries},  # Faust's lines about our services
             "aiohttp.access": {"level": libraries},
             "botocore": {"level": libraries},
             "faust": {"level": libraries},
+            # A starting worker says itself, once, that the Butler cannot be created yet.
+            "lsst.daf.butler.direct_butler": {"level": "CRITICAL"},
             "mode": {"level": libraries},
         },
     }

@@ -126,7 +126,7 @@ class Status:
     def not_ready(self) -> str | None:
         """Why the worker is not ready, or `None` if it is."""
         if self.unassigned_since is not None:
-            return "; ".join(["waiting for partitions to be assigned", *self.unavailable.values()])
+            return "; ".join(self.unavailable.values()) or "waiting for partitions to be assigned"
         if self.resets:
             return f"the log was reset, reading again: {', '.join(self.resets)}"
         problems = [

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from lsst.daf.butler import Butler, ButlerConfig
+from lsst.resources import ResourcePath
 from sqlalchemy import URL, make_url
 
+from app.butler.away import database_of, is_away, unmounted
 from app.butler.failures import describe, exception_chain
 from app.butler.policy import WritePolicy
 from app.butler.private.registry import engine_of
 from app.butler.repository.sessions import prepare_sessions
-from app.errors import OperatorError
+from app.errors import OperatorError, UnavailableError
 
-__all__ = ["RepositoryError", "open_butler"]
+__all__ = ["RepositoryError", "open_butler", "opening"]
 
 #: libpq parameters (PostgreSQL manual, 34.1.2) with which the loss of a server is noticed within
 #: about a minute instead of two hours.  They affect only the client's side of the connection, not a
@@ -27,6 +33,10 @@ _KEEPALIVES = {
 
 class RepositoryError(OperatorError):
     """The Butler repository cannot be opened, or not be used with this configuration."""
+
+
+class RepositoryAwayError(RepositoryError, UnavailableError):
+    """The repository's database or its store is away."""
 
 
 def open_butler(repository: str, policy: WritePolicy, *, writeable: bool = True) -> Butler:
@@ -46,13 +56,34 @@ def open_butler(repository: str, policy: WritePolicy, *, writeable: bool = True)
     RepositoryError
         If it cannot be opened.
     """
-    try:
+    with opening(repository):
         config = ButlerConfig(repository)
         url = make_url(config["registry", "db"]) if ("registry", "db") in config else None
         if url is not None and url.get_backend_name() == "postgresql":
             config["registry", "db"] = _with_keepalives(url)
         butler = Butler.from_config(config, writeable=writeable)
         prepare_sessions(engine_of(butler), policy)
+    return butler
+
+
+@contextmanager
+def opening(repository: str) -> Iterator[None]:
+    """Turn an error that opening a repository raises into one line.
+
+    Parameters
+    ----------
+    repository : `str`
+        Path, URI or alias of the repository.
+
+    Raises
+    ------
+    RepositoryError
+        If the block raises an exception; an `UnavailableError` as well if the error may pass.
+    """
+    try:
+        yield
+    except OperatorError:
+        raise
     except Exception as exc:
         missing = next(
             (cause for cause in exception_chain(exc) if isinstance(cause, ImportError)), None
@@ -63,10 +94,22 @@ def open_butler(repository: str, policy: WritePolicy, *, writeable: bool = True)
                 f"installed: {describe(missing)}.  This service runs without the LSST stack; "
                 "remove what needs the stack from the configuration"
             ) from exc
-        raise RepositoryError(
-            f"cannot open the repository {repository!r}: {type(exc).__name__}: {describe(exc)}"
-        ) from exc
-    return butler
+        reason = f"cannot open the repository {repository!r}: {type(exc).__name__}: {describe(exc)}"
+        if is_away(exc):
+            dependency = "the database" if database_of(exc) else "the store"
+            raise RepositoryAwayError(reason, dependency) from exc
+        if isinstance(exc, FileNotFoundError) and (empty := _empty_folder_of(repository)):
+            raise RepositoryAwayError(
+                f"{reason}; {empty} is empty: is it mounted?", "the store"
+            ) from exc
+        remedy = "its login and its database" if database_of(exc) else "BUTLER_REPOSITORY"
+        raise RepositoryError(f"{reason}; check {remedy}") from exc
+
+
+def _empty_folder_of(repository: str) -> Path | None:
+    if not repository.startswith(("/", "file:")):
+        return None  # perhaps an alias
+    return unmounted(Path(ResourcePath(repository).ospath))
 
 
 def _with_keepalives(url: URL) -> str:

@@ -31,6 +31,9 @@ from app.kafka.errors import TopicError
 
 __all__ = ["Operation", "check_permissions", "connect", "may_be_temporary"]
 
+#: Seconds that one broker gets for the connection and the login.
+_CONNECT_SECONDS = 5.0
+
 #: The operations of a topic if the broker does not list them.
 _NOT_LISTED = -(2**31)
 
@@ -75,7 +78,10 @@ async def connect(connection: KafkaConnection) -> AIOKafkaConnection:
     for host, port, _ in collect_hosts(list(connection.brokers)):
         try:
             return await create_conn(
-                host, port, request_timeout_ms=10_000, **connection.security_options
+                host,
+                port,
+                request_timeout_ms=int(_CONNECT_SECONDS * 1000),
+                **connection.security_options,
             )
         except (KafkaError, OSError) as exc:
             errors.append(exc)

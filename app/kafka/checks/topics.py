@@ -8,59 +8,30 @@ many workers can share the load.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception,
-    stop_after_delay,
-    wait_exponential,
-)
 
-from app.kafka.checks.access_rights import Operation, check_permissions, connect, may_be_temporary
+from app.kafka.checks.access import kafka_error
+from app.kafka.checks.required import RequiredTopic, required_topics
 from app.kafka.connection import KafkaConnection, admin_client
 from app.kafka.errors import TopicError
-from app.settings import MIB, KafkaSettings
+from app.settings import KafkaSettings
 
-__all__ = ["CHAIN_PARTITIONS", "check_topics", "required_operations"]
+__all__ = ["check_topics"]
 
 logger = structlog.get_logger("butler_writer")
-
-#: One partition is enough for a few runs a day.  Faust requires that the chain updates and the
-#: changelog of the table have the same number.
-CHAIN_PARTITIONS = 1
 
 #: Partitions of the input topic if the worker creates it, and so the number of workers that can
 #: share the load.
 NEW_INPUT_PARTITIONS = 6
 
-#: How long a starting worker waits for the brokers, in seconds.
-PATIENCE = 60.0
-
 #: Seconds to wait for a broker's answer to a request.
 _REQUEST_TIMEOUT = 10.0
-
-_DEAD_LETTER_RETENTION_MS = 14 * 24 * 3600 * 1000
-
-
-@dataclass(frozen=True, slots=True)
-class _RequiredTopic:
-    """A topic, and what the worker requires of it."""
-
-    name: str
-    operations: tuple[Operation, ...]
-    is_own: bool = True
-    partitions: int | None = None
-    largest_message: int | None = None
-    config: Mapping[str, str] = field(default_factory=dict)
 
 
 async def check_topics(connection: KafkaConnection, settings: KafkaSettings) -> None:
@@ -76,46 +47,18 @@ async def check_topics(connection: KafkaConnection, settings: KafkaSettings) -> 
     Raises
     ------
     TopicError
-        If the brokers cannot be reached, refuse the login or an operation on a topic, or a topic
-        has the wrong configuration.
+        If a topic is missing, cannot be created, or has the wrong configuration.
+    UnavailableError
+        If the brokers do not answer at this moment.
     """
     try:
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception(may_be_temporary),
-            wait=wait_exponential(max=5),
-            stop=stop_after_delay(PATIENCE),
-            before_sleep=_log_retry,
-            reraise=True,
-        ):
-            with attempt:
-                await _check_once(connection, settings)
+        await _check(connection, settings)
     except (KafkaError, OSError) as exc:
-        raise TopicError(
-            f"Kafka at {connection.cluster}: {exc or repr(exc)}; check KAFKA_CLUSTER, "
-            "KAFKA_USERNAME, KAFKA_PASSWORD and BUTLER_WRITER_KAFKA_TLS"
-        ) from exc
+        raise kafka_error(connection, exc) from exc
 
 
-def _log_retry(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    logger.warning("Kafka check failed, will retry", error=repr(error))
-
-
-def required_operations(settings: KafkaSettings) -> dict[str, tuple[Operation, ...]]:
-    """Return the operations that a worker needs on each topic.
-
-    Parameters
-    ----------
-    settings : `~app.settings.KafkaSettings`
-        Names of the topics.
-    """
-    return {topic.name: topic.operations for topic in _required_topics(settings)}
-
-
-async def _check_once(connection: KafkaConnection, settings: KafkaSettings) -> None:
-    required = _required_topics(settings)
-    with closing(await connect(connection)) as broker:
-        await check_permissions(broker, connection, required_operations(settings))
+async def _check(connection: KafkaConnection, settings: KafkaSettings) -> None:
+    required = required_topics(settings)
     async with admin_client(connection, _REQUEST_TIMEOUT) as admin:
         existing = set(await admin.list_topics())
         missing = [topic for topic in required if topic.name not in existing]
@@ -137,43 +80,8 @@ async def _check_once(connection: KafkaConnection, settings: KafkaSettings) -> N
         await _check_sizes(admin, required)
 
 
-def _required_topics(settings: KafkaSettings) -> list[_RequiredTopic]:
-    # A dead letter consists of its event and headers.
-    largest_letter = settings.max_message_bytes + MIB
-    return [
-        _RequiredTopic(
-            settings.topic,
-            (Operation.READ,),
-            is_own=False,
-            largest_message=settings.max_message_bytes,
-            config={"max.message.bytes": str(settings.max_message_bytes + MIB)},
-        ),
-        _RequiredTopic(settings.output_topic, (Operation.WRITE,), is_own=False),
-        _RequiredTopic(
-            settings.dead_letter_topic,
-            (Operation.WRITE,),
-            largest_message=largest_letter,
-            config={
-                "max.message.bytes": str(largest_letter),
-                "retention.ms": str(_DEAD_LETTER_RETENTION_MS),
-            },
-        ),
-        _RequiredTopic(
-            settings.chain_update_topic,
-            (Operation.READ, Operation.WRITE),
-            partitions=CHAIN_PARTITIONS,
-        ),
-        _RequiredTopic(
-            f"{settings.group}-chains-changelog",
-            (Operation.READ, Operation.WRITE),
-            partitions=CHAIN_PARTITIONS,
-            config={"cleanup.policy": "compact"},
-        ),
-    ]
-
-
 async def _create(
-    admin: AIOKafkaAdminClient, missing: Iterable[_RequiredTopic], replication_factor: int | None
+    admin: AIOKafkaAdminClient, missing: Iterable[RequiredTopic], replication_factor: int | None
 ) -> None:
     cluster = await admin.describe_cluster()
     factor = replication_factor or min(3, len(cluster["brokers"]))
@@ -199,7 +107,7 @@ async def _create(
         logger.info("topic created", topic=name, replication_factor=factor)
 
 
-async def _check_partitions(admin: AIOKafkaAdminClient, required: list[_RequiredTopic]) -> None:
+async def _check_partitions(admin: AIOKafkaAdminClient, required: list[RequiredTopic]) -> None:
     found: dict[str, Any] = {
         topic["topic"]: topic
         for topic in await admin.describe_topics([topic.name for topic in required])
@@ -215,7 +123,7 @@ async def _check_partitions(admin: AIOKafkaAdminClient, required: list[_Required
             )
 
 
-async def _check_sizes(admin: AIOKafkaAdminClient, required: list[_RequiredTopic]) -> None:
+async def _check_sizes(admin: AIOKafkaAdminClient, required: list[RequiredTopic]) -> None:
     limited = {topic.name: topic for topic in required if topic.largest_message is not None}
     responses = await admin.describe_configs(
         # Ask for all settings: the embedded broker closes the connection if asked for only one.
@@ -231,7 +139,7 @@ async def _check_sizes(admin: AIOKafkaAdminClient, required: list[_RequiredTopic
                 _check_size(limited[name], limits[0])
 
 
-def _check_size(topic: _RequiredTopic, limit: int) -> None:
+def _check_size(topic: RequiredTopic, limit: int) -> None:
     largest = topic.largest_message or 0
     if limit >= largest:
         return

@@ -25,6 +25,7 @@ SETTINGS = {
     "BUTLER_WRITER_RETRY_WAIT_MAX": "0.5",
     "BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8",
     "WRITER_DEBUG_LEVEL": "chatty",
+    "BUTLER_WRITER_WINDOW_SECOND": "600",
 }
 
 
@@ -147,13 +148,26 @@ def test_metrics_count_what_was_flushed(deployment: Deployment, worker: Worker) 
     assert {name: found.get(name) for name in expected} == expected
 
 
-def test_an_unknown_log_level_means_info(worker: Worker) -> None:
+def test_an_unknown_log_level_means_info_and_unknown_names_are_warned_about(
+    worker: Worker,
+) -> None:
     lines = [json.loads(line) for line in worker.log_text().splitlines() if line[0] == "{"]
 
     # Warnings and errors are logged on every level; a broker that has just started causes some.
     levels = {line["level"] for line in lines}
     assert "info" in levels
     assert "debug" not in levels
+    warnings = [line["reason"] for line in lines if line["event"] == "a variable has no effect"]
+    assert warnings == [
+        (
+            "BUTLER_WRITER_WINDOW_SECOND is unknown and has no effect; "
+            "did you mean BUTLER_WRITER_WINDOW_SECONDS?"
+        ),
+        (
+            "WRITER_DEBUG_LEVEL='chatty' is unknown, INFO is used; "
+            "set DEBUG, INFO, WARNING, ERROR or CRITICAL"
+        ),
+    ]
 
 
 def test_a_failing_step_is_reported_until_it_succeeds(

@@ -110,24 +110,6 @@ def test_events_lost_inside_faust_are_read_again(
     check_all_written(deployment, events)
 
 
-def test_table_changes_lost_inside_faust_are_read_again(deployment: Deployment) -> None:
-    """Otherwise recovery would wait for them for ever, and the worker get no partitions."""
-    night = Night(deployment.root)
-    events = [night.event(1, detector) for detector in range(2)]
-    with deployment.worker() as worker:
-        worker.wait_ready()
-        deployment.send(events[0])
-        deployment.wait_done()
-        worker.term()
-        assert worker.wait() == 0
-    with deployment.worker(PYTHONPATH=FAULTS, LOSE_CHANGES="1") as worker:
-        worker.wait_ready()
-        assert "table recovery has stalled" in worker.log_text()
-        deployment.send(events[1])
-        deployment.wait_done()
-    check_all_written(deployment, events)
-
-
 def test_bad_events_of_every_kind_are_set_aside_and_the_others_are_written(
     deployment: Deployment,
 ) -> None:

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import textwrap
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -39,9 +38,13 @@ COMPLETE = {
 @pytest.fixture(scope="module")
 def complete(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Return an environment that a worker can start with, but for the brokers."""
-    root = tmp_path_factory.mktemp("complete") / "repository"
-    make_repository(root)
-    return {**COMPLETE, "BUTLER_REPOSITORY": str(root)}
+    folder = tmp_path_factory.mktemp("complete")
+    make_repository(folder / "repository")
+    return {
+        **COMPLETE,
+        "BUTLER_REPOSITORY": str(folder / "repository"),
+        "OUTPUT_DATASET_LIST_DIRECTORY": str(folder / "lists"),
+    }
 
 
 def run(
@@ -204,43 +207,34 @@ def json_lines(text: str) -> list[dict[str, Any]]:
 
 def test_a_worker_ends_if_the_brokers_stay_unreachable(complete: dict[str, str]) -> None:
     address = f"127.0.0.1:{free_port()}"
-    impatient = """
-        import sys
-        from app.kafka.checks import topics as topic_check
-        from faust.cli.faust import cli
-
-        topic_check.PATIENCE = 2.0
-        sys.argv = ["faust", "-A", "app", "worker"]
-        cli()
-    """
-    result = run(
-        sys.executable,
-        "-c",
-        textwrap.dedent(impatient),
-        environment={**complete, "KAFKA_CLUSTER": address},
-    )
+    limit = {"BUTLER_WRITER_START_WAIT_SECONDS": "2"}
+    result = run(*FAUST, "worker", environment={**complete, **limit, "KAFKA_CLUSTER": address})
 
     assert result.returncode == 1
     *waiting, last = result.stderr.splitlines()
     assert re.fullmatch(
-        rf"butler-writer: Kafka at {address}: .*Connect call failed.*; check KAFKA_.*", last
+        r"butler-writer: gave up after BUTLER_WRITER_START_WAIT_SECONDS=2; "
+        rf"Kafka: Kafka at {address}: .*Connect call failed.*; check KAFKA_CLUSTER.*",
+        last,
     )
     starting, *notes = json_lines("\n".join(waiting))
     assert starting["event"] == "starting"
-    assert {note["event"] for note in notes} == {"Kafka check failed, will retry"}
-    assert all("Connect call failed" in note["error"] for note in notes)
+    assert {note["event"] for note in notes} == {"waiting to start"}
+    assert all("Connect call failed" in note["reason"] for note in notes)
 
 
 def test_a_worker_that_waits_for_the_brokers_ends_on_sigterm(complete: dict[str, str]) -> None:
     with Worker({**complete, "KAFKA_CLUSTER": f"127.0.0.1:{free_port()}"}) as worker:
-        worker.wait_for_log("Kafka check failed, will retry")
+        worker.wait_for_log("waiting to start")
+        assert worker.status("/livez") == 200
+        assert worker.status("/readyz") == 503
 
         worker.term()
 
-        assert worker.wait(5) == 0
+        assert worker.wait(10) == 0
         starting, *notes = json_lines(worker.log_text())
         assert starting["event"] == "starting"
-        assert all(line["level"] == "warning" for line in notes)
+        assert [line["level"] for line in notes] == ["warning"]
 
 
 def test_a_worker_that_waits_for_a_brokers_answer_ends_on_sigterm(
@@ -254,7 +248,7 @@ def test_a_worker_that_waits_for_a_brokers_answer_ends_on_sigterm(
             with connection:
                 worker.term()
 
-                assert worker.wait(5) == 0
+                assert worker.wait(10) == 0
 
 
 @pytest.mark.parametrize(

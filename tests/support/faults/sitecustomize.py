@@ -49,24 +49,20 @@ def lose_queued_events(offsets: set[int]) -> None:
     Consumer.on_init_dependencies = losing  # type: ignore[method-assign]
 
 
-def lose_changes_once() -> None:
-    """Lose every table change between fetch and Faust, the first time that it is fetched."""
+def lose_changes() -> None:
+    """Lose every table change between fetch and Faust, whenever it is fetched."""
     getmany = Consumer.getmany
-    lost: set[Any] = set()
 
     async def losing(self: Any, timeout: float) -> AsyncIterator[Any]:  # noqa: ASYNC109
         async for tp, message in getmany(self, timeout):
-            change = (tp, message.offset)
-            if message.topic.endswith("-changelog") and change not in lost:
-                lost.add(change)
-            else:
+            if not message.topic.endswith("-changelog"):
                 yield tp, message
 
     Consumer.getmany = losing  # type: ignore[method-assign]
 
 
 if os.environ.get("LOSE_CHANGES"):
-    lose_changes_once()
+    lose_changes()
 if fetched := _offsets("LOSE_FETCHED"):
     lose_fetched_events(fetched)
 if queued := _offsets("LOSE_QUEUED"):

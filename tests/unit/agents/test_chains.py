@@ -17,30 +17,27 @@ BAD = [b"{not JSON", b"[]", b'{"chain": "chain"}', None]
 
 
 class FakeStream:
-    """Delivers values, and keeps the offsets of those that were released."""
+    """Delivers values."""
 
     def __init__(self, *values: bytes | None) -> None:
         self.values = values
-        self.released: list[int] = []
 
     def noack(self) -> FakeStream:
         return self
 
     async def events(self) -> AsyncIterator[Any]:
         for offset, value in enumerate(self.values):
-            yield SimpleNamespace(
-                value=value,
-                message=SimpleNamespace(partition=0, offset=offset),
-                release=lambda offset=offset: self.released.append(offset),
-            )
+            yield SimpleNamespace(value=value, message=SimpleNamespace(partition=0, offset=offset))
 
 
 async def test_a_bad_chain_update_is_logged_and_the_next_one_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    applied: list[ChainUpdate] = []
+    noted: list[ChainUpdate] = []
+    held: list[int] = []
     logged: list[int] = []
-    monkeypatch.setattr(chains, "apply", applied.append)
+    monkeypatch.setattr(chains.chain_table, "note", noted.append)
+    monkeypatch.setattr(chains.chain_table, "hold", lambda event: held.append(event.message.offset))
     monkeypatch.setattr(
         chains, "logger", SimpleNamespace(warning=lambda _, **facts: logged.append(facts["offset"]))
     )
@@ -48,6 +45,6 @@ async def test_a_bad_chain_update_is_logged_and_the_next_one_is_read(
 
     await cast("Any", chains.chains).fun(stream)
 
-    assert applied == [UPDATE]
+    assert noted == [UPDATE]
     assert logged == [*range(len(BAD))]
-    assert stream.released == [*range(len(BAD) + 1)]
+    assert held == [*range(len(BAD) + 1)]

@@ -27,7 +27,7 @@ from faust.transport.consumer import Consumer, ThreadDelegateConsumer
 from faust.transport.drivers import aiokafka as driver
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
-from app.kafka import consumer_thread, faust_private, table_recovery
+from app.kafka import consumer_thread, faust_private
 from app.kafka.private import fetch_limit
 
 
@@ -154,19 +154,26 @@ NAMES: dict[str, Callable[[], bool]] = {
         and "self.tp_last_committed_at.update" in source(AIOKafkaConsumerThread._commit)
     ),
     "Consumer._gap": lambda: "self._gap.pop(tp, None)" in source(Consumer),
-    "Recovery._seek_offsets": lambda: (
-        parameters(Recovery._seek_offsets) == ["self", "consumer", "tps", "offsets", "title"]
+    "Recovery._build_offsets": lambda: (
+        parameters(Recovery._build_offsets) == ["self", "consumer", "tps", "destination", "title"]
+        and source(Recovery).index("T(self._build_highwaters)(\n")
+        < source(Recovery).index("T(self._build_offsets)(\n")
     ),
-    "Recovery.active_offsets": lambda: "self.active_offsets" in source(Recovery),
-    "Recovery.active_tps": lambda: "self.active_tps" in source(Recovery),
-    "Recovery.in_recovery": lambda: isinstance(Recovery.in_recovery, property | bool),
-    "Recovery.need_recovery": lambda: parameters(Recovery.need_recovery) == ["self"],
+    "Recovery.active_highwaters": lambda: (
+        "highwater - offsets[tp]" in source(Recovery.active_remaining)
+        and "self.active_highwaters" in source(Recovery.active_remaining)
+    ),
     "ThreadDelegateConsumer._thread": lambda: "self._thread =" in source(ThreadDelegateConsumer),
     "AIOKafkaConsumerThread._consumer": lambda: (
         "_consumer" in AIOKafkaConsumerThread.__annotations__
     ),
     "AIOKafkaConsumer._coordinator": lambda: "self._coordinator =" in source(AIOKafkaConsumer),
-    "TableManager.recovery": lambda: "def recovery(self) -> Recovery" in source(TableManager),
+    "TableManager.recovery": lambda: (
+        "self.recovery.on_rebalance" in source(TableManager)
+        and "Recovery(\n                self.app, self, beacon=self.beacon, loop=self.loop"
+        in source(TableManager)
+    ),
+    "TableManager._recovery": lambda: "self._recovery is None" in source(TableManager),
     "GroupCoordinator.check_errors": lambda: (
         parameters(GroupCoordinator.check_errors) == ["self"]
         and "raise exc" in source(GroupCoordinator.check_errors)
@@ -192,7 +199,7 @@ def test_a_private_name_is_what_this_service_expects(name: str) -> None:
     assert is_expected, changed
 
 
-MODULES = [consumer_thread, faust_private, table_recovery, fetch_limit]
+MODULES = [consumer_thread, faust_private, fetch_limit]
 KNOWN = {name.rpartition(".")[2] for name in NAMES}
 
 

@@ -8,13 +8,14 @@ import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from app.butler.policy import FileCheck, WriteMethod, WritePolicy
-from app.settings import Settings, SettingsError, load_settings
+from app.settings import Settings, SettingsError, doubtful_variables, load_settings
 from testbed.worker import CHECKOUT
 
 #: The variables that a worker requires.
@@ -72,8 +73,8 @@ def example(tmp_path: Path) -> dict[str, str]:
         ("BUTLER_WRITER_WRITE_PATH", "fast", "'records' or 'public'"),
         ("BUTLER_WRITER_FILE_CHECK", "some", "'all', 'sample' or 'none'"),
         ("BUTLER_WRITER_WINDOW_EVENTS", "many", "integer"),
-        ("BUTLER_WRITER_WINDOW_EVENTS", "0", "greater than 0"),
-        ("BUTLER_WRITER_WINDOW_SECONDS", "-1", "greater than 0"),
+        ("BUTLER_WRITER_WINDOW_EVENTS", "0", "greater than or equal to 1"),
+        ("BUTLER_WRITER_WINDOW_SECONDS", "-1", "greater than or equal to 0.001"),
         ("BUTLER_WRITER_KAFKA_TLS", "maybe", "boolean"),
         ("BUTLER_WRITER_ALLOWED_FORMATTERS", "(lsst", "not a regular expression: .*position 0"),
         ("BUTLER_WRITER_CHAIN_PATTERN", "(?P<chain>.+", "not a regular expression"),
@@ -82,6 +83,12 @@ def example(tmp_path: Path) -> dict[str, str]:
         ("OUTPUT_DATASET_LIST_DIRECTORY", "ftp://host/lists/", "scheme: 'ftp'"),
         ("BUTLER_WRITER_STAGING_ROOTS", "/staging,ftp://host/", "scheme: 'ftp'"),
         ("KAFKA_CLUSTER", "broker-1:9092,broker-2:kafka", "not host:port"),
+        ("KAFKA_CLUSTER", ",", "not host:port"),
+        ("KAFKA_CLUSTER", "broker-1:0", "not host:port"),
+        ("KAFKA_CLUSTER", "kafka://broker-1:9092", "not host:port"),
+        ("KAFKA_TOPIC", "my events", "should match pattern"),
+        ("KAFKA_OUTPUT_TOPIC", " ingested", "should match pattern"),
+        ("BUTLER_WRITER_KAFKA_GROUP", "writer/1", "should match pattern"),
     ],
 )
 def test_the_error_for_a_wrong_value_names_its_variable(
@@ -95,6 +102,37 @@ def test_the_error_for_a_wrong_value_names_its_variable(
     assert str(caught.value).startswith(f"{variable}={value!r}: ")
     assert re.search(reason, str(caught.value))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "-1", "0", "1e300", "9" * 30, "9" * 5000])
+def test_no_number_may_be_endless_negative_zero_or_absurd(
+    environment: dict[str, str], value: str
+) -> None:
+    numbers = [name for name, annotation in types(load_settings()) if is_number(annotation)]
+    assert len(numbers) > 15
+    for name in numbers:
+        environment.clear()
+        environment[name] = value
+
+        with pytest.raises(SettingsError) as caught:
+            load_settings()
+
+        assert str(caught.value).startswith(f"{name}={value!r:.100}")
+        assert len(str(caught.value)) < 300
+
+
+def types(settings: Settings) -> Iterator[tuple[str, object]]:
+    """Yield the environment variable of each setting, and the setting's type."""
+    sections: dict[str, BaseSettings] = vars(settings)
+    for section in sections.values():
+        for name, field in type(section).model_fields.items():
+            yield str(field.validation_alias or f"BUTLER_WRITER_{name.upper()}"), field.annotation
+
+
+def is_number(annotation: object) -> bool:
+    return not {float, int}.isdisjoint({annotation, *get_args(annotation)}) or any(
+        is_number(inner) for inner in get_args(annotation)
+    )
 
 
 def refusal(environment: Mapping[str, str]) -> str:
@@ -198,6 +236,48 @@ def test_an_unknown_log_level_means_info(
     environment["WRITER_DEBUG_LEVEL"] = level
 
     assert load_settings().service.log_level == expected
+
+
+@pytest.mark.parametrize(
+    ("variable", "reason"),
+    [
+        (
+            "BUTLER_WRITER_WINDOW_SECOND",
+            " is unknown and has no effect; did you mean BUTLER_WRITER_WINDOW_SECONDS?",
+        ),
+        ("BUTLER_WRITER_XYZZY", " is unknown and has no effect; remove it"),
+        (
+            "WRITER_DEBUG_LEVEL",
+            "='x' is unknown, INFO is used; set DEBUG, INFO, WARNING, ERROR or CRITICAL",
+        ),
+    ],
+)
+def test_a_variable_without_effect_is_described_with_the_remedy(
+    environment: dict[str, str], variable: str, reason: str
+) -> None:
+    environment[variable] = "x"
+
+    assert list(doubtful_variables(environment, load_settings())) == [f"{variable}{reason}"]
+
+
+def test_known_variables_and_those_of_kubernetes_are_not_doubtful(
+    environment: dict[str, str],
+) -> None:
+    known = dict.fromkeys((name for name, _ in variables(load_settings())), "")
+    of_kubernetes = dict.fromkeys(
+        ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_6066_TCP_ADDR"], "x"
+    )
+    environment.update(known)
+    environment.update({f"BUTLER_WRITER_{name}": v for name, v in of_kubernetes.items()})
+
+    assert list(doubtful_variables(environment, load_settings())) == []
+
+
+def test_announcements_cannot_be_sent_to_the_input_topic(environment: dict[str, str]) -> None:
+    assert refusal(COMPLETE | {"KAFKA_OUTPUT_TOPIC": "events"}) == (
+        "KAFKA_TOPIC and KAFKA_OUTPUT_TOPIC are both 'events': announcements would be read as "
+        "events; set one of them to another topic"
+    )
 
 
 def test_the_example_has_every_setting_and_no_other(

@@ -1,0 +1,90 @@
+"""The topics that a worker needs, and what it requires of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from app.kafka.checks.access_rights import Operation
+from app.settings import MIB, KafkaSettings
+
+__all__ = ["CHAIN_PARTITIONS", "RequiredTopic", "required_operations", "required_topics"]
+
+#: One partition is enough for a few runs a day.  Faust requires that the chain updates and the
+#: changelog of the table have the same number.
+CHAIN_PARTITIONS = 1
+
+_DEAD_LETTER_RETENTION_MS = 14 * 24 * 3600 * 1000
+
+
+#: The changelog keeps the last state of each chain.  By default, Kafka compacts only segments that
+#: are full (1 GiB) or a week old, and only once half of the log is outdated: never in a night.
+_CHANGELOG = MappingProxyType(
+    {
+        "cleanup.policy": "compact",
+        "segment.bytes": str(4 * MIB),
+        "segment.ms": str(10 * 60 * 1000),
+        "min.cleanable.dirty.ratio": "0.1",
+        "max.compaction.lag.ms": str(60 * 60 * 1000),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RequiredTopic:
+    """A topic, and what the worker requires of it."""
+
+    name: str
+    operations: tuple[Operation, ...]
+    is_own: bool = True
+    partitions: int | None = None
+    largest_message: int | None = None
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+def required_topics(settings: KafkaSettings) -> list[RequiredTopic]:
+    """Return the topics that a worker needs, in the order in which they are checked."""
+    # A dead letter consists of its event and headers.
+    largest_letter = settings.max_message_bytes + MIB
+    return [
+        RequiredTopic(
+            settings.topic,
+            (Operation.READ,),
+            is_own=False,
+            largest_message=settings.max_message_bytes,
+            config={"max.message.bytes": str(settings.max_message_bytes + MIB)},
+        ),
+        RequiredTopic(settings.output_topic, (Operation.WRITE,), is_own=False),
+        RequiredTopic(
+            settings.dead_letter_topic,
+            (Operation.WRITE,),
+            largest_message=largest_letter,
+            config={
+                "max.message.bytes": str(largest_letter),
+                "retention.ms": str(_DEAD_LETTER_RETENTION_MS),
+            },
+        ),
+        RequiredTopic(
+            settings.chain_update_topic,
+            (Operation.READ, Operation.WRITE),
+            partitions=CHAIN_PARTITIONS,
+        ),
+        RequiredTopic(
+            f"{settings.group}-chains-changelog",
+            (Operation.READ, Operation.WRITE),
+            partitions=CHAIN_PARTITIONS,
+            config=_CHANGELOG,
+        ),
+    ]
+
+
+def required_operations(settings: KafkaSettings) -> dict[str, tuple[Operation, ...]]:
+    """Return the operations that a worker needs on each topic.
+
+    Parameters
+    ----------
+    settings : `~app.settings.KafkaSettings`
+        Names of the topics.
+    """
+    return {topic.name: topic.operations for topic in required_topics(settings)}

@@ -1,0 +1,151 @@
+"""The table of chains waits for its changelog, and survives what is bad in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from structlog.testing import capture_logs
+
+from agents import chain_table
+from agents.chain_table import ChainTable
+from models.chains import ChainState, ChainUpdate
+
+
+def update(run: str, *, events: int = 1, at: float = 1.0) -> ChainUpdate:
+    return ChainUpdate(
+        chain="c", run=run, datasets=10 * events, events=events, batch_id="b", written_at=at
+    )
+
+
+class FakeTable:
+    """Keeps what was sent to the changelog."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, ChainState] = {}
+        self.sent: list[tuple[str, ChainState]] = []
+
+    def send_changelog(self, partition: int, key: str, value: ChainState) -> None:
+        assert partition == 0
+        self.sent.append((key, value))
+
+
+class FakeChangelog:
+    """Returns one answer after another."""
+
+    def __init__(self, *answers: Mapping[bytes, bytes | None] | Exception) -> None:
+        self.answers = list(answers)
+
+    async def read(self) -> Mapping[bytes, bytes | None]:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def forget(self) -> None:
+        pass
+
+
+def make(*answers: Mapping[bytes, bytes | None] | Exception) -> tuple[ChainTable, FakeTable]:
+    table = FakeTable()
+    return ChainTable(cast("Any", table), cast("Any", FakeChangelog(*answers))), table
+
+
+def event(released: list[int], number: int) -> Any:
+    return SimpleNamespace(release=lambda: released.append(number))
+
+
+STORED = (
+    b'{"chain":"c","runs":[{"run":"r1","first_write":1.0,"last_write":2.0,'
+    b'"datasets":5,"events":3}]}'
+)
+
+
+def counts(state: ChainState) -> dict[str, int]:
+    return {run.run: run.events for run in state.runs}
+
+
+async def test_updates_wait_for_the_changelog_and_are_added_to_it() -> None:
+    keeper, table = make({b'"c"': STORED})
+    released: list[int] = []
+    for number, each in enumerate([update("r1"), update("r2"), update("r1", events=2)]):
+        keeper.note(each)
+        keeper.hold(event(released, number))
+
+    keeper.write()
+    assert (table.sent, released) == ([], [])
+
+    await keeper.restore(is_ours=True)
+    keeper.write()
+    assert [key for key, _ in table.sent] == ["c"]
+    assert counts(table.data["c"]) == {"r2": 1, "r1": 6}
+    assert [run.run for run in table.data["c"].runs] == ["r2", "r1"]
+    assert released == [0, 1, 2]
+
+    keeper.write()
+    assert len(table.sent) == 1
+
+
+async def test_a_changelog_that_cannot_be_read_is_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(chain_table, "RETRY_SECONDS", 0.01)
+    keeper, table = make(OSError("away"), OSError("away"), {b'"c"': STORED})
+
+    with capture_logs() as logs:
+        await keeper.restore(is_ours=True)
+
+    assert counts(table.data["c"]) == {"r1": 3}
+    assert [line["log_level"] for line in logs] == ["warning", "warning", "info"]
+
+
+async def test_bad_records_of_the_changelog_are_skipped() -> None:
+    bad = {b"no JSON": STORED, b'"d"': b"no JSON", b'"e"': b"[]", b'"gone"': None}
+    keeper, table = make({**bad, b'"c"': b'{"chain":"c","runs":null}'})
+    keeper.note(update("r1"))
+
+    with capture_logs() as logs:
+        await keeper.restore(is_ours=True)
+        keeper.write()
+
+    assert counts(table.data["c"]) == {"r1": 1}
+    assert table.data.keys() <= {"c", "e"}
+    assert {line["log_level"] for line in logs} == {"warning", "info"}
+
+
+async def test_a_rebalance_drops_the_updates_that_will_be_redelivered() -> None:
+    keeper, table = make({})
+    released: list[int] = []
+    keeper.note(update("r1"))
+    keeper.hold(event(released, 0))
+    keeper.revoke()
+    await keeper.restore(is_ours=True)
+    keeper.write()
+    assert (table.sent, released) == ([], [])
+
+
+async def test_a_worker_without_the_table_keeps_no_old_states() -> None:
+    keeper, table = make()
+    table.data["c"] = ChainState(chain="c", runs=[])
+    await keeper.restore(is_ours=False)
+    assert table.data == {}
+    assert not keeper.is_restored
+
+
+def test_many_updates_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain_table, "MOST_HELD", 3)
+    keeper, _ = make()
+    released: list[int] = []
+    for number in range(4):
+        keeper.hold(event(released, number))
+    assert released == [0, 1, 2]
+
+
+@pytest.mark.parametrize("field", ["datasets", "events", "written_at"])
+def test_an_update_with_a_value_of_another_type_is_refused_at_once(field: str) -> None:
+    keeper, _ = make()
+    bad = ChainUpdate(**{**update("r1").asdict(), field: "many"})
+    with pytest.raises(ValueError, match="many"):
+        keeper.note(bad)
