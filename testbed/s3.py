@@ -87,7 +87,7 @@ class S3Server:
 
 
 class S3Door:
-    """Another address of the same buckets, which can be closed, or report a full store.
+    """Another address of the same buckets, which can be closed, or lead to a full or empty store.
 
     Attributes
     ----------
@@ -95,6 +95,8 @@ class S3Door:
         The address.
     full
         Whether every request to store an object is answered with ``507 Insufficient Storage``.
+    empty
+        Whether every bucket looks empty, as when the store's disk is not mounted.
     """
 
     def __init__(self) -> None:
@@ -102,6 +104,7 @@ class S3Door:
         self._moto = DomainDispatcherApplication(create_backend_app)
         self.url = f"http://127.0.0.1:{self._port}"
         self.full = False
+        self.empty = False
 
     def __enter__(self) -> Self:
         self.open()
@@ -132,5 +135,11 @@ class S3Door:
         if self.full and environ["REQUEST_METHOD"] == "PUT":
             start_response("507 Insufficient Storage", [("Content-Length", "0")])
             return [b""]
+        if self.empty and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            # The bucket is there; what is asked for is under a name that no object has.
+            for name in ("PATH_INFO", "RAW_URI"):
+                _, bucket, *key = environ[name].split("/", 2)
+                environ[name] = "/".join(["", bucket, *(f"nothing/{name}" for name in key if name)])
+            environ["QUERY_STRING"] = environ["QUERY_STRING"].replace("prefix=", "prefix=nothing/")
         answer: Iterable[bytes] = self._moto(environ, start_response)
         return answer
