@@ -9,12 +9,12 @@ from tests.acceptance.laboratory import Laboratory
 
 
 def sender(laboratory: Laboratory, name: str) -> Producer:
-    """Return a producer of transactions, which the broker ends after 5 s without a sign."""
+    """Return a producer of transactions; the broker ends one that is open for longer than 15 s."""
     producer = Producer(
         {
             **laboratory.deployment.cluster.client_config,
             "transactional.id": f"{laboratory.deployment.topic}-{name}",
-            "transaction.timeout.ms": 5_000,
+            "transaction.timeout.ms": 15_000,  # longer than it takes until a worker reports it
             "linger.ms": 0,
         }
     )
@@ -43,5 +43,5 @@ def test_a_sender_dies_in_a_transaction(laboratory: Laboratory) -> None:
         laboratory.pods.transaction(dying, 0, commit=None)
         for _ in range(10):
             laboratory.pods.transaction(other, 0, commit=True)
-        worker.wait_for_log("left a transaction open")
+        worker.wait_for_log("left a transaction open", 60)
     laboratory.reconcile(30)

@@ -123,6 +123,8 @@ FAULTS: dict[str, Fault] = {
         "ALTER TABLE dataset DROP COLUMN more",
     ),
     "a trigger raises": raising("P0001"),
+    "a trigger raises a data exception": raising("22012"),
+    "a trigger raises a unique violation": raising("23505"),
     "the schema is missing": statements(
         "ALTER SCHEMA public RENAME TO away", "ALTER SCHEMA away RENAME TO public"
     ),
