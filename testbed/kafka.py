@@ -116,6 +116,19 @@ class ApacheKafka(Server, Cluster):
         for partition in (self._folder / "data").glob(f"{topic}-[0-9]*"):
             shutil.rmtree(partition)
 
+    def save_log(self, topic: str) -> None:
+        """Copy the messages of a topic, as a backup does; none may be sent meanwhile."""
+        for partition in (self._folder / "data").glob(f"{topic}-[0-9]*"):
+            # Kafka makes the indexes again.
+            indexes = shutil.ignore_patterns("*index", "*.snapshot")
+            shutil.copytree(partition, self._folder / "saved" / partition.name, ignore=indexes)
+
+    def restore_log(self, topic: str, partition: int) -> None:
+        """Put the messages that `save_log` has copied back; the node must be stopped."""
+        name = f"{topic}-{partition}"
+        shutil.rmtree(self._folder / "data" / name)
+        shutil.copytree(self._folder / "saved" / name, self._folder / "data" / name)
+
     def restart(self) -> None:
         """Stop the node and start it again with the same address and data."""
         self.stop()

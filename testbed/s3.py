@@ -87,7 +87,7 @@ class S3Server:
 
 
 class S3Door:
-    """Another address of the same buckets: closed, frozen, with a full store or fewer rights.
+    """Another address of the same buckets: closed, frozen, full, empty or with fewer rights.
 
     Attributes
     ----------
@@ -102,6 +102,8 @@ class S3Door:
         Whether the credentials may read anything; otherwise, every answer is 403.
     refuses_key
         Whether every request is answered with ``403 InvalidAccessKeyId``.
+    empty
+        Whether every bucket looks empty, as when the store's disk is not mounted.
     """
 
     def __init__(self) -> None:
@@ -114,6 +116,7 @@ class S3Door:
         self.refuses_key = False
         self._answers = Event()
         self._answers.set()
+        self.empty = False
 
     def __enter__(self) -> Self:
         self.open()
@@ -161,6 +164,12 @@ class S3Door:
         if (is_read and not self.may_read) or (is_list and not self.may_list):
             start_response("403 Forbidden", [("Content-Length", "0")])
             return [b""]
+        if self.empty and is_read:
+            # The bucket is there; what is asked for is under a name that no object has.
+            for name in ("PATH_INFO", "RAW_URI"):
+                _, bucket, *key = environ[name].split("/", 2)
+                environ[name] = "/".join(["", bucket, *(f"nothing/{name}" for name in key if name)])
+            environ["QUERY_STRING"] = environ["QUERY_STRING"].replace("prefix=", "prefix=nothing/")
 
         def respond(status: str, headers: Any, exc_info: Any = None) -> Any:
             if is_read and not self.may_list and status.startswith("404"):

@@ -14,6 +14,7 @@ from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import AbandonedError, Failure, RetryableError, classify, describe
 from app.butler.insert.batch import RefusedEventsError
 from app.butler.outcome import Failed, Outcome, Rejection, Written
+from models.causes import Cause
 
 __all__ = ["Counts", "DividedWrite", "attempt", "written_outcome"]
 
@@ -81,9 +82,10 @@ def attempt(call: Callable[[], T], is_current: Callable[[], bool]) -> T | Failed
                 raise RetryableError(f"{type(exc).__name__}: {describe(exc)}") from exc
             if failure is Failure.RACE and number < _ATTEMPTS:
                 continue
-            if failure is Failure.UNKNOWN:
+            rejection = Rejection.of(exc)
+            if failure is Failure.UNKNOWN and rejection.cause is Cause.UNKNOWN:
                 logger.exception("unknown failure of the Butler write")
-            return Failed(Rejection.of(exc), failure)
+            return Failed(rejection, failure)
     raise AssertionError("unreachable")
 
 
@@ -220,7 +222,7 @@ class DividedWrite(Generic[K]):
             self.counts.add(result)
             self._written.update(events)
             return
-        if result.failure is Failure.UNKNOWN and self._examine is not None:
+        if result.failure is not Failure.POISON and self._examine is not None:
             if not self._is_examined:
                 raise _UnknownFailureError
             if len(events) == 1:

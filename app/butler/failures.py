@@ -46,7 +46,7 @@ class Failure(Enum):
     RACE = auto()
     """Another writer changed the same rows at the same time: try again at once.
 
-    If that fails each time, the failure counts as `POISON`.
+    If that fails each time, the failure counts as `UNKNOWN`.
     """
 
     POISON = auto()
@@ -102,9 +102,6 @@ _LIMIT_STATES = {
     "53200": Limit.OTHER,
     "53400": Limit.OTHER,
 }
-
-#: The class of SQLSTATEs that concern the data and never the server: data exceptions.
-_DATA_STATES = "22"
 
 #: Errors that another writer can cause by inserting or deleting a row after this one looked for it:
 #: foreign key violation, unique violation.
@@ -187,9 +184,9 @@ def _classify_database(error: DBAPIError) -> Failure:
     if error.connection_invalidated or state.startswith(_SERVER_STATES):
         return Failure.RETRY
     if state:
-        if state in _RACE_STATES:
-            return Failure.RACE
-        return Failure.POISON if state.startswith(_DATA_STATES) else Failure.UNKNOWN
+        # Not even class 22, data exceptions, is always the data's: a trigger, a column that was
+        # changed and a sequence at its end refuse any row with it.
+        return Failure.RACE if state in _RACE_STATES else Failure.UNKNOWN
     name = getattr(error.orig, "sqlite_errorname", None)
     if isinstance(error, IntegrityError):
         return Failure.RACE if name is None or name in _SQLITE_RACES else Failure.UNKNOWN

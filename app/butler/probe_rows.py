@@ -24,8 +24,9 @@ class ProbeRows:
     """Inserts one row into each of some tables.
 
     The keys are new, and the foreign keys refer to each other: for a table that the write does not
-    touch, an existing row is used, if there is one.  All columns are named, as in a real write, so
-    that a column that was renamed is noticed.
+    touch, an existing row is used, if there is one.  But a key that consists of foreign keys alone
+    is new only if it refers to a new row.  All columns are named, as in a real write, so that a
+    column that was renamed is noticed.
 
     Parameters
     ----------
@@ -47,6 +48,7 @@ class ProbeRows:
         self._tables = tables
         self._values = values
         self._rows: dict[str, Mapping[str, Any]] = {}
+        self._existing: set[str] = set()
 
     def insert(self) -> None:
         """Insert the rows.
@@ -69,13 +71,16 @@ class ProbeRows:
 
     def _inserted(self, table: sqlalchemy.Table, given: Mapping[str, Any]) -> Mapping[str, Any]:
         row = dict(given)
-        # Those with one column come first: they decide on the instrument, which others contain.
-        for key in sorted(table.foreign_key_constraints, key=lambda key: len(key.column_keys)):
-            if any(table.columns[name].nullable for name in key.column_keys):
-                continue
+        keys = _required_keys(table)
+        referring = {name for key in keys for name in key.column_keys}
+        is_new = any(column.name not in referring for column in table.primary_key) or any(
+            key.referred_table in self._tables for key in keys
+        )
+        for key in keys:
             pairs = [(e.parent.name, e.column.name) for e in key.elements]
             fixed = {target: row[name] for name, target in pairs if name in row}
-            parent = self._parent(key.referred_table, fixed)
+            may_exist = is_new or key is not keys[-1]
+            parent = self._parent(key.referred_table, fixed, may_exist=may_exist)
             row.update({name: parent[target] for name, target in pairs})
         columns = table.columns.keys()
         row.update({name: self._values[name] for name in columns if name in self._values})
@@ -88,13 +93,32 @@ class ProbeRows:
         names = [column.name for column in table.primary_key]
         return {**row, **dict(zip(names, result.inserted_primary_key or (), strict=False))}
 
-    def _parent(self, table: sqlalchemy.Table, fixed: Mapping[str, Any]) -> Mapping[str, Any]:
-        if table.name not in self._rows and table not in self._tables:
+    def _parent(
+        self, table: sqlalchemy.Table, fixed: Mapping[str, Any], *, may_exist: bool
+    ) -> Mapping[str, Any]:
+        if not may_exist and table.name in self._existing:
+            self._existing.remove(table.name)
+            del self._rows[table.name]
+        if may_exist and table.name not in self._rows and table not in self._tables:
             conditions = [table.columns[name] == value for name, value in fixed.items()]
             keys = sqlalchemy.select(*table.primary_key).where(*conditions).limit(1)
             if (found := self._connection.execute(keys).mappings().first()) is not None:
                 self._rows[table.name] = dict(found)
+                self._existing.add(table.name)
         return self._row(table, fixed)
+
+
+def _required_keys(table: sqlalchemy.Table) -> list[sqlalchemy.ForeignKeyConstraint]:
+    """Return the foreign keys that may not be null.
+
+    Those with one column come first: they decide on the instrument, which others contain.
+    """
+    required = [
+        key
+        for key in table.foreign_key_constraints
+        if not any(table.columns[name].nullable for name in key.column_keys)
+    ]
+    return sorted(required, key=lambda key: (len(key.column_keys), key.referred_table.name))
 
 
 def _value(column: sqlalchemy.Column[Any]) -> Any:

@@ -121,7 +121,7 @@ class ButlerWriter:
         unknown = {
             key: events[key]
             for key, event in prepared.items()
-            if isinstance(event, Failed) and event.failure is Failure.UNKNOWN
+            if isinstance(event, Failed) and event.failure is not Failure.POISON
         }
         if unknown:
             self._prepare_examination.check_repository()

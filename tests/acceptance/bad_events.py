@@ -10,22 +10,23 @@ from uuid import UUID
 
 from tests.support.events import encode
 
-__all__ = ["KINDS", "conflicting", "spoil"]
+__all__ = ["KINDS", "conflicting", "renewed", "spoil"]
 
 Event: TypeAlias = dict[str, Any]
 
 
 def spoil(event: Event, rng: random.Random) -> bytes:
     """Return a bad event made from an event, with new datasets."""
-    return rng.choice(KINDS)(_renewed(event, rng, run="spoiled/run"))
+    return rng.choice(KINDS)(renewed(event, rng, run="spoiled/run"))
 
 
 def conflicting(event: Event) -> bytes:
     """Return an event with other datasets of the same data IDs in the same run."""
-    return encode(_renewed(event, random.Random(0)))
+    return encode(renewed(event, random.Random(0)))
 
 
-def _renewed(event: Event, rng: random.Random, **changes: str) -> Event:
+def renewed(event: Event, rng: random.Random, **changes: str) -> Event:
+    """Return an event with new datasets, and other fields in their references."""
     renewed = deepcopy(event)
     for dataset in renewed["datasets"]:
         dataset["refs"] = {

@@ -44,6 +44,8 @@ class Pods:
         The events that must be in the Butler at the end, by the digests of their messages.
     bad : `set`
         The digests of those that must be in the dead letters.
+    dropped : `list`
+        The digests of finished messages that the log has lost since, as often as it had them.
     prepare : `~collections.abc.Callable`
         Called with each event before it is sent; it may store artifacts.
     """
@@ -51,6 +53,7 @@ class Pods:
     def __init__(self, deployment: Deployment, seed: int) -> None:
         self.valid: dict[str, Event] = {}
         self.bad: set[str] = set()
+        self.dropped: list[str] = []
         self.prepare: Callable[[Event], None] = lambda _: None
         self.night = Night(deployment.root, seed=seed)
         self._deployment = deployment
@@ -90,6 +93,28 @@ class Pods:
         self._produce(value, 0, event, round((clock or time.time()) * 1000))
         self._flush()
 
+    def transaction(self, producer: Producer, partition: int, *, commit: bool | None) -> None:
+        """Send the next event of the night in a Kafka transaction of its own.
+
+        Parameters
+        ----------
+        producer : `confluent_kafka.Producer`
+            A producer of transactions that has none open.
+        partition : `int`
+            The partition.
+        commit : `bool` or `None`
+            Whether to commit or to abort it; `None` leaves it open, for the broker to abort.
+        """
+        event = self._next_event(next(self._numbers))
+        producer.begin_transaction()
+        producer.produce(self._deployment.topic, encode(event), partition=partition)
+        assert producer.flush(_PATIENCE) == 0
+        if commit:
+            producer.commit_transaction(_PATIENCE)
+            self.valid[digest(encode(event))] = event
+        elif commit is not None:
+            producer.abort_transaction(_PATIENCE)
+
     @contextmanager
     def load(self, *, rate: float = 40.0, bad: float = 0.0) -> Iterator[None]:
         """Send events at a rate (events/s) until the block ends, even without brokers."""
@@ -117,13 +142,17 @@ class Pods:
     def _send_next(self, bad: float) -> None:
         with self._at_work:
             number = next(self._numbers)
-            event = self.night.event(1 + number // DETECTORS, number % DETECTORS)
-            self.prepare(event)
+            event = self._next_event(number)
             partition = number % self._deployment.partitions
             if self._rng.random() < bad:
                 self._produce(spoil(event, self._rng), partition, None)
             else:
                 self._produce(encode(event), partition, event)
+
+    def _next_event(self, number: int) -> Event:
+        event = self.night.event(1 + number // DETECTORS, number % DETECTORS)
+        self.prepare(event)
+        return event
 
     def _produce(
         self, value: bytes | None, partition: int, event: Event | None, timestamp: int = 0

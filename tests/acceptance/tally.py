@@ -21,7 +21,7 @@ class Tally:
     Attributes
     ----------
     sent : `int`
-        Messages in the log, including bad ones.
+        Messages in the log, or that were, including bad ones.
     written : `int`
         Messages whose datasets are all in the Butler, with their artifacts.
     dead : `int`
@@ -64,6 +64,7 @@ def reconcile(
     dead = {(int(letter["partition"]), int(letter["offset"])) for letter in letters}
     announced = set(map(UUID, deployment.announced_ids()))
     log = {(m.partition, m.offset): digest(m.value) for m in deployment.cluster.consume(topic)}
+    log |= {(-1, number): message for number, message in enumerate(pods.dropped)}
     bad = {position for position, message in log.items() if message in pods.bad}
     written = {
         position

@@ -68,4 +68,4 @@ def test_the_password_for_kafka_is_changed(
         laboratory.deployment.settings["KAFKA_PASSWORD"] = "new-secret"
         laboratory.start()
         laboratory.wait_finished(50)
-    laboratory.reconcile(240, expected_alarm="a login is refused, ending the worker")
+    laboratory.reconcile(240, alarm="a login is refused, ending the worker")

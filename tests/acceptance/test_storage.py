@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,24 @@ def test_the_datastore_on_s3_is_unreachable(
     laboratory.reconcile()
 
 
+@pytest.mark.slow
+def test_the_datastore_on_s3_looks_empty_for_20_s(
+    laboratory: Laboratory, bucket: Bucket, s3_door: S3Door
+) -> None:
+    """Its answers are those for missing files, but no event is at fault."""
+    bucket.hold_artifacts_of(laboratory.deployment)
+    laboratory.pods.prepare = bucket.upload
+    (worker,) = laboratory.start(S3_ENDPOINT_URL=s3_door.url)
+    with laboratory.pods.load(rate=4):
+        laboratory.wait_finished(8)
+        s3_door.empty = True
+        laboratory.wait_not_ready(worker)
+        time.sleep(20)
+        s3_door.empty = False
+        laboratory.wait_finished(8)
+    assert laboratory.reconcile().dead == 0
+
+
 def test_the_dataset_list_directory_on_s3_is_full(
     laboratory: Laboratory, bucket: Bucket, s3_door: S3Door
 ) -> None:
@@ -82,7 +101,7 @@ def test_the_dataset_list_directory_on_s3_hangs(
         s3_door.thaw()
         laboratory.restart(worker)
         laboratory.wait_finished(20)
-    laboratory.reconcile(expected_alarm="a step hangs, ending the worker")
+    laboratory.reconcile(alarm="a step hangs, ending the worker")
 
 
 @pytest.mark.slow

@@ -99,11 +99,15 @@ def column_renamed(table: str, column: str) -> Fault:
     )
 
 
-TRIGGER = """
-CREATE FUNCTION refuse() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'not today'; END $$
-LANGUAGE plpgsql;
-CREATE TRIGGER refuse BEFORE INSERT ON dataset FOR EACH ROW EXECUTE FUNCTION refuse()
-"""
+def raising(state: str) -> Fault:
+    """Return a fault in which every write fails with an SQLSTATE."""
+    return statements(
+        "CREATE FUNCTION refuse() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'not today'"
+        f" USING ERRCODE = '{state}'; END $$ LANGUAGE plpgsql;"
+        "CREATE TRIGGER refuse BEFORE INSERT ON dataset FOR EACH ROW EXECUTE FUNCTION refuse()",
+        "DROP FUNCTION refuse CASCADE",
+    )
+
 
 #: What PostgreSQL raises if a statement needs more memory than it gets.
 NO_MEMORY = "RAISE 'out of memory' USING ERRCODE = '53200'"
@@ -131,7 +135,9 @@ FAULTS: dict[str, Fault] = {
         "ALTER TABLE dataset ALTER COLUMN more DROP DEFAULT",
         "ALTER TABLE dataset DROP COLUMN more",
     ),
-    "a trigger raises": statements(TRIGGER, "DROP FUNCTION refuse CASCADE"),
+    "a trigger raises": raising("P0001"),
+    "a trigger raises a data exception": raising("22012"),
+    "a trigger raises a unique violation": raising("23505"),
     "the schema is missing": statements(
         "ALTER SCHEMA public RENAME TO away", "ALTER SCHEMA away RENAME TO public"
     ),

@@ -186,6 +186,47 @@ def test_nothing_is_rejected_while_the_server_is_read_only(limited: Repository) 
     check_nothing_is_rejected(limited, fault, 1, WriteMethod.RECORDS)
 
 
+@pytest.mark.postgresql
+@pytest.mark.parametrize("others", [0, 2])
+def test_an_event_without_some_records_is_rejected_if_it_is_at_fault(
+    postgresql_repository: Repository, others: int
+) -> None:
+    """Its regions refer to a visit that is in the Butler, and so does the row of the probe."""
+    repository = postgresql_repository
+    writer = repository.writer()
+    night = repository.night()
+    written(write_window(writer, decoded(night.event(1))))
+    good = [night.event(1, 1 + detector) for detector in range(others)]
+    bad = long_group(repository.night("u/other"), 1)
+    for event in (bad, *good):
+        event["dimension_records"] = [
+            record
+            for record in event["dimension_records"]
+            if record["definition"] not in ("visit", "exposure")
+        ]
+    report = write_window(writer, decoded(bad, *good))
+    assert rejection(report).cause is Cause.VALUE_REFUSED
+    for n in range(others):
+        written(report, 1 + n)
+
+
+@pytest.mark.postgresql
+def test_no_event_of_a_new_run_is_rejected_while_the_sequence_of_runs_is_at_its_end(
+    postgresql_repository: Repository,
+) -> None:
+    repository = postgresql_repository
+    writer = repository.writer()
+    event = repository.night("u/new").event()
+    fault = statements(
+        "SELECT setval('collection_seq_collection_id', 7);"
+        "ALTER SEQUENCE collection_seq_collection_id MAXVALUE 7",
+        "ALTER SEQUENCE collection_seq_collection_id NO MAXVALUE",
+    )
+    with fault(repository), pytest.raises(RetryableError, match="reached maximum value"):
+        write_window(writer, decoded(event))
+    written(write_window(writer, decoded(event)))
+
+
 @pytest.mark.parametrize("others", [0, 3])
 def test_a_trigger_that_refuses_one_event_is_that_events_fault(
     repository: Repository, others: int
