@@ -137,7 +137,11 @@ class Status:
             for step, seconds in self.step_times.slow.items()
         ]
         problems += self.unavailable.values()
-        return "; ".join(problems) or None
+        reason = "; ".join(problems)
+        for refusal, _ in self._refused_logins.values():
+            if refusal not in reason:
+                reason += f"; {refusal}"
+        return reason or None
 
     def log_readiness(self) -> None:
         """Log that the worker has become ready, or that it is no longer ready."""

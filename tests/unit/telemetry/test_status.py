@@ -53,3 +53,16 @@ def test_a_worker_without_partitions_names_what_cannot_be_used() -> None:
     assert status.not_ready == "waiting for partitions to be assigned"
     status.unavailable["Kafka"] = "Kafka user writer lacks READ on group g"
     assert status.not_ready == "Kafka user writer lacks READ on group g"
+
+
+def test_a_step_that_fails_by_a_refused_login_says_what_to_check_once() -> None:
+    status = Status()
+    status.assigned()
+    for step in ("read", "announce"):
+        status.failed(step, OSError("InvalidAccessKeyId"))
+        status.note_login(step, "the file store refuses the login; check AWS_ACCESS_KEY_ID")
+    assert status.not_ready == (
+        "read is failing: OSError: InvalidAccessKeyId; "
+        "announce is failing: OSError: InvalidAccessKeyId; "
+        "the file store refuses the login; check AWS_ACCESS_KEY_ID"
+    )
