@@ -14,8 +14,8 @@ from uuid import UUID
 from agents.steps import in_thread, until_done
 from app.announce.announcements import announce, batch_id_of
 from app.announce.dead_letters import send_dead_letter
+from app.butler.commit.isolation import Turn
 from app.butler.failures import AbandonedError
-from app.butler.isolation import Turn
 from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Written
 from app.butler.writer import PreparedWindow
 from app.intake.received import Received

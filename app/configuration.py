@@ -7,8 +7,8 @@ from typing import Any
 import faust
 
 from app.kafka.connection import SASL_MECHANISM, KafkaConnection
-from app.kafka.faust_private import UnrecoveredTables
 from app.kafka.held_events import HeldEvent
+from app.kafka.private.unrecovered_tables import UnrecoveredTables
 from app.settings import MIB, Settings
 from app.telemetry.log import logging_config
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
+from app.butler.commit.isolation import Turn
 from app.butler.failures import RetryableError
-from app.butler.isolation import Turn
 from app.butler.outcome import Outcome, WriteReport
 from app.butler.writer import ButlerWriter
 from models.fields import EventContent

@@ -10,25 +10,25 @@ from typing import TypeAlias, TypeVar
 from lsst.daf.butler import Butler
 from sqlalchemy import text
 
-from app.butler.commit import PreparedWindow, WindowCommit
-from app.butler.division import attempt
+from app.butler.commit.division import attempt
+from app.butler.commit.examination import Examination, alarm_about_rights
+from app.butler.commit.isolation import Turn
+from app.butler.commit.transaction import EventTransaction
+from app.butler.commit.window import PreparedWindow, WindowCommit
 from app.butler.events.context import ParsingContext
 from app.butler.events.parse import WindowParser
 from app.butler.events.parsed import ParsedEvent
 from app.butler.events.proportion import check_proportion
-from app.butler.examination import Examination, alarm_about_rights
 from app.butler.failures import Failure, RetryableError
 from app.butler.files.check import FileChecker
 from app.butler.files.staging import StagedArtifacts
 from app.butler.insert.choice import choose_insert
 from app.butler.insert.overlaps import OverlapRows
-from app.butler.isolation import Turn
 from app.butler.outcome import Failed, Rejection, WriteReport
 from app.butler.policy import WritePolicy
 from app.butler.private.datastores import Datastores
 from app.butler.private.registry import engine_of
 from app.butler.repository.dataset_types import DatasetTypes
-from app.butler.transaction import EventTransaction
 from models.causes import Cause
 from models.fields import EventContent
 

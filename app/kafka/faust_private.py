@@ -1,4 +1,4 @@
-"""Uses of private names of Faust and aiokafka; others are beside it and in `app.kafka.private`.
+"""Uses of private names of Faust and aiokafka; `app.kafka.private` has the others.
 
 A test reports which private name, or overridden hook, a new release has changed.  Their behaviour
 was measured with faust-streaming 0.15.3 or read in its source.
@@ -16,16 +16,14 @@ import faust
 import structlog
 from aiokafka.client import ConnectionGroup
 from faust.cli.worker import worker as worker_command
-from faust.tables.manager import TableManager
-from faust.tables.recovery import Recovery
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AgentT
 
 from app.intake.evidence import ReadEvidence
 from app.intake.fetches import Fetches
 from app.intake.suspects import Suspects
-from app.kafka.consumer_thread import TolerantConsumerThread
 from app.kafka.errors import KafkaError
+from app.kafka.private.consumer_thread import TolerantConsumerThread
 from app.kafka.private.fetch_limit import FetchLimit
 from app.kafka.readers import as_read
 
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "StrictApp",
-    "UnrecoveredTables",
     "commit_offsets",
     "forget_gap",
     "has_consumer",
@@ -127,26 +124,6 @@ class _Consumer(driver.Consumer):
 
 class _Transport(driver.Transport):
     Consumer = _Consumer
-
-
-class _NoRecovery(Recovery):
-    async def _build_offsets(
-        self, consumer: Any, tps: set[TP], destination: Any, title: str
-    ) -> None:
-        """Start at the ends of the changelogs, which Faust has just looked up: nothing is left."""
-        for tp in tps:
-            destination[tp] = self.active_highwaters[tp]
-
-
-class UnrecoveredTables(TableManager):
-    """Leaves the tables as they are at a rebalance: events do not wait for their recovery."""
-
-    @property
-    def recovery(self) -> Recovery:
-        """The service that gives the partitions to the agents once its tables are recovered."""
-        if self._recovery is None:
-            self._recovery = _NoRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
-        return self._recovery
 
 
 class StrictApp(faust.App):

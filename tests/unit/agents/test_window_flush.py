@@ -20,8 +20,8 @@ import orjson
 import pytest
 
 from agents.window_flush import WindowFlush, decode
+from app.butler.commit.isolation import Turn
 from app.butler.failures import RetryableError
-from app.butler.isolation import Turn
 from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Written
 from app.butler.repository.chains import ChainKeeper
 from app.butler.writer import ButlerWriter

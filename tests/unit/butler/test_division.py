@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from sqlalchemy.exc import DBAPIError
 
-from app.butler.division import Counts, DividedWrite, attempt, written_outcome
+from app.butler.commit.division import Counts, DividedWrite, attempt, written_outcome
 from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import AbandonedError, Failure, RetryableError
 from app.butler.outcome import Failed, Rejection, Written

@@ -27,8 +27,8 @@ from faust.transport.consumer import Consumer, ThreadDelegateConsumer
 from faust.transport.drivers import aiokafka as driver
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
-from app.kafka import consumer_thread, faust_private
-from app.kafka.private import fetch_limit
+from app.kafka import faust_private
+from app.kafka.private import consumer_thread, fetch_limit, unrecovered_tables
 
 
 def parameters(function: Any) -> list[str]:
@@ -199,7 +199,7 @@ def test_a_private_name_is_what_this_service_expects(name: str) -> None:
     assert is_expected, changed
 
 
-MODULES = [consumer_thread, faust_private, fetch_limit]
+MODULES = [faust_private, consumer_thread, fetch_limit, unrecovered_tables]
 KNOWN = {name.rpartition(".")[2] for name in NAMES}
 
 

@@ -8,7 +8,7 @@ import structlog
 from lsst.daf.butler import Butler
 from sqlalchemy import Table
 
-from app.butler.division import Counts, DividedWrite
+from app.butler.commit.division import Counts, DividedWrite
 from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import Failure, RetryableError, classify, describe
 from app.butler.outcome import Failed

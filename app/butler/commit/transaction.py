@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from lsst.daf.butler import Butler, MissingDatasetTypeError
 from sqlalchemy.exc import IntegrityError
 
-from app.butler.division import Counts
+from app.butler.commit.division import Counts
 from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import RetryableError, exception_chain
 from app.butler.insert.batch import Batch

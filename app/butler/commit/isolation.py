@@ -15,14 +15,14 @@ from functools import partial
 
 import structlog
 
-from app.butler.division import Counts, DividedWrite
+from app.butler.commit.division import Counts, DividedWrite
+from app.butler.commit.examination import Examination
+from app.butler.commit.transaction import EventTransaction
 from app.butler.events.parsed import ParsedEvent
-from app.butler.examination import Examination
 from app.butler.failures import Failure, Limit, RetryableError, exceeded_limit
 from app.butler.insert.overlaps import OverlapRows
 from app.butler.outcome import Failed, Rejection
 from app.butler.statements import Limits
-from app.butler.transaction import EventTransaction
 from models.causes import Cause
 
 __all__ = ["Isolated", "Isolation", "Turn"]

@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
-from app.butler.division import DividedWrite, written_outcome
+from app.butler.commit.division import DividedWrite, written_outcome
+from app.butler.commit.examination import Examination
+from app.butler.commit.isolation import Isolated, Isolation, Turn
+from app.butler.commit.transaction import EventTransaction
 from app.butler.events.parsed import ParsedEvent
-from app.butler.examination import Examination
 from app.butler.failures import Failure
 from app.butler.insert.overlaps import OverlapRows
-from app.butler.isolation import Isolated, Isolation, Turn
 from app.butler.outcome import Failed, Outcome, Postponed, WriteReport
 from app.butler.policy import WritePolicy
-from app.butler.transaction import EventTransaction
 
 __all__ = ["PreparedWindow", "WindowCommit"]
 
