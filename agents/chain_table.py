@@ -128,6 +128,10 @@ class ChainTable:
             if epoch == self._epoch:
                 self._apply(latest)
                 self.is_restored = True
+                # Faust's pages ask its producer for the partition of a chain, and the producer
+                # knows only topics that it has sent to: one chain is written again.
+                for chain in list(self.table.data)[:1]:
+                    self._pending.setdefault(chain, ChainState(chain=chain, runs=[]))
                 seconds = round(time.monotonic() - started, 1)
                 logger.info("chains restored", chains=len(self.table.data), seconds=seconds)
             return

@@ -88,6 +88,13 @@ async def test_updates_wait_for_the_changelog_and_are_added_to_it() -> None:
     assert len(table.sent) == 1
 
 
+async def test_one_chain_is_written_again_after_a_restart_so_that_the_pages_find_it() -> None:
+    keeper, table = make({b'"c"': STORED, b'"d"': STORED.replace(b'"c"', b'"d"')})
+    await keeper.restore(is_ours=True)
+    keeper.write()
+    assert [(key, counts(state)) for key, state in table.sent] == [("c", {"r1": 3})]
+
+
 async def test_a_changelog_that_cannot_be_read_is_read_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
