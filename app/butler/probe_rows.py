@@ -71,7 +71,7 @@ class ProbeRows:
         row = dict(given)
         # Those with one column come first: they decide on the instrument, which others contain.
         for key in sorted(table.foreign_key_constraints, key=lambda key: len(key.column_keys)):
-            if any(table.columns[name].nullable for name in key.column_keys):
+            if any(_may_be_null(table.columns[name]) for name in key.column_keys):
                 continue
             pairs = [(e.parent.name, e.column.name) for e in key.elements]
             fixed = {target: row[name] for name, target in pairs if name in row}
@@ -81,7 +81,7 @@ class ProbeRows:
         row.update({name: self._values[name] for name in columns if name in self._values})
         for column in table.columns:
             if column.name not in row and column is not table.autoincrement_column:
-                row[column.name] = None if column.nullable else _value(column)
+                row[column.name] = None if _may_be_null(column) else _value(column)
         result = self._connection.execute(table.insert().values(row))
         if result.rowcount == 0:
             raise NoRowError(f"the row for the table {table.name} was not inserted")
@@ -95,6 +95,11 @@ class ProbeRows:
             if (found := self._connection.execute(keys).mappings().first()) is not None:
                 self._rows[table.name] = dict(found)
         return self._row(table, fixed)
+
+
+def _may_be_null(column: sqlalchemy.Column[Any]) -> bool:
+    # Butler declares the primary key of the table ``obscore`` as nullable; no database makes it so.
+    return bool(column.nullable) and not column.primary_key
 
 
 def _value(column: sqlalchemy.Column[Any]) -> Any:
