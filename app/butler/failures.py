@@ -128,6 +128,11 @@ _POISON = (
     OverflowError,  # SQLite, for a number that fits no column
 )
 
+#: Part of the text of the `ConflictingDefinitionError` that Butler raises if a row is neither there
+#: nor inserted.  ``ON CONFLICT DO NOTHING`` hides the reason: a sequence that lags behind its table
+#: after a failover, for example.
+_NOT_INSERTED = "post-insert query"
+
 #: What SQLAlchemy and the driver raise for a value before they send it: it does not fit the type of
 #: its column, or the encoding of the database.
 _NEVER_SENT = (StatementError, UnicodeEncodeError)
@@ -169,7 +174,7 @@ def classify(error: BaseException) -> Failure:
         return _classify_database(database)
     if _never_sent(error) is not None:
         return Failure.POISON
-    if isinstance(error, _POISON) or type(error) is LookupError:  # its subclasses may be our bugs
+    if _is_poison(error):
         return Failure.POISON
     if isinstance(error, RetryableError | OSError | PoolTimeoutError | BotoCoreError):
         return Failure.RETRY
@@ -177,6 +182,12 @@ def classify(error: BaseException) -> Failure:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return Failure.RETRY if status >= 500 else Failure.UNKNOWN
     return Failure.UNKNOWN
+
+
+def _is_poison(error: BaseException) -> bool:
+    if isinstance(error, ConflictingDefinitionError):
+        return _NOT_INSERTED not in str(error)
+    return isinstance(error, _POISON) or type(error) is LookupError  # its subclasses: our bugs
 
 
 def _classify_database(error: DBAPIError) -> Failure:

@@ -86,7 +86,7 @@ class ProbeRows:
         row.update({name: self._values[name] for name in columns if name in self._values})
         for column in table.columns:
             if column.name not in row and column is not table.autoincrement_column:
-                row[column.name] = None if column.nullable else _value(column)
+                row[column.name] = None if _may_be_null(column) else _value(column)
         result = self._connection.execute(table.insert().values(row))
         if result.rowcount == 0:
             raise NoRowError(f"the row for the table {table.name} was not inserted")
@@ -116,9 +116,14 @@ def _required_keys(table: sqlalchemy.Table) -> list[sqlalchemy.ForeignKeyConstra
     required = [
         key
         for key in table.foreign_key_constraints
-        if not any(table.columns[name].nullable for name in key.column_keys)
+        if not any(_may_be_null(table.columns[name]) for name in key.column_keys)
     ]
     return sorted(required, key=lambda key: (len(key.column_keys), key.referred_table.name))
+
+
+def _may_be_null(column: sqlalchemy.Column[Any]) -> bool:
+    # Butler declares the primary key of the table ``obscore`` as nullable; no database makes it so.
+    return bool(column.nullable) and not column.primary_key
 
 
 def _value(column: sqlalchemy.Column[Any]) -> Any:

@@ -64,7 +64,7 @@ async def dead_letters(
         async with DeadLetters(app.connection, app.settings.kafka) as stored_letters:
             selected = _select(stored_letters, ids, error_class, only_latest=action == "replay")
             if action == "list":
-                listing = _Listing(error_class, everything=everything, as_json=command.json)
+                listing = _Listing(everything=everything, as_json=command.json)
                 await listing.show(stored_letters.with_presence(selected, _butler))
             elif action == "show":
                 await _show(stored_letters, selected)
@@ -109,11 +109,14 @@ async def _select(
                 yield named
         return
     latest = await letters.latest() if only_latest else None
+    is_known = error_class is None or Cause.named(error_class) is not None
     async for stored in letters.read():
-        if (latest is None or stored.id in latest) and (
-            error_class is None or stored.has_error_class(error_class)
-        ):
-            yield stored
+        if error_class is None or stored.has_error_class(error_class):
+            is_known = True
+            if latest is None or stored.id in latest:
+                yield stored
+    if not is_known:
+        refuse(f"no letter has the error class {error_class!r}; the causes are {', '.join(Cause)}")
 
 
 class _Listing:
@@ -121,16 +124,13 @@ class _Listing:
 
     Parameters
     ----------
-    error_class : `str` or `None`
-        What the letters were selected by.
     everything : `bool`
         Whether to list letters whose event was written since.
     as_json : `bool`
         Whether to print a JSON array instead of lines.
     """
 
-    def __init__(self, error_class: str | None, *, everything: bool, as_json: bool) -> None:
-        self._error_class = error_class
+    def __init__(self, *, everything: bool, as_json: bool) -> None:
         self._everything = everything
         self._as_json = as_json
         self._counts: Counter[str] = Counter()
@@ -149,17 +149,10 @@ class _Listing:
                 rows.append({"name": str(stored.id), **letter.asdict(), "written": is_written})
             else:
                 click.echo(_line(stored, is_written=is_written))
-        self._check_error_class()
         if self._as_json:
             click.echo(orjson.dumps(rows))
         else:
             self._summarize()
-
-    def _check_error_class(self) -> None:
-        name = self._error_class
-        if name is None or self._counts or self._left_out or Cause.named(name) is not None:
-            return
-        refuse(f"no letter has the error class {name!r}; the causes are {', '.join(Cause)}")
 
     def _summarize(self) -> None:
         summary = ", ".join(f"{name} {count}" for name, count in self._counts.most_common())

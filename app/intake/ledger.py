@@ -66,11 +66,19 @@ class Entry:
 
 @dataclass(slots=True)
 class _Progress:
-    """Progress in one partition: starting offset, next expected offset, entries not yet acked."""
+    """Progress in one partition: starting offset, next expected offset, entries not yet acked.
+
+    And the end of the last gap that was passed over, until `Ledger.pass_over_gaps` returns it.
+    """
 
     start: int
     expected: int
     held: deque[Entry] = field(default_factory=deque)
+    gap_end: int | None = None
+
+    @property
+    def acked_to(self) -> int:
+        return self.held[0].offset if self.held else self.expected
 
 
 class Ledger:
@@ -177,6 +185,7 @@ class Ledger:
                 self._start_epoch()
                 return Receipt.JUMPED, None
             self._count_gap(partition, progress.expected, offset)
+            progress.gap_end = offset
         entry = Entry(partition, offset, size, self.epoch, ack)
         progress.held.append(entry)
         progress.expected = offset + 1
@@ -190,6 +199,7 @@ class Ledger:
         -------
         acked_to : `dict`
             For each partition that has passed a gap, the offset below which everything is acked.
+            Faust may not commit it: it does not notice a gap behind offset 0, for example.
         """
         acked_to = {}
         for partition in self._progress.keys() - self.fetches.resets:
@@ -197,7 +207,10 @@ class Ledger:
             after = self.fetches.next_offset(partition, progress.expected)
             if not progress.held and after > progress.expected:
                 self._count_gap(partition, progress.expected, after)
-                acked_to[partition] = progress.expected = after
+                progress.gap_end = progress.expected = after
+            if progress.gap_end is not None and progress.acked_to >= progress.gap_end:
+                acked_to[partition] = progress.acked_to
+                progress.gap_end = None
         return acked_to
 
     def _count_gap(self, partition: Partition, start: int, end: int) -> None:
@@ -259,7 +272,7 @@ class Ledger:
                 "start": progress.start,
                 "expected": progress.expected,
                 "held": len(progress.held),
-                "acked_to": progress.held[0].offset if progress.held else progress.expected,
+                "acked_to": progress.acked_to,
             }
             for partition, progress in self._progress.items()
         }

@@ -184,6 +184,7 @@ async def open_reader(
     consumer = AIOKafkaConsumer(
         enable_auto_commit=False,
         auto_offset_reset="earliest",
+        isolation_level="read_committed",  # as the worker (rule read-committed)
         # A dead letter is larger than its event, and a batch of one is larger still.
         max_partition_fetch_bytes=largest_event + 2 * MIB,
         **connection.client_options,

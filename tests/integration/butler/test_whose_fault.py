@@ -35,6 +35,27 @@ from tests.support.faulty_writes import (
 )
 from tests.support.repositories import Repository, decoded, rejection, written
 
+#: Configuration of a repository whose datasets also get a row in the table ``obscore``.
+OBSCORE: dict[str, Any] = {
+    "registry": {
+        "managers": {
+            "obscore": {
+                "cls": "lsst.daf.butler.registry.obscore.ObsCoreLiveTableManager",
+                "config": {
+                    "version": 0,
+                    "facility_name": "Rubin",
+                    "obs_collection": "prompt",
+                    "collection_type": "RUN",
+                    "dataset_types": {"isr_log": {"dataproduct_type": "image", "calib_level": 1}},
+                },
+            }
+        }
+    }
+}
+
+#: Begin and end of an exposure, in nanoseconds of TAI.
+TIMESPAN = [1_800_000_000_000_000_000, 1_800_000_030_000_000_000]
+
 
 @pytest.mark.parametrize("write_method", list(WriteMethod))
 def test_events_with_impossible_dataset_types_do_not_hold_up_the_others(
@@ -225,6 +246,47 @@ def test_no_event_of_a_new_run_is_rejected_while_the_sequence_of_runs_is_at_its_
     with fault(repository), pytest.raises(RetryableError, match="reached maximum value"):
         write_window(writer, decoded(event))
     written(write_window(writer, decoded(event)))
+
+
+@pytest.mark.postgresql
+def test_nothing_is_rejected_while_a_sequence_lags_behind_its_table(
+    postgresql_repository: Repository,
+) -> None:
+    """A logical replica that was promoted has the rows, and sequences that were never advanced."""
+    repository = postgresql_repository
+    repository.sql(
+        "INSERT INTO collection (collection_id, name, type)"
+        " SELECT n, 'u/' || n, 1 FROM generate_series(10, 90) AS n;"
+        "SELECT setval('collection_seq_collection_id', 9)"
+    )
+    event = repository.night("u/new").event(2)
+    writer = repository.writer()
+    with pytest.raises(RetryableError, match="known to be good"):
+        write_window(writer, decoded(event))
+    repository.sql("SELECT setval('collection_seq_collection_id', 100)")
+    written(write_window(writer, decoded(event)))
+    assert repository.stored("u/new") == Counter(dataset_ids(event))
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("others", [0, 3])
+def test_a_bad_event_does_not_hold_up_the_others_of_a_repository_with_obscore(
+    postgresql_url: str, tmp_path: Path, others: int
+) -> None:
+    """ObsCore raises a `ValueError` for a timespan that ends before it begins."""
+    root = tmp_path / "repository"
+    make_repository(root, database=postgresql_url, config=OBSCORE).close()
+    repository = Repository(root)
+    night = repository.night()
+    bad = night.event(90)
+    for element in ("visit", "exposure"):
+        changed(bad, element, timespan=TIMESPAN[::-1])
+    good = [night.event(detector=n) for n in range(others)]
+    writer = repository.writer()
+    for window in ([bad], [bad, *good]):
+        rejection(write_window(writer, decoded(*window)))
+    assert repository.stored() == Counter(dataset_ids(*good))
+    repository.close()
 
 
 @pytest.mark.parametrize("others", [0, 3])

@@ -172,6 +172,18 @@ def test_letters_are_selected_by_the_current_and_the_former_name_of_a_cause(
     assert summary.startswith(f"{len(expected)} dead letters")
 
 
+@pytest.mark.parametrize("arguments", [["list"], ["list", "--all"], ["replay", "--all"]])
+def test_a_mistyped_cause_is_an_error_of_each_action(
+    letters_of_two_versions: dict[str, str], arguments: list[str]
+) -> None:
+    refused = faust_command(
+        letters_of_two_versions, "dead-letters", *arguments, "--error-class", "missing_fil"
+    )
+    assert refused.returncode == 2
+    assert "no letter has the error class 'missing_fil'; the causes are" in refused.stderr
+    assert refused.stdout == ""
+
+
 def test_messages_that_are_not_dead_letters_are_skipped(deployment: Deployment) -> None:
     with deployment.worker() as worker:
         worker.wait_ready()

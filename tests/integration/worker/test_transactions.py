@@ -14,7 +14,7 @@ from confluent_kafka import Producer
 
 from testbed.cluster import Cluster
 from testbed.waiting import wait_until
-from testbed.worker import Worker
+from testbed.worker import Worker, faust_command
 from tests.conftest import FIGURE
 from tests.support.deployment import Deployment
 from tests.support.events import Night, encode
@@ -80,6 +80,45 @@ def test_aborted_events_are_not_written_and_markers_are_passed_over(
         )
         assert "reading again" not in worker.log_text()
     check_all_written(deployment, events)
+
+
+def test_a_gap_behind_the_first_event_of_a_log_is_committed_past(
+    deployment: Deployment, pod: Producer
+) -> None:
+    """Faust does not notice a gap behind offset 0, and would not commit anything behind it."""
+    night = Night(deployment.root)
+    first, aborted, last = [night.event(1, detector) for detector in range(3)]
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(first)
+        for _ in range(2):
+            begin(pod, deployment, aborted)
+            pod.abort_transaction(20)
+        deployment.send(last)
+        deployment.wait_done(30)
+    check_all_written(deployment, [first, last])
+
+
+def test_an_audit_leaves_out_events_that_their_sender_took_back(
+    deployment: Deployment, pod: Producer
+) -> None:
+    night = Night(deployment.root)
+    events = [night.event(1, detector) for detector in range(4)]
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(events[0])
+        begin(pod, deployment, events[1])
+        pod.abort_transaction(20)
+        begin(pod, deployment, events[2])
+        pod.commit_transaction(20)
+        deployment.wait_done()
+        begin(pod, deployment, events[3])
+        audit = faust_command(deployment.environment, "audit")
+        pod.abort_transaction(20)
+    assert audit.stdout.splitlines()[-1] == (
+        "audit: written=2 expired=0 dead-letter=0 pending=0 missing=0"
+    )
+    assert audit.returncode == 0
 
 
 def test_one_transaction_for_each_event_is_written_without_delay(

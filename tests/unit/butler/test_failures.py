@@ -172,6 +172,7 @@ def test_an_error_of_sqlite_is_classified_by_its_name(
         (StatementError("not bound", "INSERT", {}, ValueError("no time")), Failure.POISON),
         (InvalidEventError("no such field"), Failure.POISON),
         (ConflictingDefinitionError("two definitions"), Failure.POISON),
+        (ConflictingDefinitionError("but a post-insert query returned nothing"), Failure.UNKNOWN),
         (MissingDatasetTypeError("calexp"), Failure.POISON),
         (MissingCollectionError("u/run"), Failure.POISON),
         (CollectionTypeError("not a chain"), Failure.POISON),

@@ -127,6 +127,16 @@ def test_a_gap_that_grows_at_the_end_of_the_log_is_counted_once() -> None:
     assert ledger.accepted_gaps == 1
 
 
+def test_a_gap_between_events_is_reported_once_everything_before_it_is_acked() -> None:
+    ledger, acks = started_ledger(), Acks()
+    ledger.fetches.note(P, 0, [0, 4, 5], 6)
+    entries = [acks.receive(ledger, offset) for offset in (0, 4, 5)]
+    assert ledger.pass_over_gaps() == {}
+    ledger.settle(entries[:2])
+    assert ledger.pass_over_gaps() == {P: 5}
+    assert ledger.pass_over_gaps() == {}
+
+
 def test_markers_at_the_end_of_a_partition_are_passed_once_everything_is_acked() -> None:
     ledger, acks = started_ledger(), Acks()
     ledger.fetches.note(P, 0, [0], 1)
