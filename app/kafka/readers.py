@@ -160,7 +160,7 @@ class TopicReader:
 
 @asynccontextmanager
 async def open_reader(
-    connection: KafkaConnection, topic: str, largest_event: int
+    connection: KafkaConnection, topic: str, largest_event: int, *, committed_only: bool = True
 ) -> AsyncIterator[TopicReader]:
     """Run a reader of a topic.
 
@@ -172,6 +172,9 @@ async def open_reader(
         Name of the topic.
     largest_event : `int`
         Size in bytes of the largest event that the service accepts.
+    committed_only : `bool`, optional
+        Whether messages of open and aborted transactions are left out, as the worker does (rule
+        read-committed).
 
     Raises
     ------
@@ -184,7 +187,7 @@ async def open_reader(
     consumer = AIOKafkaConsumer(
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        isolation_level="read_committed",  # as the worker (rule read-committed)
+        isolation_level="read_committed" if committed_only else "read_uncommitted",
         # A dead letter is larger than its event, and a batch of one is larger still.
         max_partition_fetch_bytes=largest_event + 2 * MIB,
         **connection.client_options,

@@ -182,7 +182,9 @@ class ReadingPositions:
         if any(offset > ends[tp] for tp, offset in committed.items()):
             # These ends are the last stable offsets.  A worker of an earlier release, which read
             # uncommitted messages, may have committed an offset beyond an open transaction.
-            async with open_reader(self._connection, self._topic, 0) as reader:
+            async with open_reader(
+                self._connection, self._topic, 0, committed_only=False
+            ) as reader:
                 log_ends = await reader.end_offsets()
             ends = {tp: log_ends[tp.partition] for tp in partitions}
         return {tp: LogRange(firsts[tp], ends[tp]) for tp in partitions}

@@ -121,6 +121,24 @@ def test_an_audit_leaves_out_events_that_their_sender_took_back(
     assert audit.returncode == 0
 
 
+def test_a_committed_offset_beyond_an_open_transaction_is_trusted(
+    deployment: Deployment, pod: Producer
+) -> None:
+    """A service that reads uncommitted messages has committed it."""
+    night = Night(deployment.root)
+    *events, last = [night.event(1, detector) for detector in range(4)]
+    deployment.send(*events[:2])
+    begin(pod, deployment, events[2])
+    deployment.commit(3)
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        pod.commit_transaction(20)
+        deployment.send(last)
+        deployment.wait_done(30)
+        assert '"critical"' not in worker.log_text()
+    check_all_written(deployment, [last])
+
+
 def test_one_transaction_for_each_event_is_written_without_delay(
     deployment: Deployment, pod: Producer, record_property: Callable[[str, object], None]
 ) -> None:
