@@ -163,26 +163,53 @@ class ChainTable:
         """Hold an event until its update is in the table."""
         self._held.append(event)
         if len(self._held) >= MOST_HELD:
-            self._release()
+            self._release(MOST_HELD)
 
-    def write(self) -> None:
-        """Write the chains that have changed to the table, and release the events."""
+    async def write(self) -> None:
+        """Write the chains that have changed to the table, and release the events.
+
+        What cannot be sent now is left to the next call.
+        """
         if not self.is_restored:
             return
-        for chain, changes in self._pending.items():
+        epoch, held = self._epoch, len(self._held)
+        for chain in list(self._pending):
+            changes = self._pending.pop(chain)
+            state = self._merged(chain, changes)
             try:
-                before = self.table.data.get(chain)
-                state = changes if before is None else before.merged(changes)
+                await self._send(chain, state)
             except Exception as exc:  # noqa: BLE001 - rule optional-parts-stop-nothing
-                logger.warning("chain written anew, its state is bad", chain=chain, error=repr(exc))
-                state = changes
-            # Not by the table itself, which can only be changed while a stream has an event.
+                logger.warning("the changelog of the chains cannot be written", error=repr(exc))
+                if epoch == self._epoch:
+                    later = self._pending.get(chain)
+                    self._pending[chain] = changes if later is None else changes.merged(later)
+                return
+            if epoch != self._epoch:
+                return
             self.table.data[chain] = state
-            self.table.send_changelog(0, chain, state)
-        self._pending.clear()
-        self._release()
+        self._release(held)
 
-    def _release(self) -> None:
-        for event in self._held:
+    def _merged(self, chain: str, changes: ChainState) -> ChainState:
+        try:
+            before = self.table.data.get(chain)
+            return changes if before is None else before.merged(changes)
+        except Exception as exc:  # noqa: BLE001 - rule optional-parts-stop-nothing
+            logger.warning("chain written anew, its state is bad", chain=chain, error=repr(exc))
+            return changes
+
+    async def _send(self, chain: str, state: ChainState) -> None:
+        """Send a state to the changelog, and wait until the brokers have it.
+
+        Not by the table: it can only be changed while a stream has an event, and Faust's buffer,
+        which it sends through, ends the worker at the first message that a broker does not take.
+        """
+        sent = await self.table.changelog_topic.send(
+            partition=0, key=chain, value=state, key_serializer="json", value_serializer="json"
+        )
+        await sent
+
+    def _release(self, number: int) -> None:
+        """Release the events that were held first."""
+        released, self._held = self._held[:number], self._held[number:]
+        for event in released:
             event.release()
-        self._held.clear()

@@ -43,7 +43,7 @@ async def chains(stream: StreamT[bytes]) -> None:
 @app.timer(interval=WRITE_INTERVAL)
 async def write_chains() -> None:
     """Write the chains that have changed."""
-    chain_table.write()
+    await chain_table.write()
 
 
 @app.on_partitions_revoked.connect

@@ -26,10 +26,18 @@ class FakeTable:
     def __init__(self) -> None:
         self.data: dict[str, ChainState] = {}
         self.sent: list[tuple[str, ChainState]] = []
+        self.refusals: list[Exception] = []
+        self.changelog_topic = SimpleNamespace(send=self.send)
 
-    def send_changelog(self, partition: int, key: str, value: ChainState) -> None:
-        assert partition == 0
-        self.sent.append((key, value))
+    async def send(self, *, key: str, value: ChainState, **options: object) -> Any:
+        assert options == {"partition": 0, "key_serializer": "json", "value_serializer": "json"}
+
+        async def sent() -> None:
+            if self.refusals:
+                raise self.refusals.pop()
+            self.sent.append((key, value))
+
+        return sent()
 
 
 class FakeChangelog:
@@ -74,24 +82,24 @@ async def test_updates_wait_for_the_changelog_and_are_added_to_it() -> None:
         keeper.note(each)
         keeper.hold(event(released, number))
 
-    keeper.write()
+    await keeper.write()
     assert (table.sent, released) == ([], [])
 
     await keeper.restore(is_ours=True)
-    keeper.write()
+    await keeper.write()
     assert [key for key, _ in table.sent] == ["c"]
     assert counts(table.data["c"]) == {"r2": 1, "r1": 6}
     assert [run.run for run in table.data["c"].runs] == ["r2", "r1"]
     assert released == [0, 1, 2]
 
-    keeper.write()
+    await keeper.write()
     assert len(table.sent) == 1
 
 
 async def test_one_chain_is_written_again_after_a_restart_so_that_the_pages_find_it() -> None:
     keeper, table = make({b'"c"': STORED, b'"d"': STORED.replace(b'"c"', b'"d"')})
     await keeper.restore(is_ours=True)
-    keeper.write()
+    await keeper.write()
     assert [(key, counts(state)) for key, state in table.sent] == [("c", {"r1": 3})]
 
 
@@ -115,7 +123,7 @@ async def test_bad_records_of_the_changelog_are_skipped() -> None:
 
     with capture_logs() as logs:
         await keeper.restore(is_ours=True)
-        keeper.write()
+        await keeper.write()
 
     assert counts(table.data["c"]) == {"r1": 1}
     assert table.data.keys() <= {"c", "e"}
@@ -129,7 +137,7 @@ async def test_a_rebalance_drops_the_updates_that_will_be_redelivered() -> None:
     keeper.hold(event(released, 0))
     keeper.revoke()
     await keeper.restore(is_ours=True)
-    keeper.write()
+    await keeper.write()
     assert (table.sent, released) == ([], [])
 
 
@@ -156,3 +164,23 @@ def test_an_update_with_a_value_of_another_type_is_refused_at_once(field: str) -
     bad = ChainUpdate(**{**update("r1").asdict(), field: "many"})
     with pytest.raises(ValueError, match="many"):
         keeper.note(bad)
+
+
+async def test_what_the_brokers_do_not_take_is_written_later() -> None:
+    keeper, table = make({})
+    released: list[int] = []
+    await keeper.restore(is_ours=True)
+    keeper.note(update("r1"))
+    keeper.hold(event(released, 0))
+    table.refusals.append(OSError("away"))
+
+    with capture_logs() as logs:
+        await keeper.write()
+    assert (table.data, table.sent, released) == ({}, [], [])
+    assert [line["log_level"] for line in logs] == ["warning"]
+
+    keeper.note(update("r1", events=2))
+    keeper.hold(event(released, 1))
+    await keeper.write()
+    assert counts(table.data["c"]) == {"r1": 3}
+    assert (len(table.sent), released) == (1, [0, 1])
