@@ -52,6 +52,7 @@ def deployment(broker: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "BUTLER_WRITER_STAGING_ROOTS": str(folder / "staging"),
     }
     deployment = Deployment(broker, folder.name, folder, settings=settings)
+    (folder / "staging").mkdir()
     with deployment.worker() as worker:
         worker.wait_ready()
         yield deployment

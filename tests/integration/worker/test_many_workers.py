@@ -148,16 +148,16 @@ def peer(deployment: Deployment, count: int) -> Iterator[ChildProcess]:
 def test_a_worker_continues_at_the_offsets_of_the_deployed_service(
     kafka: Cluster, topic_name: str, tmp_path: Path
 ) -> None:
-    """Its last member is dead but still in the group, with another assignment protocol."""
+    """Its last member is still in the group, with another assignment protocol, and then dies."""
     group = KafkaSettings.model_fields["group"].default
     settings = {**SESSION, "BUTLER_WRITER_KAFKA_GROUP": group}
     deployment = Deployment(kafka, topic_name, tmp_path, settings=settings)
     events = [Night(deployment.root).event(1, detector) for detector in range(10)]
     deployment.send(*events)
-    with peer(deployment, 4):
-        pass
-    with deployment.worker(BUTLER_WRITER_KAFKA_GROUP="") as worker:
-        worker.wait_for_log("not in the consumer group")
+    with ExitStack() as stack:
+        with peer(deployment, 4):
+            worker = stack.enter_context(deployment.worker(BUTLER_WRITER_KAFKA_GROUP=""))
+            worker.wait_for_log("not in the consumer group")
         worker.wait_ready()
         deployment.wait_done()
     found = stored_ids(deployment.fresh_butler())
