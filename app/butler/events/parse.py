@@ -143,6 +143,8 @@ class WindowParser:
         if not refs:
             raise InvalidEventError(f"{path!r} contains no dataset")
         parsed = [self._ref(dataset_id, ref) for dataset_id, ref in refs.items()]
+        if len(parsed) > 1:  # an ID may be given twice, in two notations
+            parsed = list(dict.fromkeys(parsed))
         if len(runs := {ref.run for ref in parsed}) > 1:
             raise InvalidEventError(f"{path!r} contains datasets of several runs: {sorted(runs)}")
         first = self._as_written(parsed[0])
