@@ -14,7 +14,7 @@ from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import Failure, RetryableError, classify, describe
 from app.butler.outcome import Failed, Rejection
 from app.butler.policy import WritePolicy
-from app.butler.private.datastores import Datastores
+from app.butler.private.datastores import Datastores, FileStore
 from app.butler.private.probe import Probe
 from app.butler.private.registry import RegistryTables
 from app.butler.private.rights import check_rights, lacking_rights, required_grants
@@ -179,7 +179,7 @@ class Examination:
         self._datastores.check_mounted()
         try:
             for store in self._datastores.stores:
-                store.exists(_ANY_FILE)
+                self._check_store(store)
             for root in self._policy.staging_roots:
                 root.join(_ANY_FILE).exists()
         except Exception as exc:
@@ -187,6 +187,12 @@ class Examination:
                 f"a file store does not answer: {type(exc).__name__}: {describe(exc)}",
                 alarm=classify(exc) is not Failure.RETRY,
             ) from exc
+
+    def _check_store(self, store: FileStore) -> None:
+        try:
+            store.exists(_ANY_FILE)
+        except PermissionError:  # S3's answer for a missing file if s3:ListBucket is not granted
+            self._datastores.check_access(store, _ANY_FILE)
 
 
 def alarm_about_rights(events: Iterable[ParsedEvent | Failed]) -> None:
