@@ -12,6 +12,7 @@ from sqlalchemy import Table
 from app.butler.commit.division import Counts, DividedWrite
 from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import Failure, RetryableError, classify, describe
+from app.butler.files.denial import is_denied
 from app.butler.outcome import Failed, Rejection
 from app.butler.policy import WritePolicy
 from app.butler.private.datastores import Datastores, FileStore
@@ -181,7 +182,8 @@ class Examination:
             for store in self._datastores.stores:
                 self._check_store(store)
             for root in self._policy.staging_roots:
-                root.join(_ANY_FILE).exists()
+                if not is_denied(file := root.join(_ANY_FILE)):  # a denial is an answer
+                    file.exists()
         except Exception as exc:
             raise RetryableError(
                 f"a file store does not answer: {type(exc).__name__}: {describe(exc)}",
