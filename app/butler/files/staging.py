@@ -122,15 +122,7 @@ class StagedArtifacts:
         self._copied.clear()
         self._without_source.clear()
         if denied:
-            known = self._first_staged(read)
-            first = self._first_staged(denied)
-            check_denied(first, known)
-            timeout = self._policy.staging_timeout
-            before = {*denied}
-            missing -= before - {*call_for_chunks(before, find_missing, timeout)}
-            check_denied(first, known)  # access may be granted again at any moment
-            for root, file in self._first_staged(denied).items():
-                alarm_about_listing(root, file, len(denied))
+            missing -= self._found_after_denial(denied, read, find_missing)
         return {
             event: _missing_of(of_event, missing, refused, denied)
             for event, of_event in copies.items()
@@ -215,6 +207,30 @@ class StagedArtifacts:
         except PermissionError:
             self._datastores.check_access(store, path)
             return False
+
+    def _found_after_denial(
+        self,
+        denied: set[_Copy],
+        read: Iterable[_Copy],
+        find_missing: Callable[[Iterable[_Copy]], list[_Copy]],
+    ) -> set[_Copy]:
+        """Return those artifacts that can be copied now, of those to which S3 denied access.
+
+        Raises
+        ------
+        RetryableError
+            If no other file of the same staging root can be read.
+        """
+        known = self._first_staged(read)
+        first = self._first_staged(denied)
+        before = {*denied}
+        # Before and after the look: access may be granted again at any moment.
+        check_denied(first, known)
+        still_missing = {*call_for_chunks(before, find_missing, self._policy.staging_timeout)}
+        check_denied(first, known)
+        for root, file in self._first_staged(denied).items():
+            alarm_about_listing(root, file, len(denied))
+        return before - still_missing
 
     def _first_staged(self, copies: Iterable[_Copy]) -> dict[ResourcePath, ResourcePath]:
         """Return a staged file for each of the allowed staging roots that have any."""
