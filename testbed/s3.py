@@ -155,7 +155,7 @@ class S3Door:
     ) -> Iterable[bytes]:
         self._answers.wait()
         if self.refuses_key:
-            return _refuse(environ, start_response)
+            return _deny(environ, start_response, "InvalidAccessKeyId")
         if self.full and environ["REQUEST_METHOD"] == "PUT":
             start_response("507 Insufficient Storage", [("Content-Length", "0")])
             return [b""]
@@ -171,21 +171,29 @@ class S3Door:
                 environ[name] = "/".join(["", bucket, *(f"nothing/{name}" for name in key if name)])
             environ["QUERY_STRING"] = environ["QUERY_STRING"].replace("prefix=", "prefix=nothing/")
 
+        is_copy = "HTTP_X_AMZ_COPY_SOURCE" in environ
+        statuses = []
+
         def respond(status: str, headers: Any, exc_info: Any = None) -> Any:
-            if is_read and not self.may_list and status.startswith("404"):
-                status = "403 Forbidden"
-            return start_response(status, headers, exc_info)
+            statuses.append(status)
+            if not is_missing():
+                return start_response(status, headers, exc_info)
+            return None
+
+        def is_missing() -> bool:
+            return (is_read or is_copy) and not self.may_list and statuses[0].startswith("404")
 
         answer: Iterable[bytes] = self._moto(environ, respond)
+        if is_missing():
+            return _deny(environ, start_response, "AccessDenied")
         return answer
 
 
-def _refuse(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-    """Answer as S3 does if it does not know the access key; a HEAD request gets no reason."""
-    body = (
-        b"<Error><Code>InvalidAccessKeyId</Code><Message>The AWS Access Key Id you provided does "
-        b"not exist in our records.</Message></Error>"
-    )
+def _deny(
+    environ: "WSGIEnvironment", start_response: "StartResponse", code: str
+) -> Iterable[bytes]:
+    """Answer 403 as S3 does, with the reason; a HEAD request gets none."""
+    body = f"<Error><Code>{code}</Code><Message>denied</Message></Error>".encode()
     if environ["REQUEST_METHOD"] == "HEAD":
         body = b""
     headers = [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))]

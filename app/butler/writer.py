@@ -18,7 +18,7 @@ from app.butler.commit.window import PreparedWindow, WindowCommit
 from app.butler.events.context import ParsingContext
 from app.butler.events.parse import WindowParser
 from app.butler.events.parsed import ParsedEvent
-from app.butler.events.proportion import check_proportion
+from app.butler.events.proportion import check_proportion, used_dataset_types
 from app.butler.failures import Failure, RetryableError
 from app.butler.files.check import FileChecker
 from app.butler.files.staging import StagedArtifacts
@@ -188,7 +188,8 @@ class ButlerWriter:
 
         def register(event: EventContent) -> None:
             check_proportion(event)
-            self._types.register(event.dataset_types or [])
+            if event.dataset_types:
+                self._types.register(event.dataset_types, used_dataset_types(event))
 
         def parse(event: EventContent) -> ParsedEvent:
             parsed = window.parse(event)

@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 import orjson
 from astropy import units as u
@@ -112,6 +112,8 @@ class Night:
     def event(self, visit: int = 1, detector: int = 0, **more: Any) -> dict[str, Any]:
         """Return the event of one pod, as decoded JSON.
 
+        It has one dataset of each type in `DATASET_TYPES` and of each one that it defines.
+
         Parameters
         ----------
         visit, detector : `int`
@@ -121,6 +123,7 @@ class Night:
         """
         data_id = {
             "instrument": INSTRUMENT,
+            "physical_filter": "r_57",
             "visit": visit,
             "exposure": visit,
             "group": group_name(visit),
@@ -136,11 +139,19 @@ class Night:
             "datasets": [
                 self._dataset(name, {k: data_id[k] for k in dimensions}, rng)
                 for name, dimensions in DATASET_TYPES.items()
+            ]
+            + [
+                self._dataset(given["name"], {k: data_id.get(k, 0) for k in given["dimensions"]})
+                for given in more.get("dataset_types", ())
+                if given["name"] not in DATASET_TYPES
             ],
             **more,
         }
 
-    def _dataset(self, name: str, data_id: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+    def _dataset(
+        self, name: str, data_id: dict[str, Any], rng: random.Random | None = None
+    ) -> dict[str, Any]:
+        """Return a dataset; without random numbers, its ID depends on the data ID alone."""
         label = "_".join(str(value) for value in data_id.values()).replace(":", "")
         path = f"{self.run}/{name}/{name}_{label}.json"
         if self.root is not None:
@@ -148,7 +159,9 @@ class Night:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(orjson.dumps(data_id))
         ref = {"dataset_type_name": name, "run": self.run, "data_id": data_id}
-        dataset_id = str(UUID(int=rng.getrandbits(128), version=4))
+        dataset_id = str(
+            UUID(int=rng.getrandbits(128), version=4) if rng else uuid5(NAMESPACE_URL, path)
+        )
         return {"refs": {dataset_id: ref}, "path": path, "formatter": FORMATTER}
 
     def fixed_records(self, element: str) -> list[DimensionRecord]:
@@ -218,11 +231,11 @@ def stored_ids(butler: Butler, run: str = RUN) -> list[UUID]:
     """Return the ids of a run's datasets, found by queries of the Butler."""
     butler.registry.refresh()
     found: list[UUID] = []
-    for name in DATASET_TYPES:
+    for kind in butler.registry.queryDatasetTypes():
         found += [
             ref.id
             for ref in butler.query_datasets(
-                name, collections=run, find_first=False, explain=False, limit=None
+                kind, collections=run, find_first=False, explain=False, limit=None
             )
         ]
     return found

@@ -472,7 +472,4 @@ REFUSED: dict[str, str] = {
     "file with checksum in upper case": "`chains`, `staging`, `size` or `checksum`",
     "path with a fragment": "A path with `#`",
     "run empty": "An empty run name",
-    "type with other dimensions, unused": "that no dataset of the event has",
-    "type with an incompatible storage class, unused": "that no dataset of the event has",
-    "type with an unknown storage class, unused": "that no dataset of the event has",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import structlog
 from lsst.daf.butler import Butler
@@ -11,16 +12,21 @@ from sqlalchemy import Table
 from app.butler.commit.division import Counts, DividedWrite
 from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import Failure, RetryableError, classify, describe
-from app.butler.outcome import Failed
+from app.butler.files.denial import is_denied
+from app.butler.outcome import Failed, Rejection
 from app.butler.policy import WritePolicy
-from app.butler.private.datastores import Datastores
+from app.butler.private.datastores import Datastores, FileStore
 from app.butler.private.probe import Probe
 from app.butler.private.registry import RegistryTables
+from app.butler.private.rights import check_rights, lacking_rights, required_grants
 from models.causes import Cause
 
 __all__ = ["Examination", "alarm_about_rights"]
 
 logger = structlog.get_logger("butler_writer")
+
+#: Dimension elements of which almost every event brings records; so are those that they populate.
+_ORDINARY = frozenset({"day_obs", "exposure", "group", "visit", "visit_system"})
 
 #: A file that a datastore is asked for; it need not exist.
 _ANY_FILE = "butler.yaml"
@@ -54,7 +60,8 @@ class Examination:
             If not.
         """
         tables = RegistryTables(self._butler)
-        with self._probe.transaction(lambda: self._tables(tables, ()), tables.check_readable):
+        permitted = partial(self._permitted, tables, ())
+        with self._probe.transaction(permitted, tables.check_readable):
             pass
         self._check_stores()
 
@@ -81,7 +88,9 @@ class Examination:
     ) -> Mapping[ParsedEvent, Failed]:
         """Find the events that cannot be inserted where other rows can be.
 
-        Nothing is written: everything happens in one transaction that is rolled back.
+        Nothing is written: everything happens in one transaction that is rolled back.  No row of
+        the probe goes into a table that few events need and that the database user has no right
+        to: the events that need it are at fault.
 
         Parameters
         ----------
@@ -106,17 +115,58 @@ class Examination:
 
         tables = RegistryTables(self._butler)
         trial = DividedWrite(try_insert, dict(enumerate(events)), is_current)
-        with self._probe.transaction(lambda: self._tables(tables, events)):
+        with self._probe.transaction(partial(self._permitted, tables, events)):
             trial.run()
         logger.warning(
             "the repository takes other rows, so the events that it refuses are at fault",
             events=len(events),
             refused=len(trial.failed),
         )
-        return trial.failed
+        return {
+            event: self._with_grants(tables, event, failed)
+            for event, failed in trial.failed.items()
+        }
 
-    def _tables(self, tables: RegistryTables, events: Sequence[ParsedEvent]) -> Sequence[Table]:
-        elements = {element for event in events for element, _ in event.records}
+    def _permitted(self, tables: RegistryTables, events: Sequence[ParsedEvent]) -> list[Table]:
+        """Return the tables that a write touches, without those that few events need and none may.
+
+        Raises
+        ------
+        MissingRightError
+            If the database user lacks a right to a table that every write needs.
+        """
+        required = self._tables(tables, events)
+        ordinary = self._tables(tables, events, is_element_included=self._is_ordinary)
+        with tables.connection() as connection:
+            check_rights(connection, ordinary)
+            lacking = lacking_rights(
+                connection, [each for each in required if each not in ordinary]
+            )
+        return [table for table in required if table not in lacking]
+
+    def _with_grants(self, tables: RegistryTables, event: ParsedEvent, failed: Failed) -> Failed:
+        """Add to a reason which rights the event needs."""
+        if failed.rejection.cause is not Cause.MISSING_RIGHT:
+            return failed
+        with tables.connection() as connection:
+            lacking = lacking_rights(connection, self._tables(tables, [event]))
+            statements = required_grants(connection, lacking)
+        reason = "; ".join([failed.rejection.reason, *statements])
+        return Failed(Rejection(Cause.MISSING_RIGHT, reason), failed.failure)
+
+    def _is_ordinary(self, name: str) -> bool:
+        """Tell whether almost every event brings records of a dimension element."""
+        populated_by = self._butler.dimensions[name].populated_by
+        return name in _ORDINARY or (populated_by is not None and populated_by.name in _ORDINARY)
+
+    def _tables(
+        self,
+        tables: RegistryTables,
+        events: Sequence[ParsedEvent],
+        is_element_included: Callable[[str], bool] = lambda _: True,
+    ) -> list[Table]:
+        brought = {element for event in events for element, _ in event.records}
+        elements = filter(is_element_included, brought)
         dataset_types = {ref.datasetType.name for event in events for ref in event.refs}
         stores = self._datastores.stores
         return [
@@ -130,14 +180,21 @@ class Examination:
         self._datastores.check_mounted()
         try:
             for store in self._datastores.stores:
-                store.exists(_ANY_FILE)
+                self._check_store(store)
             for root in self._policy.staging_roots:
-                root.join(_ANY_FILE).exists()
+                if not is_denied(file := root.join(_ANY_FILE)):  # a denial is an answer
+                    file.exists()
         except Exception as exc:
             raise RetryableError(
                 f"a file store does not answer: {type(exc).__name__}: {describe(exc)}",
                 alarm=classify(exc) is not Failure.RETRY,
             ) from exc
+
+    def _check_store(self, store: FileStore) -> None:
+        try:
+            store.exists(_ANY_FILE)
+        except PermissionError:  # S3's answer for a missing file if s3:ListBucket is not granted
+            self._datastores.check_access(store, _ANY_FILE)
 
 
 def alarm_about_rights(events: Iterable[ParsedEvent | Failed]) -> None:

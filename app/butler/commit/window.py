@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
 from app.butler.commit.division import DividedWrite, written_outcome
-from app.butler.commit.examination import Examination
+from app.butler.commit.examination import Examination, alarm_about_rights
 from app.butler.commit.isolation import Isolated, Isolation, Turn
 from app.butler.commit.transaction import EventTransaction
 from app.butler.events.parsed import ParsedEvent
@@ -74,11 +74,13 @@ class WindowCommit:
 
         def examine(suspects: Sequence[ParsedEvent]) -> Mapping[ParsedEvent, Failed]:
             try:
-                return self._examination.find_failures(
+                failures = self._examination.find_failures(
                     self._transaction.insert, suspects, is_current
                 )
             finally:
                 self._transaction.forget()  # what the examination has registered is gone
+            alarm_about_rights(failures.values())
+            return failures
 
         events = [event for event in prepared.values() if isinstance(event, ParsedEvent)]
         now, *later = self._overlaps.turns(events)

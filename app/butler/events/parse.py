@@ -73,7 +73,9 @@ class WindowParser:
                 parsed for given in event.dimension_records if (parsed := self._record(given))
             )
             self._brought = records
-            self._storage_classes = self._given_storage_classes(event)
+            self._storage_classes = {
+                given["name"]: given["storageClass"] for given in event.dataset_types or []
+            }
             artifacts = [
                 self._artifact(
                     given["path"], given.get("formatter"), given["refs"], *_digest(given)
@@ -91,18 +93,11 @@ class WindowParser:
     def _staging(self, given: str | None) -> ResourcePath | None:
         return None if given is None else staging_root(given, self._context.policy.staging_roots)
 
-    def _given_storage_classes(self, event: EventContent) -> dict[str, str]:
-        """Return the storage classes of an event that differ from those of the repository."""
-        return {
-            given["name"]: given["storageClass"]
-            for given in event.dataset_types or []
-            if given["storageClass"] != self._context.dataset_types.storage_class(given["name"])
-        }
-
     def _as_written(self, ref: DatasetRef) -> DatasetRef:
         """Return a dataset with the storage class that it was written with."""
-        given = self._storage_classes.get(ref.datasetType.name)
-        return ref if given is None else with_storage_class(ref, given)
+        registered = ref.datasetType.storageClass_name
+        given = self._storage_classes.get(ref.datasetType.name, registered)
+        return ref if given == registered else with_storage_class(ref, given)
 
     def _record(self, given: DimensionRecordFields) -> tuple[RecordKey, ParsedRecord] | None:
         element, fields, types = self._context.required(given["definition"])
@@ -148,6 +143,8 @@ class WindowParser:
         if not refs:
             raise InvalidEventError(f"{path!r} contains no dataset")
         parsed = [self._ref(dataset_id, ref) for dataset_id, ref in refs.items()]
+        if len(parsed) > 1:  # an ID may be given twice, in two notations
+            parsed = list(dict.fromkeys(parsed))
         if len(runs := {ref.run for ref in parsed}) > 1:
             raise InvalidEventError(f"{path!r} contains datasets of several runs: {sorted(runs)}")
         first = self._as_written(parsed[0])

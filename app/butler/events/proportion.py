@@ -18,6 +18,7 @@ __all__ = [
     "MAX_REGION_BYTES",
     "MAX_RUNS",
     "check_proportion",
+    "used_dataset_types",
 ]
 
 #: Largest size of an encoded region, in bytes: a polygon of 680 vertices.  Regions may be nested,
@@ -49,12 +50,17 @@ def check_proportion(event: EventContent) -> None:
                 f"the region of a {definition!r} record has {size} bytes, "
                 f"more than the limit of {MAX_REGION_BYTES}"
             )
-    runs = len(set(_runs(event.datasets)))
+    runs = len(set(_values_of_refs(event.datasets, "run")))
     _check_number("runs", runs, MAX_RUNS)
     if isinstance(event.chains, list):
         _check_number("pairs of a run and a chain", runs * len(event.chains), MAX_CHAIN_PAIRS)
     if isinstance(event.dataset_types, list):
         _check_number("dataset types", len(event.dataset_types), MAX_DATASET_TYPES)
+
+
+def used_dataset_types(event: EventContent) -> set[str]:
+    """Return the names of the dataset types of an event's datasets; its shape need not be right."""
+    return set(_values_of_refs(event.datasets, "dataset_type_name"))
 
 
 def _check_number(what: str, number: int, limit: int) -> None:
@@ -71,10 +77,11 @@ def _regions(records: Any) -> Iterator[tuple[Any, int]]:
             yield given.get("definition"), len(region) // 2  # hexadecimal
 
 
-def _runs(datasets: Any) -> Iterator[str]:
+def _values_of_refs(datasets: Any, field: str) -> Iterator[str]:
+    """Yield a field of each dataset ref, where it is a string."""
     for given in datasets if isinstance(datasets, list) else ():
         refs = given.get("refs") if isinstance(given, dict) else None
         for ref in refs.values() if isinstance(refs, dict) else ():
-            run = ref.get("run") if isinstance(ref, dict) else None
-            if isinstance(run, str):
-                yield run
+            value = ref.get(field) if isinstance(ref, dict) else None
+            if isinstance(value, str):
+                yield value

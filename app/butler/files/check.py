@@ -12,15 +12,13 @@ import structlog
 from botocore.exceptions import ClientError
 
 from app.butler.events.parsed import ParsedEvent
-from app.butler.failures import Failure, RetryableError
+from app.butler.files.denial import alarm_about_listing, check_logins, missing_or_unreadable
 from app.butler.files.listing import list_some
 from app.butler.files.parallel import call_for_chunks, call_for_groups, missing_after_retries
-from app.butler.logins import refused_login
-from app.butler.outcome import Failed, Rejection
+from app.butler.outcome import Failed
 from app.butler.paths import is_plain
 from app.butler.policy import FileCheck, WritePolicy
 from app.butler.private.datastores import Datastores, FileStore
-from models.causes import Cause
 
 __all__ = ["FileChecker"]
 
@@ -99,7 +97,7 @@ class FileChecker:
         for store, path in everything - missing:
             self._datastores.saw(store, path)
         if denied:
-            _check_logins({store for store, _ in denied})
+            check_logins({store.root for store, _ in denied})
             missing -= self._found_after_denial(denied, timeout)
         self._check_stores(everything, missing)
         return {
@@ -130,14 +128,7 @@ class FileChecker:
         self._check_access(first)
         for store, path in first.items():
             if (store, path) in denied:
-                logger.error(
-                    "S3 denies access to files that may be missing: the credentials lack the right "
-                    "s3:ListBucket, so that it does not tell",
-                    right="s3:ListBucket",
-                    store=str(store.root),
-                    file=str(store.uri(path)),
-                    files=len(denied),
-                )
+                alarm_about_listing(store.root, store.uri(path), len(denied))
         return before - still_missing
 
     def _check_access(self, denied: Mapping[FileStore, str]) -> None:
@@ -189,29 +180,7 @@ def _missing_of(missing: Sequence[_Location], denied: Container[_Location]) -> l
     doubtful = [uri for uri, at in zip(uris, missing, strict=True) if at in denied]
     if not doubtful:
         return uris
-    more = f" (and {len(uris) - 1} more)" if len(uris) > 1 else ""
-    reason = (
-        f"{doubtful[0]} is missing, or not readable: the credentials lack s3:ListBucket, so S3 "
-        f"answers 403 in both cases{more}"
-    )
-    return Failed(Rejection(Cause.MISSING_FILE, reason), Failure.POISON)
-
-
-def _check_logins(stores: Iterable[FileStore]) -> None:
-    """Tell a refused login from a missing right: S3 tells only in its answer to a listing.
-
-    Raises
-    ------
-    RetryableError
-        If a store refuses the login.
-    """
-    for store in stores:
-        if store.root.scheme == "s3":
-            try:
-                next(list_some(store.root, "", 1), None)
-            except ClientError as exc:
-                if (refusal := refused_login(exc)) is not None:
-                    raise RetryableError(refusal, alarm=True) from exc
+    return missing_or_unreadable(uris, doubtful[0])
 
 
 def _large_folders(locations: Iterable[_Location]) -> list[list[_Location]]:

@@ -32,7 +32,12 @@ class UnreadableError(Exception):
     """The worker may not read a staged file: a fault of its pod, or of the staging's setup."""
 
 
-def copy_to_datastore(staging: ResourcePath, root: ResourcePath, path: str) -> bool:
+def copy_to_datastore(
+    staging: ResourcePath,
+    root: ResourcePath,
+    path: str,
+    exists: Callable[[ResourcePath], bool] = ResourcePath.exists,
+) -> bool:
     """Copy a staged file to its final location, unless it is there already.
 
     Parameters
@@ -41,6 +46,8 @@ def copy_to_datastore(staging: ResourcePath, root: ResourcePath, path: str) -> b
         The staging root, and the datastore's root.
     path : `str`
         The file's path in both.
+    exists : `~collections.abc.Callable`, optional
+        Tells whether a file of a datastore that is not on disk exists.
 
     Returns
     -------
@@ -59,7 +66,7 @@ def copy_to_datastore(staging: ResourcePath, root: ResourcePath, path: str) -> b
         return _copy_or_compare(staged, final, os.path.exists, _copy_on_disk, _is_same_on_disk)
     source = staging.join(path, forceDirectory=False)
     target = root.join(path, forceDirectory=False)
-    return _copy_or_compare(source, target, _exists, _copy, _is_same)
+    return _copy_or_compare(source, target, exists, _copy, _is_same)
 
 
 def _copy_or_compare(
@@ -82,10 +89,6 @@ def _copy_or_compare(
     if not same:
         raise InvalidEventError(f"{target} exists already and is different from {source}")
     return True
-
-
-def _exists(uri: ResourcePath) -> bool:
-    return uri.exists()
 
 
 def _copy(source: ResourcePath, target: ResourcePath) -> bool:

@@ -13,11 +13,18 @@ from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
 import structlog
+from botocore.exceptions import ClientError
 from lsst.resources import ResourcePath
 
 from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import Failure, RetryableError
 from app.butler.files.copying import copy_to_datastore
+from app.butler.files.denial import (
+    alarm_about_listing,
+    check_denied,
+    is_denied,
+    missing_or_unreadable,
+)
 from app.butler.files.parallel import call_for_chunks, missing_after_retries
 from app.butler.files.removal import remove_empty_folders, remove_files
 from app.butler.outcome import Failed, Rejection
@@ -56,6 +63,8 @@ class StagedArtifacts:
         self._datastores = datastores
         self._policy = policy
         self._copied: set[_Copy] = set()
+        #: Those in the datastore whose staged file is missing, or not readable.
+        self._without_source: set[_Copy] = set()
         for staging in map(address, policy.staging_roots):
             for root in (address(store.root) for store in datastores.stores):
                 if staging.startswith(root) or root.startswith(staging):
@@ -96,18 +105,27 @@ class StagedArtifacts:
         required = {copy for of_event in copies.values() for copy in of_event}
         self._copied &= required  # what a previous attempt has left
         refused: dict[_Copy, InvalidEventError] = {}
+        denied: set[_Copy] = set()
+        find_missing = partial(
+            self._copy, refused=refused, denied=denied, real=cache(os.path.realpath)
+        )
         missing = missing_after_retries(
             required - self._copied,
-            partial(self._copy, refused=refused, real=cache(os.path.realpath)),
+            find_missing,
             self._policy,
             self._policy.staging_timeout,
             is_current,
         )
         if missing:
             self._check_mounted()
+        read = required - missing - refused.keys() - self._without_source
         self._copied.clear()
+        self._without_source.clear()
+        if denied:
+            missing -= self._found_after_denial(denied, read, find_missing)
         return {
-            event: _missing_of(of_event, missing, refused) for event, of_event in copies.items()
+            event: _missing_of(of_event, missing, refused, denied)
+            for event, of_event in copies.items()
         }
 
     def remove(self, events: Iterable[ParsedEvent]) -> None:
@@ -146,21 +164,82 @@ class StagedArtifacts:
         self,
         copies: Iterable[_Copy],
         refused: dict[_Copy, InvalidEventError],
+        denied: set[_Copy],
         real: Callable[[str], str],
     ) -> list[_Copy]:
-        """Copy some artifacts; return those that are neither staged nor in the datastore."""
+        """Copy some artifacts; return those that are neither staged nor in the datastore.
+
+        Those among them whose staged file S3 denies access to are added to ``denied``.
+        """
         missing = []
         for copy in copies:
             staging, store, path = copy
+            denied.discard(copy)
+            exists = partial(self._exists, store, path)
             try:
                 _refuse_link(staging, path, real)
-                if copy_to_datastore(staging, store.root, path):
+                if copy_to_datastore(staging, store.root, path, exists):
                     self._copied.add(copy)
                 else:
                     missing.append(copy)
             except InvalidEventError as exc:
                 refused[copy] = exc
+            except (PermissionError, ClientError):
+                if not is_denied(_staged(copy)):
+                    raise
+                if exists(store.uri(path)):  # a staged file is removed once its event is written
+                    self._without_source.add(copy)
+                else:
+                    denied.add(copy)
+                    missing.append(copy)
         return missing
+
+    def _exists(self, store: FileStore, path: str, uri: ResourcePath) -> bool:
+        """Tell whether a file is in a datastore; if S3 denies access to it, it is not.
+
+        Raises
+        ------
+        RetryableError
+            If S3 denies access to a file that the store had before, too.
+        """
+        try:
+            return uri.exists()
+        except PermissionError:
+            self._datastores.check_access(store, path)
+            return False
+
+    def _found_after_denial(
+        self,
+        denied: set[_Copy],
+        read: Iterable[_Copy],
+        find_missing: Callable[[Iterable[_Copy]], list[_Copy]],
+    ) -> set[_Copy]:
+        """Return those artifacts that can be copied now, of those to which S3 denied access.
+
+        Raises
+        ------
+        RetryableError
+            If no other file of the same staging root can be read.
+        """
+        known = self._first_staged(read)
+        first = self._first_staged(denied)
+        before = {*denied}
+        # Before and after the look: access may be granted again at any moment.
+        check_denied(first, known)
+        still_missing = {*call_for_chunks(before, find_missing, self._policy.staging_timeout)}
+        check_denied(first, known)
+        for root, file in self._first_staged(denied).items():
+            alarm_about_listing(root, file, len(denied))
+        return before - still_missing
+
+    def _first_staged(self, copies: Iterable[_Copy]) -> dict[ResourcePath, ResourcePath]:
+        """Return a staged file for each of the allowed staging roots that have any."""
+        return {
+            root: file
+            for file in sorted(map(_staged, copies), key=str, reverse=True)
+            for root in self._policy.staging_roots
+            if address(file).startswith(address(root))
+        }
 
     def _check_mounted(self) -> None:
         for root in self._policy.staging_roots:
@@ -176,18 +255,24 @@ def _copies(event: ParsedEvent) -> Iterable[_Copy]:
             yield event.staging, store, path
 
 
+def _staged(copy: _Copy) -> ResourcePath:
+    staging, _, path = copy
+    return staging.join(path, forceDirectory=False)
+
+
 def _missing_of(
-    copies: Sequence[_Copy], missing: Container[_Copy], refused: Mapping[_Copy, InvalidEventError]
+    copies: Sequence[_Copy],
+    missing: Container[_Copy],
+    refused: Mapping[_Copy, InvalidEventError],
+    denied: Container[_Copy],
 ) -> list[str] | Failed:
     """Return the artifacts that an event lacks, or why it can never be written."""
     for copy in copies:
         if copy in refused:
             return Failed(Rejection.of(refused[copy]), Failure.POISON)
-    return [
-        str(staging.join(path, forceDirectory=False))
-        for staging, store, path in copies
-        if (staging, store, path) in missing
-    ]
+    uris = [str(_staged(copy)) for copy in copies if copy in missing]
+    doubtful = next((str(_staged(copy)) for copy in copies if copy in denied), None)
+    return uris if doubtful is None else missing_or_unreadable(uris, doubtful)
 
 
 def _refuse_link(staging: ResourcePath, path: str, real: Callable[[str], str]) -> None:

@@ -13,6 +13,8 @@ from lsst.resources import ResourcePath
 
 from app.butler.failures import RetryableError
 from app.butler.paths import path_in_datastore
+from app.butler.private.recent_paths import recent_paths
+from app.butler.private.registry import engine_of
 from models.errors import InvalidEventError
 
 __all__ = ["Datastores", "FileStore"]
@@ -101,6 +103,7 @@ class Datastores:
         self.stores = tuple(_file_stores(butler._datastore))
         config_file = butler._config.configFile  # type: ignore[attr-defined]
         #: The repository's configuration, in those stores that hold it.
+        self._engine = engine_of(butler)
         self._config_paths = {
             store: path
             for store in self.stores
@@ -173,9 +176,9 @@ class Datastores:
     def check_not_emptied(self, store: FileStore) -> None:
         """Check that a store in which every artifact seems to be missing is still the same store.
 
-        It must have a file that it had before: the repository's configuration, or the artifact that
-        was seen last.  If neither is known, as in a new process whose configuration is elsewhere,
-        nothing can be said of the store.
+        It must have a file that it had before: the repository's configuration, the artifact that
+        was seen last, or one of a few with recent datastore records.  If none is known, as in a new
+        repository whose configuration is elsewhere, nothing can be said of the store.
 
         Raises
         ------
@@ -183,7 +186,12 @@ class Datastores:
             If it has none of them: it is another store, or it has lost its files.
         """
         known = [paths[store] for paths in (self._config_paths, self._last_seen) if store in paths]
-        if known and not any(store.exists(path) for path in known):
+        if any(_is_readable(store, path) for path in known):
+            return
+        recorded = recent_paths(self._engine, store.records_table)
+        if any(_is_readable(store, path) for path in recorded):
+            return
+        if known := [*recorded, *known]:
             raise RetryableError(
                 f"the datastore at {store.root} has none of the artifacts that events name, and "
                 f"{store.uri(known[-1])}, which it had before, is missing too; check that the "
@@ -194,8 +202,8 @@ class Datastores:
     def check_access(self, store: FileStore, denied: str) -> None:
         """Check that a store that denies access to a file does not deny it to every file.
 
-        It must answer for the artifact that was seen last, or, if none was seen, for the
-        repository's configuration.
+        It must have the artifact that was seen last or, if none was seen, the repository's
+        configuration; or one of a few artifacts with recent datastore records.
 
         Parameters
         ----------
@@ -207,14 +215,15 @@ class Datastores:
         Raises
         ------
         RetryableError
-            If it denies access to that one too, or if neither is known.
+            If it denies access to these too, or if none is known.
         """
-        known = self._last_seen.get(store) or self._config_paths.get(store)
-        try:
-            if known is not None and store.exists(known):
-                return
-        except PermissionError:
-            pass
+        first = self._last_seen.get(store) or self._config_paths.get(store)
+        if first is not None and _is_readable(store, first):
+            return
+        recorded = recent_paths(self._engine, store.records_table)
+        if any(_is_readable(store, path) for path in recorded):
+            return
+        known = next((path for path in (first, *recorded) if path), None)
         also = f" and to {store.uri(known)}, which it had before" if known else ""
         raise RetryableError(
             f"the file store denies access (403) to {store.uri(denied)}{also}; check the "
@@ -233,6 +242,13 @@ class Datastores:
         for store in self.stores:
             if store.root.isLocal and not store.root.exists():
                 raise RetryableError(f"the datastore root {store.root} does not exist", alarm=True)
+
+
+def _is_readable(store: FileStore, path: str) -> bool:
+    try:
+        return store.exists(path)
+    except PermissionError:
+        return False
 
 
 def _constraint_key(ref: DatasetRef) -> tuple[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -67,11 +67,7 @@ class DatasetTypes:
             self._known[name] = known
         return known
 
-    def storage_class(self, name: str) -> str:
-        """Return the name of the storage class of a dataset type; otherwise as `get`."""
-        return self.get(name).storageClass_name
-
-    def register(self, given: Sequence[dict[str, Any]]) -> None:
+    def register(self, given: Sequence[dict[str, Any]], used: Container[str]) -> None:
         """Register those dataset types of an event that the repository does not have.
 
         This does not happen in the transaction of the window: a new type may need a new table.
@@ -80,6 +76,9 @@ class DatasetTypes:
         ----------
         given : `~collections.abc.Sequence` [`dict`]
             Serialized dataset types.
+        used : `~collections.abc.Container` [`str`]
+            The names of the dataset types that the event's datasets have.  As in the deployed
+            service, the others are read and otherwise ignored.
 
         Raises
         ------
@@ -93,6 +92,9 @@ class DatasetTypes:
             raise InvalidEventError(f"dataset_types {given!r} is not a list")
         # Of several with the same name, the last one counts, as in the deployed service.
         for dataset_type in {kind.name: kind for kind in map(self._read, given)}.values():
+            if dataset_type.name not in used:
+                continue
+            _check_usable(dataset_type)
             known = self._known.get(dataset_type.name)
             if known is None:
                 known = self._known[dataset_type.name] = self._registered(dataset_type)
@@ -127,12 +129,22 @@ class DatasetTypes:
 
     def _read(self, fields: dict[str, Any]) -> DatasetType:
         try:
-            dataset_type = DatasetType.from_simple(
+            return DatasetType.from_simple(
                 SerializedDatasetType.model_validate(fields), universe=self._butler.dimensions
             )
-            dataset_type.storageClass  # noqa: B018  the access looks it up
         except Exception as exc:  # invalid fields raise many types
-            raise InvalidEventError(f"not a valid dataset type: {exc}") from exc
-        if dataset_type.isComponent():
-            raise InvalidEventError(f"dataset type {dataset_type.name!r} is a component")
-        return dataset_type
+            raise _invalid(exc) from exc
+
+
+def _check_usable(dataset_type: DatasetType) -> None:
+    """Check that datasets of a type can be written."""
+    try:
+        dataset_type.storageClass  # noqa: B018  the access looks it up
+    except Exception as exc:
+        raise _invalid(exc) from exc
+    if dataset_type.isComponent():
+        raise InvalidEventError(f"dataset type {dataset_type.name!r} is a component")
+
+
+def _invalid(error: Exception) -> InvalidEventError:
+    return InvalidEventError(f"not a valid dataset type: {error}")

@@ -103,41 +103,37 @@ def event_with(**fields: Any) -> Spoil:
     return lambda e: e.update(fields)
 
 
+def defining(given: dict[str, Any]) -> Spoil:
+    """Define a dataset type, and use it."""
+
+    def spoil(event: Event) -> None:
+        event["dataset_types"] = [given]
+        ref_with(dataset_type_name=given["name"])(event)
+
+    return spoil
+
+
 #: Mistakes that are noticed when an event is prepared, and what the reason must contain.
 MISTAKES: dict[str, tuple[Spoil, str]] = {
     "unknown dataset type": (ref_with(dataset_type_name="never_registered"), "never_registered"),
     "dataset type of an unknown dimension": (
-        event_with(
-            dataset_types=[
-                {
-                    "name": "odd",
-                    "storageClass": "Packages",
-                    "dimensions": ["colour"],
-                }
-            ]
-        ),
+        defining({"name": "odd", "storageClass": "Packages", "dimensions": ["colour"]}),
         "not a valid dataset type.*colour",
     ),
     "dataset type of an unknown storage class": (
-        event_with(
-            dataset_types=[
-                {"name": "odd", "storageClass": "Imaginary", "dimensions": ["instrument"]}
-            ]
-        ),
+        defining({"name": "odd", "storageClass": "Imaginary", "dimensions": ["instrument"]}),
         "Imaginary",
     ),
     "dataset types that are no list": (event_with(dataset_types=7), "dataset_types"),
     "a dataset type that is no object": (event_with(dataset_types=["isr_log"]), "dataset type"),
     "component dataset type": (ref_with(dataset_type_name="table.columns"), "is a component"),
     "component dataset type to register": (
-        event_with(
-            dataset_types=[
-                serialized(
-                    DatasetType(
-                        "table", ["instrument"], "ArrowAstropy", universe=UNIVERSE
-                    ).makeComponentDatasetType("columns")
-                )
-            ]
+        defining(
+            serialized(
+                DatasetType(
+                    "table", ["instrument"], "ArrowAstropy", universe=UNIVERSE
+                ).makeComponentDatasetType("columns")
+            )
         ),
         "is a component",
     ),

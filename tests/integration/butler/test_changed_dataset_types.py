@@ -35,7 +35,7 @@ def register(
 
 def event(repository: Repository, dimensions: tuple[str, ...], **more: Any) -> dict[str, Any]:
     """Return an event with one dataset of the type, besides those of a pod."""
-    made = Night(repository.root).event(**more)
+    made = Night(repository.root).event() | more
     data_id = {name: VALUES[name] for name in dimensions}
     ref = {"dataset_type_name": TYPE, "run": RUN, "data_id": data_id}
     made["datasets"][0]["refs"] = {str(uuid4()): ref}

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from testbed.s3 import S3Server
 from testbed.waiting import wait_until
 from testbed.writing import write_window
 from tests.support.events import RUN, Night, dataset_ids
+from tests.support.faulty_writes import impossible_type
 from tests.support.repositories import Repository, decoded, rejection, written
 
 
@@ -353,6 +355,72 @@ def test_the_first_event_of_a_worker_is_not_blamed_for_an_empty_store(
     lose(repository, event, *range(len(event["datasets"])))
     with pytest.raises(RetryableError, match=r"butler\.yaml"):
         write_window(writer, decoded(event))
+
+
+@pytest.fixture
+def apart(repository: Repository, tmp_path: Path) -> Repository:
+    """A repository whose configuration is not in its datastore."""
+    file = repository.root / "butler.yaml"
+    config = Config(str(file))
+    config["datastore", "root"] = str(tmp_path / "store")
+    config.dumpToUri(str(file))
+    (tmp_path / "store").mkdir()
+    return repository
+
+
+def test_a_new_worker_knows_an_emptied_store_by_what_others_wrote(
+    apart: Repository, tmp_path: Path
+) -> None:
+    night = Night(tmp_path / "store")
+    first, second = night.event(detector=0), night.event(detector=1)
+    written(write_window(apart.writer(), decoded(first)))
+    (tmp_path / "store").rename(tmp_path / "hidden")
+    (tmp_path / "store").mkdir()
+    writer = apart.writer()
+    for _ in range(2):
+        with pytest.raises(RetryableError, match="which it had before, is missing too") as raised:
+            write_window(writer, decoded(second))
+        assert raised.value.alarm
+    (tmp_path / "store").rmdir()
+    (tmp_path / "hidden").rename(tmp_path / "store")
+    written(write_window(writer, decoded(second)))
+
+
+def test_a_new_worker_rejects_an_event_without_files_in_a_store_that_has_others(
+    apart: Repository, tmp_path: Path
+) -> None:
+    night = Night(tmp_path / "store")
+    first, second = night.event(detector=0), night.event(detector=1)
+    for dataset in second["datasets"]:
+        (tmp_path / "store" / dataset["path"]).unlink()
+    report = write_window(apart.writer(), decoded(second))  # nothing was ever in the store
+    assert rejection(report).cause is Cause.MISSING_FILE
+    written(write_window(apart.writer(), decoded(first)))
+    last = first["datasets"][-1]["path"]
+    (tmp_path / "store" / last).unlink()  # somebody has removed the dataset
+    report = write_window(apart.writer(), decoded(second))
+    assert rejection(report).cause is Cause.MISSING_FILE
+
+
+def test_a_new_worker_without_the_right_to_list_judges_by_what_others_wrote(
+    on_s3: Repository, store: Store
+) -> None:
+    """The repository's configuration is not in the store, so S3 denies access to it too."""
+    night = Night()
+    written(write_window(on_s3.writer(), decoded(night.event(1))))
+    store.special = {"butler.yaml": 403, "never": 403}
+    report = write_window(on_s3.writer(), decoded(impossible_type(night, 90)))
+    assert "dataset_tags" in rejection(report).reason
+    bad = night.event(2)
+    for position in range(len(bad["datasets"])):
+        never_written(bad, position)
+    report = write_window(on_s3.writer(), decoded(bad))
+    assert rejection(report).cause is Cause.MISSING_FILE
+
+    store.answer = 403  # the credentials were revoked
+    for event in (impossible_type(night, 90), bad):
+        with pytest.raises(RetryableError, match=r"denies access .*, which it had before; check"):
+            write_window(on_s3.writer(), decoded(event))
 
 
 def test_an_event_that_lacks_all_its_files_in_a_store_that_has_others_is_at_fault(

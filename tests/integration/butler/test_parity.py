@@ -183,7 +183,7 @@ def events(repository: Repository, layout: str) -> list[list[Event]]:
     new = DatasetType(
         "new_log", ["instrument", "visit", "detector"], "Packages", universe=night.universe
     )
-    brings = night.event(3, 0, dataset_types=[new.to_simple().model_dump()])
+    brings = night.event(3, 0) | {"dataset_types": [new.to_simple().model_dump()]}
     for ref in brings["datasets"][3]["refs"].values():
         ref["dataset_type_name"] = "new_log"
     several = night.event(3, 1)

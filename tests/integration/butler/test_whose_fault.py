@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -184,13 +185,60 @@ def test_a_right_that_one_event_needs_is_a_cause_of_its_own(limited: Repository)
 
 
 @pytest.mark.postgresql
+@pytest.mark.parametrize("write_method", list(WriteMethod))
+def test_a_right_to_a_table_that_few_events_need_is_a_cause_of_its_own(
+    limited: Repository, write_method: WriteMethod
+) -> None:
+    night = limited.night()
+    bad = night.event(1)
+    for element, fields in (("instrument", {"name": "NewCam"}), ("physical_filter", {"name": "i"})):
+        (record,) = night.fixed_records(element)[:1]
+        serialized = json.loads(record.to_simple().model_dump_json())
+        serialized["record"] |= fields
+        bad["dimension_records"].append(serialized)
+    good = [night.event(2), night.event(3)]
+    writer = limited.writer(write_method=write_method)
+    limited.sql("REVOKE INSERT ON instrument FROM limited")
+    for window in ([bad], [bad, *good]):
+        with capture_logs() as lines:
+            report = write_window(writer, decoded(*window))
+        assert rejection(report).cause is Cause.MISSING_RIGHT
+        assert "permission denied" in rejection(report).reason
+        assert "GRANT SELECT, INSERT ON public.instrument TO limited" in rejection(report).reason
+        alarms = [line for line in lines if "lacks a right" in line["event"]]
+        assert [line["log_level"] for line in alarms] == ["error"]
+    assert limited.stored() == Counter(dataset_ids(*good))
+
+    limited.sql("GRANT INSERT ON instrument TO limited")
+    written(write_window(writer, decoded(bad)))
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("right", ["INSERT ON visit", "SELECT ON visit", "INSERT ON dataset"])
+def test_a_right_that_every_write_needs_is_named_by_the_alarm(
+    limited: Repository, right: str
+) -> None:
+    night = limited.night()
+    writer = limited.writer()
+    limited.sql(f"REVOKE {right} FROM limited")
+    table = right.rpartition(" ")[2]
+    for window in ([night.event(1)], [night.event(1), night.event(2)]):
+        with pytest.raises(RetryableError) as raised:
+            write_window(writer, decoded(*window))
+        assert raised.value.alarm
+        assert f"GRANT SELECT, INSERT ON public.{table} TO limited" in str(raised.value)
+    limited.sql(f"GRANT {right} TO limited")
+    written(write_window(writer, decoded(night.event(1))))
+
+
+@pytest.mark.postgresql
 @pytest.mark.parametrize("events", [1, 3])
 @pytest.mark.parametrize("table", ["dataset", "dataset_location", "visit"])
 def test_a_right_that_every_write_needs_is_waited_for(
     limited: Repository, table: str, events: int
 ) -> None:
     fault = statements(
-        f"REVOKE INSERT ON {table} FROM limited", f"GRANT INSERT ON {table} TO limited"
+        f"REVOKE INSERT ON {table} FROM limited", f"GRANT INSERT ON public.{table} TO limited"
     )
     check_nothing_is_rejected(limited, fault, events, WriteMethod.RECORDS)
 

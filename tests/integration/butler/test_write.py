@@ -245,7 +245,7 @@ def test_a_new_dataset_type_is_registered_and_can_be_used(
     new = DatasetType(
         "new_log", ["instrument", "exposure", "detector"], "Packages", universe=night.universe
     )
-    brings = night.event(detector=0, dataset_types=[new.to_simple().model_dump()])
+    brings = night.event(detector=0) | {"dataset_types": [new.to_simple().model_dump()]}
     uses = night.event(detector=1)
     for event in (brings, uses):
         (ref,) = event["datasets"][0]["refs"].values()

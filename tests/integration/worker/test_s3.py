@@ -171,6 +171,46 @@ def test_without_the_right_to_list_a_missing_file_holds_up_nothing(
     assert "s3:ListBucket" in headers
 
 
+def test_without_the_right_to_list_a_missing_staged_file_is_named(
+    deployment: Deployment, bucket: Bucket, s3_door: S3Door
+) -> None:
+    staging = Bucket(bucket.server, f"{bucket.name}-staging")
+    bucket.server.create_bucket(staging.name)
+    root = f"s3://{staging.name}/pods/"
+    events = [Night().event(1, detector, staging=f"{root}{detector}/") for detector in range(4)]
+    first, lone, last, absent = events
+    for detector, event in enumerate(events[:3]):
+        staging.upload(event, but=5 if event is lone else None, prefix=f"pods/{detector}/")
+    deployment.settings |= {
+        "S3_ENDPOINT_URL": s3_door.url,
+        "BUTLER_WRITER_STAGING_ROOTS": root,
+        "BUTLER_WRITER_WINDOW_EVENTS": "1",
+    }
+    known = Night().event(2)
+    bucket.upload(known)
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(known)
+        deployment.wait_done()
+        s3_door.may_list = False
+        deployment.send(first, lone, last, first)  # the last one was written before
+        deployment.wait_done()
+        (letter,) = deployment.dead_letters()
+        assert json.loads(letter.value or b"") == lone
+        headers = b" ".join(value for _, value in letter.headers).decode()
+        assert f"{root}1/{lone['datasets'][5]['path']} is missing, or not readable" in headers
+        assert "s3:ListBucket" in headers
+        assert '"right": "s3:ListBucket"' in worker.log_text()
+
+        deployment.send(absent)  # nothing tells whether the staging area can be read at all
+        worker.wait_for_log(f"denies access .403. to {root}3/.*s3:ListBucket")
+        assert worker.status("/readyz") == 503
+        staging.upload(absent, prefix="pods/3/")
+        deployment.wait_done()
+    assert set(stored_ids(deployment.fresh_butler())) == dataset_ids(known, first, last, absent)
+    assert len(deployment.dead_letters()) == 1
+
+
 def test_staged_artifacts_are_copied_from_another_bucket(
     deployment: Deployment, bucket: Bucket
 ) -> None:

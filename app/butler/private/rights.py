@@ -1,0 +1,61 @@
+"""The rights of the database user that a write needs (PostgreSQL)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import func
+
+__all__ = ["MissingRightError", "check_rights", "lacking_rights", "required_grants"]
+
+#: What a write does with a table.
+_RIGHTS = ("SELECT", "INSERT")
+
+_TEXTS: sqlalchemy.ARRAY[Any] = sqlalchemy.ARRAY(sqlalchemy.Text)
+
+
+class MissingRightError(Exception):
+    """The database user lacks a right that every write needs."""
+
+
+def lacking_rights(
+    connection: sqlalchemy.Connection, tables: Collection[sqlalchemy.Table]
+) -> list[sqlalchemy.Table]:
+    """Return the tables that the user may not read, or may not insert into.
+
+    Tables that do not exist lack no right.
+    """
+    if connection.dialect.name != "postgresql" or not tables:
+        return []
+    names = {connection.dialect.identifier_preparer.format_table(each): each for each in tables}
+    name = func.unnest(sqlalchemy.cast([*names], _TEXTS)).column_valued("name")
+    key = func.to_regclass(name)
+    # A right on columns suffices.
+    may = sqlalchemy.and_(*(func.has_any_column_privilege(key, right) for right in _RIGHTS))
+    lacking = sqlalchemy.select(name).where(key.is_not(None), ~may)
+    return [names[row.name] for row in connection.execute(lacking)]
+
+
+def required_grants(
+    connection: sqlalchemy.Connection, tables: Collection[sqlalchemy.Table]
+) -> list[str]:
+    """Return the statements that grant the user what a write needs on some tables."""
+    role = connection.execute(sqlalchemy.select(func.current_user())).scalar_one()
+    return [f"GRANT {', '.join(_RIGHTS)} ON {table} TO {role}" for table in tables]
+
+
+def check_rights(connection: sqlalchemy.Connection, tables: Collection[sqlalchemy.Table]) -> None:
+    """Check that the user has the rights on some tables.
+
+    Raises
+    ------
+    MissingRightError
+        If not.
+    """
+    if lacking := lacking_rights(connection, tables):
+        statements = "; ".join(required_grants(connection, lacking))
+        raise MissingRightError(
+            f"the database user lacks a right that every write needs: {statements}"
+        )
