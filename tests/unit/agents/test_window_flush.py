@@ -68,7 +68,7 @@ class Writer:
     ) -> WriteReport[Any]:
         if self.failures:
             raise self.failures.pop(0)
-        special = {"bad": CONFLICT, "other": ELSEWHERE}
+        special: dict[str, Outcome] = {"bad": CONFLICT, "other": ELSEWHERE}
         outcomes: dict[Any, Outcome] = {
             key: special.get(output.event_id or "", WRITTEN)
             for key, output in prepared.items()
