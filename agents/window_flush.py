@@ -135,7 +135,7 @@ class WindowFlush:
             )
         now = time.monotonic()
         pause = max(PAUSE, 2 * (now - self._started)) if self.window.is_apart else 0.0
-        parts = [(group.keys, group.confirmed) for group in postponed]
+        parts = [(group.keys, group.confirmed, group.is_failing) for group in postponed]
         self.window = self.parts.intake.postpone(self.window, parts, now + pause)
 
     async def _prepend_to_chains(self) -> None:
