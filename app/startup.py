@@ -137,6 +137,7 @@ async def wait_for_all(dependencies: Sequence[Dependency], status: Status) -> No
 
 async def _wait_for(dependency: Dependency, status: Status) -> None:
     report = _Report(status)
+    report.asking(dependency.name)
     while True:
         attempt = asyncio.ensure_future(dependency.check())
         try:
@@ -162,12 +163,13 @@ class _Report:
         self._name: str | None = None
         self._logged: tuple[str, float] | None = None
 
+    def asking(self, name: str) -> None:
+        """Show that there is no answer yet."""
+        self._show(name, f"{name} has not answered yet")
+
     def waiting(self, name: str, reason: str) -> None:
         """Show why the worker waits."""
-        if name != self._name:
-            self._clear()
-        self._name = name
-        self._status.unavailable[name] = f"{name} does not answer: {reason}"
+        self._show(name, f"{name} does not answer: {reason}")
         now = time.monotonic()
         if self._logged is not None:
             before, at = self._logged
@@ -178,9 +180,15 @@ class _Report:
 
     def over(self) -> None:
         """Show that the wait is over."""
-        if self._name is not None:
+        if self._logged is not None:
             logger.info("answers now", dependency=self._name)
         self._clear()
+
+    def _show(self, name: str, text: str) -> None:
+        if name != self._name:
+            self._clear()
+        self._name = name
+        self._status.unavailable[name] = text
 
     def _clear(self) -> None:
         if self._name is not None:
