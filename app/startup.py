@@ -160,6 +160,7 @@ class _Report:
 
     def __init__(self, status: Status) -> None:
         self._status = status
+        self._key = f"start {id(self)}"  # several may have the same name, such as staging roots
         self._name: str | None = None
         self._logged: tuple[str, float] | None = None
 
@@ -185,12 +186,8 @@ class _Report:
         self._clear()
 
     def _show(self, name: str, text: str) -> None:
-        if name != self._name:
-            self._clear()
         self._name = name
-        self._status.unavailable[name] = text
+        self._status.unavailable[self._key] = text
 
     def _clear(self) -> None:
-        if self._name is not None:
-            self._status.unavailable.pop(self._name, None)
-            self._name = None
+        self._status.unavailable.pop(self._key, None)

@@ -66,6 +66,25 @@ async def test_readiness_names_everything_that_is_away_or_silent() -> None:
     waiting.cancel()
 
 
+async def test_readiness_names_each_of_several_that_have_the_same_name() -> None:
+    def missing(root: str) -> Callable[[], Awaitable[None]]:
+        async def check() -> None:
+            raise UnavailableError(f"{root} does not exist", "the staging root")
+
+        return check
+
+    status = Status()
+    roots = [Dependency("the staging root", missing(root)) for root in ("/one", "/two")]
+    waiting = asyncio.ensure_future(wait_for_all(roots, status))
+    while str(status.not_ready).count("does not answer") < 1:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    assert status.not_ready == (
+        "the staging root does not answer: /one does not exist; "
+        "the staging root does not answer: /two does not exist"
+    )
+    waiting.cancel()
+
+
 async def test_all_that_is_wrong_is_named_in_one_line_though_something_is_away() -> None:
     status = Status()
     dependencies = [
