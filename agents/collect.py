@@ -53,7 +53,9 @@ def receive(event: HeldEvent, now: float) -> list[Window[Received]]:
         app.add_future(app.positions.read_again())
     if entry is None:
         return []
-    return app.intake.add(entry, Received(message.key, message.value, headers), now)
+    received = Received(message.key, message.value, headers)
+    event.drop_content()
+    return app.intake.add(entry, received, now)
 
 
 async def wait_for_room() -> None:

@@ -7,6 +7,7 @@ the window is abandoned, and its events are redelivered to this worker or to ano
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -54,6 +55,7 @@ class WindowFlush:
     _started: float = field(default_factory=time.monotonic)
     _prepare_attempts: int = 0
     _write_attempts: int = 0
+    _chain_attempts: int = 0
 
     async def prepare(self) -> bool:
         """Run the first step; return whether the window is still ours."""
@@ -133,7 +135,7 @@ class WindowFlush:
             )
         now = time.monotonic()
         pause = max(PAUSE, 2 * (now - self._started)) if self.window.is_apart else 0.0
-        parts = [(group.keys, group.confirmed) for group in postponed]
+        parts = [(group.keys, group.confirmed, group.is_failing) for group in postponed]
         self.window = self.parts.intake.postpone(self.window, parts, now + pause)
 
     async def _prepend_to_chains(self) -> None:
@@ -141,13 +143,25 @@ class WindowFlush:
         pairs = sorted({pair for written in self._written.values() for pair in written.chains})
         if not pairs:
             return
+        self._chain_attempts += 1
+        is_repeated = self._turn(self._chain_attempts).is_repeated
+        held_up: dict[tuple[str, str], str] = {}
         refused = await in_thread(
-            self.parts.write_thread, lambda: self.parts.chain_keeper.ensure(pairs)
+            self.parts.write_thread,
+            lambda: self.parts.chain_keeper.ensure(pairs, held_up if is_repeated else None),
         )
+        waiting: defaultdict[str, list[Arrival[Received]]] = defaultdict(list)
         for arrival, written in self._written.items():
             rejections = [refused[pair] for pair in written.chains if pair in refused]
+            reasons = [held_up[pair] for pair in written.chains if pair in held_up]
             if rejections:
                 self.outcomes[arrival] = rejections[0]
+            elif reasons:
+                waiting[reasons[0]].append(arrival)
+        if waiting:
+            self._postpone(
+                [Postponed((*arrivals,), why, is_failing=True) for why, arrivals in waiting.items()]
+            )
 
     async def _set_aside(self) -> None:
         """Send the events that can never be written to the dead letters, each once."""

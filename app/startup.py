@@ -137,6 +137,7 @@ async def wait_for_all(dependencies: Sequence[Dependency], status: Status) -> No
 
 async def _wait_for(dependency: Dependency, status: Status) -> None:
     report = _Report(status)
+    report.asking(dependency.name)
     while True:
         attempt = asyncio.ensure_future(dependency.check())
         try:
@@ -159,15 +160,17 @@ class _Report:
 
     def __init__(self, status: Status) -> None:
         self._status = status
+        self._key = f"start {id(self)}"  # several may have the same name, such as staging roots
         self._name: str | None = None
         self._logged: tuple[str, float] | None = None
 
+    def asking(self, name: str) -> None:
+        """Show that there is no answer yet."""
+        self._show(name, f"{name} has not answered yet")
+
     def waiting(self, name: str, reason: str) -> None:
         """Show why the worker waits."""
-        if name != self._name:
-            self._clear()
-        self._name = name
-        self._status.unavailable[name] = f"{name} does not answer: {reason}"
+        self._show(name, f"{name} does not answer: {reason}")
         now = time.monotonic()
         if self._logged is not None:
             before, at = self._logged
@@ -178,11 +181,13 @@ class _Report:
 
     def over(self) -> None:
         """Show that the wait is over."""
-        if self._name is not None:
+        if self._logged is not None:
             logger.info("answers now", dependency=self._name)
         self._clear()
 
+    def _show(self, name: str, text: str) -> None:
+        self._name = name
+        self._status.unavailable[self._key] = text
+
     def _clear(self) -> None:
-        if self._name is not None:
-            self._status.unavailable.pop(self._name, None)
-            self._name = None
+        self._status.unavailable.pop(self._key, None)

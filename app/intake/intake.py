@@ -180,7 +180,10 @@ class Intake(Generic[T]):
         return sum(len(window.arrivals) for window in (*self._postponed, *apart))
 
     def postpone(
-        self, window: Window[T], parts: Sequence[tuple[Collection[Arrival[T]], int]], due: float
+        self,
+        window: Window[T],
+        parts: Sequence[tuple[Collection[Arrival[T]], int, bool]],
+        due: float,
     ) -> Window[T]:
         """Take events out of a window: each part becomes a window that is put back later.
 
@@ -189,7 +192,8 @@ class Intake(Generic[T]):
         window : `Window`
             A window in flight.
         parts : `~collections.abc.Sequence`
-            The events of each part, and how often it was confirmed that the part is at fault.
+            The events of each part, how often it was confirmed that the part is at fault, and
+            whether it has failed.
         due : `float`
             When the parts may be put back, in seconds of the monotonic clock.
 
@@ -199,10 +203,11 @@ class Intake(Generic[T]):
             The window of the other events, in flight instead of the given one.
         """
         taken: set[Arrival[T]] = set()
-        for arrivals, confirmed in parts:
+        for arrivals, confirmed, is_failing in parts:
             taken.update(arrivals)
             part = window.part([a for a in window.arrivals if a in arrivals])
-            part.closes_at, part.is_apart, part.confirmed = due, True, confirmed
+            part.closes_at, part.is_apart = due, True
+            part.confirmed, part.is_failing = confirmed, is_failing
             self._postponed.append(part)
         rest = window.part([a for a in window.arrivals if a not in taken])
         self.in_flight.discard(window)
@@ -211,9 +216,10 @@ class Intake(Generic[T]):
         return rest
 
     def put_back(self, now: float) -> list[Window[T]]:
-        """Put the oldest postponed window back that is due; return the windows to flush.
+        """Put a postponed window back that is due; return the windows to flush.
 
-        There is one at a time, so that other windows are flushed in between.
+        There is one at a time, so that other windows are flushed in between.  Those that have not
+        failed come first, then the oldest.
 
         Parameters
         ----------
@@ -222,9 +228,12 @@ class Intake(Generic[T]):
         """
         if any(window.is_apart for window in self.in_flight):
             return []
-        if not self._postponed or now < self._postponed[0].closes_at:
+        due = (window for window in self._postponed if window.closes_at <= now)
+        first = min(due, key=lambda window: window.is_failing, default=None)
+        if first is None:
             return []
-        return self._launch([self._postponed.popleft()])
+        self._postponed.remove(first)
+        return self._launch([first])
 
     def is_current(self, window: Window[T]) -> bool:
         """Return whether this worker may still write and ack a window's events."""

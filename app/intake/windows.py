@@ -65,6 +65,8 @@ class Window(Generic[T]):
         Whether its events were postponed; it is never joined with another window.
     confirmed : `int`
         How often it was confirmed that its only event is at fault.
+    is_failing : `bool`
+        Whether its events were postponed because their write failed.
     """
 
     closes_at: float
@@ -73,6 +75,7 @@ class Window(Generic[T]):
     bytes: int = 0
     is_apart: bool = False
     confirmed: int = 0
+    is_failing: bool = False
 
     def joined(self, later: Window[T]) -> Window[T]:
         """Return one window with the events of this one and of a later one."""

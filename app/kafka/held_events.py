@@ -22,6 +22,15 @@ class HeldEvent(faust.Event):
         """Do nothing; Faust calls this on its own."""
         return False
 
+    def drop_content(self) -> None:
+        """Forget the content: an event that is settled may wait long for those before it.
+
+        Its offset is acked only after theirs (rule acked-in-offset-order), and its bytes no longer
+        count as held (rule bounded-memory).
+        """
+        self.key = self.value = self.message.key = self.message.value = None
+        self.headers, self.message.headers = {}, None
+
     def release(self) -> bool:
         """Ack the event: its offset may be committed."""
         return self.message.ack(self.app.consumer)

@@ -81,7 +81,11 @@ class TopicSender:
         headers: Mapping[str, bytes] | None = None,
     ) -> None:
         """Send a message (see `Sender.send`)."""
+        # Not `Topic.send`: at a failure, it logs the whole message, and leaves a future whose
+        # exception nobody retrieves.
+        channel = self._topics[topic]
+        message = channel.as_future_message(key=key, value=value, headers=headers)
         try:
-            await (await self._topics[topic].send(key=key, value=value, headers=headers))
+            await channel.publish_message(message, wait=True)
         except ProducerSendError as exc:  # Faust's wrapper around the error
             raise exc.__cause__ or exc from None

@@ -153,6 +153,8 @@ class FlushReports:
         is_failing : `bool`
             Whether their write failed.
         """
+        if is_failing:
+            self._status.postponed(reason)
         logger.log(
             logging.ERROR if is_failing else logging.INFO,
             "events wait for a turn of their own, and hold up no other",

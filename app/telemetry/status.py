@@ -67,11 +67,13 @@ class Status:
     step_times: StepTimes = field(default_factory=StepTimes)
     stopping: bool = False
     _refused_logins: dict[str, tuple[str, float]] = field(default_factory=dict)
+    _failing_since: tuple[str, float] | None = None
     _was_ready: bool = False
 
     def revoked(self) -> None:
         """Note that a rebalance has begun."""
         self.unassigned_since = time.monotonic()
+        self._failing_since = None
 
     def assigned(self) -> None:
         """Note that the rebalance is over (a spare worker may have no partition)."""
@@ -118,9 +120,15 @@ class Status:
                 return refusal
         return None
 
+    def postponed(self, reason: str) -> None:
+        """Note events that cannot be written now, and wait apart from others."""
+        if self._failing_since is None:
+            self._failing_since = reason, time.monotonic()
+
     def flushed(self, **facts: Any) -> None:
         """Note a window that is written, announced and acked."""
         self.last_flush = {"at": time.time(), **facts}
+        self._failing_since = None
 
     @property
     def not_ready(self) -> str | None:
@@ -136,12 +144,22 @@ class Status:
             f"{step} has been running for {seconds:.0f} s"
             for step, seconds in self.step_times.slow.items()
         ]
+        problems += self._failing()
         problems += self.unavailable.values()
         reason = "; ".join(problems)
         for refusal, _ in self._refused_logins.values():
             if refusal not in reason:
                 reason += f"; {refusal}"
         return reason or None
+
+    def _failing(self) -> list[str]:
+        """Return why no event was finished for long, if events wait that cannot be written."""
+        if self._failing_since is None:
+            return []
+        reason, since = self._failing_since
+        seconds = time.monotonic() - since
+        is_long = seconds > self.step_times.warning_seconds
+        return [f"no event was finished for {seconds:.0f} s: {reason}"] if is_long else []
 
     def log_readiness(self) -> None:
         """Log that the worker has become ready, or that it is no longer ready."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from lsst.daf.butler import CollectionType
 
 from testbed.postgresql import PostgreSQL
 from testbed.waiting import wait_until
@@ -83,6 +84,32 @@ def test_a_row_that_somebody_locks_holds_up_no_other_event(
         assert worker.status("/readyz") == 200
         assert laboratory.deployment.committed() == 0
         assert not laboratory.deployment.dead_letters()
+    assert laboratory.reconcile().dead == 0
+
+
+def test_a_chain_that_somebody_locks_holds_up_no_other_event(
+    make_laboratory: MakeLaboratory, private_postgresql: PostgreSQL
+) -> None:
+    laboratory = make_laboratory(
+        database=private_postgresql.create_database("butler"),
+        partitions=1,
+        settings={"BUTLER_WRITER_LOCK_TIMEOUT": "2"},
+    )
+    deployment = laboratory.deployment
+    deployment.butler.collections.register("busy", CollectionType.CHAINED)
+    night = Night(deployment.root, seed=8)
+    event, *others = [night.event(1, chains=["busy"]), *(night.event(v) for v in range(2, 8))]
+    with private_postgresql.connect("butler") as rival, rival.transaction(force_rollback=True):
+        rival.execute("SELECT 1 FROM collection WHERE name = 'busy' FOR UPDATE")
+        (worker,) = laboratory.start()
+        for given in (event, *others):
+            send(laboratory, given)
+        expected = {str(dataset_id) for dataset_id in dataset_ids(*others)}
+        wait_until(
+            lambda: set(deployment.announced_ids()) == expected, LONGEST, "the others are announced"
+        )
+        wait_until(lambda: worker.status("/readyz") == 200, 10, "the worker is ready")
+        assert deployment.committed() == 0
     assert laboratory.reconcile().dead == 0
 
 

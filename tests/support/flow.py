@@ -16,7 +16,7 @@ import psycopg
 from tests.support.deployment import Deployment
 from tests.support.events import DETECTORS, Night, dataset_ids, stored_ids
 
-__all__ = ["check_all_written", "locked", "streaming"]
+__all__ = ["check_all_written", "group_locked", "locked", "streaming"]
 
 #: Seconds between two events of a stream.
 PAUSE = 0.05
@@ -52,6 +52,22 @@ def locked(deployment: Deployment) -> Iterator[None]:
     assert deployment.database is not None
     with psycopg.connect(deployment.database) as connection, connection.transaction():
         connection.execute("LOCK TABLE dataset IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+@contextmanager
+def group_locked(deployment: Deployment, event: dict[str, Any]) -> Iterator[None]:
+    """Block the write of the events of one group with a row that is never committed."""
+    assert deployment.database is not None
+    record = next(r for r in event["dimension_records"] if r["definition"] == "group")["record"]
+    with (
+        psycopg.connect(deployment.database) as connection,
+        connection.transaction(force_rollback=True),
+    ):
+        connection.execute(
+            'INSERT INTO "group" (instrument, name) VALUES (%s, %s)',
+            (record["instrument"], record["name"]),
+        )
         yield
 
 

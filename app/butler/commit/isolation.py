@@ -94,6 +94,9 @@ class Isolated:
 class Isolation:
     """Writes events in ever smaller groups, each in a transaction of its own.
 
+    Events with the same records stay together: if somebody holds a lock on the row of a visit, its
+    events all fail, and those of other visits should not have to be found among them.
+
     Parameters
     ----------
     transaction : `EventTransaction`
@@ -155,7 +158,8 @@ class Isolation:
         self._examination.check_repository()
         is_alone = turn.is_apart and len(events) == 1
         started = time.monotonic()
-        self._divide(events, self._full if is_alone else self._short, result, is_current, examine)
+        related = sorted(events, key=_kinship)
+        self._divide(related, self._full if is_alone else self._short, result, is_current, examine)
         if is_alone and result.failing:
             self._judge(turn, result, time.monotonic() - started)
         elif not result.written and (result.failing or result.left):
@@ -213,3 +217,8 @@ class Isolation:
             del result.failing[event]
             reason = f"the database took as many other rows, but not these: {error}"
             result.failed[event] = Failed(Rejection(Cause.LIMIT_EXCEEDED, reason), Failure.POISON)
+
+
+def _kinship(event: ParsedEvent) -> tuple[list[str], str]:
+    """Return a key by which events with the same dimension records or data IDs are neighbours."""
+    return sorted(map(str, event.records)), str(min(str(ref.dataId) for ref in event.refs))

@@ -86,7 +86,7 @@ class WindowCommit:
         now, *later = self._overlaps.turns(events)
         if turn.is_repeated or turn.is_apart or time.monotonic() < self._wary_until:
             result = self._isolation.run(now, turn, is_current, examine)
-            if result.failing:
+            if result.failing or result.left:
                 self._wary_until = time.monotonic() + _WARY_TIME
         else:
             write = DividedWrite(self._transaction.write, dict(enumerate(now)), is_current, examine)

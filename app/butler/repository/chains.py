@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from uuid import uuid4
 
 import structlog
@@ -13,6 +13,8 @@ from lsst.daf.butler.registry import CollectionTypeError
 from app.butler.failures import Failure, RetryableError, classify, describe
 from app.butler.outcome import Rejection
 from app.butler.private.probe import Probe
+from app.butler.private.registry import RegistryTables
+from app.butler.statements import Limits
 
 __all__ = ["WRITTEN_BUT", "ChainKeeper"]
 
@@ -23,6 +25,11 @@ logger = structlog.get_logger("butler_writer")
 
 #: How long it is believed that a run is in its chain, in seconds.
 _BELIEVED = 60.0
+
+#: Limits on each statement while pairs are tried one by one, and the time for all of them, in
+#: seconds.
+_ONE_BY_ONE = Limits(statement_timeout=4.0, lock_timeout=1.0)
+_LONGEST = 15.0
 
 #: How many characters of a collection's name a reason contains.
 _SHOWN = 200
@@ -46,11 +53,16 @@ class ChainKeeper:
     def __init__(self, butler: Butler, clock: Callable[[], float] = time.monotonic) -> None:
         self._butler = butler
         self._probe = Probe(butler)
+        self._tables = RegistryTables(butler)
         self._clock = clock
         self._looked_at = clock()
         self._known: set[tuple[str, str]] = set()
 
-    def ensure(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Rejection]:
+    def ensure(
+        self,
+        pairs: Iterable[tuple[str, str]],
+        held_up: dict[tuple[str, str], str] | None = None,
+    ) -> dict[tuple[str, str], Rejection]:
         """Prepend each run to its chain, unless it is in the chain already.
 
         What is known of the chains is believed for a minute (rule lookups-expire).  Then all pairs
@@ -60,6 +72,10 @@ class ChainKeeper:
         ----------
         pairs : `~collections.abc.Iterable` [`tuple` [`str`, `str`]]
             (chain, run) pairs.
+        held_up : `dict` [`tuple` [`str`, `str`], `str`], optional
+            Gets the pairs that have to wait although other chains can be changed, and why: somebody
+            holds a lock, for example (rule one-event-holds-up-no-other).  Without it, the first one
+            is an error.
 
         Returns
         -------
@@ -68,21 +84,24 @@ class ChainKeeper:
 
         Raises
         ------
-        Exception
-            If the chains cannot be updated for any other reason (rule fault-decided-by-evidence); a
-            retry may help.
+        RetryableError
+            If the chains cannot be updated for any other reason (rule fault-decided-by-evidence).
         """
         required = list(pairs)
         if self._clock() - self._looked_at >= _BELIEVED:
             self._look_again(set(required))
         refused: dict[tuple[str, str], Rejection] = {}
         unknown: list[tuple[str, str]] = []
+        limits = None if held_up is None else _ONE_BY_ONE
+        started = self._clock()
         for pair in required:
             if pair in self._known:
                 continue
+            if held_up and self._is_late(pair, started, held_up):
+                held_up[pair] = "other chains took too long"
+                continue
             try:
-                if self._prepend(*pair):
-                    logger.info("run prepended to chain", chain=pair[0], run=pair[1])
+                self._add(pair, limits)
             except Exception as exc:
                 match classify(exc):
                     case Failure.POISON:
@@ -90,11 +109,26 @@ class ChainKeeper:
                     case Failure.UNKNOWN:
                         logger.exception("unknown failure of a chain", chain=pair[0], run=pair[1])
                         unknown.append(pair)
+                    case Failure.RETRY if held_up is not None:
+                        held_up[pair] = f"the chain {pair[0]!r} cannot be changed: {describe(exc)}"
                     case _:
-                        raise
-            else:
-                self._known.add(pair)
+                        raise RetryableError(f"{type(exc).__name__}: {describe(exc)}") from exc
+        if held_up:
+            with self._probe.transaction(list, self._prepend_known_good):
+                pass
         return refused | (self._examine(unknown) if unknown else {})
+
+    def _add(self, pair: tuple[str, str], limits: Limits | None) -> None:
+        if self._prepend(*pair, limits=limits):
+            logger.info("run prepended to chain", chain=pair[0], run=pair[1])
+        self._known.add(pair)
+
+    def _is_late(
+        self, pair: tuple[str, str], started: float, held_up: Mapping[tuple[str, str], str]
+    ) -> bool:
+        """Return whether not to try a pair now: its chain is held up, or others took too long."""
+        is_held_up = any(chain == pair[0] for chain, _ in held_up)
+        return is_held_up or self._clock() - started > _LONGEST
 
     def _look_again(self, required: set[tuple[str, str]]) -> None:
         """Restore the pairs of the last minute, except those that are about to be looked up."""
@@ -150,12 +184,15 @@ class ChainKeeper:
             raise CollectionTypeError(f"{chain!r} is a {info.type.name} collection, not a chain")
         return tuple(info.children)
 
-    def _prepend(self, chain: str, run: str) -> bool:
+    def _prepend(self, chain: str, run: str, limits: Limits | None = None) -> bool:
         """Prepend a run to a chain; return whether it was not in the chain."""
         # Each prepend uses one of the 2^16 positions of a chain, and moves a child that is in it.
         if run in self.children(chain):
             return False
         with self._butler.transaction():
+            if limits is not None:
+                with self._tables.connection() as connection:
+                    limits.set(connection)
             self._butler.collections.register(chain, CollectionType.CHAINED)
             self._butler.collections.prepend_chain(chain, run)
         return True

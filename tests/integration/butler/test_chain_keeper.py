@@ -13,6 +13,8 @@ from lsst.daf.butler import Butler, CollectionType
 from lsst.daf.butler.registry import CollectionTypeError
 
 from app.butler.failures import RetryableError
+from app.butler.policy import WritePolicy
+from app.butler.private.registry import engine_of
 from app.butler.repository.chains import ChainKeeper
 from models.causes import Cause
 from tests.support.events import CHAIN, RUN
@@ -165,6 +167,53 @@ def test_a_name_that_is_too_long_is_refused_and_other_pairs_are_done(
     assert len(refused[bad].reason) < 1000
     assert children(repository) == ["1", "0"]
     assert repository.sql("SELECT count(*) FROM collection") == [3]
+
+
+@contextmanager
+def locked(repository: Repository, chain: str) -> Iterator[None]:
+    """Hold a lock on the row of a chain."""
+    engine = engine_of(repository.reader)
+    with engine.connect() as rival, rival.begin():
+        lock = "SELECT 1 FROM collection WHERE name = :name FOR UPDATE"
+        rival.execute(sqlalchemy.text(lock), {"name": chain})
+        yield
+
+
+@pytest.mark.postgresql
+def test_a_chain_that_somebody_locks_holds_up_no_other(postgresql_repository: Repository) -> None:
+    repository = postgresql_repository
+    butler = repository.butler()
+    for number in range(3):
+        butler.collections.register(f"{RUN}{number}")
+    butler.collections.register("busy", CollectionType.CHAINED)
+    keeper = ChainKeeper(butler)
+    held_up: dict[tuple[str, str], str] = {}
+    busy = pairs(0, 1, chain="busy")
+    with locked(repository, "busy"):
+        assert keeper.ensure([*busy, *pairs(2)], held_up) == {}
+        assert list(held_up) == busy
+        assert (
+            "'busy' cannot be changed: canceling statement due to lock timeout" in held_up[busy[0]]
+        )
+        assert children(repository) == ["2"]
+    held_up.clear()
+    assert keeper.ensure(busy, held_up) == {}
+    assert not held_up
+    assert children(repository, "busy") == ["1", "0"]
+
+
+@pytest.mark.postgresql
+def test_no_chain_is_held_up_apart_while_none_can_be_changed(
+    postgresql_repository: Repository,
+) -> None:
+    repository = postgresql_repository
+    butler = repository.butler(WritePolicy(lock_timeout=1.0))
+    butler.collections.register(f"{RUN}0")
+    engine = engine_of(repository.reader)
+    with engine.connect() as rival, rival.begin():
+        rival.execute(sqlalchemy.text("LOCK TABLE collection_chain IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(RetryableError):
+            ChainKeeper(butler).ensure(pairs(0), {})
 
 
 class Clock:

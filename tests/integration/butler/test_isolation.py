@@ -95,6 +95,21 @@ def test_an_event_that_waits_for_a_lock_holds_up_no_other_and_is_written_in_the_
     assert repository.stored() == Counter(dataset_ids(night.event(77), *good))
 
 
+@pytest.mark.postgresql
+def test_the_events_of_a_locked_visit_do_not_hold_up_others_that_they_are_mixed_with(
+    postgresql_repository: Repository,
+) -> None:
+    repository = postgresql_repository
+    night = repository.night()
+    visits = [*range(1, 8), 77]
+    events = [night.event(visit, detector) for detector in range(12) for visit in visits]
+    good = {n for n in range(len(events)) if n % len(visits) != visits.index(77)}
+    writer = repository.writer(lock_timeout=1)
+    with row_locked(repository):
+        outcomes = write_until_done(writer, indexed(*events), 2)
+    assert outcomes.keys() == good, "the first attempt fails; the next one writes all good events"
+
+
 #: The server is at fault: what happens at every row of a table.
 OUTAGES = {
     "the memory is not enough": ("dataset", HOLD_UPS["the memory is not enough"]),

@@ -81,6 +81,29 @@ def test_a_worker_is_not_ready_while_its_database_is_frozen(
 
 @pytest.mark.kafka
 @pytest.mark.postgresql
+def test_a_worker_that_can_write_no_event_is_not_ready(
+    deployment: Deployment, private_postgresql: PostgreSQL
+) -> None:
+    """No step fails for long: the events wait apart, since others might be written."""
+    events = [Night(deployment.root).event(1, detector) for detector in range(3)]
+    with deployment.worker() as worker, private_postgresql.connect("butler") as connection:
+        worker.wait_ready()
+        connection.execute("ALTER TABLE visit RENAME TO away")
+        deployment.send(*events)
+        wait_until(
+            lambda: "no event was finished for" in (worker.state()["not_ready"] or ""),
+            30,
+            lambda: f"the worker is not ready, not {worker.state()['not_ready']}",
+        )
+        assert "visit" in worker.state()["not_ready"]
+        connection.execute("ALTER TABLE away RENAME TO visit")
+        deployment.wait_done()
+        wait_until(lambda: worker.status("/readyz") == 200, 30, "the worker is ready again")
+    check_all_written(deployment, events)
+
+
+@pytest.mark.kafka
+@pytest.mark.postgresql
 def test_a_worker_ends_when_a_step_outlasts_its_maximum(
     deployment: Deployment, private_postgresql: PostgreSQL
 ) -> None:

@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 
 from testbed.cluster import Cluster
+from testbed.postgresql import PostgreSQL
 from testbed.waiting import wait_until
 from tests.support.deployment import Deployment
 from tests.support.events import Night
-from tests.support.flow import check_all_written, locked
+from tests.support.flow import check_all_written, group_locked, locked
 from tests.support.memory import MIB, resident
 
 PARTITIONS = 64
@@ -45,3 +46,33 @@ def test_little_is_fetched_ahead_of_64_partitions(
             assert largest - before < 48 * MIB
         deployment.wait_done(120)
     check_all_written(deployment, events)
+
+
+def test_events_that_are_written_and_wait_for_an_earlier_one_hold_no_content(
+    kafka: Cluster, private_postgresql: PostgreSQL, topic_name: str, tmp_path: Path
+) -> None:
+    """The first event waits for a lock, and 150 MiB of later ones are written."""
+    deployment = Deployment(
+        kafka, topic_name, tmp_path, database=private_postgresql.create_database("butler")
+    )
+    night = Night(deployment.root)
+    first, *others = [night.event(visit) for visit in range(1, 77)]
+    settings = {
+        "BUTLER_WRITER_LOCK_TIMEOUT": "1",
+        "BUTLER_WRITER_WINDOW_BYTES": str(8 * MIB),
+        "BUTLER_WRITER_MAX_BYTES_HELD": str(8 * MIB),
+    }
+    with deployment.worker(**settings) as worker:
+        worker.wait_ready()
+        before = resident(worker)
+        with group_locked(deployment, first):
+            deployment.send(first, *(event | {"comment": "x" * 2 * MIB} for event in others))
+            wait_until(
+                lambda: len(deployment.announced_ids()) >= 750,
+                60,
+                "the other events are written",
+            )
+            assert deployment.committed() == 0
+            assert resident(worker) - before < 120 * MIB
+        deployment.wait_done()
+    check_all_written(deployment, [first, *others])

@@ -154,6 +154,26 @@ def test_a_right_that_is_withdrawn_is_named_and_nothing_is_lost(
     assert {letter.value for letter in deployment.dead_letters()} == {b"no event"}
 
 
+def test_a_refused_send_is_one_log_line_without_the_message(
+    secure_kafka: ApacheKafka, deployment: Deployment
+) -> None:
+    grant(secure_kafka, deployment)
+    right = (AclOperation.WRITE, ResourceType.TOPIC, deployment.dead_letter_topic)
+    with deployment.worker(BUTLER_WRITER_RETRY_WAIT_MAX="1") as worker:
+        worker.wait_ready()
+        secure_kafka.produce(deployment.topic, b"no event")
+        deployment.wait_done()
+        secure_kafka.forbid("writer", *right)
+        secure_kafka.produce(deployment.topic, b"content of a letter")
+        worker.wait_for_log("set_aside.*TopicAuthorizationFailedError")
+        secure_kafka.allow("writer", *right)
+        deployment.wait_done(120)
+        lines = [json.loads(line) for line in worker.log_text().splitlines()]
+    assert {line["logger"] for line in lines if "TopicAuthorizationFailed" in str(line)} == {
+        "butler_writer"
+    }
+
+
 def test_a_password_that_was_changed_is_named_and_the_worker_starts_with_the_new_one(
     private_secure_kafka: ApacheKafka, topic_name: str, tmp_path: Path
 ) -> None:

@@ -214,7 +214,8 @@ def test_a_worker_ends_if_the_brokers_stay_unreachable(complete: dict[str, str])
     *waiting, last = result.stderr.splitlines()
     assert re.fullmatch(
         r"butler-writer: gave up after BUTLER_WRITER_START_WAIT_SECONDS=2; "
-        rf"Kafka does not answer: Kafka at {address}: .*Connect call failed.*; check KAFKA_CLUSTER.*",
+        rf"Kafka does not answer: Kafka at {address}: .*Connect call failed.*; "
+        "check KAFKA_CLUSTER.*",
         last,
     )
     starting, *notes = json_lines("\n".join(waiting))

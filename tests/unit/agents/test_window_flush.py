@@ -40,6 +40,7 @@ PARTITION = ("pp-output", 0)
 CHAIN, RUN = "chain", "run"
 DATASET = UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
 WRITTEN = Written((DATASET,), {RUN: 1}, ((CHAIN, RUN),))
+ELSEWHERE = Written((DATASET,), {RUN: 1}, (("other chain", RUN),))
 CONFLICT = Rejection(Cause.CONFLICT, "another dataset has this data ID")
 LARGEST = 1000
 
@@ -67,8 +68,9 @@ class Writer:
     ) -> WriteReport[Any]:
         if self.failures:
             raise self.failures.pop(0)
+        special: dict[str, Outcome] = {"bad": CONFLICT, "other": ELSEWHERE}
         outcomes: dict[Any, Outcome] = {
-            key: CONFLICT if output.event_id == "bad" else WRITTEN
+            key: special.get(output.event_id or "", WRITTEN)
             for key, output in prepared.items()
             if output.event_id != "slow"
         }
@@ -82,8 +84,18 @@ class Chains:
 
     def __init__(self) -> None:
         self.refused: dict[tuple[str, str], Rejection] = {}
+        self.busy: set[tuple[str, str]] = set()
 
-    def ensure(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Rejection]:
+    def ensure(
+        self,
+        pairs: Iterable[tuple[str, str]],
+        held_up: dict[tuple[str, str], str] | None = None,
+    ) -> dict[tuple[str, str], Rejection]:
+        pairs = list(pairs)
+        if found := self.busy.intersection(pairs):
+            if held_up is None:
+                raise RetryableError("a chain is locked")
+            held_up.update(dict.fromkeys(found, "a chain is locked"))
         return {pair: self.refused[pair] for pair in pairs if pair in self.refused}
 
 
@@ -299,6 +311,14 @@ def test_a_postponed_event_is_not_acked_and_holds_up_no_other(scene: Scene) -> N
     assert intake.put_back(time.monotonic()) == [], "there must be a pause before the next attempt"
     assert intake.postponed == 1
     assert scene.acked == [0]
+
+
+def test_an_event_whose_chain_is_locked_holds_up_no_other(scene: Scene) -> None:
+    scene.chains.busy = {("other chain", RUN)}
+    scene.run(event(event_id="other"), event(event_id="a"))
+    assert scene.topics.topics() == [OutputTopic.BATCHES_INGESTED, OutputTopic.CHAIN_UPDATES]
+    assert scene.parts.intake.postponed == 1
+    assert scene.acked == [], "the event before it is not announced"
 
 
 def test_a_window_whose_partitions_were_revoked_is_abandoned(scene: Scene) -> None:

@@ -75,7 +75,7 @@ def test_postponed_events_are_flushed_later_in_windows_of_their_own() -> None:
     window = target.take()
     assert window is not None
     slow, other, third = window.arrivals
-    rest = target.postpone(window, [([slow], 1), ([other], 0)], due=5.0)
+    rest = target.postpone(window, [([slow], 1, True), ([other], 0, True)], due=5.0)
     assert rest.arrivals == [third]
     assert target.settle(rest) == 0, "acked although an event before it is not settled"
     assert target.is_empty, "postponed events delay the shutdown"
@@ -96,6 +96,23 @@ def test_postponed_events_are_flushed_later_in_windows_of_their_own() -> None:
     assert target.settle(last) == 2
     target.revoke()
     assert target.postponed == 0
+
+
+def test_postponed_events_that_have_not_failed_come_before_those_that_have() -> None:
+    target = intake()
+    for offset in range(3):
+        take(target, offset)
+    target.close()
+    window = target.take()
+    assert window is not None
+    failing, again, waiting = ([arrival] for arrival in window.arrivals)
+    target.postpone(window, [(failing, 0, True), (again, 0, True), (waiting, 0, False)], due=5.0)
+    order = []
+    while found := target.put_back(5.0):
+        order += [arrival.payload for arrival in found[0].arrivals]
+        target.take()
+        target.settle(found[0])
+    assert [offset for _, offset in order] == [2, 0, 1]
 
 
 def test_windows_that_wait_for_the_sink_are_joined_up_to_the_bounds() -> None:

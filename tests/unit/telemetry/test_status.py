@@ -6,6 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.telemetry.status import LOGIN_PATIENCE, Status
+from app.telemetry.step_times import StepTimes
 
 
 def test_only_changes_of_the_readiness_are_logged() -> None:
@@ -46,6 +47,23 @@ def test_a_login_that_is_refused_for_a_minute_is_a_reason_to_end(
     assert status.login_refused_for_long() is None
     status.note_login("Kafka", "Kafka refuses the login")
     assert status.login_refused_for_long() is None
+
+
+def test_a_worker_that_can_write_no_event_for_long_is_not_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("app.telemetry.status.time.monotonic", lambda: now)
+    status = Status(step_times=StepTimes(warning_seconds=30.0))
+    status.assigned()
+    status.postponed("a lock")
+    now += 20
+    status.postponed("another lock")
+    assert status.not_ready is None
+    now += 20
+    assert status.not_ready == "no event was finished for 40 s: a lock"
+    status.flushed()
+    assert status.not_ready is None
 
 
 def test_a_worker_without_partitions_names_what_cannot_be_used() -> None:
