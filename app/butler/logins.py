@@ -9,7 +9,7 @@ import os
 import re
 from pathlib import Path
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
 from sqlalchemy.exc import DBAPIError
 
 from app.butler.failures import describe, exception_chain
@@ -56,6 +56,8 @@ def refused_login(error: BaseException) -> str | None:
             ):
                 reason = " ".join(str(link.orig).split())
                 return f"the database refuses the login: {reason}; check {_database_secret()}"
+        if isinstance(link, NoCredentialsError | PartialCredentialsError):
+            return f"the file store needs a login: {describe(link)}; check {_s3_secret()}"
         if isinstance(link, ClientError):
             code = link.response.get("Error", {}).get("Code", "")
             if code in _S3_REFUSALS:
@@ -81,4 +83,4 @@ def _database_secret() -> str:
 def _s3_secret() -> str:
     if "AWS_ACCESS_KEY_ID" in os.environ:
         return "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-    return "AWS_SHARED_CREDENTIALS_FILE or LSST_RESOURCES_S3_PROFILE_<profile>"
+    return "AWS_ACCESS_KEY_ID, AWS_SHARED_CREDENTIALS_FILE or LSST_RESOURCES_S3_PROFILE_<profile>"

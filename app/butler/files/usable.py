@@ -17,6 +17,7 @@ from lsst.resources import ResourcePath
 
 from app.butler.away import is_away, unmounted
 from app.butler.failures import describe
+from app.butler.logins import refused_login
 from app.errors import OperatorError, UnavailableError
 
 __all__ = ["FolderError", "check_list_directory", "check_staging_root", "check_store"]
@@ -124,6 +125,8 @@ def _explained(variable: str, folder: ResourcePath, remedy: str) -> Iterator[Non
     except Exception as exc:
         cause = exc.__cause__ or exc
         reason = f"{type(cause).__name__}: {describe(cause)}"
+        if (login := refused_login(exc)) is not None:
+            raise FolderError(f"{variable}='{shown}' cannot be used: {login}") from exc
         if is_away(exc):
             raise UnavailableError(
                 f"{variable}='{shown}': {reason}", _dependency(variable)

@@ -12,6 +12,7 @@ from sqlalchemy import URL, make_url
 
 from app.butler.away import database_of, is_away, unmounted
 from app.butler.failures import describe, exception_chain
+from app.butler.logins import refused_login
 from app.butler.policy import WritePolicy
 from app.butler.private.registry import engine_of
 from app.butler.repository.sessions import prepare_sessions
@@ -94,6 +95,8 @@ def opening(repository: str) -> Iterator[None]:
                 f"installed: {describe(missing)}.  This service runs without the LSST stack; "
                 "remove what needs the stack from the configuration"
             ) from exc
+        if (login := refused_login(exc)) is not None:
+            raise RepositoryError(f"cannot open the repository {repository!r}: {login}") from exc
         reason = f"cannot open the repository {repository!r}: {type(exc).__name__}: {describe(exc)}"
         if is_away(exc):
             dependency = "the database" if database_of(exc) else "the store"

@@ -54,6 +54,11 @@ def test_a_changed_password_of_the_database_is_named(
             'password authentication failed for user "writer"; check PGPASSWORD',
         )
         assert "old-secret" not in worker.log_text()
+    with deployment.worker(PGPASSWORD="old-secret") as worker:
+        assert worker.wait() == 1
+        line = worker.log_text().splitlines()[-1]
+        assert line.startswith("butler-writer: cannot open the repository")
+        assert line.endswith('authentication failed for user "writer"; check PGPASSWORD')
     with deployment.worker(PGPASSWORD="new-secret") as worker:
         worker.wait_ready()
         deployment.wait_done()

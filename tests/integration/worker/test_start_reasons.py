@@ -105,6 +105,12 @@ def test_folders_that_cannot_be_used_are_named(
             f"{lists}='s3://no-such-bucket/lists/' cannot be used: NoSuchBucket: .*": {
                 lists: "s3://no-such-bucket/lists"
             },
+            f"{lists}='s3://{bucket.name}/lists/' cannot be used: the file store needs a login: "
+            "Unable to locate credentials; check AWS_ACCESS_KEY_ID and .*": {
+                lists: f"s3://{bucket.name}/lists",
+                "AWS_ACCESS_KEY_ID": "",
+                "AWS_SECRET_ACCESS_KEY": "",
+            },
             f"{roots}='file:///nowhere/' cannot be used: FileNotFoundError: .*; name folders .*": {
                 roots: f"{tmp_path}/staging,/nowhere"
             },
