@@ -63,8 +63,12 @@ class Intake(Generic[T]):
 
     @property
     def has_room(self) -> bool:
-        """Whether another event may be taken: below the bound, or if nothing is held."""
-        return self.ledger.bytes_held < self.max_bytes_held or self.is_empty
+        """Whether another event may be taken: below the bound, or if nothing is held.
+
+        Postponed events, which may wait for long, leave room for others up to twice the bound.
+        """
+        held = self.ledger.bytes_held
+        return held < self.max_bytes_held or (self.is_empty and held < 2 * self.max_bytes_held)
 
     def revoke(self) -> None:
         """Drop everything; it will be redelivered, to this worker or to another."""

@@ -98,6 +98,22 @@ def test_postponed_events_are_flushed_later_in_windows_of_their_own() -> None:
     assert target.postponed == 0
 
 
+def test_postponed_events_leave_room_for_others_up_to_twice_the_bound() -> None:
+    target = intake(max_bytes_held=250)
+    for offset in range(5):
+        assert target.has_room
+        take(target, offset)
+        target.close()
+        while (window := target.take()) is not None:
+            target.postpone(window, [(window.arrivals, 0, True)], due=5.0)
+    assert target.ledger.bytes_held == 500
+    assert not target.has_room
+    (window,) = target.put_back(5.0)
+    target.settle(window)
+    target.put_back(5.0)
+    assert not target.has_room, "one is in flight"
+
+
 def test_postponed_events_that_have_not_failed_come_before_those_that_have() -> None:
     target = intake()
     for offset in range(3):
