@@ -56,8 +56,8 @@ def test_the_wait_for_the_database_has_a_limit(
             worker.log_text()
             .splitlines()[-1]
             .startswith(
-                "butler-writer: gave up after BUTLER_WRITER_START_WAIT_SECONDS=1.5; the database: "
-                "cannot open the repository"
+                "butler-writer: gave up after BUTLER_WRITER_START_WAIT_SECONDS=1.5; the database "
+                "does not answer: cannot open the repository"
             )
         )
 
