@@ -211,7 +211,11 @@ def test_a_worker_is_ready_with_partitions_and_as_a_spare_worker(
     with deployment.worker(OUTPUT_DATASET_LIST_DIRECTORY=str(tmp_path / "others")) as other:
         wait_until(lambda: other.status("/livez") == 200, 30, "the other worker's pages")
         # The group, and so the other worker, waits for its silent member.
-        assert readiness(other) == (503, "waiting for partitions to be assigned")
+        wait_until(
+            lambda: readiness(other) == (503, "waiting for partitions to be assigned"),
+            30,
+            lambda: f"the other worker to wait for partitions, not {readiness(other)}",
+        )
         assert other.state()["partitions"] == {}
         other.wait_ready()
         assert list(other.state()["partitions"]) == [f"{deployment.topic}-0"]
