@@ -12,7 +12,7 @@ from botocore.exceptions import SSLError as BotoSSLError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from app.butler.failures import exception_chain
+from app.butler.failures import exception_chain, http_status, sqlstate
 
 __all__ = ["database_of", "is_away", "unmounted"]
 
@@ -59,8 +59,8 @@ def _is_away(error: BaseException) -> bool:
     if isinstance(error, DBAPIError):
         return _server_is_away(error)
     if isinstance(error, ClientError):
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return bool(status >= 500 or status == 429)
+        status = http_status(error)
+        return status >= 500 or status == 429
     if isinstance(error, BotoSSLError):
         return False
     if isinstance(error, PoolTimeoutError | BotoConnectionError | HTTPClientError):
@@ -74,8 +74,8 @@ def _is_away(error: BaseException) -> bool:
 
 
 def _server_is_away(error: DBAPIError) -> bool:
-    if state := getattr(error.orig, "sqlstate", None):
-        return str(state).startswith(_STATES_OF_THE_SERVER)
+    if state := sqlstate(error):
+        return state.startswith(_STATES_OF_THE_SERVER)
     if name := getattr(error.orig, "sqlite_errorname", None):
         return str(name).startswith(_SQLITE_STATES)
     is_of_the_connection = isinstance(error, OperationalError | InterfaceError)

@@ -34,6 +34,8 @@ __all__ = [
     "describe",
     "exceeded_limit",
     "exception_chain",
+    "http_status",
+    "sqlstate",
 ]
 
 
@@ -179,8 +181,7 @@ def classify(error: BaseException) -> Failure:
     if isinstance(error, RetryableError | OSError | PoolTimeoutError | BotoCoreError):
         return Failure.RETRY
     if isinstance(error, ClientError):  # S3 responds, but perhaps with an internal error
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return Failure.RETRY if status >= 500 else Failure.UNKNOWN
+        return Failure.RETRY if http_status(error) >= 500 else Failure.UNKNOWN
     return Failure.UNKNOWN
 
 
@@ -191,7 +192,7 @@ def _is_poison(error: BaseException) -> bool:
 
 
 def _classify_database(error: DBAPIError) -> Failure:
-    state = _state(error)
+    state = sqlstate(error)
     if error.connection_invalidated or state.startswith(_SERVER_STATES):
         return Failure.RETRY
     if state:
@@ -206,7 +207,12 @@ def _classify_database(error: DBAPIError) -> Failure:
     return Failure.POISON if isinstance(error, DataError) else Failure.UNKNOWN
 
 
-def _state(error: DBAPIError) -> str:
+def http_status(error: ClientError) -> int:
+    """Return the status with which S3 has answered, or 0 if there is none."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def sqlstate(error: DBAPIError) -> str:
     """Return the SQLSTATE of an error; empty if it has none, as in SQLite."""
     return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or ""
 
@@ -214,7 +220,7 @@ def _state(error: DBAPIError) -> str:
 def exceeded_limit(error: BaseException) -> Limit | None:
     """Return the limit that a write has exceeded, if a single event can be why it did."""
     database = _database_error(error)
-    return _LIMIT_STATES.get(_state(database)) if database is not None else None
+    return _LIMIT_STATES.get(sqlstate(database)) if database is not None else None
 
 
 def cause_of(error: BaseException) -> Cause:
@@ -232,7 +238,7 @@ def cause_of(error: BaseException) -> Cause:
         return Cause.MISSING_DIMENSION_RECORD
     database = _database_error(error)
     if database is not None:
-        state = _state(database)
+        state = sqlstate(database)
         for prefix, cause in _STATE_CAUSES.items():
             if state.startswith(prefix):
                 return cause

@@ -12,7 +12,7 @@ from pathlib import Path
 from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
 from sqlalchemy.exc import DBAPIError
 
-from app.butler.failures import describe, exception_chain
+from app.butler.failures import describe, exception_chain, sqlstate
 from app.errors import LoginRefusedError
 
 __all__ = ["refused_login"]
@@ -49,7 +49,7 @@ def refused_login(error: BaseException) -> str | None:
         if isinstance(link, LoginRefusedError):
             return str(link)
         if isinstance(link, DBAPIError):
-            state = getattr(link.orig, "sqlstate", None) or ""
+            state = sqlstate(link)
             is_connecting = not state and link.orig is not None
             if state.startswith(_REFUSED_STATES) or (
                 is_connecting and _DATABASE_REFUSALS.search(str(link.orig))
