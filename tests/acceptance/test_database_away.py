@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from sqlalchemy import make_url
@@ -48,25 +49,36 @@ def wait_started_again(worker: Worker) -> None:
     worker.start()
 
 
+def hang_twice(
+    laboratory: Laboratory,
+    hang: Callable[[], None],
+    resume: Callable[[], None],
+    come_back: Callable[[], None],
+) -> None:
+    """Let the database hang for less, and then for more, than a step may take."""
+    (worker,) = laboratory.start()
+    with laboratory.pods.load(rate=10):
+        laboratory.wait_finished(20)
+        hang()
+        laboratory.wait_not_ready(worker)
+        worker.wait_for_log("a step is slow")
+        resume()
+        laboratory.wait_finished(20)
+        assert worker.process.returncode is None
+        hang()
+        wait_started_again(worker)
+        come_back()
+        worker.wait_ready()
+        laboratory.wait_finished(20)
+    laboratory.reconcile(alarm=ALARM)
+
+
 @pytest.mark.slow
 def test_postgresql_is_frozen_for_less_and_for_more_than_a_step_may_take(
     laboratory: Laboratory, private_postgresql: PostgreSQL
 ) -> None:
-    (worker,) = laboratory.start()
-    with laboratory.pods.load(rate=10):
-        laboratory.wait_finished(20)
-        private_postgresql.freeze()
-        laboratory.wait_not_ready(worker)
-        worker.wait_for_log("a step is slow")
-        private_postgresql.thaw()
-        laboratory.wait_finished(20)
-        assert worker.process.returncode is None
-        private_postgresql.freeze()
-        wait_started_again(worker)
-        private_postgresql.thaw()
-        worker.wait_ready()
-        laboratory.wait_finished(20)
-    laboratory.reconcile(alarm=ALARM)
+    database = private_postgresql
+    hang_twice(laboratory, database.freeze, resume=database.thaw, come_back=database.thaw)
 
 
 @pytest.mark.slow
@@ -74,21 +86,8 @@ def test_postgresql_moves_and_its_former_address_is_dead(
     laboratory: Laboratory, link: Link, private_postgresql: PostgreSQL
 ) -> None:
     """Sessions hang for ever, and new ones at first."""
-    (worker,) = laboratory.start()
-    with laboratory.pods.load(rate=10):
-        laboratory.wait_finished(20)
-        link.hang()
-        laboratory.wait_not_ready(worker)
-        worker.wait_for_log("a step is slow")
-        link.resume()
-        laboratory.wait_finished(20)
-        assert worker.process.returncode is None
-        link.hang()
-        wait_started_again(worker)
-        link.lead_to(private_postgresql.port)
-        worker.wait_ready()
-        laboratory.wait_finished(20)
-    laboratory.reconcile(alarm=ALARM)
+    move = partial(link.lead_to, private_postgresql.port)
+    hang_twice(laboratory, link.hang, resume=link.resume, come_back=move)
 
 
 @pytest.mark.slow
