@@ -49,31 +49,29 @@ _LONGEST_PARSE = 15.0
 class ButlerWriter:
     """Writes windows of events into a repository.
 
-    One thread may prepare a window while another one commits the previous window.  Each method may
-    be used by one thread at a time, and uses a Butler of its own.
+    It may be used by one thread at a time.
 
     Parameters
     ----------
     butler : `lsst.daf.butler.Butler`
-        The Butler to write with; used by nothing else.
+        The Butler to write with; no other thread uses it.
     policy : `WritePolicy`
         The operator's choices.
     """
 
     def __init__(self, butler: Butler, policy: WritePolicy) -> None:
         self._butler = butler
-        reader = butler.clone()
-        self._types = DatasetTypes(reader)
-        datastores = Datastores(reader)
-        self._context = ParsingContext(reader, policy, datastores, self._types)
+        self._types = DatasetTypes(butler)
+        datastores = Datastores(butler)
+        self._context = ParsingContext(butler, policy, datastores, self._types)
         self._files = FileChecker(datastores, policy)
         self._staged = StagedArtifacts(datastores, policy)
         self._overlaps = OverlapRows(butler.dimensions)
         insert, records = choose_insert(butler, policy, datastores, self._overlaps)
-        self._prepare_examination = Examination(reader, datastores, policy)
+        self._examination = Examination(butler, datastores, policy)
         self._commit = WindowCommit(
             EventTransaction(butler, self._types, insert, records),
-            Examination(butler, datastores, policy),
+            self._examination,
             self._overlaps,
             policy,
         )
@@ -116,7 +114,7 @@ class ButlerWriter:
         if any(_is_rejected(event) for event in parsed.values()) and self._look_again():
             parsed = self._parse(events, is_current, turn)
         if any(_is_failing(event) for event in parsed.values()):
-            self._prepare_examination.check_repository()  # then these events wait alone
+            self._examination.check_repository()  # then these events wait alone
         prepared = self._check_files(parsed, is_current)
         unknown = {
             key: events[key]
@@ -124,7 +122,7 @@ class ButlerWriter:
             if isinstance(event, Failed) and event.failure is not Failure.POISON
         }
         if unknown:
-            self._prepare_examination.check_repository()
+            self._examination.check_repository()
             # What fails again is at fault.
             again = self._check_files(self._parse(unknown, is_current, turn), is_current)
             alarm_about_rights(again.values())
