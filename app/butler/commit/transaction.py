@@ -14,6 +14,7 @@ from app.butler.failures import RetryableError, exception_chain
 from app.butler.insert.batch import Batch
 from app.butler.insert.choice import Insert
 from app.butler.insert.dimension_records import DimensionRecords
+from app.butler.messages import send_waiting
 from app.butler.private.registry import RegistryTables
 from app.butler.repository.dataset_types import DatasetTypes
 from app.butler.statements import Limits
@@ -71,22 +72,27 @@ class EventTransaction:
         The writes of those would wait for them until this window is committed (rule
         shared-rows-first).
         """
-        if self._insert.lacks_shared(batch) or self._dimension_records.lacks_shared(batch.events):
+        lacks_shared = self._insert.lacks_shared(batch)
+        if lacks_shared or self._dimension_records.lacks_shared(batch.events):
             with self._transaction(batch, limits):
                 self._dimension_records.insert_shared(batch.events)
-                self._insert.insert_shared(batch)
+                if lacks_shared:
+                    self._insert.insert_shared(batch)
             self._dimension_records.remember()
             self._insert.remember_shared(batch)
 
     def insert(self, events: Sequence[ParsedEvent], limits: Limits | None = None) -> Counts:
-        """Insert some events, in a transaction of their own or inside of the caller's."""
-        return self._insert_all(Batch.of(events), limits)
+        """Insert some events, inside of the caller's transaction."""
+        return self._insert_all(Batch.of(events), limits, is_own=False)
 
-    def _insert_all(self, batch: Batch, limits: Limits | None) -> Counts:
+    def _insert_all(self, batch: Batch, limits: Limits | None, *, is_own: bool = True) -> Counts:
         with self._transaction(batch, limits):
             mismatched = self._dimension_records.insert(batch.events)
             self._dimension_records.refuse_dangling(batch.events)
             inserted = self._insert.insert(batch)
+            if not is_own:  # there is no commit here at which an error would be raised
+                with self._tables.connection() as connection:
+                    send_waiting(connection)
         return Counts(inserted, len(batch.datasets) - inserted, mismatched)
 
     @contextmanager

@@ -107,8 +107,13 @@ class BulkInsert:
         """
         registered: set[DatasetId] = set()
         conflicts: dict[DatasetId, str] = {}
+        given = [(dataset_id,) for dataset_id in batch.datasets]
+        # Usually there are none, and the other tables need not be asked.
+        known = {
+            row[0] for row in select_by_key(connection, self._tables.dataset, ["id"], given, ["id"])
+        }
         for table, tags in tags_by_table.items():
-            ids = [(dataset_id,) for dataset_id in tags.rows]
+            ids = [(dataset_id,) for dataset_id in tags.rows.keys() & known]
             for row in select_by_key(connection, table, ["dataset_id"], ids, tags.columns):
                 if row == tags.rows[row[-1]]:
                     registered.add(row[-1])

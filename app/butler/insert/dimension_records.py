@@ -14,7 +14,9 @@ from app.butler.events.parsed import ParsedEvent, ParsedRecord, RecordKey
 from app.butler.insert.batch import RefusedEventsError
 from app.butler.insert.overlaps import OverlapRows
 from app.butler.insert.references import missing_record
+from app.butler.messages import deferring
 from app.butler.outcome import Rejection
+from app.butler.private.registry import RegistryTables
 
 __all__ = ["DimensionRecords"]
 
@@ -126,9 +128,10 @@ class DimensionRecords:
     ) -> dict[RecordKey, DimensionRecord]:
         stored = self._fetch(element, [parsed.record.dataId for parsed in given.values()])
         new = [(key, p) for key, p in given.items() if p.record.dataId not in stored]
-        for records in self.overlaps.chunks(new):
-            # Another writer may be inserting the same records at this moment.
-            self.butler.registry.insertDimensionData(element, *records, skip_existing=True)
+        with RegistryTables(self.butler).connection() as connection, deferring(connection):
+            for records in self.overlaps.chunks(new):
+                # Another writer may be inserting the same records at this moment.
+                self.butler.registry.insertDimensionData(element, *records, skip_existing=True)
         differing: dict[RecordKey, DimensionRecord] = {}
         for key, parsed in given.items():
             kept = stored.get(parsed.record.dataId, parsed.record)
