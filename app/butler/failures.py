@@ -51,8 +51,8 @@ class Failure(Enum):
     If that fails each time, the failure counts as `UNKNOWN`.
     """
 
-    POISON = auto()
-    """The event can never be written."""
+    REJECT = auto()
+    """The event is bad: it can never be written."""
 
     UNKNOWN = auto()
     """The fault may be in the event, or in what this service depends on.
@@ -121,7 +121,7 @@ _SQLITE_STATEMENT = "SQLITE_ERROR"
 
 #: What Butler raises for data that it cannot store.  `LookupError` itself, not a subclass, is a
 #: missing dimension record.
-_POISON = (
+_OF_BAD_EVENTS = (
     InvalidEventError,
     ButlerUserError,
     RegistryError,
@@ -175,9 +175,9 @@ def classify(error: BaseException) -> Failure:
     if database is not None:
         return _classify_database(database)
     if _never_sent(error) is not None:
-        return Failure.POISON
-    if _is_poison(error):
-        return Failure.POISON
+        return Failure.REJECT
+    if _is_of_bad_event(error):
+        return Failure.REJECT
     if isinstance(error, RetryableError | OSError | PoolTimeoutError | BotoCoreError):
         return Failure.RETRY
     if isinstance(error, ClientError):  # S3 responds, but perhaps with an internal error
@@ -185,10 +185,12 @@ def classify(error: BaseException) -> Failure:
     return Failure.UNKNOWN
 
 
-def _is_poison(error: BaseException) -> bool:
+def _is_of_bad_event(error: BaseException) -> bool:
     if isinstance(error, ConflictingDefinitionError):
         return _NOT_INSERTED not in str(error)
-    return isinstance(error, _POISON) or type(error) is LookupError  # its subclasses: our bugs
+    return (
+        isinstance(error, _OF_BAD_EVENTS) or type(error) is LookupError
+    )  # its subclasses: our bugs
 
 
 def _classify_database(error: DBAPIError) -> Failure:
@@ -204,7 +206,7 @@ def _classify_database(error: DBAPIError) -> Failure:
         return Failure.RACE if name is None or name in _SQLITE_RACES else Failure.UNKNOWN
     if isinstance(error, OperationalError | InterfaceError) and name != _SQLITE_STATEMENT:
         return Failure.RETRY
-    return Failure.POISON if isinstance(error, DataError) else Failure.UNKNOWN
+    return Failure.REJECT if isinstance(error, DataError) else Failure.UNKNOWN
 
 
 def http_status(error: ClientError) -> int:
@@ -247,7 +249,7 @@ def cause_of(error: BaseException) -> Cause:
                 return cause
     elif _never_sent(error) is not None:
         return Cause.VALUE_REFUSED
-    return Cause.REFUSED_BY_BUTLER if isinstance(error, _POISON) else Cause.UNKNOWN
+    return Cause.REFUSED_BY_BUTLER if isinstance(error, _OF_BAD_EVENTS) else Cause.UNKNOWN
 
 
 def _database_error(error: BaseException) -> DBAPIError | None:

@@ -68,7 +68,7 @@ class Failed:
     rejection : `Rejection`
         The reason.
     failure : `~app.butler.failures.Failure`
-        `POISON`, `UNKNOWN`, or `RACE` if that repeated.
+        `REJECT`, `UNKNOWN`, or `RACE` if that repeated.
     """
 
     rejection: Rejection
@@ -108,8 +108,8 @@ class WriteReport(Generic[K]):
     ----------
     outcomes : `~collections.abc.Mapping` [`K`, `Outcome`]
         The outcome of each event that has one, in the order of the events.
-    inserted, already_there : `int`
-        Number of datasets that were inserted, and that had been in the Butler before.
+    inserted : `int`
+        Number of datasets that were not in the Butler before.
     mismatched_records : `int`
         Number of dimension records that differ from the stored one.
     postponed : `~collections.abc.Sequence` [`Postponed`]
@@ -118,6 +118,5 @@ class WriteReport(Generic[K]):
 
     outcomes: Mapping[K, Outcome]
     inserted: int = 0
-    already_there: int = 0
     mismatched_records: int = 0
     postponed: Sequence[Postponed[K]] = ()

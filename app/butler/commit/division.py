@@ -33,20 +33,18 @@ class Counts:
 
     Attributes
     ----------
-    inserted, already_there : `int`
-        Number of datasets that were inserted, and that had been in the Butler before.
+    inserted : `int`
+        Number of datasets that were not in the Butler before.
     mismatched_records : `int`
         Number of dimension records that differ from the stored one.
     """
 
     inserted: int = 0
-    already_there: int = 0
     mismatched_records: int = 0
 
     def add(self, other: Counts) -> None:
         """Add the counts of another transaction."""
         self.inserted += other.inserted
-        self.already_there += other.already_there
         self.mismatched_records += other.mismatched_records
 
 
@@ -215,14 +213,14 @@ class DividedWrite(Generic[K]):
             result = attempt(partial(self._write_batch, events), self._is_current)
         except RefusedEventsError as exc:
             for event, rejection in exc.rejections.items():
-                self.failed[event] = Failed(rejection, Failure.POISON)
+                self.failed[event] = Failed(rejection, Failure.REJECT)
             self._write([event for event in events if event not in self.failed])
             return
         if isinstance(result, Counts):
             self.counts.add(result)
             self._written.update(events)
             return
-        if result.failure is not Failure.POISON and self._examine is not None:
+        if result.failure is not Failure.REJECT and self._examine is not None:
             if not self._is_examined:
                 raise _UnknownFailureError
             if len(events) == 1:

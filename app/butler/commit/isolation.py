@@ -216,7 +216,7 @@ class Isolation:
         if result.confirmed >= _CONFIRMATIONS:
             del result.failing[event]
             reason = f"the database took as many other rows, but not these: {error}"
-            result.failed[event] = Failed(Rejection(Cause.LIMIT_EXCEEDED, reason), Failure.POISON)
+            result.failed[event] = Failed(Rejection(Cause.LIMIT_EXCEEDED, reason), Failure.REJECT)
 
 
 def _kinship(event: ParsedEvent) -> tuple[list[str], str]:

@@ -253,7 +253,7 @@ def _missing_of(
     """Return the artifacts that an event lacks, or why it can never be written."""
     for copy in copies:
         if copy in refused:
-            return Failed(Rejection.of(refused[copy]), Failure.POISON)
+            return Failed(Rejection.of(refused[copy]), Failure.REJECT)
     uris = [str(staged_file(copy)) for copy in copies if copy in missing]
     doubtful = next((str(staged_file(copy)) for copy in copies if copy in denied), None)
     return uris if doubtful is None else missing_or_unreadable(uris, doubtful)

@@ -104,7 +104,7 @@ class ChainKeeper:
                 self._add(pair, limits)
             except Exception as exc:
                 match classify(exc):
-                    case Failure.POISON:
+                    case Failure.REJECT:
                         refused[pair] = _rejection(pair, exc)
                     case Failure.UNKNOWN:
                         logger.exception("unknown failure of a chain", chain=pair[0], run=pair[1])
@@ -141,7 +141,7 @@ class ChainKeeper:
                         run=pair[1],
                     )
             except Exception as exc:
-                if classify(exc) is not Failure.POISON:
+                if classify(exc) is not Failure.REJECT:
                     raise
                 logger.warning(
                     "run was removed from its chain, and cannot be prepended again",

@@ -111,7 +111,7 @@ def test_a_lost_connection_is_retried_whatever_the_sqlstate(state: str) -> None:
     [
         (psycopg.OperationalError("connection refused"), Failure.RETRY),
         (psycopg.InterfaceError("the connection is closed"), Failure.RETRY),
-        (psycopg.DataError("text fields cannot contain NUL (0x00) bytes"), Failure.POISON),
+        (psycopg.DataError("text fields cannot contain NUL (0x00) bytes"), Failure.REJECT),
         (psycopg.ProgrammingError("the query has 1 placeholder"), Failure.UNKNOWN),
         (sqlite3.OperationalError("database is locked"), Failure.RETRY),
         (sqlite3.IntegrityError("UNIQUE constraint failed"), Failure.RACE),
@@ -169,17 +169,17 @@ def test_an_error_of_sqlite_is_classified_by_its_name(
 @pytest.mark.parametrize(
     ("error", "failure"),
     [
-        (StatementError("not bound", "INSERT", {}, ValueError("no time")), Failure.POISON),
-        (InvalidEventError("no such field"), Failure.POISON),
-        (ConflictingDefinitionError("two definitions"), Failure.POISON),
+        (StatementError("not bound", "INSERT", {}, ValueError("no time")), Failure.REJECT),
+        (InvalidEventError("no such field"), Failure.REJECT),
+        (ConflictingDefinitionError("two definitions"), Failure.REJECT),
         (ConflictingDefinitionError("but a post-insert query returned nothing"), Failure.UNKNOWN),
-        (MissingDatasetTypeError("calexp"), Failure.POISON),
-        (MissingCollectionError("u/run"), Failure.POISON),
-        (CollectionTypeError("not a chain"), Failure.POISON),
-        (DimensionNameError("visits"), Failure.POISON),
-        (DatasetTypeNotSupportedError("no formatter"), Failure.POISON),
-        (FileNotFoundError("u/run/a.fits"), Failure.POISON),
-        (LookupError("no visit 5"), Failure.POISON),
+        (MissingDatasetTypeError("calexp"), Failure.REJECT),
+        (MissingCollectionError("u/run"), Failure.REJECT),
+        (CollectionTypeError("not a chain"), Failure.REJECT),
+        (DimensionNameError("visits"), Failure.REJECT),
+        (DatasetTypeNotSupportedError("no formatter"), Failure.REJECT),
+        (FileNotFoundError("u/run/a.fits"), Failure.REJECT),
+        (LookupError("no visit 5"), Failure.REJECT),
         (KeyError("visit"), Failure.UNKNOWN),
         (IndexError("list index out of range"), Failure.UNKNOWN),
         (TypeError("'NoneType' is not iterable"), Failure.UNKNOWN),
@@ -205,7 +205,7 @@ def test_any_other_error_is_classified_by_its_class(error: Exception, failure: F
 def test_a_value_that_cannot_be_encoded_is_the_events_fault() -> None:
     with pytest.raises(UnicodeEncodeError) as encoding:
         "\u20ac".encode("latin-1")
-    assert classify(encoding.value) is Failure.POISON
+    assert classify(encoding.value) is Failure.REJECT
     assert cause_of(encoding.value) is Cause.VALUE_REFUSED
     with pytest.raises(UnicodeDecodeError) as decoding:
         b"\xff".decode()
@@ -219,7 +219,7 @@ def test_a_value_that_cannot_be_encoded_is_the_events_fault() -> None:
         (postgresql_error("40P01"), Failure.RETRY),
         (postgresql_error("23503"), Failure.RACE),
         (wrapped(psycopg.OperationalError("server closed")), Failure.RETRY),
-        (KeyError("visit"), Failure.POISON),
+        (KeyError("visit"), Failure.REJECT),
     ],
     ids=repr,
 )
