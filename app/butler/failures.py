@@ -31,10 +31,11 @@ __all__ = [
     "RetryableError",
     "cause_of",
     "classify",
-    "describe",
+    "database_error",
     "exceeded_limit",
     "exception_chain",
     "http_status",
+    "never_sent",
     "sqlstate",
 ]
 
@@ -159,9 +160,6 @@ _DATABASE_CAUSES: tuple[tuple[type[DBAPIError], Cause], ...] = (
 #: program, such as the length of a name in an index.
 _STATE_CAUSES = {"42501": Cause.MISSING_RIGHT, "54": Cause.VALUE_REFUSED}
 
-#: Longest description of an error, in characters.
-_MAX_DESCRIPTION = 500
-
 
 def classify(error: BaseException) -> Failure:
     """Return what to do about a failure of the Butler write.
@@ -171,10 +169,10 @@ def classify(error: BaseException) -> Failure:
     error : `BaseException`
         The exception.  Those that it was raised from count too: Butler wraps database errors.
     """
-    database = _database_error(error)
+    database = database_error(error)
     if database is not None:
         return _classify_database(database)
-    if _never_sent(error) is not None:
+    if never_sent(error) is not None:
         return Failure.REJECT
     if _is_of_bad_event(error):
         return Failure.REJECT
@@ -221,7 +219,7 @@ def sqlstate(error: DBAPIError) -> str:
 
 def exceeded_limit(error: BaseException) -> Limit | None:
     """Return the limit that a write has exceeded, if a single event can be why it did."""
-    database = _database_error(error)
+    database = database_error(error)
     return _LIMIT_STATES.get(sqlstate(database)) if database is not None else None
 
 
@@ -238,7 +236,7 @@ def cause_of(error: BaseException) -> Cause:
             return cause
     if type(error) is LookupError:
         return Cause.MISSING_DIMENSION_RECORD
-    database = _database_error(error)
+    database = database_error(error)
     if database is not None:
         state = sqlstate(database)
         for prefix, cause in _STATE_CAUSES.items():
@@ -247,16 +245,18 @@ def cause_of(error: BaseException) -> Cause:
         for database_kind, cause in _DATABASE_CAUSES:
             if isinstance(database, database_kind):
                 return cause
-    elif _never_sent(error) is not None:
+    elif never_sent(error) is not None:
         return Cause.VALUE_REFUSED
     return Cause.REFUSED_BY_BUTLER if isinstance(error, _OF_BAD_EVENTS) else Cause.UNKNOWN
 
 
-def _database_error(error: BaseException) -> DBAPIError | None:
+def database_error(error: BaseException) -> DBAPIError | None:
+    """Return the error of the database that an exception is, or was raised from."""
     return next((link for link in exception_chain(error) if isinstance(link, DBAPIError)), None)
 
 
-def _never_sent(error: BaseException) -> BaseException | None:
+def never_sent(error: BaseException) -> BaseException | None:
+    """Return the refusal of a value before it was sent that an exception is, or was raised from."""
     return next((link for link in exception_chain(error) if isinstance(link, _NEVER_SENT)), None)
 
 
@@ -270,15 +270,3 @@ def exception_chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
-
-
-def describe(error: BaseException) -> str:
-    """Describe an error in one line of bounded length, without SQL parameters."""
-    database = _database_error(error) or _never_sent(error)
-    text = str(error)
-    if isinstance(database, StatementError):
-        text = text.replace(str(database), answer := str(database.orig))
-        if answer not in text:
-            text = f"{answer} ({text})"  # first, so that the row that it names is not cut off
-    line = " ".join(text.split())
-    return line if len(line) <= _MAX_DESCRIPTION else line[: _MAX_DESCRIPTION - 3] + "..."

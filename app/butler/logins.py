@@ -12,7 +12,8 @@ from pathlib import Path
 from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
 from sqlalchemy.exc import DBAPIError
 
-from app.butler.failures import describe, exception_chain, sqlstate
+from app.butler.descriptions import describe
+from app.butler.failures import exception_chain, sqlstate
 from app.errors import LoginRefusedError
 
 __all__ = ["refused_login"]

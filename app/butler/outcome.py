@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 from uuid import UUID
 
-from app.butler.failures import Failure, cause_of, describe
+from app.butler.descriptions import describe, describe_with_type
+from app.butler.failures import Failure, cause_of
 from models.causes import Cause
 
 __all__ = ["Failed", "Outcome", "Postponed", "Rejection", "WriteReport", "Written"]
@@ -55,8 +56,8 @@ class Rejection:
     @classmethod
     def of(cls, error: BaseException) -> Rejection:
         """Return the rejection of an event that failed with an error."""
-        cause, reason = cause_of(error), describe(error)
-        return cls(cause, f"{type(error).__name__}: {reason}" if cause in _UNSPECIFIC else reason)
+        cause = cause_of(error)
+        return cls(cause, (describe_with_type if cause in _UNSPECIFIC else describe)(error))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from lsst.daf.butler import Butler
 from sqlalchemy.exc import DBAPIError
 
 from app import app
-from app.butler.failures import RetryableError, describe
+from app.butler.descriptions import describe, describe_with_type
+from app.butler.failures import RetryableError
 from app.butler.repository.connection import open_butler
 from app.errors import OperatorError, exit_with
 from app.kafka.errors import KafkaError
@@ -35,11 +36,11 @@ def operator_command() -> Iterator[None]:
         app.settings.require_connections()
         yield
     except (OperatorError, RetryableError) as exc:
-        reason = str(exc) or repr(exc)
+        reason = describe(exc)
     except KafkaError as exc:
-        reason = f"Kafka at {app.settings.kafka.cluster}: {str(exc) or repr(exc)}"
+        reason = f"Kafka at {app.settings.kafka.cluster}: {describe(exc)}"
     except (DBAPIError, BotoCoreError, ClientError, OSError) as exc:
-        reason = f"{type(exc).__name__}: {describe(exc)}"
+        reason = describe_with_type(exc)
     else:
         return
     refuse(reason)

@@ -10,8 +10,9 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from app.butler.descriptions import describe_with_type
 from app.butler.events.parsed import ParsedEvent
-from app.butler.failures import AbandonedError, Failure, RetryableError, classify, describe
+from app.butler.failures import AbandonedError, Failure, RetryableError, classify
 from app.butler.insert.batch import RefusedEventsError
 from app.butler.outcome import Failed, Outcome, Rejection, Written
 from models.causes import Cause
@@ -77,7 +78,7 @@ def attempt(call: Callable[[], T], is_current: Callable[[], bool]) -> T | Failed
         except Exception as exc:
             failure = classify(exc)
             if failure is Failure.RETRY:
-                raise RetryableError(f"{type(exc).__name__}: {describe(exc)}") from exc
+                raise RetryableError(describe_with_type(exc)) from exc
             if failure is Failure.RACE and number < _ATTEMPTS:
                 continue
             rejection = Rejection.of(exc)

@@ -15,6 +15,7 @@ import structlog
 from botocore.exceptions import ClientError
 from lsst.resources import ResourcePath
 
+from app.butler.descriptions import describe_with_type
 from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import Failure, RetryableError
 from app.butler.files.copying import copy_to_datastore
@@ -153,7 +154,7 @@ class StagedArtifacts:
                 level = [(root, folder) for root, folder in folders if len(folder.parts) == depth]
                 call_for_chunks(level, remove_empty_folders, timeout)
         except Exception as exc:  # noqa: BLE001 - the events are written, whatever happens here
-            failed = [f"{type(exc).__name__}: {exc}"]
+            failed = [describe_with_type(exc)]
         if failed:
             logger.warning("staged files could not be removed", count=len(failed), first=failed[0])
 

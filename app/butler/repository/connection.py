@@ -11,7 +11,8 @@ from lsst.resources import ResourcePath
 from sqlalchemy import URL, make_url
 
 from app.butler.away import database_of, is_away, unmounted
-from app.butler.failures import describe, exception_chain
+from app.butler.descriptions import describe, describe_with_type
+from app.butler.failures import exception_chain
 from app.butler.logins import refused_login
 from app.butler.policy import WritePolicy
 from app.butler.private.registry import engine_of
@@ -97,7 +98,7 @@ def opening(repository: str) -> Iterator[None]:
             ) from exc
         if (login := refused_login(exc)) is not None:
             raise RepositoryError(f"cannot open the repository {repository!r}: {login}") from exc
-        reason = f"cannot open the repository {repository!r}: {type(exc).__name__}: {describe(exc)}"
+        reason = f"cannot open the repository {repository!r}: {describe_with_type(exc)}"
         if is_away(exc):
             dependency = "the database" if database_of(exc) else "the store"
             raise RepositoryAwayError(reason, dependency) from exc
