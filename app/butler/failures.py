@@ -25,6 +25,7 @@ from models.causes import Cause
 from models.errors import InvalidEventError
 
 __all__ = [
+    "PASSING_STATES",
     "AbandonedError",
     "Failure",
     "Limit",
@@ -91,11 +92,16 @@ class AbandonedError(Exception):
     """The window's partitions were revoked; its events will be redelivered."""
 
 
-#: SQLSTATEs, or their first characters, that concern the server and never the data (PostgreSQL
-#: manual, appendix A): connection, authorization, no such database, serialization and deadlock,
-#: resources, lock not available, operator intervention (which includes statement timeouts), system,
-#: read-only server, idle for too long in a transaction (a frozen worker).
-_SERVER_STATES = ("08", "28", "3D", "40", "53", "55P03", "57", "58", "25006", "25P03")
+#: SQLSTATEs, or their first characters, of a server's state that passes (PostgreSQL manual,
+#: appendix A): connection, serialization and deadlock, resources, lock not available, operator
+#: intervention (which includes statement timeouts), system, read-only server, idle for too long in
+#: a transaction (a frozen worker).
+PASSING_STATES = ("08", "25006", "25P03", "40", "53", "55P03", "57", "58")
+
+#: The same, and a refused login and a missing database: all that concern the server and never the
+#: data.  A starting worker does not wait for the last two: whoever corrects them also starts it
+#: again, and it reads its secrets only once.
+_SERVER_STATES = (*PASSING_STATES, "28", "3D")
 
 #: The SQLSTATEs of these limits: statement cancelled, idle in a transaction, out of memory,
 #: configured limit exceeded.
