@@ -86,7 +86,7 @@ class EventTransaction:
                     raise self._outdated() from exc
                 self._insert.find_refused(batch)
             raise
-        return Counts(inserted, len(batch.datasets) - inserted, mismatched)
+        return Counts(inserted, mismatched)
 
     @property
     def is_outdated(self) -> bool:
