@@ -15,6 +15,7 @@ import orjson
 import structlog
 from faust.types.tables import TableT
 
+from app.butler.descriptions import describe_with_type
 from app.kafka.connection import KafkaConnection
 from app.kafka.held_events import HeldEvent
 from app.kafka.readers import open_reader
@@ -122,7 +123,9 @@ class ChainTable:
             try:
                 latest = await self._read_changelog()
             except Exception as exc:  # noqa: BLE001 - rule optional-parts-stop-nothing
-                logger.warning("the changelog of the chains cannot be read", error=repr(exc))
+                logger.warning(
+                    "the changelog of the chains cannot be read", error=describe_with_type(exc)
+                )
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             if epoch == self._epoch:
@@ -151,7 +154,9 @@ class ChainTable:
                 else:
                     self.table.data[chain] = ChainState.from_data(orjson.loads(value))
             except Exception as exc:  # noqa: BLE001 - rule optional-parts-stop-nothing
-                logger.warning("record of the chains' changelog skipped", error=repr(exc))
+                logger.warning(
+                    "record of the chains' changelog skipped", error=describe_with_type(exc)
+                )
 
     def note(self, update: ChainUpdate) -> None:
         """Note an update; `write` puts it into the table."""
@@ -179,7 +184,9 @@ class ChainTable:
             try:
                 await self._send(chain, state)
             except Exception as exc:  # noqa: BLE001 - rule optional-parts-stop-nothing
-                logger.warning("the changelog of the chains cannot be written", error=repr(exc))
+                logger.warning(
+                    "the changelog of the chains cannot be written", error=describe_with_type(exc)
+                )
                 if epoch == self._epoch:
                     later = self._pending.get(chain)
                     self._pending[chain] = changes if later is None else changes.merged(later)
@@ -194,7 +201,9 @@ class ChainTable:
             before = self.table.data.get(chain)
             return changes if before is None else before.merged(changes)
         except Exception as exc:  # noqa: BLE001 - rule optional-parts-stop-nothing
-            logger.warning("chain written anew, its state is bad", chain=chain, error=repr(exc))
+            logger.warning(
+                "chain written anew, its state is bad", chain=chain, error=describe_with_type(exc)
+            )
             return changes
 
     async def _send(self, chain: str, state: ChainState) -> None:

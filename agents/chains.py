@@ -10,6 +10,7 @@ from faust.types import TP, StreamT
 
 from agents.chain_table import ChainTable, Changelog
 from app import app, topics
+from app.butler.descriptions import describe_with_type
 from app.kafka.held_events import held_events
 from app.tables import chains as table
 from models.chains import ChainUpdate
@@ -35,7 +36,7 @@ async def chains(stream: StreamT[bytes]) -> None:
                 "chain update skipped",
                 partition=event.message.partition,
                 offset=event.message.offset,
-                error=repr(exc),
+                error=describe_with_type(exc),
             )
         chain_table.hold(event)
 

@@ -16,6 +16,7 @@ from agents.steps import until_done
 from app.announce.announcements import announce, batch_id_of
 from app.announce.dead_letters import send_dead_letter
 from app.butler.commit.isolation import Turn
+from app.butler.descriptions import describe_with_type
 from app.butler.failures import AbandonedError
 from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Written
 from app.butler.writer import PreparedWindow
@@ -234,4 +235,4 @@ def decode(value: bytes | None, max_bytes: int) -> PromptOutput:
     except InvalidEventError:
         raise
     except Exception as exc:
-        raise InvalidEventError(f"{type(exc).__name__}: {exc}") from exc
+        raise InvalidEventError(describe_with_type(exc)) from exc

@@ -19,6 +19,7 @@ from faust.types import TP
 from mode import Service
 from mode.types import ServiceT
 
+from app.butler.descriptions import describe_with_type
 from app.configuration import configuration
 from app.errors import exiting_on_operator_errors
 from app.installation import find_own
@@ -267,7 +268,8 @@ class ButlerWriterApp(StrictApp):
             await asyncio.wait_for(self._drain(), timeout)
         except Exception as exc:  # noqa: BLE001 - the worker must stop in any case
             logger.warning(
-                "shutdown timed out; unwritten events will be redelivered", error=repr(exc)
+                "shutdown timed out; unwritten events will be redelivered",
+                error=describe_with_type(exc),
             )
         await super().on_stop()
         self._broker_probe.close()

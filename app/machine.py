@@ -6,6 +6,7 @@ import os
 import socket
 from pathlib import Path
 
+from app.butler.descriptions import describe
 from app.errors import OperatorError
 
 __all__ = ["MachineError", "check_data_directory", "check_port"]
@@ -37,8 +38,12 @@ def check_port(address: str, port: int) -> None:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as asyncio does
                 probe.bind(where)
                 probe.listen()
+    except socket.gaierror as exc:
+        raise MachineError(
+            f"the pages cannot use the address {address}: {exc.strerror}; correct --web-bind"
+        ) from exc
     except (OSError, OverflowError) as exc:
-        reason = os.strerror(exc.errno) if isinstance(exc, OSError) and exc.errno else str(exc)
+        reason = exc.strerror if isinstance(exc, OSError) else describe(exc)
         raise MachineError(
             f"the pages cannot use port {port} of {address}: {reason}; end the process that uses "
             "it, or choose another port with --web-port"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import re
 from pathlib import Path
 
 from botocore.exceptions import ClientError, HTTPClientError
@@ -12,21 +11,10 @@ from botocore.exceptions import SSLError as BotoSSLError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from app.butler.failures import exception_chain, http_status, sqlstate
+from app.butler.failures import PASSING_STATES, exception_chain, http_status, sqlstate
+from app.butler.refused_connections import RefusalKind, refused_connection
 
 __all__ = ["database_of", "is_away", "unmounted"]
-
-#: SQLSTATEs, or their first characters, of a server that is starting, stopping, busy or read-only.
-#: A refused login (28) and a missing database (3D) are not among them: whoever corrects that also
-#: starts the worker again, which reads its secret only once.
-_STATES_OF_THE_SERVER = ("08", "25006", "40", "53", "55P03", "57", "58")
-
-#: The same refusals in the answers of libpq, which has no SQLSTATE while it connects.
-_REFUSALS = re.compile(
-    r"authentication failed|no pg_hba\.conf entry|no password supplied|certificate|"
-    r"does not support SSL|(role|database) \".*\" does not exist|no such (database|user)|"
-    r"not permitted to log in|permission denied"
-)
 
 #: SQLite's names of errors that pass.
 _SQLITE_STATES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL")
@@ -74,12 +62,13 @@ def _is_away(error: BaseException) -> bool:
 
 
 def _server_is_away(error: DBAPIError) -> bool:
+    if (refusal := refused_connection(error)) is not None:
+        return refusal.kind is RefusalKind.BUSY
     if state := sqlstate(error):
-        return state.startswith(_STATES_OF_THE_SERVER)
+        return state.startswith(PASSING_STATES)
     if name := getattr(error.orig, "sqlite_errorname", None):
         return str(name).startswith(_SQLITE_STATES)
-    is_of_the_connection = isinstance(error, OperationalError | InterfaceError)
-    return is_of_the_connection and _REFUSALS.search(str(error.orig)) is None
+    return isinstance(error, OperationalError | InterfaceError)
 
 
 def database_of(error: BaseException) -> bool:

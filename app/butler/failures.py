@@ -25,16 +25,18 @@ from models.causes import Cause
 from models.errors import InvalidEventError
 
 __all__ = [
+    "PASSING_STATES",
     "AbandonedError",
     "Failure",
     "Limit",
     "RetryableError",
     "cause_of",
     "classify",
-    "describe",
+    "database_error",
     "exceeded_limit",
     "exception_chain",
     "http_status",
+    "never_sent",
     "sqlstate",
 ]
 
@@ -51,8 +53,8 @@ class Failure(Enum):
     If that fails each time, the failure counts as `UNKNOWN`.
     """
 
-    POISON = auto()
-    """The event can never be written."""
+    REJECT = auto()
+    """The event is bad: it can never be written."""
 
     UNKNOWN = auto()
     """The fault may be in the event, or in what this service depends on.
@@ -90,11 +92,16 @@ class AbandonedError(Exception):
     """The window's partitions were revoked; its events will be redelivered."""
 
 
-#: SQLSTATEs, or their first characters, that concern the server and never the data (PostgreSQL
-#: manual, appendix A): connection, authorization, no such database, serialization and deadlock,
-#: resources, lock not available, operator intervention (which includes statement timeouts), system,
-#: read-only server, idle for too long in a transaction (a frozen worker).
-_SERVER_STATES = ("08", "28", "3D", "40", "53", "55P03", "57", "58", "25006", "25P03")
+#: SQLSTATEs, or their first characters, of a server's state that passes (PostgreSQL manual,
+#: appendix A): connection, serialization and deadlock, resources, lock not available, operator
+#: intervention (which includes statement timeouts), system, read-only server, idle for too long in
+#: a transaction (a frozen worker).
+PASSING_STATES = ("08", "25006", "25P03", "40", "53", "55P03", "57", "58")
+
+#: The same, and a refused login and a missing database: all that concern the server and never the
+#: data.  A starting worker does not wait for the last two: whoever corrects them also starts it
+#: again, and it reads its secrets only once.
+_SERVER_STATES = (*PASSING_STATES, "28", "3D")
 
 #: The SQLSTATEs of these limits: statement cancelled, idle in a transaction, out of memory,
 #: configured limit exceeded.
@@ -121,7 +128,7 @@ _SQLITE_STATEMENT = "SQLITE_ERROR"
 
 #: What Butler raises for data that it cannot store.  `LookupError` itself, not a subclass, is a
 #: missing dimension record.
-_POISON = (
+_OF_BAD_EVENTS = (
     InvalidEventError,
     ButlerUserError,
     RegistryError,
@@ -159,9 +166,6 @@ _DATABASE_CAUSES: tuple[tuple[type[DBAPIError], Cause], ...] = (
 #: program, such as the length of a name in an index.
 _STATE_CAUSES = {"42501": Cause.MISSING_RIGHT, "54": Cause.VALUE_REFUSED}
 
-#: Longest description of an error, in characters.
-_MAX_DESCRIPTION = 500
-
 
 def classify(error: BaseException) -> Failure:
     """Return what to do about a failure of the Butler write.
@@ -171,13 +175,13 @@ def classify(error: BaseException) -> Failure:
     error : `BaseException`
         The exception.  Those that it was raised from count too: Butler wraps database errors.
     """
-    database = _database_error(error)
+    database = database_error(error)
     if database is not None:
         return _classify_database(database)
-    if _never_sent(error) is not None:
-        return Failure.POISON
-    if _is_poison(error):
-        return Failure.POISON
+    if never_sent(error) is not None:
+        return Failure.REJECT
+    if _is_of_bad_event(error):
+        return Failure.REJECT
     if isinstance(error, RetryableError | OSError | PoolTimeoutError | BotoCoreError):
         return Failure.RETRY
     if isinstance(error, ClientError):  # S3 responds, but perhaps with an internal error
@@ -185,10 +189,12 @@ def classify(error: BaseException) -> Failure:
     return Failure.UNKNOWN
 
 
-def _is_poison(error: BaseException) -> bool:
+def _is_of_bad_event(error: BaseException) -> bool:
     if isinstance(error, ConflictingDefinitionError):
         return _NOT_INSERTED not in str(error)
-    return isinstance(error, _POISON) or type(error) is LookupError  # its subclasses: our bugs
+    return (
+        isinstance(error, _OF_BAD_EVENTS) or type(error) is LookupError
+    )  # its subclasses: our bugs
 
 
 def _classify_database(error: DBAPIError) -> Failure:
@@ -204,7 +210,7 @@ def _classify_database(error: DBAPIError) -> Failure:
         return Failure.RACE if name is None or name in _SQLITE_RACES else Failure.UNKNOWN
     if isinstance(error, OperationalError | InterfaceError) and name != _SQLITE_STATEMENT:
         return Failure.RETRY
-    return Failure.POISON if isinstance(error, DataError) else Failure.UNKNOWN
+    return Failure.REJECT if isinstance(error, DataError) else Failure.UNKNOWN
 
 
 def http_status(error: ClientError) -> int:
@@ -219,7 +225,7 @@ def sqlstate(error: DBAPIError) -> str:
 
 def exceeded_limit(error: BaseException) -> Limit | None:
     """Return the limit that a write has exceeded, if a single event can be why it did."""
-    database = _database_error(error)
+    database = database_error(error)
     return _LIMIT_STATES.get(sqlstate(database)) if database is not None else None
 
 
@@ -236,7 +242,7 @@ def cause_of(error: BaseException) -> Cause:
             return cause
     if type(error) is LookupError:
         return Cause.MISSING_DIMENSION_RECORD
-    database = _database_error(error)
+    database = database_error(error)
     if database is not None:
         state = sqlstate(database)
         for prefix, cause in _STATE_CAUSES.items():
@@ -245,16 +251,18 @@ def cause_of(error: BaseException) -> Cause:
         for database_kind, cause in _DATABASE_CAUSES:
             if isinstance(database, database_kind):
                 return cause
-    elif _never_sent(error) is not None:
+    elif never_sent(error) is not None:
         return Cause.VALUE_REFUSED
-    return Cause.REFUSED_BY_BUTLER if isinstance(error, _POISON) else Cause.UNKNOWN
+    return Cause.REFUSED_BY_BUTLER if isinstance(error, _OF_BAD_EVENTS) else Cause.UNKNOWN
 
 
-def _database_error(error: BaseException) -> DBAPIError | None:
+def database_error(error: BaseException) -> DBAPIError | None:
+    """Return the error of the database that an exception is, or was raised from."""
     return next((link for link in exception_chain(error) if isinstance(link, DBAPIError)), None)
 
 
-def _never_sent(error: BaseException) -> BaseException | None:
+def never_sent(error: BaseException) -> BaseException | None:
+    """Return the refusal of a value before it was sent that an exception is, or was raised from."""
     return next((link for link in exception_chain(error) if isinstance(link, _NEVER_SENT)), None)
 
 
@@ -268,15 +276,3 @@ def exception_chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
-
-
-def describe(error: BaseException) -> str:
-    """Describe an error in one line of bounded length, without SQL parameters."""
-    database = _database_error(error) or _never_sent(error)
-    text = str(error)
-    if isinstance(database, StatementError):
-        text = text.replace(str(database), answer := str(database.orig))
-        if answer not in text:
-            text = f"{answer} ({text})"  # first, so that the row that it names is not cut off
-    line = " ".join(text.split())
-    return line if len(line) <= _MAX_DESCRIPTION else line[: _MAX_DESCRIPTION - 3] + "..."

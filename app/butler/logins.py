@@ -6,24 +6,16 @@ A secret that was replaced under a running worker is read again only at its next
 from __future__ import annotations
 
 import os
-import re
-from pathlib import Path
 
 from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
 from sqlalchemy.exc import DBAPIError
 
-from app.butler.failures import describe, exception_chain, sqlstate
+from app.butler.descriptions import describe
+from app.butler.failures import exception_chain
+from app.butler.refused_connections import RefusalKind, refused_connection
 from app.errors import LoginRefusedError
 
-__all__ = ["refused_login"]
-
-#: PostgreSQL's errors of class 28 (invalid authorization) and of TLS.  While a connection is being
-#: opened, libpq passes on only their text.
-_DATABASE_REFUSALS = re.compile(
-    r"authentication failed|no password supplied|no pg_hba\.conf entry|certificate verify failed"
-    r'|role ".*" (does not exist|is not permitted to log in)'
-)
-_REFUSED_STATES = "28"
+__all__ = ["refusal_of", "refused_login"]
 
 #: S3's codes for keys or tokens that are wrong or have expired.
 _S3_REFUSALS = frozenset(
@@ -35,6 +27,12 @@ _S3_REFUSALS = frozenset(
         "TokenRefreshRequired",
     }
 )
+
+
+def refusal_of(error: BaseException) -> str | None:
+    """Return why a login or a connection is refused, and the remedy; `None` for other errors."""
+    connection = refused_connection(error)
+    return refused_login(error) or (connection.text if connection is not None else None)
 
 
 def refused_login(error: BaseException) -> str | None:
@@ -49,13 +47,9 @@ def refused_login(error: BaseException) -> str | None:
         if isinstance(link, LoginRefusedError):
             return str(link)
         if isinstance(link, DBAPIError):
-            state = sqlstate(link)
-            is_connecting = not state and link.orig is not None
-            if state.startswith(_REFUSED_STATES) or (
-                is_connecting and _DATABASE_REFUSALS.search(str(link.orig))
-            ):
-                reason = " ".join(str(link.orig).split())
-                return f"the database refuses the login: {reason}; check {_database_secret()}"
+            refusal = refused_connection(link)
+            if refusal is not None and refusal.kind is RefusalKind.LOGIN:
+                return refusal.text
         if isinstance(link, NoCredentialsError | PartialCredentialsError):
             return f"the file store needs a login: {describe(link)}; check {_s3_secret()}"
         if isinstance(link, ClientError):
@@ -63,21 +57,6 @@ def refused_login(error: BaseException) -> str | None:
             if code in _S3_REFUSALS:
                 return f"the file store refuses the login: {describe(link)}; check {_s3_secret()}"
     return None
-
-
-def _database_secret() -> str:
-    """Return where Butler and libpq take the password from."""
-    if "LSST_DB_AUTH_CREDENTIALS" in os.environ:
-        return "LSST_DB_AUTH_CREDENTIALS"
-    file = os.environ.get("LSST_DB_AUTH", "~/.lsst/db-auth.yaml")
-    if Path(file).expanduser().exists():
-        return f"LSST_DB_AUTH ({file})"
-    if "PGPASSWORD" in os.environ:
-        return "PGPASSWORD"
-    file = os.environ.get("PGPASSFILE", "~/.pgpass")
-    if Path(file).expanduser().exists():
-        return f"PGPASSFILE ({file})"
-    return "the password in the repository's configuration, or set PGPASSWORD"
 
 
 def _s3_secret() -> str:

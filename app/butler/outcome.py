@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 from uuid import UUID
 
-from app.butler.failures import Failure, cause_of, describe
+from app.butler.descriptions import describe, describe_with_type
+from app.butler.failures import Failure, cause_of
 from models.causes import Cause
 
 __all__ = ["Failed", "Outcome", "Postponed", "Rejection", "WriteReport", "Written"]
@@ -55,8 +56,8 @@ class Rejection:
     @classmethod
     def of(cls, error: BaseException) -> Rejection:
         """Return the rejection of an event that failed with an error."""
-        cause, reason = cause_of(error), describe(error)
-        return cls(cause, f"{type(error).__name__}: {reason}" if cause in _UNSPECIFIC else reason)
+        cause = cause_of(error)
+        return cls(cause, (describe_with_type if cause in _UNSPECIFIC else describe)(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Failed:
     rejection : `Rejection`
         The reason.
     failure : `~app.butler.failures.Failure`
-        `POISON`, `UNKNOWN`, or `RACE` if that repeated.
+        `REJECT`, `UNKNOWN`, or `RACE` if that repeated.
     """
 
     rejection: Rejection
@@ -108,8 +109,8 @@ class WriteReport(Generic[K]):
     ----------
     outcomes : `~collections.abc.Mapping` [`K`, `Outcome`]
         The outcome of each event that has one, in the order of the events.
-    inserted, already_there : `int`
-        Number of datasets that were inserted, and that had been in the Butler before.
+    inserted : `int`
+        Number of datasets that were not in the Butler before.
     mismatched_records : `int`
         Number of dimension records that differ from the stored one.
     postponed : `~collections.abc.Sequence` [`Postponed`]
@@ -118,6 +119,5 @@ class WriteReport(Generic[K]):
 
     outcomes: Mapping[K, Outcome]
     inserted: int = 0
-    already_there: int = 0
     mismatched_records: int = 0
     postponed: Sequence[Postponed[K]] = ()

@@ -119,7 +119,7 @@ class ButlerWriter:
         unknown = {
             key: events[key]
             for key, event in prepared.items()
-            if isinstance(event, Failed) and event.failure is not Failure.POISON
+            if isinstance(event, Failed) and event.failure is not Failure.REJECT
         }
         if unknown:
             self._examination.check_repository()
@@ -255,4 +255,4 @@ def _verdict(event: ParsedEvent, missing: _Missing) -> ParsedEvent | Failed:
         return event
     more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
     rejection = Rejection(Cause.MISSING_FILE, f"{missing[0]} does not exist{more}")
-    return Failed(rejection, Failure.POISON)
+    return Failed(rejection, Failure.REJECT)

@@ -43,11 +43,12 @@ _LISTED = (Finding.MISSING, Finding.EXPIRED, Finding.DEAD_LETTER)
         "--json",
         "report",
         type=click.File("wb", lazy=False),
-        help="File for a report on every event.",
+        help="File for a report on every event; faust --json prints it.",
     ),
 )
 async def audit(
-    _self: Any,
+    command: Any,
+    *,
     since: datetime | None,
     until: datetime | None,
     first: int | None,
@@ -58,26 +59,30 @@ async def audit(
 
     Each event is written, expired (written, but artifacts were removed since), in the dead letters,
     pending, or missing.  The exit code is 1 if any event is missing, and 2 if the audit could not
-    be completed.  Nothing is changed.
+    be completed, or no event is in the range.  Nothing is changed.
     """
-    audit_range = AuditRange(_utc(since), _utc(until), first, last)
     findings: Counter[Finding] = Counter()
     events = []
-    with operator_command():
+    with operator_command(command) as output:
         async for audited, total in audit_events(
-            app.connection, app.settings.kafka, read_only_butler(), audit_range
+            app.connection,
+            app.settings.kafka,
+            read_only_butler(),
+            AuditRange(_utc(since), _utc(until), first, last),
         ):
             findings[audited.finding] += 1
-            if report is not None:
+            if report is not None or output.is_json:
                 events.append(asdict(audited))
             if audited.finding in _LISTED:
-                click.echo(_line(audited))
+                output.line(_line(audited))
             if findings.total() % _PROGRESS == 0:
-                click.echo(f"{findings.total()} of {total} events", err=True)
-    summary = {finding.value: findings[finding] for finding in Finding}
-    if report is not None:
-        report.write(orjson.dumps({"summary": summary, "events": events}))
-    click.echo("audit: " + " ".join(f"{name}={count}" for name, count in summary.items()))
+                output.progress(f"{findings.total()} of {total} events")
+        summary = {finding.value: findings[finding] for finding in Finding}
+        document = {"summary": summary, "events": events}
+        if report is not None:
+            report.write(orjson.dumps(document))
+        output.line("audit: " + " ".join(f"{name}={count}" for name, count in summary.items()))
+        output.document(document)
     if findings[Finding.MISSING]:
         raise SystemExit(1)
 

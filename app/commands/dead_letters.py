@@ -14,7 +14,8 @@ from lsst.daf.butler import Butler
 
 from app import app
 from app.butler.repository.connection import RepositoryError
-from app.commands.operator_command import operator_command, read_only_butler, refuse
+from app.commands.operator_command import CommandError, operator_command, read_only_butler
+from app.commands.output import Output
 from app.kafka.readers import MessageId
 from app.operations.dead_letters import DeadLetters, StoredLetter
 from models.causes import Cause
@@ -55,32 +56,55 @@ async def dead_letters(
     replayed and written.  A replayed event is sent to the input topic again; datasets that the
     Butler already has are not written twice.
     """
-    if action == "show" and not letters:
-        refuse("name the letters to show")
-    if action == "replay" and bool(letters) == everything:
-        refuse("name the letters to replay, or give --all")
-    ids = [_letter_id(name) for name in letters]
-    with operator_command():
+    with operator_command(command) as output:
+        _check(action, letters, error_class, everything=everything)
+        ids = [_letter_id(name) for name in dict.fromkeys(letters)]
         async with DeadLetters(app.connection, app.settings.kafka) as stored_letters:
             selected = _select(stored_letters, ids, error_class, only_latest=action == "replay")
             if action == "list":
-                listing = _Listing(everything=everything, as_json=command.json)
+                listing = _Listing(output, everything=everything or bool(ids))
                 await listing.show(stored_letters.with_presence(selected, _butler))
             elif action == "show":
-                await _show(stored_letters, selected)
+                await _show(output, stored_letters, selected)
             else:
-                await _replay(stored_letters, selected, everything=everything)
+                await _replay(output, stored_letters, selected, everything=everything)
 
 
-async def _show(letters: DeadLetters, selected: AsyncIterator[StoredLetter]) -> None:
+def _check(
+    action: str, letters: tuple[str, ...], error_class: str | None, *, everything: bool
+) -> None:
+    """Refuse options that do not apply to an action, or not together.
+
+    Raises
+    ------
+    CommandError
+        If there are any.
+    """
+    if action == "show" and everything:
+        raise CommandError("show takes the names of letters; --all is an option of list and replay")
+    if action == "show" and not letters:
+        raise CommandError("name the letters to show")
+    if action == "replay" and bool(letters) == everything:
+        raise CommandError("name the letters to replay, or give --all")
+    if letters and error_class is not None:
+        raise CommandError("name letters or give --error-class, not both")
+
+
+async def _show(
+    output: Output, letters: DeadLetters, selected: AsyncIterator[StoredLetter]
+) -> None:
+    rows = []
     async for stored in selected:
-        click.echo(orjson.dumps(stored.letter.asdict(), option=orjson.OPT_INDENT_2).decode())
-        click.echo((await letters.event(stored) or b"").decode(errors="replace"))
+        event = (await letters.event(stored) or b"").decode(errors="replace")
+        rows.append({"name": str(stored.id), **stored.letter.asdict(), "event": event})
+        output.line(orjson.dumps(stored.letter.asdict(), option=orjson.OPT_INDENT_2).decode())
+        output.line(event)
+    output.document(rows)
 
 
 def _letter_id(name: str) -> MessageId:
     if not (found := re.fullmatch(r"(\d{1,9})-(\d{1,18})", name)):
-        refuse(f"not the name of a letter (PARTITION-OFFSET): {name}")
+        raise CommandError(f"not the name of a letter (PARTITION-OFFSET): {name}")
     return MessageId(int(found[1]), int(found[2]))
 
 
@@ -103,10 +127,9 @@ async def _select(
     if ids:
         found = await letters.find(ids)
         if unknown := [str(i) for i, stored in zip(ids, found, strict=True) if stored is None]:
-            refuse(f"no such letters: {', '.join(unknown)}")
-        for named in found:
-            if named is not None and (error_class is None or named.has_error_class(error_class)):
-                yield named
+            raise CommandError(f"no such letters: {', '.join(unknown)}")
+        for named in filter(None, found):
+            yield named
         return
     latest = await letters.latest() if only_latest else None
     is_known = error_class is None or Cause.named(error_class) is not None
@@ -116,7 +139,9 @@ async def _select(
             if latest is None or stored.id in latest:
                 yield stored
     if not is_known:
-        refuse(f"no letter has the error class {error_class!r}; the causes are {', '.join(Cause)}")
+        raise CommandError(
+            f"no letter has the error class {error_class!r}; the causes are {', '.join(Cause)}"
+        )
 
 
 class _Listing:
@@ -124,15 +149,15 @@ class _Listing:
 
     Parameters
     ----------
+    output : `Output`
+        Prints the list.
     everything : `bool`
         Whether to list letters whose event was written since.
-    as_json : `bool`
-        Whether to print a JSON array instead of lines.
     """
 
-    def __init__(self, *, everything: bool, as_json: bool) -> None:
+    def __init__(self, output: Output, *, everything: bool) -> None:
+        self._output = output
         self._everything = everything
-        self._as_json = as_json
         self._counts: Counter[str] = Counter()
         self._left_out = 0
 
@@ -145,20 +170,18 @@ class _Listing:
                 continue
             letter = stored.letter
             self._counts[letter.error_class] += 1
-            if self._as_json:
+            if self._output.is_json:
                 rows.append({"name": str(stored.id), **letter.asdict(), "written": is_written})
-            else:
-                click.echo(_line(stored, is_written=is_written))
-        if self._as_json:
-            click.echo(orjson.dumps(rows))
-        else:
-            self._summarize()
+            self._output.line(_line(stored, is_written=is_written))
+        self._output.document(rows)
+        self._summarize()
 
     def _summarize(self) -> None:
         summary = ", ".join(f"{name} {count}" for name, count in self._counts.most_common())
-        click.echo(f"{self._counts.total()} dead letters" + (f": {summary}" if summary else ""))
+        total = self._counts.total()
+        self._output.line(f"{total} dead letters" + (f": {summary}" if summary else ""))
         if self._left_out:
-            click.echo(f"{self._left_out} more were written since; --all lists them too")
+            self._output.line(f"{self._left_out} more were written since; --all lists them too")
 
 
 def _line(stored: StoredLetter, *, is_written: bool) -> str:
@@ -185,9 +208,14 @@ def _butler() -> Butler | None:
 
 
 async def _replay(
-    letters: DeadLetters, selected: AsyncIterator[StoredLetter], *, everything: bool
+    output: Output,
+    letters: DeadLetters,
+    selected: AsyncIterator[StoredLetter],
+    *,
+    everything: bool,
 ) -> None:
-    problems = replayed = 0
+    replayed: list[str] = []
+    problems: dict[str, str] = {}
     skipped: Counter[str] = Counter()
 
     async def useful() -> AsyncIterator[StoredLetter]:
@@ -201,12 +229,13 @@ async def _replay(
 
     async for stored, problem in letters.replay(useful() if everything else selected):
         if problem is None:
-            replayed += 1
+            replayed.append(str(stored.id))
         else:
-            problems += 1
-            click.echo(f"{stored.id}  {problem}", err=True)
-    click.echo(f"replayed {replayed} events")
+            problems[str(stored.id)] = problem
+            output.problem(f"{stored.id}  {problem}")
+    output.line(f"replayed {len(replayed)} events")
     for reason, count in skipped.items():
-        click.echo(f"skipped {count} letters {reason}")
+        output.line(f"skipped {count} letters {reason}")
+    output.document({"replayed": replayed, "skipped": skipped, "problems": problems})
     if problems:
         raise SystemExit(2)

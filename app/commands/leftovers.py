@@ -47,7 +47,7 @@ class _Age(click.ParamType):
     option("--delete", is_flag=True, help="Remove the files found; without it, only list them."),
 )
 async def leftovers(
-    _self: Any, older_than: timedelta, folders: tuple[str, ...], *, delete: bool
+    command: Any, older_than: timedelta, folders: tuple[str, ...], *, delete: bool
 ) -> None:
     """Find files that pods left behind, and remove them on request.
 
@@ -57,7 +57,7 @@ async def leftovers(
     to be longer than a pod takes from writing its first file to sending its event, including
     retries; a day is safe.  Run this command with the environment variables of the workers.
     """
-    with operator_command():
+    with operator_command(command) as output:
         settings = app.settings
         search = Leftovers(
             app.connection,
@@ -68,19 +68,35 @@ async def leftovers(
             folders=folders,
         )
         found = await search.find()
-    for leftover in found:
-        click.echo(f"{leftover.kind:<6}  {leftover.modified:%Y-%m-%dT%H:%M:%S}  {leftover.uri}")
-    failed = search.remove(found) if delete else []
-    for line in failed:
-        click.echo(f"not removed: {line}", err=True)
-    click.echo(_summary(found, removed=len(found) - len(failed) if delete else 0))
+        for each in found:
+            output.line(f"{each.kind:<6}  {each.modified:%Y-%m-%dT%H:%M:%S}  {each.uri}")
+        failed = search.remove(found) if delete else []
+        for line in failed:
+            output.problem(f"not removed: {line}")
+        summary = _summary(found, removed=len(found) - len(failed) if delete else 0)
+        output.line("leftovers: " + " ".join(f"{name}={count}" for name, count in summary.items()))
+        output.document(
+            {"summary": summary, "files": [_row(each) for each in found], "not_removed": failed}
+        )
     if failed:
         raise SystemExit(1)
 
 
-def _summary(found: list[Leftover], *, removed: int) -> str:
+def _row(leftover: Leftover) -> dict[str, Any]:
+    return {
+        "kind": leftover.kind,
+        "uri": str(leftover.uri),
+        "size": leftover.size,
+        "modified": leftover.modified.isoformat(),
+    }
+
+
+def _summary(found: list[Leftover], *, removed: int) -> dict[str, int]:
     kinds = Counter(leftover.kind for leftover in found)
     size = sum(leftover.size for leftover in found)
-    return (
-        f"leftovers: staged={kinds['staged']} final={kinds['final']} bytes={size} removed={removed}"
-    )
+    return {
+        "staged": kinds["staged"],
+        "final": kinds["final"],
+        "bytes": size,
+        "removed": removed,
+    }

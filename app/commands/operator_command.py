@@ -5,24 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from logging.config import dictConfig
-from typing import NoReturn
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from lsst.daf.butler import Butler
 from sqlalchemy.exc import DBAPIError
 
 from app import app
-from app.butler.failures import RetryableError, describe
+from app.butler.descriptions import describe, describe_with_type
+from app.butler.failures import RetryableError
 from app.butler.repository.connection import open_butler
+from app.commands.output import Output
 from app.errors import OperatorError, exit_with
 from app.kafka.errors import KafkaError
 
-__all__ = ["operator_command", "read_only_butler", "refuse"]
+__all__ = ["CommandError", "operator_command", "read_only_butler"]
+
+
+class CommandError(OperatorError):
+    """The arguments of a command select nothing, or do not go together."""
 
 
 @contextmanager
-def operator_command() -> Iterator[None]:
+def operator_command(command: Any) -> Iterator[Output]:
     """Set up logging and check the settings; report an error in one line, with exit code 2.
+
+    With ``faust --json``, the error is also a document on standard output.
+
+    Parameters
+    ----------
+    command : `faust.cli.base.Command`
+        The command.
+
+    Yields
+    ------
+    output : `Output`
+        Prints what the command has found.
 
     Raises
     ------
@@ -30,23 +48,20 @@ def operator_command() -> Iterator[None]:
         If the command cannot do its work: a setting is missing, or Kafka, the database or the store
         cannot be reached or refuses a request.
     """
+    output = Output(command)
     dictConfig(dict(app.conf.logging_config or {}))  # Faust does this for workers only
     try:
         app.settings.require_connections()
-        yield
+        yield output
     except (OperatorError, RetryableError) as exc:
-        reason = str(exc) or repr(exc)
+        reason = describe(exc)
     except KafkaError as exc:
-        reason = f"Kafka at {app.settings.kafka.cluster}: {str(exc) or repr(exc)}"
+        reason = f"Kafka at {app.settings.kafka.cluster}: {describe(exc)}"
     except (DBAPIError, BotoCoreError, ClientError, OSError) as exc:
-        reason = f"{type(exc).__name__}: {describe(exc)}"
+        reason = describe_with_type(exc)
     else:
         return
-    refuse(reason)
-
-
-def refuse(reason: str) -> NoReturn:
-    """End the command with an error in one line, and exit code 2."""
+    output.document({"error": reason})
     exit_with(reason, 2)
 
 

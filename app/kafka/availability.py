@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from ssl import SSLError
 
 from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
-from aiokafka.errors import AuthenticationFailedError, KafkaError, SaslAuthenticationFailed
+from aiokafka.errors import KafkaError
 from aiokafka.protocol.group import HeartbeatRequest
 
 from app.errors import LoginRefusedError
+from app.kafka.checks.access import kafka_error
 from app.kafka.checks.access_rights import Operation, check_permissions
-from app.kafka.connection import SASL_MECHANISM, KafkaConnection
+from app.kafka.connection import KafkaConnection
 
 __all__ = ["BrokerProbe"]
 
@@ -62,6 +62,13 @@ class BrokerProbe:
         OSError
             If no broker answers.
         """
+        try:
+            await self._ask_any()
+        except TimeoutError as exc:  # asyncio's has no text
+            cluster = self._connection.cluster
+            raise TimeoutError(f"no answer of {cluster} within {_TIMEOUT:g} s") from exc
+
+    async def _ask_any(self) -> None:
         if self._is_suspect():
             self.close()
         if self._broker is not None:
@@ -113,8 +120,8 @@ class BrokerProbe:
                 other.add_done_callback(self._close_unused)
                 other.cancel()
         for error in errors:
-            if (refusal := _refusal(error, self._connection)) is not None:
-                raise LoginRefusedError(refusal) from error
+            if isinstance(refusal := kafka_error(self._connection, error), LoginRefusedError):
+                raise refusal from error
         raise errors[-1] if errors else OSError("no broker is configured")
 
     def _close_unused(self, attempt: asyncio.Future[AIOKafkaConnection]) -> None:
@@ -122,17 +129,3 @@ class BrokerProbe:
             return
         if attempt.result() is not self._broker:
             attempt.result().close()
-
-
-def _refusal(error: Exception, connection: KafkaConnection) -> str | None:
-    """Return which login is refused, and which variables to check; `None` for other errors."""
-    kafka = f"Kafka at {connection.cluster}"
-    reason = " ".join(str(error).split())
-    if isinstance(error, SSLError):
-        return f"the certificate of {kafka} is refused: {reason}; check BUTLER_WRITER_KAFKA_CA_FILE"
-    if isinstance(error, AuthenticationFailedError | SaslAuthenticationFailed):
-        return (
-            f"{kafka} refuses the login of user {connection.username} ({SASL_MECHANISM}): "
-            f"{reason}; check KAFKA_USERNAME and KAFKA_PASSWORD"
-        )
-    return None

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from aiokafka.admin import AIOKafkaAdminClient
 
+from app.butler.descriptions import describe
 from app.settings import KafkaSettings, SettingsError
 
 __all__ = ["SASL_MECHANISM", "KafkaConnection", "admin_client"]
@@ -116,4 +117,6 @@ def _tls_context(kafka: KafkaSettings) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=kafka.ca_file)
     except OSError as exc:
-        raise SettingsError(f"BUTLER_WRITER_KAFKA_CA_FILE='{kafka.ca_file}': {exc}") from exc
+        raise SettingsError(
+            f"BUTLER_WRITER_KAFKA_CA_FILE='{kafka.ca_file}': {describe(exc)}"
+        ) from exc

@@ -21,6 +21,7 @@ import faust
 import structlog
 from faust.types import TP
 
+from app.butler.descriptions import describe_with_type
 from app.intake.intake import Intake
 from app.intake.ledger import Partition
 from app.kafka.checks.access_rights import connect, may_be_temporary
@@ -186,7 +187,7 @@ class ConsumerWatch:
         error = await membership_error(self._app)
         if error is None or isinstance(error, AuthorizationError):
             return None
-        text = f"{type(error).__name__}: {error}"
+        text = describe_with_type(error)
         logger.warning("not in the consumer group, joining again", error=text)
         return text
 

@@ -12,13 +12,14 @@ from uuid import UUID
 from lsst.daf.butler import Butler
 
 from app.butler.repository.presence import look_up
+from app.errors import OperatorError
 from app.kafka.connection import KafkaConnection
 from app.kafka.readers import Message, MessageId, TopicReader, committed_offsets, open_reader
 from app.operations.dead_letters import DeadLetters, StoredLetter
 from app.operations.event_presence import datasets_of, missing_datasets
 from app.settings import KafkaSettings
 
-__all__ = ["AuditRange", "Audited", "Finding", "audit_events"]
+__all__ = ["AuditError", "AuditRange", "Audited", "Finding", "audit_events"]
 
 #: How many events are looked up in one call: some 50,000 datasets.
 _CHUNK = 500
@@ -43,6 +44,10 @@ class Finding(StrEnum):
     """Its offset is committed, but it was not set aside, and the Butler lacks datasets of it."""
 
 
+class AuditError(OperatorError):
+    """No event is in the range to audit."""
+
+
 @dataclass(frozen=True)
 class AuditRange:
     """A part of the input topic; it never goes beyond the ends of the partitions.
@@ -60,6 +65,19 @@ class AuditRange:
     until: datetime | None = None
     first: int | None = None
     last: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse ends that are in the wrong order.
+
+        Raises
+        ------
+        AuditError
+            If they are.
+        """
+        if self.first is not None and self.last is not None and self.first > self.last:
+            raise AuditError(f"no event is from --first {self.first} to --last {self.last}")
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise AuditError(f"no event is sent from --since {self.since} until {self.until}")
 
     async def bounds(self, reader: TopicReader) -> dict[int, tuple[int, int]]:
         """Return the first offset in the range, and the first after it, of each partition."""
@@ -130,6 +148,8 @@ async def audit_events(
 
     Raises
     ------
+    AuditError
+        If a range is given, and no event is in it.
     app.kafka.errors.TopicError
         If the input topic or the dead-letter topic does not exist.
     app.kafka.errors.KafkaError
@@ -145,14 +165,29 @@ async def audit_events(
             reader.seek(partition, start)
         total = sum(end - start for start, end in bounds.values())
         chunk: list[Message] = []
+        is_empty = True
         async for message in reader.read_until({p: end for p, (_, end) in bounds.items()}):
             chunk.append(message)
+            is_empty = False
             if len(chunk) == _CHUNK:
                 for audited in _audit(butler, chunk, letters, committed):
                     yield audited, total
                 chunk = []
         for audited in _audit(butler, chunk, letters, committed):
             yield audited, total
+        if is_empty and audit_range != AuditRange():
+            raise AuditError(f"no event is in this range; {await _held(reader, settings.topic)}")
+
+
+async def _held(reader: TopicReader, topic: str) -> str:
+    """Describe which offsets a topic holds."""
+    starts, ends = await reader.first_offsets(), await reader.end_offsets()
+    held = [
+        f"{topic}-{p} from {start} to {ends[p] - 1}"
+        for p, start in starts.items()
+        if ends[p] > start
+    ]
+    return f"there are events of {', '.join(held)}" if held else f"{topic} holds no event"
 
 
 async def _letters(letters: DeadLetters, topic: str) -> dict[MessageId, StoredLetter]:

@@ -12,6 +12,7 @@ from typing import Any, Self
 import structlog
 from lsst.daf.butler import Butler
 
+from app.butler.descriptions import describe_with_type
 from app.butler.repository.chains import WRITTEN_BUT
 from app.errors import OperatorError
 from app.kafka.connection import KafkaConnection
@@ -256,7 +257,7 @@ class DeadLetters:
                         headers=replay_headers(stored.letter.replays + 1),
                     )
                 except (LostEventError, MessageSizeTooLargeError) as exc:
-                    yield stored, f"{type(exc).__name__}: {exc}"
+                    yield stored, describe_with_type(exc)
                 else:
                     yield stored, None
 
@@ -269,7 +270,7 @@ def _stored(message: Message) -> StoredLetter | None:
             "message skipped: not a dead letter of this service",
             partition=message.partition,
             offset=message.offset,
-            error=repr(exc),
+            error=describe_with_type(exc),
         )
         return None
     message_id = MessageId(message.partition, message.offset)

@@ -17,6 +17,7 @@ import orjson
 from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
+from app.butler.descriptions import describe_with_type
 from app.butler.files.listing import list_files, list_folders
 from app.butler.paths import address, address_in, path_in_datastore
 from app.butler.private.datastores import Datastores
@@ -85,7 +86,8 @@ class Leftovers:
     Raises
     ------
     LeftoverError
-        If the age is below `YOUNGEST`, or a folder is not one of a datastore.
+        If the age is below `YOUNGEST`, a folder is not one of a datastore, or there is none to
+        search.
     """
 
     def __init__(
@@ -103,12 +105,17 @@ class Leftovers:
                 f"files younger than {YOUNGEST} may belong to a running pod; "
                 "give --older-than a longer time"
             )
+        self._staging = tuple(staging_roots)
+        if not self._staging and not folders:
+            raise LeftoverError(
+                "nothing to search: BUTLER_WRITER_STAGING_ROOTS is empty; set it as for the "
+                "workers, or give --folder"
+            )
         self._connection = connection
         self._settings = settings
         self._butler = butler
         self._before = datetime.now(UTC) - older_than
         self._stores = Datastores(butler).stores
-        self._staging = tuple(staging_roots)
         self._folders = [
             (store, _folder(folder, store.root)) for store in self._stores for folder in folders
         ]
@@ -128,6 +135,8 @@ class Leftovers:
 
         Raises
         ------
+        LeftoverError
+            If a folder of the datastore has no file: its name is wrong.
         app.kafka.errors.TopicError
             If the input topic or the dead-letter topic does not exist.
         app.kafka.errors.KafkaError
@@ -156,7 +165,11 @@ class Leftovers:
                 folder.rmdir()
             except OSError:  # not empty, or removed by somebody else
                 continue
-        return [f"{uri}: {result.exception}" for uri, result in done.items() if not result.success]
+        return [
+            f"{uri}: {_reason(result.exception)}"
+            for uri, result in done.items()
+            if not result.success
+        ]
 
     def _old_files(self) -> dict[str, Leftover]:
         """Return the files that are old enough, by their addresses."""
@@ -164,13 +177,19 @@ class Leftovers:
         folders += [("final", store.root.join(folder)) for store, folder in self._folders]
         old: dict[str, Leftover] = {}
         linked: set[str] = set()
+        with_files: set[ResourcePath] = set()
         for kind, folder in folders:
             base = address(folder)
             for file in list_files(folder):
+                with_files.add(folder)
                 if file.target is not None:  # neither links nor their targets are leftovers
                     linked.add(file.target)
                 elif file.modified < self._before:
                     old[base + file.path] = Leftover(kind, file.uri, file.size, file.modified)
+        names = {folder for _, folder in self._folders}
+        found = {name for store, name in self._folders if store.root.join(name) in with_files}
+        if empty := sorted(names - found):
+            raise LeftoverError(f"the datastore has no file in {', '.join(empty)}; check --folder")
         return {name: leftover for name, leftover in old.items() if name not in linked}
 
     async def _events(self) -> AsyncIterator[bytes | None]:
@@ -200,6 +219,10 @@ class Leftovers:
                     inside = path_in_datastore(dataset["path"], store.root)
                     for root in (*roots, address(store.root)):
                         yield address_in(root, inside)
+
+
+def _reason(error: Exception | None) -> str:
+    return "unknown" if error is None else describe_with_type(error)
 
 
 def _folder(folder: str, root: ResourcePath) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from itertools import combinations
+
 from pydantic import ValidationError
 
 from app.errors import OperatorError
@@ -9,6 +12,7 @@ from app.settings.butler import ButlerSettings
 from app.settings.kafka import KafkaSettings
 from app.settings.section import PREFIX
 from app.settings.service import ServiceSettings
+from app.settings.variables import mistyped_variables
 from app.settings.windows import WindowSettings
 
 __all__ = ["Settings", "SettingsError", "load_settings"]
@@ -18,6 +22,15 @@ _STAGING_MARGIN = 60.0
 
 #: Characters of a wrong value that its error shows.
 _LONGEST_VALUE = 100
+
+
+#: What to do about values of a wrong type.
+_REMEDIES = {
+    "bool_parsing": "set it to true or false",
+    "float_parsing": "give a number alone, such as 30: no unit, no comment, no quotes",
+    "int_parsing": "give a whole number alone, such as 30: no unit, no comment, no quotes",
+    "string_pattern_mismatch": "use up to 230 letters, digits, '.', '_' and '-'",
+}
 
 
 class SettingsError(OperatorError):
@@ -58,11 +71,12 @@ class Settings:
             raise SettingsError(f"not set: {', '.join(missing)}")
         if (self.kafka.username is None) != (self.kafka.password is None):
             raise SettingsError("KAFKA_USERNAME and KAFKA_PASSWORD go together; only one is set")
-        if self.kafka.topic == self.kafka.output_topic:
-            raise SettingsError(
-                f"KAFKA_TOPIC and KAFKA_OUTPUT_TOPIC are both {self.kafka.topic!r}: announcements "
-                "would be read as events; set one of them to another topic"
-            )
+        for (one, name), (other, same) in combinations(self.kafka.topic_names.items(), 2):
+            if name == same:
+                raise SettingsError(
+                    f"{one} and {other} are both {name!r}: each needs a topic of its own; set one "
+                    "of them to another name"
+                )
 
     @property
     def step_max_seconds(self) -> float:
@@ -82,16 +96,22 @@ def load_settings() -> Settings:
         If a value is wrong; the text names the variable.
     """
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as exc:
         raise SettingsError("; ".join(map(_one_line, exc.errors()))) from exc
+    if mistyped := list(mistyped_variables(os.environ, vars(settings))):
+        raise SettingsError("; ".join(mistyped))
+    return settings
 
 
 def _one_line(error: object) -> str:
     location, message, value = error["loc"], error["msg"], error["input"]  # type: ignore[index]
     name = str(location[-1])
     variable = name if name.isupper() else f"{PREFIX}{name.upper()}"
-    shown = repr(value)
+    message = message.removeprefix("Value error, ")
+    if remedy := _REMEDIES.get(error["type"]):  # type: ignore[index]
+        message = f"{message}; {remedy}"
+    shown = "..." if variable == "KAFKA_PASSWORD" else repr(value)
     if len(shown) > _LONGEST_VALUE:
         shown = f"{shown[:_LONGEST_VALUE]}..."
     return f"{variable}={shown}: {message}"

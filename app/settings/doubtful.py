@@ -9,6 +9,7 @@ from difflib import get_close_matches
 
 from app.settings.composition import Settings
 from app.settings.section import PREFIX
+from app.settings.variables import setting_variables
 
 __all__ = ["doubtful_variables"]
 
@@ -31,7 +32,7 @@ def doubtful_variables(environment: Mapping[str, str], settings: Settings) -> It
     reason : `str`
         Such as ``BUTLER_WRITER_WINDOW_SECOND is unknown; did you mean ...?``.
     """
-    known = set(_variables(settings))
+    known = {name for name, _ in setting_variables(vars(settings))}
     # Without the prefix, which would make any two names similar.
     names = [name.removeprefix(PREFIX) for name in known if name.startswith(PREFIX)]
     for name in sorted(environment):
@@ -46,9 +47,3 @@ def doubtful_variables(environment: Mapping[str, str], settings: Settings) -> It
             f"WRITER_DEBUG_LEVEL={level!r} is unknown, INFO is used; set DEBUG, INFO, WARNING, "
             "ERROR or CRITICAL"
         )
-
-
-def _variables(settings: Settings) -> Iterator[str]:
-    for section in vars(settings).values():
-        for name, field in type(section).model_fields.items():
-            yield str(field.validation_alias or f"{PREFIX}{name.upper()}")

@@ -87,6 +87,22 @@ class KafkaSettings(Section):
         return f"{self.topic}-chain-updates"
 
     @property
+    def changelog_topic(self) -> str:
+        """Topic of the table ``chains``; Faust names it."""
+        return f"{self.group}-chains-changelog"
+
+    @property
+    def topic_names(self) -> dict[str, str]:
+        """The name of each topic, by the variable that it comes from."""
+        return {
+            "KAFKA_TOPIC": self.topic,
+            "KAFKA_OUTPUT_TOPIC": self.output_topic,
+            "the dead-letter topic (<KAFKA_TOPIC>-dead-letters)": self.dead_letter_topic,
+            "the topic of chain updates (<KAFKA_TOPIC>-chain-updates)": self.chain_update_topic,
+            "the changelog (<BUTLER_WRITER_KAFKA_GROUP>-chains-changelog)": self.changelog_topic,
+        }
+
+    @property
     def brokers(self) -> list[str]:
         """Bootstrap servers, each ``host:port``."""
         return [part.strip() for part in (self.cluster or "").split(",") if part.strip()]

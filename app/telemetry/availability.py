@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from app.butler.failures import describe
-from app.butler.logins import refused_login
+from app.butler.descriptions import describe_with_type
+from app.butler.logins import refusal_of, refused_login
 from app.errors import OperatorError
 from app.telemetry.status import Status
 
@@ -67,8 +67,8 @@ class AvailabilityWatch:
             return
         login = refused_login(error)
         self._status.note_login(self._name, login)
-        refusal = login or (str(error) if isinstance(error, OperatorError) else None)
-        self._report(f"{type(error).__name__}: {describe(error)}", refusal=refusal)
+        refusal = refusal_of(error) or (str(error) if isinstance(error, OperatorError) else None)
+        self._report(describe_with_type(error), refusal=refusal)
 
     def _report(self, reason: str | None, *, refusal: str | None) -> None:
         """Show why something cannot be used; log it if it could be used before, or is refused now.

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import structlog
 
+from app.butler.descriptions import describe_with_type
 from app.butler.logins import refused_login
 from app.telemetry import metrics
 from app.telemetry.status import Status
@@ -124,7 +125,7 @@ class FlushReports:
             lane=self._lane,
             attempt=attempt,
             wait=round(wait, 2),
-            error=f"{type(error).__name__}: {error}",
+            error=describe_with_type(error),
             alarm=getattr(error, "alarm", False),
             exc_info=None if is_expected else error,
         )

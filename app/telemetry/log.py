@@ -7,10 +7,12 @@ import logging
 import math
 import sys
 from collections.abc import Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 import structlog
 
+from app.butler.descriptions import describe_with_type
 from app.settings import Settings
 
 #: Each message of a library is logged at most once in this many seconds: while the brokers are
@@ -19,6 +21,10 @@ REPEAT_SECONDS = 10.0
 
 #: Values that are nested more deeply than this are logged as text.
 MAX_DEPTH = 8
+
+#: Longest text of a value, in characters, and longest number, in bits.
+MAX_TEXT = 20_000
+MAX_BITS = 1024
 
 __all__ = ["logging_config", "to_json"]
 
@@ -49,41 +55,66 @@ class RepeatLimit(logging.Filter):
 def to_json(line: object, **_: Any) -> str:
     """Return a log line as JSON, whatever its values are: no log call may fail.
 
-    What JSON cannot express becomes text: values of other types, numbers that are not finite, and
-    keys that are not strings.
+    What JSON cannot express becomes text: values of other types, numbers that are not finite or
+    very long, and keys that are not strings.
     """
-    try:
-        return json.dumps(line, default=_default, allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
-        return json.dumps(_plain(line, MAX_DEPTH))
+    return json.dumps(_plain(line, MAX_DEPTH))
 
 
-def _default(value: object) -> Any:
-    return list(value) if isinstance(value, set | frozenset) else _as_text(value)
+def _plain_values(_logger: Any, _name: str, line: structlog.typing.EventDict) -> Any:
+    """Make text of what cannot be printed, before coloured text is made of it."""
+    return _plain(line, MAX_DEPTH)
 
 
 def _plain(value: object, depth: int) -> Any:
-    if isinstance(value, str):
-        return str(value)
-    if value is None or isinstance(value, bool | int):
+    """Return a value that can be expressed in JSON; a value's own code may raise anything."""
+    if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
+    try:
+        return _plain_of_type(value, depth)
+    except Exception as exc:  # noqa: BLE001 - see above
+        return f"<{type(value).__name__} without text: {type(exc).__name__}>"
+
+
+def _plain_of_type(value: object, depth: int) -> Any:
+    if isinstance(value, int) and value.bit_length() <= MAX_BITS:
+        return int(value)
+    if isinstance(value, int):
+        return f"<{type(value).__name__} of {value.bit_length()} bits>"
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
     if depth > 0 and isinstance(value, Mapping):
-        return {
-            key if isinstance(key, str) else _as_text(key): _plain(item, depth - 1)
-            for key, item in value.items()
-        }
+        return {_text(_plain(key, 0)): _plain(item, depth - 1) for key, item in value.items()}
     if depth > 0 and isinstance(value, list | tuple | set | frozenset):
         return [_plain(item, depth - 1) for item in value]
-    return _as_text(value)
+    return _text(value)
 
 
-def _as_text(value: object) -> str:
-    try:
-        return str(value)
-    except Exception as exc:  # noqa: BLE001 - a value's own code, which may raise anything
-        return f"<{type(value).__name__} without text: {type(exc).__name__}>"
+def _text(value: object) -> str:
+    text = str.__str__(value) if isinstance(value, str) else str(value)
+    if len(text) > MAX_TEXT:
+        text = f"{text[:MAX_TEXT]}... ({len(text)} characters)"
+    return text.encode(errors="backslashreplace").decode()  # half a character of UTF-16
+
+
+class Handler(logging.StreamHandler[TextIO]):
+    """Writes log lines; a call that cannot be formatted becomes a line that says so.
+
+    `logging` would print a traceback of thirty lines, which is no JSON.
+    """
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Write which call has failed, and why."""
+        line = {
+            "event": "a log line cannot be written",
+            "level": "error",
+            "logger": record.name,
+            "source_line": f"{record.pathname}:{record.lineno}",
+            "error": describe_with_type(sys.exc_info()[1] or RuntimeError()),
+        }
+        with suppress(OSError, ValueError):  # the stream is closed, or the disk is full
+            self.stream.write(to_json(line) + self.terminator)
+            self.flush()
 
 
 def logging_config(settings: Settings) -> dict[str, Any]:
@@ -133,10 +164,10 @@ def _configure_structlog() -> None:
 
 
 def _formatter() -> dict[str, Any]:
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer()
+    renderers: list[structlog.typing.Processor] = (
+        [_plain_values, structlog.dev.ConsoleRenderer()]
         if sys.stderr.isatty()
-        else structlog.processors.JSONRenderer(serializer=to_json)
+        else [structlog.processors.JSONRenderer(serializer=to_json)]
     )
     return {
         "()": structlog.stdlib.ProcessorFormatter,
@@ -144,14 +175,14 @@ def _formatter() -> dict[str, Any]:
         "processors": [
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
-            renderer,
+            *renderers,
         ],
     }
 
 
 def _handler(*filters: str) -> dict[str, Any]:
     return {
-        "class": "logging.StreamHandler",
+        "()": Handler,
         "stream": "ext://sys.stderr",
         "formatter": "structured",
         "filters": list(filters),

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from app.butler.descriptions import describe_with_type
 from app.telemetry.step_times import StepTimes
 
 __all__ = ["LOGIN_PATIENCE", "Problem", "Status"]
@@ -88,7 +89,7 @@ class Status:
 
     def failed(self, step: str, lane: int, error: BaseException) -> None:
         """Note a step that failed in a lane and will be retried."""
-        self.last_error = Problem(step, f"{type(error).__name__}: {error}", time.time())
+        self.last_error = Problem(step, describe_with_type(error), time.time())
         self.retrying[step, lane] = self.last_error
 
     def ended(self, step: str, lane: int) -> None:

@@ -79,7 +79,7 @@ def run(*, quick: bool) -> Result:
     with Repositories() as repositories:
         _ones(repositories, result, number=7 if quick else 50)
         if not quick:
-            _poisoned(repositories, result)
+            _with_bad_events(repositories, result)
     return result
 
 
@@ -165,7 +165,7 @@ class _Windows:
         return watch.seconds
 
 
-def _poisoned(repositories: Repositories, result: Result) -> None:
+def _with_bad_events(repositories: Repositories, result: Result) -> None:
     workload = repositories.workload(MOST_DATASETS)
     with repositories.copy() as repository:
         with repository.butler() as butler:
@@ -193,7 +193,7 @@ def _poisoned(repositories: Repositories, result: Result) -> None:
     )
     result.tables.append(table)
     result.raw[f"window of {_SIZE} (s)"] = seconds
-    result.figures[f"poisoned_{_SIZE}_vs_clean"] = worst
+    result.figures[f"bad_event_{_SIZE}_vs_clean"] = worst
     result.figures["redelivered_vs_fresh"] = median_ratio(seconds["redelivered"], seconds["clean"])
 
 

@@ -10,8 +10,9 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from app.butler.descriptions import describe_with_type
 from app.butler.events.parsed import ParsedEvent
-from app.butler.failures import AbandonedError, Failure, RetryableError, classify, describe
+from app.butler.failures import AbandonedError, Failure, RetryableError, classify
 from app.butler.insert.batch import RefusedEventsError
 from app.butler.outcome import Failed, Outcome, Rejection, Written
 from models.causes import Cause
@@ -33,20 +34,18 @@ class Counts:
 
     Attributes
     ----------
-    inserted, already_there : `int`
-        Number of datasets that were inserted, and that had been in the Butler before.
+    inserted : `int`
+        Number of datasets that were not in the Butler before.
     mismatched_records : `int`
         Number of dimension records that differ from the stored one.
     """
 
     inserted: int = 0
-    already_there: int = 0
     mismatched_records: int = 0
 
     def add(self, other: Counts) -> None:
         """Add the counts of another transaction."""
         self.inserted += other.inserted
-        self.already_there += other.already_there
         self.mismatched_records += other.mismatched_records
 
 
@@ -79,7 +78,7 @@ def attempt(call: Callable[[], T], is_current: Callable[[], bool]) -> T | Failed
         except Exception as exc:
             failure = classify(exc)
             if failure is Failure.RETRY:
-                raise RetryableError(f"{type(exc).__name__}: {describe(exc)}") from exc
+                raise RetryableError(describe_with_type(exc)) from exc
             if failure is Failure.RACE and number < _ATTEMPTS:
                 continue
             rejection = Rejection.of(exc)
@@ -215,14 +214,14 @@ class DividedWrite(Generic[K]):
             result = attempt(partial(self._write_batch, events), self._is_current)
         except RefusedEventsError as exc:
             for event, rejection in exc.rejections.items():
-                self.failed[event] = Failed(rejection, Failure.POISON)
+                self.failed[event] = Failed(rejection, Failure.REJECT)
             self._write([event for event in events if event not in self.failed])
             return
         if isinstance(result, Counts):
             self.counts.add(result)
             self._written.update(events)
             return
-        if result.failure is not Failure.POISON and self._examine is not None:
+        if result.failure is not Failure.REJECT and self._examine is not None:
             if not self._is_examined:
                 raise _UnknownFailureError
             if len(events) == 1:

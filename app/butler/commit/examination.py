@@ -10,8 +10,9 @@ from lsst.daf.butler import Butler
 from sqlalchemy import Table
 
 from app.butler.commit.division import Counts, DividedWrite
+from app.butler.descriptions import describe_with_type
 from app.butler.events.parsed import ParsedEvent
-from app.butler.failures import Failure, RetryableError, classify, describe
+from app.butler.failures import Failure, RetryableError, classify
 from app.butler.files.denial import is_denied
 from app.butler.outcome import Failed, Rejection
 from app.butler.policy import WritePolicy
@@ -186,7 +187,7 @@ class Examination:
                     file.exists()
         except Exception as exc:
             raise RetryableError(
-                f"a file store does not answer: {type(exc).__name__}: {describe(exc)}",
+                f"a file store does not answer: {describe_with_type(exc)}",
                 alarm=classify(exc) is not Failure.RETRY,
             ) from exc
 

@@ -18,6 +18,7 @@ import structlog
 from app.butler.commit.division import Counts, DividedWrite
 from app.butler.commit.examination import Examination
 from app.butler.commit.transaction import EventTransaction
+from app.butler.descriptions import describe
 from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import Failure, Limit, RetryableError, exceeded_limit
 from app.butler.insert.overlaps import OverlapRows
@@ -215,8 +216,8 @@ class Isolation:
         result.confirmed += 1
         if result.confirmed >= _CONFIRMATIONS:
             del result.failing[event]
-            reason = f"the database took as many other rows, but not these: {error}"
-            result.failed[event] = Failed(Rejection(Cause.LIMIT_EXCEEDED, reason), Failure.POISON)
+            reason = f"the database took as many other rows, but not these: {describe(error)}"
+            result.failed[event] = Failed(Rejection(Cause.LIMIT_EXCEEDED, reason), Failure.REJECT)
 
 
 def _kinship(event: ParsedEvent) -> tuple[list[str], str]:

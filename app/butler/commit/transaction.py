@@ -93,7 +93,7 @@ class EventTransaction:
             if not is_own:  # there is no commit here at which an error would be raised
                 with self._tables.connection() as connection:
                     send_waiting(connection)
-        return Counts(inserted, len(batch.datasets) - inserted, mismatched)
+        return Counts(inserted, mismatched)
 
     @contextmanager
     def _transaction(self, batch: Batch, limits: Limits | None) -> Iterator[None]:

@@ -10,6 +10,7 @@ from app.butler.commit.division import DividedWrite, written_outcome
 from app.butler.commit.examination import Examination, alarm_about_rights
 from app.butler.commit.isolation import Isolated, Isolation, Turn
 from app.butler.commit.transaction import EventTransaction
+from app.butler.descriptions import describe
 from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import Failure
 from app.butler.insert.overlaps import OverlapRows
@@ -115,7 +116,7 @@ def _postponed(
     """Return the events without an outcome; those that fail come alone."""
     keys = {event: key for key, event in prepared.items() if isinstance(event, ParsedEvent)}
     failing = [
-        Postponed((keys[event],), str(error), is_failing=True, confirmed=result.confirmed)
+        Postponed((keys[event],), describe(error), is_failing=True, confirmed=result.confirmed)
         for event, error in result.failing.items()
     ]
     unprepared = [

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import structlog
 from botocore.exceptions import ClientError
 
+from app.butler.descriptions import describe_with_type
 from app.butler.events.parsed import ParsedEvent
 from app.butler.files.denial import alarm_about_listing, check_logins, missing_or_unreadable
 from app.butler.files.listing import list_some
@@ -201,5 +202,5 @@ def _listed(locations: Sequence[_Location]) -> list[_Location]:
         listing = list_some(store.root, prefix, _NAMES_EACH * len(expected))
         return [(store, path) for path in listing if path in expected]
     except (ClientError, OSError) as exc:  # the single checks that follow report it
-        logger.debug("a folder cannot be listed", store=store.name, error=str(exc))
+        logger.debug("a folder cannot be listed", store=store.name, error=describe_with_type(exc))
         return []

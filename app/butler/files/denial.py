@@ -101,4 +101,4 @@ def missing_or_unreadable(uris: Sequence[str], denied: str) -> Failed:
         f"{denied} is missing, or not readable: the credentials lack s3:ListBucket, so S3 "
         f"answers 403 in both cases{more}"
     )
-    return Failed(Rejection(Cause.MISSING_FILE, reason), Failure.POISON)
+    return Failed(Rejection(Cause.MISSING_FILE, reason), Failure.REJECT)

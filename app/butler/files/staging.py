@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from functools import cache, partial
-from pathlib import Path, PurePosixPath
-from typing import TypeAlias
+from pathlib import PurePosixPath
 
 import structlog
 from botocore.exceptions import ClientError
 from lsst.resources import ResourcePath
 
+from app.butler.descriptions import describe_with_type
 from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import Failure, RetryableError
 from app.butler.files.copying import copy_to_datastore
@@ -27,6 +27,7 @@ from app.butler.files.denial import (
 )
 from app.butler.files.parallel import call_for_chunks, missing_after_retries
 from app.butler.files.removal import remove_empty_folders, remove_files
+from app.butler.files.staged_copy import Copy, copies_of, refuse_link, staged_file
 from app.butler.outcome import Failed, Rejection
 from app.butler.paths import address
 from app.butler.policy import WritePolicy
@@ -35,9 +36,6 @@ from app.butler.repository.connection import RepositoryError
 from models.errors import InvalidEventError
 
 __all__ = ["StagedArtifacts"]
-
-_Copy: TypeAlias = tuple[ResourcePath, FileStore, str]
-"""A staging root, a datastore, and a path in both."""
 
 logger = structlog.get_logger("butler_writer")
 
@@ -62,9 +60,9 @@ class StagedArtifacts:
     def __init__(self, datastores: Datastores, policy: WritePolicy) -> None:
         self._datastores = datastores
         self._policy = policy
-        self._copied: set[_Copy] = set()
+        self._copied: set[Copy] = set()
         #: Those in the datastore whose staged file is missing, or not readable.
-        self._without_source: set[_Copy] = set()
+        self._without_source: set[Copy] = set()
         for staging in map(address, policy.staging_roots):
             for root in (address(store.root) for store in datastores.stores):
                 if staging.startswith(root) or root.startswith(staging):
@@ -101,11 +99,11 @@ class StagedArtifacts:
         if not events:
             return {}
         self._datastores.check_mounted()  # or the files would go into an empty mount point
-        copies = {event: list(_copies(event)) for event in events}
+        copies = {event: list(copies_of(event)) for event in events}
         required = {copy for of_event in copies.values() for copy in of_event}
         self._copied &= required  # what a previous attempt has left
-        refused: dict[_Copy, InvalidEventError] = {}
-        denied: set[_Copy] = set()
+        refused: dict[Copy, InvalidEventError] = {}
+        denied: set[Copy] = set()
         find_missing = partial(
             self._copy, refused=refused, denied=denied, real=cache(os.path.realpath)
         )
@@ -139,7 +137,7 @@ class StagedArtifacts:
         events : `~collections.abc.Iterable` [`ParsedEvent`]
             Any events; those without a staging root are skipped.
         """
-        staged = {(staging, path) for event in events for staging, _, path in _copies(event)}
+        staged = {(staging, path) for event in events for staging, _, path in copies_of(event)}
         if not staged:
             return
         folders = {
@@ -156,17 +154,17 @@ class StagedArtifacts:
                 level = [(root, folder) for root, folder in folders if len(folder.parts) == depth]
                 call_for_chunks(level, remove_empty_folders, timeout)
         except Exception as exc:  # noqa: BLE001 - the events are written, whatever happens here
-            failed = [f"{type(exc).__name__}: {exc}"]
+            failed = [describe_with_type(exc)]
         if failed:
             logger.warning("staged files could not be removed", count=len(failed), first=failed[0])
 
     def _copy(
         self,
-        copies: Iterable[_Copy],
-        refused: dict[_Copy, InvalidEventError],
-        denied: set[_Copy],
+        copies: Iterable[Copy],
+        refused: dict[Copy, InvalidEventError],
+        denied: set[Copy],
         real: Callable[[str], str],
-    ) -> list[_Copy]:
+    ) -> list[Copy]:
         """Copy some artifacts; return those that are neither staged nor in the datastore.
 
         Those among them whose staged file S3 denies access to are added to ``denied``.
@@ -177,7 +175,7 @@ class StagedArtifacts:
             denied.discard(copy)
             exists = partial(self._exists, store, path)
             try:
-                _refuse_link(staging, path, real)
+                refuse_link(staging, path, real)
                 if copy_to_datastore(staging, store.root, path, exists):
                     self._copied.add(copy)
                 else:
@@ -185,7 +183,7 @@ class StagedArtifacts:
             except InvalidEventError as exc:
                 refused[copy] = exc
             except (PermissionError, ClientError):
-                if not is_denied(_staged(copy)):
+                if not is_denied(staged_file(copy)):
                     raise
                 if exists(store.uri(path)):  # a staged file is removed once its event is written
                     self._without_source.add(copy)
@@ -210,10 +208,10 @@ class StagedArtifacts:
 
     def _found_after_denial(
         self,
-        denied: set[_Copy],
-        read: Iterable[_Copy],
-        find_missing: Callable[[Iterable[_Copy]], list[_Copy]],
-    ) -> set[_Copy]:
+        denied: set[Copy],
+        read: Iterable[Copy],
+        find_missing: Callable[[Iterable[Copy]], list[Copy]],
+    ) -> set[Copy]:
         """Return those artifacts that can be copied now, of those to which S3 denied access.
 
         Raises
@@ -232,11 +230,11 @@ class StagedArtifacts:
             alarm_about_listing(root, file, len(denied))
         return before - still_missing
 
-    def _first_staged(self, copies: Iterable[_Copy]) -> dict[ResourcePath, ResourcePath]:
+    def _first_staged(self, copies: Iterable[Copy]) -> dict[ResourcePath, ResourcePath]:
         """Return a staged file for each of the allowed staging roots that have any."""
         return {
             root: file
-            for file in sorted(map(_staged, copies), key=str, reverse=True)
+            for file in sorted(map(staged_file, copies), key=str, reverse=True)
             for root in self._policy.staging_roots
             if address(file).startswith(address(root))
         }
@@ -247,47 +245,16 @@ class StagedArtifacts:
                 raise RetryableError(f"the staging root {root} does not exist", alarm=True)
 
 
-def _copies(event: ParsedEvent) -> Iterable[_Copy]:
-    if event.staging is None:
-        return
-    for artifact in event.artifacts:
-        for store, path in artifact.recorded_paths.items():
-            yield event.staging, store, path
-
-
-def _staged(copy: _Copy) -> ResourcePath:
-    staging, _, path = copy
-    return staging.join(path, forceDirectory=False)
-
-
 def _missing_of(
-    copies: Sequence[_Copy],
-    missing: Container[_Copy],
-    refused: Mapping[_Copy, InvalidEventError],
-    denied: Container[_Copy],
+    copies: Sequence[Copy],
+    missing: Container[Copy],
+    refused: Mapping[Copy, InvalidEventError],
+    denied: Container[Copy],
 ) -> list[str] | Failed:
     """Return the artifacts that an event lacks, or why it can never be written."""
     for copy in copies:
         if copy in refused:
-            return Failed(Rejection.of(refused[copy]), Failure.POISON)
-    uris = [str(_staged(copy)) for copy in copies if copy in missing]
-    doubtful = next((str(_staged(copy)) for copy in copies if copy in denied), None)
+            return Failed(Rejection.of(refused[copy]), Failure.REJECT)
+    uris = [str(staged_file(copy)) for copy in copies if copy in missing]
+    doubtful = next((str(staged_file(copy)) for copy in copies if copy in denied), None)
     return uris if doubtful is None else missing_or_unreadable(uris, doubtful)
-
-
-def _refuse_link(staging: ResourcePath, path: str, real: Callable[[str], str]) -> None:
-    """Refuse a symbolic link: the file that it refers to must be neither copied nor removed.
-
-    Raises
-    ------
-    InvalidEventError
-        If the file, or a folder that contains it, is a link.
-    """
-    if not staging.isLocal:
-        return
-    given = str(Path(staging.ospath, path))
-    expected = str(Path(real(staging.ospath), path))
-    # Not Path.is_symlink: it raises if the name is too long.
-    linked = os.path.islink(given)  # noqa: PTH114
-    if linked or real(given.rpartition("/")[0]) != expected.rpartition("/")[0]:
-        raise InvalidEventError(f"{given} is behind a symbolic link")

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from lsst.resources import ResourcePath
 
 from app.butler.away import is_away, unmounted
-from app.butler.failures import describe
+from app.butler.descriptions import describe_with_type
 from app.butler.logins import refused_login
 from app.errors import OperatorError, UnavailableError
 
@@ -124,7 +124,7 @@ def _explained(variable: str, folder: ResourcePath, remedy: str) -> Iterator[Non
         raise
     except Exception as exc:
         cause = exc.__cause__ or exc
-        reason = f"{type(cause).__name__}: {describe(cause)}"
+        reason = describe_with_type(cause)
         if (login := refused_login(exc)) is not None:
             raise FolderError(f"{variable}='{shown}' cannot be used: {login}") from exc
         if is_away(exc):

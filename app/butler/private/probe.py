@@ -11,7 +11,8 @@ import sqlalchemy
 import structlog
 from lsst.daf.butler import Butler
 
-from app.butler.failures import Failure, RetryableError, classify, describe
+from app.butler.descriptions import describe_with_type
+from app.butler.failures import Failure, RetryableError, classify
 from app.butler.probe_rows import NoRowError, ProbeRows
 
 __all__ = ["Probe"]
@@ -80,7 +81,7 @@ class Probe:
                 except Exception as exc:
                     raise RetryableError(
                         "the repository does not take rows that are known to be good: "
-                        f"{type(exc).__name__}: {describe(exc)}",
+                        f"{describe_with_type(exc)}",
                         alarm=classify(exc) is not Failure.RETRY,
                     ) from exc
                 yield
@@ -95,7 +96,7 @@ class Probe:
         try:
             self._butler.registry.refresh()
         except sqlalchemy.exc.SQLAlchemyError as exc:
-            raise RetryableError(f"{type(exc).__name__}: {describe(exc)}") from exc
+            raise RetryableError(describe_with_type(exc)) from exc
 
     def takes_rows(
         self, tables: Callable[[], Collection[sqlalchemy.Table]], times: int, seconds: float
@@ -121,7 +122,7 @@ class Probe:
                     if time.monotonic() > deadline:
                         return False
         except (NoRowError, RetryableError, sqlalchemy.exc.SQLAlchemyError) as exc:
-            logger.warning("the probe failed", error=f"{type(exc).__name__}: {describe(exc)}")
+            logger.warning("the probe failed", error=describe_with_type(exc))
             return False
         return time.monotonic() <= deadline
 

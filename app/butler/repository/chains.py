@@ -10,7 +10,8 @@ import structlog
 from lsst.daf.butler import Butler, CollectionType, MissingCollectionError
 from lsst.daf.butler.registry import CollectionTypeError
 
-from app.butler.failures import Failure, RetryableError, classify, describe
+from app.butler.descriptions import describe, describe_with_type
+from app.butler.failures import Failure, RetryableError, classify
 from app.butler.outcome import Rejection
 from app.butler.private.probe import Probe
 from app.butler.private.registry import RegistryTables
@@ -104,7 +105,7 @@ class ChainKeeper:
                 self._add(pair, limits)
             except Exception as exc:
                 match classify(exc):
-                    case Failure.POISON:
+                    case Failure.REJECT:
                         refused[pair] = _rejection(pair, exc)
                     case Failure.UNKNOWN:
                         logger.exception("unknown failure of a chain", chain=pair[0], run=pair[1])
@@ -112,7 +113,7 @@ class ChainKeeper:
                     case Failure.RETRY if held_up is not None:
                         held_up[pair] = f"the chain {pair[0]!r} cannot be changed: {describe(exc)}"
                     case _:
-                        raise RetryableError(f"{type(exc).__name__}: {describe(exc)}") from exc
+                        raise RetryableError(describe_with_type(exc)) from exc
         if held_up:
             with self._probe.transaction(list, self._prepend_known_good):
                 pass
@@ -141,7 +142,7 @@ class ChainKeeper:
                         run=pair[1],
                     )
             except Exception as exc:
-                if classify(exc) is not Failure.POISON:
+                if classify(exc) is not Failure.REJECT:
                     raise
                 logger.warning(
                     "run was removed from its chain, and cannot be prepended again",

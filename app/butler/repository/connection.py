@@ -11,8 +11,9 @@ from lsst.resources import ResourcePath
 from sqlalchemy import URL, make_url
 
 from app.butler.away import database_of, is_away, unmounted
-from app.butler.failures import describe, exception_chain
-from app.butler.logins import refused_login
+from app.butler.descriptions import describe, describe_with_type
+from app.butler.failures import exception_chain
+from app.butler.logins import refusal_of
 from app.butler.policy import WritePolicy
 from app.butler.private.registry import engine_of
 from app.butler.repository.sessions import prepare_sessions
@@ -95,9 +96,8 @@ def opening(repository: str) -> Iterator[None]:
                 f"installed: {describe(missing)}.  This service runs without the LSST stack; "
                 "remove what needs the stack from the configuration"
             ) from exc
-        if (login := refused_login(exc)) is not None:
-            raise RepositoryError(f"cannot open the repository {repository!r}: {login}") from exc
-        reason = f"cannot open the repository {repository!r}: {type(exc).__name__}: {describe(exc)}"
+        refusal = refusal_of(exc)
+        reason = f"cannot open the repository {repository!r}: {refusal or describe_with_type(exc)}"
         if is_away(exc):
             dependency = "the database" if database_of(exc) else "the store"
             raise RepositoryAwayError(reason, dependency) from exc
@@ -105,8 +105,10 @@ def opening(repository: str) -> Iterator[None]:
             raise RepositoryAwayError(
                 f"{reason}; {empty} is empty: is it mounted?", "the store"
             ) from exc
-        remedy = "its login and its database" if database_of(exc) else "BUTLER_REPOSITORY"
-        raise RepositoryError(f"{reason}; check {remedy}") from exc
+        if refusal is None:
+            remedy = "its login and its database" if database_of(exc) else "BUTLER_REPOSITORY"
+            reason = f"{reason}; check {remedy}"
+        raise RepositoryError(reason) from exc
 
 
 def _empty_folder_of(repository: str) -> Path | None:

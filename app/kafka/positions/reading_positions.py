@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import structlog
 from faust.types import TP
 
+from app.butler.descriptions import describe_with_type
 from app.intake.evidence import ReadEvidence
 from app.intake.fetches import Partition
 from app.intake.intake import Intake
@@ -146,7 +147,9 @@ class ReadingPositions:
             except IllegalStateError:
                 raise
             except (KafkaError, OSError, TopicError) as exc:
-                logger.warning("cannot look up where to start reading", error=repr(exc))
+                logger.warning(
+                    "cannot look up where to start reading", error=describe_with_type(exc)
+                )
                 await asyncio.sleep(RETRY_SECONDS)
         return None
 

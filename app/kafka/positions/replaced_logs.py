@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from app.butler.descriptions import describe_with_type
 from app.intake.intake import Intake
 from app.intake.suspects import ReadMessage, Suspects
 from app.kafka.connection import KafkaConnection
@@ -69,7 +70,7 @@ class ReplacedLogs:
                     if is_there is not None:
                         self._suspects.clear(partition)
         except (KafkaError, OSError, TopicError) as exc:
-            logger.warning("cannot look up what was read before", error=repr(exc))
+            logger.warning("cannot look up what was read before", error=describe_with_type(exc))
 
 
 async def _is_there(reader: TopicReader, partition: int, last: ReadMessage) -> bool | None:

@@ -16,6 +16,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from app.butler.descriptions import describe_with_type
 from app.intake.evidence import ReadEvidence, as_metadata
 from app.kafka.errors import AuthorizationError, KafkaError
 from app.kafka.readers import as_read
@@ -51,7 +52,7 @@ class TolerantConsumerThread(driver.AIOKafkaConsumerThread):
                 consumer, active_partitions, timeout, max_records
             )
         except AuthorizationError as exc:
-            logger.debug("a fetch was refused", error=repr(exc))
+            logger.debug("a fetch was refused", error=describe_with_type(exc))
             await asyncio.sleep(_PAUSE)
             return {}
         for tp, messages in records.items():
@@ -73,7 +74,7 @@ class TolerantConsumerThread(driver.AIOKafkaConsumerThread):
         try:
             await self._ensure_consumer().commit(commits)
         except AuthorizationError as exc:
-            logger.debug("a commit was refused", error=repr(exc))
+            logger.debug("a commit was refused", error=describe_with_type(exc))
             await asyncio.sleep(_PAUSE)
             return False
         except KafkaError:

@@ -14,7 +14,7 @@ from testbed.writing import write_window
 from tests.support.events import Night, make_repository
 from tests.support.repositories import Repository, decoded, written
 
-MODULE = "lsst.poisoned.formatters"
+MODULE = "lsst.forbidden.formatters"
 NAME = f"{MODULE}.Formatter"
 EXECUTED = "executed"
 
@@ -41,22 +41,22 @@ def test_the_name_of_a_formatter_that_is_not_installed_is_stored(
 
 
 @pytest.fixture
-def poisoned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def forbidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A module with an allowed name that creates a file when it is executed."""
-    package = tmp_path / "installed" / "lsst" / "poisoned"
+    package = tmp_path / "installed" / "lsst" / "forbidden"
     package.mkdir(parents=True)
     trace = tmp_path / EXECUTED
     (package / "__init__.py").write_text(f"open({str(trace)!r}, 'w').close()\n")
     (package / "formatters.py").write_text("class Formatter: pass\n")
     monkeypatch.setattr(lsst, "__path__", [*lsst.__path__, str(package.parent)])
     importlib.invalidate_caches()
-    assert importlib.util.find_spec("lsst.poisoned"), "it could be imported"
+    assert importlib.util.find_spec("lsst.forbidden"), "it could be imported"
     return trace
 
 
 @both_methods
 def test_a_formatter_that_is_installed_is_not_executed(
-    sqlite_repository: Repository, write_method: WriteMethod, poisoned: Path
+    sqlite_repository: Repository, write_method: WriteMethod, forbidden: Path
 ) -> None:
     writer = sqlite_repository.writer(write_method=write_method)
     event = Night(sqlite_repository.root).event()
@@ -65,13 +65,13 @@ def test_a_formatter_that_is_installed_is_not_executed(
     for _ in range(2):
         written(write_window(writer, decoded(event)))
     assert names(sqlite_repository) == {NAME}
-    assert not poisoned.exists()
-    assert not [name for name in sys.modules if name.startswith("lsst.poisoned")]
+    assert not forbidden.exists()
+    assert not [name for name in sys.modules if name.startswith("lsst.forbidden")]
 
 
 @both_methods
 def test_a_formatter_in_the_repositorys_configuration_is_not_executed(
-    tmp_path: Path, write_method: WriteMethod, poisoned: Path
+    tmp_path: Path, write_method: WriteMethod, forbidden: Path
 ) -> None:
     config = {"datastore": {"formatters": {"isr_log": NAME}}}
     make_repository(tmp_path / "repository", config=config).close()
@@ -84,5 +84,5 @@ def test_a_formatter_in_the_repositorys_configuration_is_not_executed(
         assert NAME in names(repository)
     finally:
         repository.close()
-    assert not poisoned.exists()
-    assert not [name for name in sys.modules if name.startswith("lsst.poisoned")]
+    assert not forbidden.exists()
+    assert not [name for name in sys.modules if name.startswith("lsst.forbidden")]

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -15,7 +16,7 @@ from confluent_kafka import Producer
 from lsst.daf.butler import Butler
 
 from app.kafka.connection import KafkaConnection
-from app.operations.audit import Audited, AuditRange, Finding, audit_events
+from app.operations.audit import Audited, AuditError, AuditRange, Finding, audit_events
 from app.operations.dead_letters import DeadLetters, StoredLetter
 from app.settings import Settings
 from testbed.cluster import Cluster
@@ -64,6 +65,27 @@ def test_each_event_has_one_finding(deployment: Deployment, tmp_path: Path) -> N
         *("written", "expired", "expired", "missing", "dead-letter", "dead-letter", "pending")
     ]
     assert written_report["summary"] == Counter(findings)
+    printed = faust_command(deployment.environment, "--json", "audit", "--last", "99")
+    assert printed.returncode == 1
+    assert orjson.loads(printed.stdout) == written_report
+
+    beyond = faust_command(deployment.environment, "--json", "audit", "--first", "7")
+    assert beyond.returncode == 2
+    reason = f"no event is in this range; there are events of {deployment.topic}-0 from 0 to 6"
+    assert orjson.loads(beyond.stdout) == {"error": reason}
+    assert beyond.stderr == f"butler-writer: {reason}\n"
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        {"first": 5, "last": 4},
+        {"since": datetime(2026, 1, 2, tzinfo=UTC), "until": datetime(2026, 1, 1, tzinfo=UTC)},
+    ],
+)
+def test_a_range_with_its_ends_in_the_wrong_order_is_refused(ends: dict[str, Any]) -> None:
+    with pytest.raises(AuditError, match=r"^no event is "):
+        AuditRange(**ends)
 
 
 def test_an_event_whose_ids_belong_to_other_datasets_is_not_written(deployment: Deployment) -> None:
@@ -98,10 +120,6 @@ async def audit_here(
         (AuditRange(), {(p, o) for p in range(2) for o in range(5)}),
         (AuditRange(first=1, last=3), {(p, o) for p in range(2) for o in range(1, 4)}),
         (AuditRange(first=3, last=10**9), {(p, o) for p in range(2) for o in range(3, 5)}),
-        (AuditRange(first=10**9), set()),
-        (AuditRange(first=3, last=2), set()),
-        (AuditRange(since=datetime(2100, 1, 1, tzinfo=UTC)), set()),
-        (AuditRange(until=datetime(1900, 1, 1, tzinfo=UTC)), set()),
         (AuditRange(since=datetime(1900, 1, 1, tzinfo=UTC), first=4), {(0, 4), (1, 4)}),
     ],
 )
@@ -113,6 +131,22 @@ async def test_a_range_applies_to_every_partition_and_ends_with_it(
 ) -> None:
     found = await audit_here(ten_events, monkeypatch, audit_range)
     assert {(audited.partition, audited.offset) for audited in found} == offsets
+
+
+@pytest.mark.parametrize(
+    "audit_range",
+    [
+        AuditRange(first=10**9),
+        AuditRange(first=5),  # a transaction marker
+        AuditRange(since=datetime(2100, 1, 1, tzinfo=UTC)),
+        AuditRange(until=datetime(1900, 1, 1, tzinfo=UTC)),
+    ],
+)
+async def test_a_range_without_an_event_is_an_error(
+    ten_events: Deployment, monkeypatch: pytest.MonkeyPatch, audit_range: AuditRange
+) -> None:
+    with pytest.raises(AuditError, match=r"no event is in this range; .*-1 from 0 to "):
+        await audit_here(ten_events, monkeypatch, audit_range)
 
 
 @pytest.fixture(scope="module")

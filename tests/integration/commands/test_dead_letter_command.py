@@ -41,6 +41,10 @@ def command(deployment: Deployment, *arguments: str) -> CompletedProcess[str]:
     return faust_command(deployment.environment, "dead-letters", *arguments)
 
 
+def as_json(deployment: Deployment, *arguments: str) -> CompletedProcess[str]:
+    return faust_command(deployment.environment, "--json", "dead-letters", *arguments)
+
+
 def test_events_are_written_when_replayed_after_their_cause_is_fixed(
     deployment: Deployment,
 ) -> None:
@@ -63,6 +67,9 @@ def test_events_are_written_when_replayed_after_their_cause_is_fixed(
         assert "1 dead letters: missing_file 1" in only
         shown = command(deployment, "show", "0-0").stdout
         assert json.loads(shown[shown.rindex('{"type"') :]) == unknown
+        (row,) = json.loads(as_json(deployment, "show", "0-0").stdout)
+        assert json.loads(row["event"]) == unknown
+        assert (row["name"], row["error_class"]) == ("0-0", "unknown_dataset_type")
 
         butler = Butler.from_config(str(deployment.root), writeable=True)
         dimensions = butler.get_dataset_type("isr_log").dimensions
@@ -80,8 +87,7 @@ def test_events_are_written_when_replayed_after_their_cause_is_fixed(
     assert "3 dead letters" in listed
     assert f"{deployment.topic}-0@0  (written since)" in listed
     assert f"{deployment.topic}-0@3  (replayed 1 times)" in listed
-    as_json = faust_command(deployment.environment, "--json", "dead-letters", "list", "--all")
-    rows = json.loads(as_json.stdout)
+    rows = json.loads(as_json(deployment, "list", "--all").stdout)
     assert [row["written"] for row in rows] == [True, False, False]
     assert rows[0]["name"] == "0-0"
     again = command(deployment, "replay", "--all").stdout
@@ -125,7 +131,12 @@ def test_a_letter_that_points_to_its_event_is_shown_and_replayed_whole(
         assert b"pointer" in (deployment.dead_letters()[0].value or b"")
         assert large.decode() in command(deployment, "show", "0-0").stdout
         assert lookalike.decode() in command(deployment, "show", "0-1").stdout
-        assert "replayed 2 events" in command(deployment, "replay", "0-0", "0-1").stdout
+        twice = as_json(deployment, "replay", "0-0", "0-1", "0-0")
+        assert json.loads(twice.stdout) == {
+            "replayed": ["0-0", "0-1"],
+            "skipped": {},
+            "problems": {},
+        }
         deployment.wait_done()
     messages = deployment.cluster.consume(deployment.topic)
     assert [m.value for m in messages] == [large, lookalike, large, lookalike]
@@ -202,14 +213,32 @@ def test_messages_that_are_not_dead_letters_are_skipped(deployment: Deployment) 
         (["show"], "name the letters to show"),
         (["replay"], "name the letters to replay, or give --all"),
         (["replay", "0-0", "--all"], "name the letters to replay, or give --all"),
+        (
+            ["show", "0-0", "--error-class", "conflict"],
+            "name letters or give --error-class, not both",
+        ),
+        (
+            ["list", "0-0", "--error-class", "conflict"],
+            "name letters or give --error-class, not both",
+        ),
+        (
+            ["show", "0-0", "--all"],
+            "show takes the names of letters; --all is an option of list and replay",
+        ),
     ],
 )
 def test_wrong_arguments_are_reported_in_one_line(
     empty_letters: dict[str, str], arguments: list[str], reason: str
 ) -> None:
-    refused = faust_command(empty_letters, "dead-letters", *arguments)
+    refused = faust_command(empty_letters, "--json", "dead-letters", *arguments)
     assert refused.returncode == 2
     assert refused.stderr == f"butler-writer: {reason}\n"
+    assert json.loads(refused.stdout) == {"error": reason}
+
+
+def test_a_quiet_command_prints_nothing(empty_letters: dict[str, str]) -> None:
+    listed = faust_command(empty_letters, "--quiet", "dead-letters", "list")
+    assert (listed.returncode, listed.stdout) == (0, "")
 
 
 def test_a_missing_topic_is_named_and_not_created(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from datetime import timedelta
@@ -102,6 +103,17 @@ def test_files_that_nothing_needs_are_found_and_removed(
         return done.stdout
 
     dry = leftovers(f"--folder={CHAIN}")
+    printed = faust_command(
+        deployment.environment, "--json", "leftovers", "--older-than=1d", f"--folder={CHAIN}"
+    )
+    document = json.loads(printed.stdout)
+    assert document["summary"]["staged"] == 10
+    assert document["summary"]["removed"] == 0
+    assert {file["uri"] for file in document["files"]} == {path.as_uri() for path in left}
+    typo = ["leftovers", "--older-than=1d", "--folder=LSSTCam/promt", "--delete"]
+    mistyped = faust_command(deployment.environment, *typo)
+    assert mistyped.returncode == 2
+    assert "the datastore has no file in LSSTCam/promt/; check --folder" in mistyped.stderr
     assert "leftovers: staged=10 final=15 bytes=" in dry
     assert "removed=0" in dry
     named = {line.split("  ")[2] for line in dry.splitlines() if "://" in line}
@@ -136,6 +148,17 @@ def test_an_unsafe_search_is_refused(
             sqlite_repository.butler(),
             older_than=age,
             folders=[folder],
+        )
+
+
+def test_a_search_of_nothing_is_refused(sqlite_repository: Repository) -> None:
+    with pytest.raises(LeftoverError, match="nothing to search: BUTLER_WRITER_STAGING_ROOTS is em"):
+        Leftovers(
+            KafkaConnection.of(KafkaSettings()),
+            KafkaSettings(),
+            [],
+            sqlite_repository.butler(),
+            older_than=timedelta(days=1),
         )
 
 

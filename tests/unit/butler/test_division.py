@@ -65,7 +65,7 @@ def test_an_alarm_is_kept() -> None:
 
 def test_a_permanent_failure_is_returned() -> None:
     failed = attempt(failing(InvalidEventError("no path")), always)
-    assert failed == Failed(Rejection(Cause.INVALID_EVENT, "no path"), Failure.POISON)
+    assert failed == Failed(Rejection(Cause.INVALID_EVENT, "no path"), Failure.REJECT)
 
 
 def test_an_unknown_failure_is_returned_as_unknown() -> None:
@@ -184,7 +184,7 @@ def test_a_window_without_events_takes_no_transaction() -> None:
     assert (store.transactions, write.outcomes) == (0, {})
 
 
-KNOWN = Failed(Rejection(Cause.INVALID_EVENT, "no path"), Failure.POISON)
+KNOWN = Failed(Rejection(Cause.INVALID_EVENT, "no path"), Failure.REJECT)
 UNKNOWN = Failed(Rejection(Cause.UNKNOWN, "ZeroDivisionError: division by zero"), Failure.UNKNOWN)
 
 

@@ -1,4 +1,4 @@
-"""Which failures are retried, which reject an event, and how they are described."""
+"""Which failures are retried, and which reject an event."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lsst.daf.butler.registry import CollectionTypeError, ConflictingDefinitionE
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from app.butler.failures import Failure, RetryableError, cause_of, classify, describe
+from app.butler.failures import Failure, RetryableError, cause_of, classify
 from app.butler.outcome import Rejection
 from models.causes import Cause
 from models.errors import InvalidEventError
@@ -111,7 +111,7 @@ def test_a_lost_connection_is_retried_whatever_the_sqlstate(state: str) -> None:
     [
         (psycopg.OperationalError("connection refused"), Failure.RETRY),
         (psycopg.InterfaceError("the connection is closed"), Failure.RETRY),
-        (psycopg.DataError("text fields cannot contain NUL (0x00) bytes"), Failure.POISON),
+        (psycopg.DataError("text fields cannot contain NUL (0x00) bytes"), Failure.REJECT),
         (psycopg.ProgrammingError("the query has 1 placeholder"), Failure.UNKNOWN),
         (sqlite3.OperationalError("database is locked"), Failure.RETRY),
         (sqlite3.IntegrityError("UNIQUE constraint failed"), Failure.RACE),
@@ -169,17 +169,17 @@ def test_an_error_of_sqlite_is_classified_by_its_name(
 @pytest.mark.parametrize(
     ("error", "failure"),
     [
-        (StatementError("not bound", "INSERT", {}, ValueError("no time")), Failure.POISON),
-        (InvalidEventError("no such field"), Failure.POISON),
-        (ConflictingDefinitionError("two definitions"), Failure.POISON),
+        (StatementError("not bound", "INSERT", {}, ValueError("no time")), Failure.REJECT),
+        (InvalidEventError("no such field"), Failure.REJECT),
+        (ConflictingDefinitionError("two definitions"), Failure.REJECT),
         (ConflictingDefinitionError("but a post-insert query returned nothing"), Failure.UNKNOWN),
-        (MissingDatasetTypeError("calexp"), Failure.POISON),
-        (MissingCollectionError("u/run"), Failure.POISON),
-        (CollectionTypeError("not a chain"), Failure.POISON),
-        (DimensionNameError("visits"), Failure.POISON),
-        (DatasetTypeNotSupportedError("no formatter"), Failure.POISON),
-        (FileNotFoundError("u/run/a.fits"), Failure.POISON),
-        (LookupError("no visit 5"), Failure.POISON),
+        (MissingDatasetTypeError("calexp"), Failure.REJECT),
+        (MissingCollectionError("u/run"), Failure.REJECT),
+        (CollectionTypeError("not a chain"), Failure.REJECT),
+        (DimensionNameError("visits"), Failure.REJECT),
+        (DatasetTypeNotSupportedError("no formatter"), Failure.REJECT),
+        (FileNotFoundError("u/run/a.fits"), Failure.REJECT),
+        (LookupError("no visit 5"), Failure.REJECT),
         (KeyError("visit"), Failure.UNKNOWN),
         (IndexError("list index out of range"), Failure.UNKNOWN),
         (TypeError("'NoneType' is not iterable"), Failure.UNKNOWN),
@@ -205,7 +205,7 @@ def test_any_other_error_is_classified_by_its_class(error: Exception, failure: F
 def test_a_value_that_cannot_be_encoded_is_the_events_fault() -> None:
     with pytest.raises(UnicodeEncodeError) as encoding:
         "\u20ac".encode("latin-1")
-    assert classify(encoding.value) is Failure.POISON
+    assert classify(encoding.value) is Failure.REJECT
     assert cause_of(encoding.value) is Cause.VALUE_REFUSED
     with pytest.raises(UnicodeDecodeError) as decoding:
         b"\xff".decode()
@@ -219,7 +219,7 @@ def test_a_value_that_cannot_be_encoded_is_the_events_fault() -> None:
         (postgresql_error("40P01"), Failure.RETRY),
         (postgresql_error("23503"), Failure.RACE),
         (wrapped(psycopg.OperationalError("server closed")), Failure.RETRY),
-        (KeyError("visit"), Failure.POISON),
+        (KeyError("visit"), Failure.REJECT),
     ],
     ids=repr,
 )
@@ -275,7 +275,7 @@ def test_a_wrapped_database_error_counts_unless_butler_raises_a_specific_error()
     ("error", "reason"),
     [
         (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
-        (AssertionError(), "AssertionError: "),
+        (AssertionError(), "AssertionError"),
         (postgresql_error("42P01"), "ProgrammingError: the server says no"),
         (DatasetTypeNotSupportedError("x"), "DatasetTypeNotSupportedError: x"),
         (InvalidEventError("no such field"), "no such field"),
@@ -287,38 +287,3 @@ def test_the_reason_names_the_class_of_an_error_without_a_specific_cause(
     error: Exception, reason: str
 ) -> None:
     assert Rejection.of(error).reason == reason
-
-
-def test_a_description_has_no_sql_parameters() -> None:
-    error = postgresql_error("23505")
-    assert "the-parameter" in str(error)
-    for described in (
-        describe(error),
-        describe(caused(ConflictingDefinitionError("two definitions"), error)),
-        describe(caused(ConflictingDefinitionError(f"there already: {error}"), error)),
-    ):
-        assert "the server says no" in described
-        assert "the-parameter" not in described
-        assert "INSERT" not in described
-    assert describe(caused(ConflictingDefinitionError("two definitions"), error)) == (
-        "the server says no (two definitions)"
-    )
-
-
-def test_a_description_of_a_value_that_was_never_sent_has_no_sql() -> None:
-    error = StatementError("not bound", STATEMENT, PARAMETERS, ValueError("no time"))
-    assert describe(error) == "no time"
-
-
-def test_a_description_is_one_line() -> None:
-    orig = psycopg.errors.UniqueViolation("duplicate key\n  DETAIL:  Key (id)\n\tis there\r\n")
-    assert describe(wrapped(orig)) == "duplicate key DETAIL: Key (id) is there"
-    assert describe(LookupError("\n a\n\nb ")) == "a b"
-
-
-@pytest.mark.parametrize("make", [InvalidEventError, psycopg.DataError])
-def test_a_description_is_bounded(make: type[Exception]) -> None:
-    error = make("x" * 10_000)
-    described = describe(wrapped(error) if isinstance(error, psycopg.Error) else error)
-    assert len(described) == 500
-    assert described.endswith("x...")

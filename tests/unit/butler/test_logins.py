@@ -38,6 +38,7 @@ def no_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         of_database('role "writer" is not permitted to log in'),
         of_database('role "writer" does not exist'),
         of_database('no pg_hba.conf entry for host "10.0.0.1", user "writer"'),
+        of_database('pg_hba.conf rejects connection for host "10.0.0.1", user "writer"'),
         of_database("refused", "28P01"),
         of_database("refused", "28000"),
     ],

@@ -8,9 +8,14 @@ from pkgutil import resolve_name
 
 import pytest
 
-GLOSSARY = Path(__file__).resolve().parents[3] / "docs" / "glossary.md"
+from testbed.worker import CHECKOUT
+
+GLOSSARY = CHECKOUT / "docs" / "glossary.md"
 
 PACKAGES = "agents|app|butler_writer_client|models"
+
+#: Words that no name, message or document may contain.
+FORBIDDEN = ("poison", "wanted")
 
 NAMES = sorted({*re.findall(rf"`((?:{PACKAGES})(?:\.\w+)*)`", GLOSSARY.read_text())})
 
@@ -18,3 +23,26 @@ NAMES = sorted({*re.findall(rf"`((?:{PACKAGES})(?:\.\w+)*)`", GLOSSARY.read_text
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_in_the_glossary_exists(name: str) -> None:
     resolve_name(name)
+
+
+def test_no_name_has_a_word_that_the_glossary_forbids() -> None:
+    folders = (
+        "agents",
+        "app",
+        "bench",
+        "client",
+        "docs",
+        "models",
+        "simulator",
+        "testbed",
+        "tests",
+    )
+    files = {
+        path
+        for folder in folders
+        for suffix in ("py", "md")
+        for path in (CHECKOUT / folder).rglob(f"*.{suffix}")
+    }
+    expression = re.compile("|".join(FORBIDDEN), re.IGNORECASE)
+    others = files - {GLOSSARY, Path(__file__)}
+    assert [str(file) for file in others if expression.search(file.read_text())] == []

@@ -273,11 +273,110 @@ def test_known_variables_and_those_of_kubernetes_are_not_doubtful(
     assert list(doubtful_variables(environment, load_settings())) == []
 
 
-def test_announcements_cannot_be_sent_to_the_input_topic(environment: dict[str, str]) -> None:
-    assert refusal(COMPLETE | {"KAFKA_OUTPUT_TOPIC": "events"}) == (
-        "KAFKA_TOPIC and KAFKA_OUTPUT_TOPIC are both 'events': announcements would be read as "
-        "events; set one of them to another topic"
+@pytest.mark.parametrize(
+    ("names", "first", "second"),
+    [
+        ({"KAFKA_OUTPUT_TOPIC": "events"}, "KAFKA_TOPIC", "KAFKA_OUTPUT_TOPIC"),
+        (
+            {"KAFKA_OUTPUT_TOPIC": "events-dead-letters"},
+            "KAFKA_OUTPUT_TOPIC",
+            "the dead-letter topic (<KAFKA_TOPIC>-dead-letters)",
+        ),
+        (
+            {"KAFKA_OUTPUT_TOPIC": "events-chain-updates"},
+            "KAFKA_OUTPUT_TOPIC",
+            "the topic of chain updates (<KAFKA_TOPIC>-chain-updates)",
+        ),
+        (
+            {"KAFKA_OUTPUT_TOPIC": "butler-writer-chains-changelog"},
+            "KAFKA_OUTPUT_TOPIC",
+            "the changelog (<BUTLER_WRITER_KAFKA_GROUP>-chains-changelog)",
+        ),
+        (
+            {"KAFKA_TOPIC": "ours-chains-changelog", "BUTLER_WRITER_KAFKA_GROUP": "ours"},
+            "KAFKA_TOPIC",
+            "the changelog (<BUTLER_WRITER_KAFKA_GROUP>-chains-changelog)",
+        ),
+    ],
+)
+def test_no_two_topics_have_the_same_name(
+    environment: dict[str, str], names: dict[str, str], first: str, second: str
+) -> None:
+    said = refusal(COMPLETE | names)
+
+    same = next(iter(names.values()))
+    assert said == (
+        f"{first} and {second} are both {same!r}: each needs a topic of its own; set one of them "
+        "to another name"
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("'{}'", "the quotes are part of the value; remove them"),
+        ('"{}"', "the quotes are part of the value; remove them"),
+        ("{}  # ours", "the comment is part of the value; remove it"),
+        ("{}\n", "the value begins or ends with a space or a newline; remove it"),
+        (" {}", "the value begins or ends with a space or a newline; remove it"),
+        ("  ", "the value begins or ends with a space or a newline; remove it"),
+    ],
+)
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "BUTLER_REPOSITORY",
+        "OUTPUT_DATASET_LIST_DIRECTORY",
+        "BUTLER_WRITER_ALLOWED_FORMATTERS",
+        "BUTLER_WRITER_DATA_DIRECTORY",
+        "BUTLER_WRITER_KAFKA_CA_FILE",
+    ],
+)
+def test_what_a_file_of_variables_has_around_a_value_is_refused(
+    environment: dict[str, str], variable: str, value: str, reason: str
+) -> None:
+    value = value.format("/repo/main")
+    environment.update(COMPLETE | {variable: value})
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+
+    assert str(caught.value) == f"{variable}={value!r}: {reason}"
+
+
+def test_a_newline_after_the_brokers_or_a_number_and_any_password_are_accepted(
+    environment: dict[str, str],
+) -> None:
+    environment.update(
+        COMPLETE
+        | {
+            "KAFKA_CLUSTER": "broker:9092\n",
+            "BUTLER_WRITER_WINDOW_SECONDS": "2\n",
+            "KAFKA_USERNAME": "writer",
+            "KAFKA_PASSWORD": "' # '",
+        }
+    )
+
+    settings = load_settings()
+
+    settings.require_connections()
+    assert settings.kafka.brokers == ["broker:9092"]
+    assert settings.windows.window_seconds == 2
+
+
+@pytest.mark.parametrize("value", ["30s", "'30'", "30 # seconds", "1,5", "\u0663\u0660 s", "  "])
+def test_a_number_with_anything_beside_it_is_refused_with_the_remedy(
+    environment: dict[str, str], value: str
+) -> None:
+    for name, annotation in types(load_settings()):
+        if is_number(annotation):
+            environment.clear()
+            environment[name] = value
+
+            with pytest.raises(SettingsError, match="number alone, such as 30: no unit") as caught:
+                load_settings()
+
+            assert str(caught.value).startswith(f"{name}={value!r}: ")
 
 
 def test_the_example_has_every_setting_and_no_other(
