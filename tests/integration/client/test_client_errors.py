@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError
 from confluent_kafka.admin import AclOperation, ResourceType
 from lsst.resources import ResourcePath
 
@@ -193,11 +194,37 @@ def test_a_property_that_cannot_be_used_is_reported_before_anything_is_sent() ->
     assert seconds < 1
 
 
+def test_events_that_do_not_fit_into_the_producers_queue_are_refused_with_its_limits() -> None:
+    config: Config = {**brokers("127.0.0.1:1"), "queue.buffering.max.messages": 1}
+
+    waiting, refused = KafkaTopic(config, "outputs", timeout=1).send([b"{}", b"{}"])
+
+    assert waiting is not None
+    assert waiting.in_doubt
+    assert refused is not None
+    assert not refused.in_doubt
+    named = ["Queue full", "queue.buffering.max.messages and queue.buffering.max.kbytes"]
+    check_line(refused.reason, "127.0.0.1:1", "outputs", named)
+
+
+def test_a_pods_own_error_callback_is_called_and_hides_no_reason() -> None:
+    noted: list[KafkaError] = []
+    config: dict[str, Any] = {**brokers("127.0.0.1:1"), "error_cb": noted.append}
+
+    (report,) = KafkaTopic(config, "outputs", timeout=1).send([b"{}"])
+
+    assert report is not None
+    assert "Connection refused" in report.reason
+    assert noted
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "named"),
     [
         ({"config": {}}, ValueError, "bootstrap.servers"),
         ({"config": {"bootstrap.servers": None}}, ValueError, "bootstrap.servers"),
+        ({"config": {"bootstrap.servers": ["a:1", "b:2"]}}, TypeError, "bootstrap.servers=['a:1',"),
+        ({"config": brokers("a:1") | {"transactional.id": "x"}}, ValueError, "'transactional.id'"),
         ({"config": "kafka:9092"}, TypeError, "config='kafka:9092'"),
         ({"name": ""}, ValueError, "name=''"),
         ({"name": "pp output"}, ValueError, "name='pp output'"),
