@@ -125,8 +125,8 @@ class KafkaTopic:
             "enable.idempotence": True,
             "delivery.timeout.ms": round(timeout * 1000),
         }
-        # By process: the threads of a producer do not survive a fork.  Without a lock, since another
-        # thread might hold it at the fork.
+        # By process: the threads of a producer do not survive a fork.  There is no lock, since
+        # another thread might hold it at the fork.
         self._producers: dict[int, Producer] = {}
         self._fatal: KafkaError | None = None
 
