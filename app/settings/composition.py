@@ -63,6 +63,12 @@ class Settings:
                 f"KAFKA_TOPIC and KAFKA_OUTPUT_TOPIC are both {self.kafka.topic!r}: announcements "
                 "would be read as events; set one of them to another topic"
             )
+        given = {"KAFKA_TOPIC": self.kafka.topic, "KAFKA_OUTPUT_TOPIC": self.kafka.output_topic}
+        for name, topic in given.items():
+            if topic in self.kafka.own_topics:
+                raise SettingsError(
+                    f"{name}={topic!r} is a topic of the worker's own; set it to another topic"
+                )
 
     @property
     def step_max_seconds(self) -> float:

@@ -87,6 +87,16 @@ class KafkaSettings(Section):
         return f"{self.topic}-chain-updates"
 
     @property
+    def changelog_topic(self) -> str:
+        """Changelog of the table ``chains``; Faust derives its name from the group."""
+        return f"{self.group}-chains-changelog"
+
+    @property
+    def own_topics(self) -> tuple[str, ...]:
+        """The topics that only the workers use."""
+        return self.dead_letter_topic, self.chain_update_topic, self.changelog_topic
+
+    @property
     def brokers(self) -> list[str]:
         """Bootstrap servers, each ``host:port``."""
         return [part.strip() for part in (self.cluster or "").split(",") if part.strip()]

@@ -71,7 +71,7 @@ def required_topics(settings: KafkaSettings) -> list[RequiredTopic]:
             partitions=CHAIN_PARTITIONS,
         ),
         RequiredTopic(
-            f"{settings.group}-chains-changelog",
+            settings.changelog_topic,
             (Operation.READ, Operation.WRITE),
             partitions=CHAIN_PARTITIONS,
             config=_CHANGELOG,

@@ -280,6 +280,23 @@ def test_announcements_cannot_be_sent_to_the_input_topic(environment: dict[str, 
     )
 
 
+@pytest.mark.parametrize(
+    ("variable", "topic"),
+    [
+        ("KAFKA_OUTPUT_TOPIC", "events-dead-letters"),
+        ("KAFKA_OUTPUT_TOPIC", "events-chain-updates"),
+        ("KAFKA_OUTPUT_TOPIC", "butler-writer-chains-changelog"),
+        ("KAFKA_TOPIC", "butler-writer-chains-changelog"),
+    ],
+)
+def test_the_workers_own_topics_are_used_for_nothing_else(
+    environment: dict[str, str], variable: str, topic: str
+) -> None:
+    assert refusal(COMPLETE | {variable: topic}) == (
+        f"{variable}={topic!r} is a topic of the worker's own; set it to another topic"
+    )
+
+
 def test_the_example_has_every_setting_and_no_other(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
