@@ -1,10 +1,9 @@
-"""Shared by all commands: logging, one-line errors with exit code 2, a read-only Butler."""
+"""Shared by all commands: one-line errors with exit code 2, a read-only Butler."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from logging.config import dictConfig
 from typing import NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -22,7 +21,7 @@ __all__ = ["operator_command", "read_only_butler", "refuse"]
 
 @contextmanager
 def operator_command() -> Iterator[None]:
-    """Set up logging and check the settings; report an error in one line, with exit code 2.
+    """Check the settings; report an error in one line, with exit code 2.
 
     Raises
     ------
@@ -30,7 +29,6 @@ def operator_command() -> Iterator[None]:
         If the command cannot do its work: a setting is missing, or Kafka, the database or the store
         cannot be reached or refuses a request.
     """
-    dictConfig(dict(app.conf.logging_config or {}))  # Faust does this for workers only
     try:
         app.settings.require_connections()
         yield

@@ -6,12 +6,17 @@ import json
 import logging
 import math
 import sys
+import threading
 from collections.abc import Mapping
+from logging.config import dictConfig
+from types import TracebackType
 from typing import Any
 
 import structlog
 
 from app.settings import Settings
+
+logger = structlog.get_logger("butler_writer")
 
 #: Each message of a library is logged at most once in this many seconds: while the brokers are
 #: unreachable, the Kafka client alone writes about 50 lines a second.
@@ -20,7 +25,7 @@ REPEAT_SECONDS = 10.0
 #: Values that are nested more deeply than this are logged as text.
 MAX_DEPTH = 8
 
-__all__ = ["logging_config", "to_json"]
+__all__ = ["logging_config", "start_logging", "to_json"]
 
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -84,6 +89,30 @@ def _as_text(value: object) -> str:
         return str(value)
     except Exception as exc:  # noqa: BLE001 - a value's own code, which may raise anything
         return f"<{type(value).__name__} without text: {type(exc).__name__}>"
+
+
+def start_logging(settings: Settings) -> None:
+    """Configure logging; log warnings and uncaught exceptions too, which Python would print."""
+    dictConfig(logging_config(settings))
+    logging.captureWarnings(True)
+    sys.excepthook = _log_crash
+    threading.excepthook = _log_end_of_thread
+
+
+def _log_crash(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, traceback)
+    else:
+        logger.critical("crashed", exc_info=(kind, error, traceback))
+
+
+def _log_end_of_thread(crash: threading.ExceptHookArgs) -> None:
+    if crash.exc_type is not SystemExit:
+        name = crash.thread.name if crash.thread is not None else None
+        exception = (crash.exc_type, crash.exc_value, crash.exc_traceback)
+        logger.error("an exception ended a thread", thread=name, exc_info=exception)
 
 
 def logging_config(settings: Settings) -> dict[str, Any]:
