@@ -267,6 +267,7 @@ def test_an_event_that_is_not_bytes_is_refused(value: Any) -> None:
         ({"topic": "pp-output"}, TypeError, "topic='pp-output'"),
         ({"chains": [None]}, TypeError, "chains=[None]"),
         ({"chains": [["a"]]}, TypeError, "chains=[['a']]"),
+        ({"chains": ["a", ""]}, ValueError, "chains=['a', '']"),
         ({"digests": "no"}, TypeError, "digests='no'"),
     ],
 )
@@ -288,6 +289,15 @@ def transfer_to(root: Path | str, pod: LocalPod) -> tuple[str, RecordingTopic]:
     assert (caught.value.unused, caught.value.in_doubt, topic.values) == ([], [], [])
     assert "\n" not in str(caught.value)
     return str(caught.value), topic
+
+
+@pytest.mark.parametrize(
+    "path", ["../a.fits", "b/../../a.fits", "/a.fits", "s3://b/a.fits", "", "."]
+)
+def test_an_artifact_has_a_path_below_the_root(path: str) -> None:
+    with pytest.raises(ValueError, match="below the root of the datastore") as caught:
+        Artifact(ResourcePath("/pod/a.fits"), path, None, ())
+    assert f"path={path!r}" in str(caught.value)
 
 
 def test_a_local_root_that_does_not_exist_is_an_error_and_is_not_created(
