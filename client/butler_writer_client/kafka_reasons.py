@@ -37,7 +37,7 @@ _CHECKS = {
     KafkaError._TRANSPORT: "check bootstrap.servers, security.protocol and ssl.ca.location",
 }
 
-_STATE = re.compile(r" \(after \d+ms in state \w+(, .*?)?\)")
+_STATE = re.compile(r" \(after \d+ms in state \w+(, \d+ identical error\(s\) suppressed)?\)")
 
 
 class DeliveryReasons:

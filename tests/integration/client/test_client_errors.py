@@ -184,6 +184,16 @@ def test_the_reason_of_an_earlier_send_is_not_reported_again() -> None:
     )
 
 
+def test_an_error_that_is_repeated_is_named_without_how_often() -> None:
+    failed = "kafka:9092/1: Connect to ipv4#10.0.0.1:9092 failed: Connection refused"
+    repeated = f"{failed} (after 0ms in state CONNECT, 30 identical error(s) suppressed)"
+    topic = KafkaTopic(brokers("kafka:9092"), "outputs")
+
+    topic._reasons.note(KafkaError(KafkaError._TRANSPORT, repeated))
+
+    assert f"{failed}; check bootstrap.servers" in topic._reasons.of_timeout(0.0)
+
+
 def test_a_property_that_cannot_be_used_is_reported_before_anything_is_sent() -> None:
     config = {**brokers("kafka:9092"), "security.protocol": "SSL", "ssl.ca.location": "/no/ca.pem"}
 
