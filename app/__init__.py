@@ -25,9 +25,13 @@ def __getattr__(name: str) -> Any:
 
     with exiting_on_operator_errors():
         find_own("models")
-        from app.application import ButlerWriterApp  # noqa: PLC0415
         from app.settings import load_settings  # noqa: PLC0415
+        from app.telemetry.log import start_logging  # noqa: PLC0415
 
-        made = ButlerWriterApp(load_settings())
+        settings = load_settings()
+        start_logging(settings)  # before libraries are imported, which may warn
+        from app.application import ButlerWriterApp  # noqa: PLC0415
+
+        made = ButlerWriterApp(settings)
     globals()["app"] = made
     return made

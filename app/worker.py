@@ -10,7 +10,6 @@ import gc
 import os
 import platform
 import sys
-from logging.config import dictConfig
 from signal import SIGTERM, signal
 from typing import Any, cast
 
@@ -53,8 +52,7 @@ class Worker(faust.Worker):
         own = cast("ButlerWriterApp", app)
         silence_banner()
         gc.set_threshold(*COLLECTOR_THRESHOLDS)
-        # Faust does both only after our checks.
-        dictConfig(dict(own.conf.logging_config or {}))
+        # Faust does this only after our checks.
         signal(SIGTERM, lambda *_: sys.exit(0))
         logger.info(
             "starting",

@@ -146,11 +146,11 @@ def demo(
 def _rehearse(rehearsal: Demo, console: Console, *, keep: bool) -> Outcome:
     """Run the demo and print its outcome; keep it running until Ctrl-C on request."""
     for worker in rehearsal.running:
-        console.print(f"worker: {worker.url}/state", highlight=False)
+        console.print(f"worker: {worker.url}/state", highlight=False, soft_wrap=True)
     rehearsal.run()
     outcome = rehearsal.finish()
     for complaint in outcome.complaints:
-        console.print(f"FAILED: {complaint}", style="red", highlight=False)
+        console.print(f"FAILED: {complaint}", style="red", highlight=False, soft_wrap=True)
     console.print(outcome.line, highlight=False, soft_wrap=True)
     if keep:
         console.print(description(rehearsal), highlight=False, markup=False, soft_wrap=True)

@@ -1,10 +1,9 @@
-"""Shared by all commands: logging, one-line errors with exit code 2, a read-only Butler."""
+"""Shared by all commands: one-line errors with exit code 2, a read-only Butler."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from logging.config import dictConfig
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -28,7 +27,7 @@ class CommandError(OperatorError):
 
 @contextmanager
 def operator_command(command: Any) -> Iterator[Output]:
-    """Set up logging and check the settings; report an error in one line, with exit code 2.
+    """Check the settings; report an error in one line, with exit code 2.
 
     With ``faust --json``, the error is also a document on standard output.
 
@@ -49,7 +48,6 @@ def operator_command(command: Any) -> Iterator[Output]:
         cannot be reached or refuses a request.
     """
     output = Output(command)
-    dictConfig(dict(app.conf.logging_config or {}))  # Faust does this for workers only
     try:
         app.settings.require_connections()
         yield output

@@ -6,14 +6,19 @@ import json
 import logging
 import math
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from logging.config import dictConfig
+from types import TracebackType
 from typing import Any, TextIO
 
 import structlog
 
 from app.butler.descriptions import describe_with_type
 from app.settings import Settings
+
+logger = structlog.get_logger("butler_writer")
 
 #: Each message of a library is logged at most once in this many seconds: while the brokers are
 #: unreachable, the Kafka client alone writes about 50 lines a second.
@@ -26,7 +31,7 @@ MAX_DEPTH = 8
 MAX_TEXT = 20_000
 MAX_BITS = 1024
 
-__all__ = ["logging_config", "to_json"]
+__all__ = ["logging_config", "start_logging", "to_json"]
 
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -115,6 +120,30 @@ class Handler(logging.StreamHandler[TextIO]):
         with suppress(OSError, ValueError):  # the stream is closed, or the disk is full
             self.stream.write(to_json(line) + self.terminator)
             self.flush()
+
+
+def start_logging(settings: Settings) -> None:
+    """Configure logging; log warnings and uncaught exceptions too, which Python would print."""
+    dictConfig(logging_config(settings))
+    logging.captureWarnings(True)
+    sys.excepthook = _log_crash
+    threading.excepthook = _log_end_of_thread
+
+
+def _log_crash(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, traceback)
+    else:
+        logger.critical("crashed", exc_info=(kind, error, traceback))
+
+
+def _log_end_of_thread(crash: threading.ExceptHookArgs) -> None:
+    if crash.exc_type is not SystemExit:
+        name = crash.thread.name if crash.thread is not None else None
+        exception = (crash.exc_type, crash.exc_value, crash.exc_traceback)
+        logger.error("an exception ended a thread", thread=name, exc_info=exception)
 
 
 def logging_config(settings: Settings) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from posixpath import normpath
 
 from lsst.daf.butler import Butler, DatasetRef
 from lsst.resources import ResourcePath
@@ -26,12 +27,22 @@ class Artifact:
         for its dataset type.
     refs : `tuple` [`lsst.daf.butler.DatasetRef`]
         Its datasets, all of one run.
+
+    Raises
+    ------
+    ValueError
+        If ``path`` is not below the root.
     """
 
     source: ResourcePath
     path: str
     formatter: str | None
     refs: tuple[DatasetRef, ...]
+
+    def __post_init__(self) -> None:
+        is_below = normpath(self.path) != "." and ".." not in self.path.split("/")
+        if not is_below or _is_absolute(self.path):
+            raise ValueError(f"path={self.path!r}: it must be below the root of the datastore")
 
 
 def export_artifacts(butler: Butler, datasets: Sequence[DatasetRef]) -> list[Artifact]:
@@ -67,9 +78,14 @@ def export_artifacts(butler: Butler, datasets: Sequence[DatasetRef]) -> list[Art
             source = sources[ref.id]
             if source is None or source.fragment:
                 raise ValueError(f"{ref} is only a part of the file {source}")
-            if ResourcePath(fields.path, forceAbsolute=False, forceDirectory=False).isabs():
+            if _is_absolute(fields.path):
                 raise ValueError(f"{ref} is in {source}, outside the pod's datastore")
             before = exported.get((fields.path, ref.run))
             refs = (*before.refs, ref) if before else (ref,)
             exported[fields.path, ref.run] = Artifact(source, fields.path, fields.formatter, refs)
     return list(exported.values())
+
+
+def _is_absolute(path: str) -> bool:
+    """Return whether a path names a location of its own, wherever the root is."""
+    return ResourcePath(path, forceAbsolute=False, forceDirectory=False).isabs()

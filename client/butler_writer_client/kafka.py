@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from threading import Lock
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -77,7 +78,7 @@ class Undelivered:
 class KafkaTopic:
     """A topic to send events to; several threads may use it.
 
-    It connects when it is first used, so it can be created before a process forks.
+    It connects when it is first used.  After a fork, the child connects for itself.
 
     Parameters
     ----------
@@ -101,7 +102,7 @@ class KafkaTopic:
 
     def __init__(
         self,
-        config: Mapping[str, str | int | float | bool],
+        config: Mapping[str, Any],
         name: str,
         *,
         max_event_bytes: int = 10 * _MIB,
@@ -118,14 +119,15 @@ class KafkaTopic:
             "batch.num.messages": 1,  # one event's size must not cause another to be refused
             "message.max.bytes": max_event_bytes + _OVERHEAD,
             "topic.metadata.propagation.max.ms": round(min(_TOPIC_WAIT, timeout / 2) * 1000),
-            "error_cb": self._reasons.note,
             **config,
+            "error_cb": partial(self._note_error, config.get("error_cb")),
             "acks": "all",
             "enable.idempotence": True,
             "delivery.timeout.ms": round(timeout * 1000),
         }
-        self._lock = Lock()
-        self._producer: Producer | None = None
+        # By process: the threads of a producer do not survive a fork.  There is no lock, since
+        # another thread might hold it at the fork.
+        self._producers: dict[int, Producer] = {}
         self._fatal: KafkaError | None = None
 
     def send(self, values: Sequence[bytes]) -> list[Undelivered | None]:
@@ -165,8 +167,8 @@ class KafkaTopic:
                 )
             except KafkaException as exc:
                 reports[number] = self._undelivered(exc.args[0], begin)
-            except BufferError as exc:
-                reports[number] = Undelivered(str(exc), in_doubt=False)
+            except BufferError:
+                reports[number] = self._undelivered(KafkaError(KafkaError._QUEUE_FULL), begin)
         while len(reports) < len(values) and time.monotonic() < deadline:
             try:
                 producer.poll(_POLL)
@@ -179,10 +181,15 @@ class KafkaTopic:
         return [reports[number] for number in range(len(values))]
 
     def _connected(self) -> Producer:
-        with self._lock:
-            if self._producer is None:
-                self._producer = Producer(self._config)
-            return self._producer
+        process = os.getpid()
+        if (producer := self._producers.get(process)) is None:
+            producer = self._producers.setdefault(process, Producer(self._config))
+        return producer
+
+    def _note_error(self, then: Callable[[KafkaError], None] | None, error: KafkaError) -> None:
+        self._reasons.note(error)
+        if then is not None:
+            then(error)
 
     def _note(
         self,
@@ -197,7 +204,7 @@ class KafkaTopic:
     def _drop_if_fatal(self, error: KafkaError) -> None:
         """Drop a producer that refuses all further messages; the next send creates a new one."""
         if error.fatal() or error.code() == KafkaError._FATAL:
-            self._producer = None
+            self._producers.pop(os.getpid(), None)
 
     def _undelivered(self, error: KafkaError, begin: float) -> Undelivered:
         self._drop_if_fatal(error)
@@ -214,6 +221,10 @@ def _check(config: Mapping[str, object], name: str, max_event_bytes: int, timeou
         raise TypeError(f"config={config!r}: give librdkafka's properties by name")
     if not config.get("bootstrap.servers"):
         raise ValueError("config lacks 'bootstrap.servers': give the brokers, 'host:port,...'")
+    if not isinstance(servers := config["bootstrap.servers"], str):
+        raise TypeError(f"bootstrap.servers={servers!r}: give the brokers, 'host:port,...'")
+    if "transactional.id" in config:
+        raise ValueError("config has 'transactional.id': events are sent without transactions")
     if not isinstance(name, str):
         raise TypeError(f"name={name!r}: give the topic's name")
     if not _TOPIC_NAME.fullmatch(name):

@@ -23,6 +23,9 @@ _REMEDIES = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "{user} needs WRITE on the topic (sasl.username)",
     KafkaError.TOPIC_EXCEPTION: "check the topic's name",
     KafkaError.UNKNOWN_TOPIC_OR_PART: "check the topic's name, or create the topic",
+    KafkaError._QUEUE_FULL: (
+        "raise queue.buffering.max.messages and queue.buffering.max.kbytes, or send fewer at once"
+    ),
     KafkaError._UNKNOWN_TOPIC: "check the topic's name, or create the topic",
 }
 
@@ -34,7 +37,7 @@ _CHECKS = {
     KafkaError._TRANSPORT: "check bootstrap.servers, security.protocol and ssl.ca.location",
 }
 
-_STATE = re.compile(r" \(after \d+ms in state \w+(, .*?)?\)")
+_STATE = re.compile(r" \(after \d+ms in state \w+(, \d+ identical error\(s\) suppressed)?\)")
 
 
 class DeliveryReasons:

@@ -94,8 +94,7 @@ class PromptOutputWriter:
     mode : `Mode` or `str`
         Which of the two ``root`` is; the values of `Mode` may be given as strings.
     chains : `~collections.abc.Iterable` [`str`], optional
-        Names of the chains that the outputs' runs belong to; if omitted, the service derives the
-        chain from the run's name.
+        Names of the chains that the outputs' runs belong to; if omitted, the service derives one.
     digests : `bool`
         Whether to read each artifact for its size and checksum, and to send both.  The central
         datastore then records them, as for datasets that are put into it directly.
@@ -103,7 +102,7 @@ class PromptOutputWriter:
     Raises
     ------
     ValueError
-        If ``mode`` is none of the modes, or nothing can be stored under such a root.
+        If ``mode`` is none of the modes, a chain's name is empty, or no such root can be used.
     TypeError
         If another argument has the wrong type, such as a single string for ``chains``.
     ModuleNotFoundError
@@ -292,6 +291,8 @@ def _names(chains: Iterable[str] | None) -> list[str] | None:
     names = list(chains)
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"chains={names!r}: give names, as strings")
+    if not all(names):
+        raise ValueError(f"chains={names!r}: a name is empty")
     return names
 
 

@@ -176,22 +176,23 @@ class Datastores:
     def check_not_emptied(self, store: FileStore) -> None:
         """Check that a store in which every artifact seems to be missing is still the same store.
 
-        It must have a file that it had before: the repository's configuration, the artifact that
-        was seen last, or one of a few with recent datastore records.  If none is known, as in a new
-        repository whose configuration is elsewhere, nothing can be said of the store.
+        It must have an artifact that it had before: the one that was seen last, or one of a few
+        with recent datastore records.  If there are no records, the repository's configuration will
+        do.  If that is elsewhere, as in a new repository, nothing can be said of the store.
 
         Raises
         ------
         RetryableError
             If it has none of them: it is another store, or it has lost its files.
         """
-        known = [paths[store] for paths in (self._config_paths, self._last_seen) if store in paths]
-        if any(_is_readable(store, path) for path in known):
+        seen = [self._last_seen[store]] if store in self._last_seen else []
+        if any(_is_readable(store, path) for path in seen):
             return
         recorded = recent_paths(self._engine, store.records_table)
-        if any(_is_readable(store, path) for path in recorded):
+        config = [self._config_paths[store]] if store in self._config_paths else []
+        if any(_is_readable(store, path) for path in recorded or config):
             return
-        if known := [*recorded, *known]:
+        if known := [*recorded, *config, *seen]:
             raise RetryableError(
                 f"the datastore at {store.root} has none of the artifacts that events name, and "
                 f"{store.uri(known[-1])}, which it had before, is missing too; check that the "

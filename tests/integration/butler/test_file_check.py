@@ -327,10 +327,11 @@ def test_an_object_that_does_not_exist_is_a_missing_artifact(
     assert on_s3.stored() == Counter(dataset_ids(events[1]))
 
 
+@pytest.mark.parametrize("left", [(), ("butler.yaml",)])
 def test_a_store_without_any_file_has_lost_them_and_no_event_is_at_fault(
-    sqlite_repository: Repository,
+    sqlite_repository: Repository, left: tuple[str, ...]
 ) -> None:
-    """As an empty mount point, or another bucket, behind a root that exists."""
+    """As an empty mount point, or another bucket, behind a root that exists, or below it."""
     repository = sqlite_repository
     writer = repository.writer()
     night = Night(repository.root)
@@ -338,7 +339,7 @@ def test_a_store_without_any_file_has_lost_them_and_no_event_is_at_fault(
     event = night.event(detector=1)
     hidden = repository.root.with_name("hidden")
     for entry in list(repository.root.iterdir()):
-        if not entry.name.startswith("gen3.sqlite3"):
+        if not entry.name.startswith(("gen3.sqlite3", *left)):
             hidden.mkdir(exist_ok=True)
             entry.rename(hidden / entry.name)
     for _ in range(3):
@@ -446,6 +447,8 @@ def test_an_artifact_that_was_removed_later_does_not_make_the_store_look_empty(
     night = Night(repository.root)
     first, second = night.event(detector=0), night.event(detector=1)
     written(write_window(writer, decoded(first)))
-    for event in (first, second):
-        lose(repository, event, *range(len(event["datasets"])))
+    butler = repository.butler()
+    refs = butler.query_all_datasets(RUN, find_first=False)
+    butler.pruneDatasets(refs, disassociate=True, unstore=True, purge=True)
+    lose(repository, second, *range(len(second["datasets"])))
     assert rejection(write_window(writer, decoded(second))).cause is Cause.MISSING_FILE

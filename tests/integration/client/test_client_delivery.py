@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -154,6 +156,37 @@ def test_events_lost_by_a_killed_broker_are_not_reported_as_sent(
 
     writer.transfer(pod.records, [failed])
     assert dataset_ids(private_kafka.consume(topic_name))[-1] == failed.refs[0].id
+
+
+#: A process that sends an event, forks, and sends one from each of both; then both end.
+FORKING = """
+import os, sys
+from butler_writer_client import KafkaTopic
+
+topic = KafkaTopic({"bootstrap.servers": sys.argv[1]}, sys.argv[2], timeout=20)
+assert topic.send([b"before"]) == [None]
+child = os.fork()
+assert topic.send([b"parent" if child else b"child"]) == [None]
+if child:
+    _, status = os.waitpid(child, 0)
+    sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def test_a_process_may_fork_after_it_has_sent_events(broker: Cluster, topic_name: str) -> None:
+    broker.create_topic(topic_name)
+
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING, broker.bootstrap, topic_name],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == 0, done.stderr
+    values = [message.value for message in broker.consume(topic_name)]
+    assert Counter(values) == Counter([b"before", b"child", b"parent"])
 
 
 def test_a_wrong_kafka_property_is_named_and_no_file_is_in_doubt() -> None:

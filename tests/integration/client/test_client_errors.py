@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError
 from confluent_kafka.admin import AclOperation, ResourceType
 from lsst.resources import ResourcePath
 
@@ -183,6 +184,16 @@ def test_the_reason_of_an_earlier_send_is_not_reported_again() -> None:
     )
 
 
+def test_an_error_that_is_repeated_is_named_without_how_often() -> None:
+    failed = "kafka:9092/1: Connect to ipv4#10.0.0.1:9092 failed: Connection refused"
+    repeated = f"{failed} (after 0ms in state CONNECT, 30 identical error(s) suppressed)"
+    topic = KafkaTopic(brokers("kafka:9092"), "outputs")
+
+    topic._reasons.note(KafkaError(KafkaError._TRANSPORT, repeated))
+
+    assert f"{failed}; check bootstrap.servers" in topic._reasons.of_timeout(0.0)
+
+
 def test_a_property_that_cannot_be_used_is_reported_before_anything_is_sent() -> None:
     config = {**brokers("kafka:9092"), "security.protocol": "SSL", "ssl.ca.location": "/no/ca.pem"}
 
@@ -193,11 +204,37 @@ def test_a_property_that_cannot_be_used_is_reported_before_anything_is_sent() ->
     assert seconds < 1
 
 
+def test_events_that_do_not_fit_into_the_producers_queue_are_refused_with_its_limits() -> None:
+    config: Config = {**brokers("127.0.0.1:1"), "queue.buffering.max.messages": 1}
+
+    waiting, refused = KafkaTopic(config, "outputs", timeout=1).send([b"{}", b"{}"])
+
+    assert waiting is not None
+    assert waiting.in_doubt
+    assert refused is not None
+    assert not refused.in_doubt
+    named = ["Queue full", "queue.buffering.max.messages and queue.buffering.max.kbytes"]
+    check_line(refused.reason, "127.0.0.1:1", "outputs", named)
+
+
+def test_a_pods_own_error_callback_is_called_and_hides_no_reason() -> None:
+    noted: list[KafkaError] = []
+    config: dict[str, Any] = {**brokers("127.0.0.1:1"), "error_cb": noted.append}
+
+    (report,) = KafkaTopic(config, "outputs", timeout=1).send([b"{}"])
+
+    assert report is not None
+    assert "Connection refused" in report.reason
+    assert noted
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "named"),
     [
         ({"config": {}}, ValueError, "bootstrap.servers"),
         ({"config": {"bootstrap.servers": None}}, ValueError, "bootstrap.servers"),
+        ({"config": {"bootstrap.servers": ["a:1", "b:2"]}}, TypeError, "bootstrap.servers=['a:1',"),
+        ({"config": brokers("a:1") | {"transactional.id": "x"}}, ValueError, "'transactional.id'"),
         ({"config": "kafka:9092"}, TypeError, "config='kafka:9092'"),
         ({"name": ""}, ValueError, "name=''"),
         ({"name": "pp output"}, ValueError, "name='pp output'"),
@@ -240,6 +277,7 @@ def test_an_event_that_is_not_bytes_is_refused(value: Any) -> None:
         ({"topic": "pp-output"}, TypeError, "topic='pp-output'"),
         ({"chains": [None]}, TypeError, "chains=[None]"),
         ({"chains": [["a"]]}, TypeError, "chains=[['a']]"),
+        ({"chains": ["a", ""]}, ValueError, "chains=['a', '']"),
         ({"digests": "no"}, TypeError, "digests='no'"),
     ],
 )
@@ -261,6 +299,15 @@ def transfer_to(root: Path | str, pod: LocalPod) -> tuple[str, RecordingTopic]:
     assert (caught.value.unused, caught.value.in_doubt, topic.values) == ([], [], [])
     assert "\n" not in str(caught.value)
     return str(caught.value), topic
+
+
+@pytest.mark.parametrize(
+    "path", ["../a.fits", "b/../../a.fits", "/a.fits", "s3://b/a.fits", "", "."]
+)
+def test_an_artifact_has_a_path_below_the_root(path: str) -> None:
+    with pytest.raises(ValueError, match="below the root of the datastore") as caught:
+        Artifact(ResourcePath("/pod/a.fits"), path, None, ())
+    assert f"path={path!r}" in str(caught.value)
 
 
 def test_a_local_root_that_does_not_exist_is_an_error_and_is_not_created(

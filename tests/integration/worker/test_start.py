@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -296,33 +294,6 @@ def test_help_needs_no_environment() -> None:
     assert result.returncode == 0
     assert result.stderr == ""
     assert re.search(r"^  worker +Start worker instance", result.stdout, re.MULTILINE)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("level", ["INFO", "WARNING"])
-def test_all_output_is_json_lines_with_the_version_and_the_readiness(
-    embedded_broker: EmbeddedBroker,
-    topic_name: str,
-    tmp_path: Path,
-    level: str,
-    number: signal.Signals,
-) -> None:
-    settings = {"BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8", "WRITER_DEBUG_LEVEL": level}
-    deployment = Deployment(embedded_broker, topic_name, tmp_path, settings=settings)
-    with deployment.worker() as worker:
-        worker.wait_ready()
-        if level == "INFO":
-            worker.wait_for_log('"event": "ready"')
-        assert worker.state()["version"] == version("butler-writer")
-
-        worker.process.send(number)
-
-        assert worker.wait() == 0
-        lines = json_lines(worker.log_text())
-    if level == "INFO":
-        assert lines[0]["event"] == "starting"
-        assert lines[0]["version"] == version("butler-writer")
-        assert "ready" in [line["event"] for line in lines]
 
 
 def test_another_package_named_agents_is_refused(tmp_path: Path) -> None:
