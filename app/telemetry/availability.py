@@ -13,7 +13,13 @@ from app.butler.logins import refused_login
 from app.errors import OperatorError
 from app.telemetry.status import Status
 
-__all__ = ["AVAILABILITY_INTERVAL", "LOOK_TIMEOUT", "AvailabilityWatch", "in_daemon_thread"]
+__all__ = [
+    "AVAILABILITY_INTERVAL",
+    "LOOK_TIMEOUT",
+    "AvailabilityWatch",
+    "Pauses",
+    "in_daemon_thread",
+]
 
 logger = structlog.get_logger("butler_writer")
 
@@ -37,6 +43,8 @@ class AvailabilityWatch:
         Shows what is unavailable.
     timeout : `float`
         Seconds to wait for an answer.
+    on_return : `~collections.abc.Callable`
+        Called when there is an answer again.
     """
 
     def __init__(
@@ -45,8 +53,10 @@ class AvailabilityWatch:
         look: Callable[[], Awaitable[None]],
         status: Status,
         timeout: float = LOOK_TIMEOUT,
+        on_return: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
+        self._on_return = on_return
         self._look = look
         self._status = status
         self._timeout = timeout
@@ -88,6 +98,29 @@ class AvailabilityWatch:
             del self._status.unavailable[self._name]
             self._status.note_login(self._name, None)
             logger.info("answers again", dependency=self._name)
+            self._on_return()
+
+
+class Pauses:
+    """Waits between two attempts, which end early if what was away answers again."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Future[None]] = set()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for some time, or until `end` is called."""
+        pause: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._running.add(pause)
+        try:
+            await asyncio.wait([pause], timeout=seconds)
+        finally:
+            self._running.discard(pause)
+
+    def end(self) -> None:
+        """End all waits."""
+        for pause in self._running:
+            if not pause.done():
+                pause.set_result(None)
 
 
 def in_daemon_thread(call: Callable[[], None]) -> asyncio.Future[None]:
