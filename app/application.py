@@ -41,7 +41,6 @@ from app.startup import Startup
 from app.telemetry.availability import (
     AVAILABILITY_INTERVAL,
     AvailabilityWatch,
-    Pauses,
     in_daemon_thread,
 )
 from app.telemetry.status import Status
@@ -100,8 +99,6 @@ class ButlerWriterApp(StrictApp):
         Reports senders that leave a transaction open.
     replaced_logs : `ReplacedLogs`
         Notices a log that was replaced by another one.
-    pauses : `Pauses`
-        The waits between two attempts of a step.
 
     Raises
     ------
@@ -156,15 +153,9 @@ class ButlerWriterApp(StrictApp):
             required_operations(settings.kafka),
             is_suspect=lambda: self.status.not_ready is not None or lacks_leader(self),
         )
-        self.pauses = Pauses()
-        self._kafka_watch = AvailabilityWatch(
-            KAFKA, self._broker_probe.ask, self.status, on_return=self.pauses.end
-        )
+        self._kafka_watch = AvailabilityWatch(KAFKA, self._broker_probe.ask, self.status)
         self._database_watch = AvailabilityWatch(
-            "the database",
-            lambda: in_daemon_thread(self.parts.writer.ask_database),
-            self.status,
-            on_return=self.pauses.end,
+            "the database", lambda: in_daemon_thread(self.parts.writer.ask_database), self.status
         )
         self.on_partitions_revoked.connect(self._drop_received)  # type: ignore[arg-type]
         self.on_rebalance_complete.connect(self._start_reading)

@@ -92,5 +92,4 @@ def _parts_of(app: ButlerWriterApp, butler: Butler) -> Parts:
         list_directory=write.dataset_list_directory or "",
         max_event_bytes=app.settings.kafka.max_message_bytes,
         retry_wait_max=write.retry_wait_max,
-        pauses=app.pauses,
     )

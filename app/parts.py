@@ -14,7 +14,6 @@ from app.intake.intake import Intake
 from app.intake.received import Received
 from app.intake.windows import WindowBounds
 from app.kafka.sending import Sender
-from app.telemetry.availability import Pauses
 from app.telemetry.flush_reports import FlushReports
 
 __all__ = ["Parts", "PartsNotOpenError", "new_intake", "tumbling_boundary"]
@@ -46,8 +45,6 @@ class Parts:
         Size of the largest event that is accepted, in bytes.
     retry_wait_max : `float`
         Longest wait between two attempts of a step, in seconds.
-    pauses : `Pauses`
-        The waits between two attempts of a step.
     prepare_thread, write_thread : `~concurrent.futures.ThreadPoolExecutor`
         One thread each, which has a Butler of its own: one window is prepared while another is
         written (rule bounded-database-calls).
@@ -61,7 +58,6 @@ class Parts:
     list_directory: str
     max_event_bytes: int
     retry_wait_max: float
-    pauses: Pauses = field(default_factory=Pauses)
     prepare_thread: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="prepare")
     )

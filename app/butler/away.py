@@ -23,7 +23,7 @@ _STATES_OF_THE_SERVER = ("08", "25006", "40", "53", "55P03", "57", "58")
 
 #: The same refusals in the answers of libpq, which has no SQLSTATE while it connects.
 _REFUSALS = re.compile(
-    r"authentication failed|no pg_hba\.conf entry|no password supplied|certificate|"
+    r"authentication failed|pg_hba\.conf|no password supplied|certificate|private key|"
     r"does not support SSL|(role|database) \".*\" does not exist|no such (database|user)|"
     r"not permitted to log in|permission denied"
 )
@@ -60,7 +60,8 @@ def _is_away(error: BaseException) -> bool:
         return _server_is_away(error)
     if isinstance(error, ClientError):
         status = http_status(error)
-        return status >= 500 or status == 429
+        is_clock_wrong = error.response.get("Error", {}).get("Code") == "RequestTimeTooSkewed"
+        return status >= 500 or status == 429 or is_clock_wrong
     if isinstance(error, BotoSSLError):
         return False
     if isinstance(error, PoolTimeoutError | BotoConnectionError | HTTPClientError):

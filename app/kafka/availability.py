@@ -13,8 +13,9 @@ from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
 from aiokafka.errors import AuthenticationFailedError, KafkaError, SaslAuthenticationFailed
 from aiokafka.protocol.group import HeartbeatRequest
 
-from app.errors import LoginRefusedError
-from app.kafka.checks.access_rights import Operation, check_permissions
+from app.errors import LoginRefusedError, OperatorError
+from app.kafka.certificates import certificate_error
+from app.kafka.checks.access_rights import Operation, check_permissions, may_be_temporary
 from app.kafka.connection import SASL_MECHANISM, KafkaConnection
 
 __all__ = ["BrokerProbe"]
@@ -54,7 +55,9 @@ class BrokerProbe:
         Raises
         ------
         LoginRefusedError
-            If a broker refuses the login, or its certificate is refused.
+            If a broker refuses the login, or its certificate is of an unknown authority.
+        UnavailableError
+            If its certificate has expired, or is for another host.
         TopicError
             If the user lacks access rights.
         aiokafka.errors.KafkaError
@@ -114,7 +117,7 @@ class BrokerProbe:
                 other.cancel()
         for error in errors:
             if (refusal := _refusal(error, self._connection)) is not None:
-                raise LoginRefusedError(refusal) from error
+                raise refusal from error
         raise errors[-1] if errors else OSError("no broker is configured")
 
     def _close_unused(self, attempt: asyncio.Future[AIOKafkaConnection]) -> None:
@@ -124,15 +127,14 @@ class BrokerProbe:
             attempt.result().close()
 
 
-def _refusal(error: Exception, connection: KafkaConnection) -> str | None:
-    """Return which login is refused, and which variables to check; `None` for other errors."""
-    kafka = f"Kafka at {connection.cluster}"
-    reason = " ".join(str(error).split())
-    if isinstance(error, SSLError):
-        return f"the certificate of {kafka} is refused: {reason}; check BUTLER_WRITER_KAFKA_CA_FILE"
+def _refusal(error: Exception, connection: KafkaConnection) -> OperatorError | None:
+    """Return why the brokers, or their certificate, are refused; `None` for other errors."""
+    if isinstance(error, SSLError) and not may_be_temporary(error):
+        return certificate_error(connection, error, is_starting=False)
     if isinstance(error, AuthenticationFailedError | SaslAuthenticationFailed):
-        return (
-            f"{kafka} refuses the login of user {connection.username} ({SASL_MECHANISM}): "
-            f"{reason}; check KAFKA_USERNAME and KAFKA_PASSWORD"
+        return LoginRefusedError(
+            f"Kafka at {connection.cluster} refuses the login of user {connection.username} "
+            f"({SASL_MECHANISM}): {' '.join(str(error).split())}; check KAFKA_USERNAME and "
+            "KAFKA_PASSWORD"
         )
     return None

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from app.butler.failures import describe
-from app.butler.logins import refused_login
+from app.butler.logins import database_remedy, refused_login
 from app.errors import OperatorError
 from app.telemetry.status import Status
 
@@ -17,14 +17,14 @@ __all__ = [
     "AVAILABILITY_INTERVAL",
     "LOOK_TIMEOUT",
     "AvailabilityWatch",
-    "Pauses",
     "in_daemon_thread",
 ]
 
 logger = structlog.get_logger("butler_writer")
 
-#: Seconds between two looks.  With the timeout it is less than the 10 s that the documents promise.
-AVAILABILITY_INTERVAL = 3.0
+#: Seconds between two looks.  With the timeout it is less than the 10 s that the documents promise;
+#: Faust logs a warning for a timer that takes longer than its interval.
+AVAILABILITY_INTERVAL = 4.5
 
 #: Seconds to wait for an answer.
 LOOK_TIMEOUT = 4.0
@@ -43,8 +43,6 @@ class AvailabilityWatch:
         Shows what is unavailable.
     timeout : `float`
         Seconds to wait for an answer.
-    on_return : `~collections.abc.Callable`
-        Called when there is an answer again.
     """
 
     def __init__(
@@ -53,10 +51,8 @@ class AvailabilityWatch:
         look: Callable[[], Awaitable[None]],
         status: Status,
         timeout: float = LOOK_TIMEOUT,
-        on_return: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
-        self._on_return = on_return
         self._look = look
         self._status = status
         self._timeout = timeout
@@ -78,7 +74,9 @@ class AvailabilityWatch:
         login = refused_login(error)
         self._status.note_login(self._name, login)
         refusal = login or (str(error) if isinstance(error, OperatorError) else None)
-        self._report(f"{type(error).__name__}: {describe(error)}", refusal=refusal)
+        remedy = database_remedy(error)
+        reason = f"{type(error).__name__}: {describe(error)}"
+        self._report(f"{reason}; {remedy}" if remedy else reason, refusal=refusal)
 
     def _report(self, reason: str | None, *, refusal: str | None) -> None:
         """Show why something cannot be used; log it if it could be used before, or is refused now.
@@ -98,29 +96,7 @@ class AvailabilityWatch:
             del self._status.unavailable[self._name]
             self._status.note_login(self._name, None)
             logger.info("answers again", dependency=self._name)
-            self._on_return()
-
-
-class Pauses:
-    """Waits between two attempts, which end early if what was away answers again."""
-
-    def __init__(self) -> None:
-        self._running: set[asyncio.Future[None]] = set()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait for some time, or until `end` is called."""
-        pause: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._running.add(pause)
-        try:
-            await asyncio.wait([pause], timeout=seconds)
-        finally:
-            self._running.discard(pause)
-
-    def end(self) -> None:
-        """End all waits."""
-        for pause in self._running:
-            if not pause.done():
-                pause.set_result(None)
+            self._status.pauses.end()
 
 
 def in_daemon_thread(call: Callable[[], None]) -> asyncio.Future[None]:

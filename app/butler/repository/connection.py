@@ -12,7 +12,7 @@ from sqlalchemy import URL, make_url
 
 from app.butler.away import database_of, is_away, unmounted
 from app.butler.failures import describe, exception_chain
-from app.butler.logins import refused_login
+from app.butler.logins import database_remedy, refused_login
 from app.butler.policy import WritePolicy
 from app.butler.private.registry import engine_of
 from app.butler.repository.sessions import prepare_sessions
@@ -105,8 +105,10 @@ def opening(repository: str) -> Iterator[None]:
             raise RepositoryAwayError(
                 f"{reason}; {empty} is empty: is it mounted?", "the store"
             ) from exc
-        remedy = "its login and its database" if database_of(exc) else "BUTLER_REPOSITORY"
-        raise RepositoryError(f"{reason}; check {remedy}") from exc
+        remedy = database_remedy(exc) or (
+            "check its login and its database" if database_of(exc) else "check BUTLER_REPOSITORY"
+        )
+        raise RepositoryError(f"{reason}; {remedy}") from exc
 
 
 def _empty_folder_of(repository: str) -> Path | None:

@@ -9,6 +9,7 @@ from aiokafka.conn import collect_hosts
 from aiokafka.errors import KafkaError
 
 from app.errors import OperatorError, UnavailableError
+from app.kafka.certificates import certificate_error
 from app.kafka.checks.access_rights import check_permissions, connect, may_be_temporary
 from app.kafka.checks.diagnosis import diagnose
 from app.kafka.checks.required import required_operations
@@ -55,7 +56,6 @@ def kafka_error(connection: KafkaConnection, error: BaseException) -> OperatorEr
     if may_be_temporary(error):
         return UnavailableError(f"{reason}; check KAFKA_CLUSTER if it should be up", "Kafka")
     if isinstance(error, SSLError):
-        variables = "BUTLER_WRITER_KAFKA_CA_FILE and the host names in KAFKA_CLUSTER"
-    else:
-        variables = "KAFKA_CLUSTER, KAFKA_USERNAME, KAFKA_PASSWORD and BUTLER_WRITER_KAFKA_TLS"
+        return certificate_error(connection, error, is_starting=True)
+    variables = "KAFKA_CLUSTER, KAFKA_USERNAME, KAFKA_PASSWORD and BUTLER_WRITER_KAFKA_TLS"
     return TopicError(f"{reason}; check {variables}")

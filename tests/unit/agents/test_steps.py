@@ -11,7 +11,6 @@ from agents import steps
 from agents.steps import until_done
 from app.butler.failures import AbandonedError, RetryableError
 from app.parts import Parts
-from app.telemetry.availability import Pauses
 from app.telemetry.flush_reports import FlushReports, Step
 from app.telemetry.status import Status
 
@@ -26,7 +25,6 @@ class Scene:
         parts: Any = type("Parts", (), {})
         parts.reports = FlushReports(self.status)
         parts.retry_wait_max = 0.01
-        parts.pauses = self.pauses = Pauses()
         self.parts = cast("Parts", parts)
         self.runs = 0
 
@@ -74,7 +72,7 @@ async def test_a_wait_ends_when_what_was_away_answers_again(
     )
     while not step.done():
         if scene.status.retrying:
-            scene.pauses.end()
+            scene.status.pauses.end()
         await asyncio.sleep(0)
     assert scene.runs == 1
 
