@@ -159,6 +159,9 @@ _DATABASE_CAUSES: tuple[tuple[type[DBAPIError], Cause], ...] = (
 #: program, such as the length of a name in an index.
 _STATE_CAUSES = {"42501": Cause.MISSING_RIGHT, "54": Cause.VALUE_REFUSED}
 
+#: S3's HTTP status if it is overloaded.
+_TOO_MANY = 429
+
 #: Longest description of an error, in characters.
 _MAX_DESCRIPTION = 500
 
@@ -181,7 +184,9 @@ def classify(error: BaseException) -> Failure:
     if isinstance(error, RetryableError | OSError | PoolTimeoutError | BotoCoreError):
         return Failure.RETRY
     if isinstance(error, ClientError):  # S3 responds, but perhaps with an internal error
-        return Failure.RETRY if http_status(error) >= 500 else Failure.UNKNOWN
+        status = http_status(error)
+        is_of_the_store = status >= 500 or status == _TOO_MANY or _is_redirect(status)
+        return Failure.RETRY if is_of_the_store else Failure.UNKNOWN
     return Failure.UNKNOWN
 
 
@@ -205,6 +210,10 @@ def _classify_database(error: DBAPIError) -> Failure:
     if isinstance(error, OperationalError | InterfaceError) and name != _SQLITE_STATEMENT:
         return Failure.RETRY
     return Failure.POISON if isinstance(error, DataError) else Failure.UNKNOWN
+
+
+def _is_redirect(status: int) -> bool:
+    return 300 <= status < 400
 
 
 def http_status(error: ClientError) -> int:
@@ -278,5 +287,7 @@ def describe(error: BaseException) -> str:
         text = text.replace(str(database), answer := str(database.orig))
         if answer not in text:
             text = f"{answer} ({text})"  # first, so that the row that it names is not cut off
+    if isinstance(error, ClientError) and _is_redirect(http_status(error)):
+        text += "; the bucket is elsewhere: check S3_ENDPOINT_URL and AWS_DEFAULT_REGION"
     line = " ".join(text.split())
     return line if len(line) <= _MAX_DESCRIPTION else line[: _MAX_DESCRIPTION - 3] + "..."

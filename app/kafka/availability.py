@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from ssl import SSLError
 
 from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
-from aiokafka.errors import AuthenticationFailedError, KafkaError, SaslAuthenticationFailed
+from aiokafka.errors import KafkaError
 from aiokafka.protocol.group import HeartbeatRequest
 
-from app.errors import LoginRefusedError, OperatorError
-from app.kafka.certificates import certificate_error
-from app.kafka.checks.access_rights import Operation, check_permissions, may_be_temporary
-from app.kafka.connection import SASL_MECHANISM, KafkaConnection
+from app.kafka.checks.access_rights import Operation, check_permissions
+from app.kafka.checks.refusals import refusal
+from app.kafka.connection import KafkaConnection
 
 __all__ = ["BrokerProbe"]
 
@@ -116,8 +114,8 @@ class BrokerProbe:
                 other.add_done_callback(self._close_unused)
                 other.cancel()
         for error in errors:
-            if (refusal := _refusal(error, self._connection)) is not None:
-                raise refusal from error
+            if (refused := refusal(self._connection, error, is_starting=False)) is not None:
+                raise refused from error
         raise errors[-1] if errors else OSError("no broker is configured")
 
     def _close_unused(self, attempt: asyncio.Future[AIOKafkaConnection]) -> None:
@@ -125,16 +123,3 @@ class BrokerProbe:
             return
         if attempt.result() is not self._broker:
             attempt.result().close()
-
-
-def _refusal(error: Exception, connection: KafkaConnection) -> OperatorError | None:
-    """Return why the brokers, or their certificate, are refused; `None` for other errors."""
-    if isinstance(error, SSLError) and not may_be_temporary(error):
-        return certificate_error(connection, error, is_starting=False)
-    if isinstance(error, AuthenticationFailedError | SaslAuthenticationFailed):
-        return LoginRefusedError(
-            f"Kafka at {connection.cluster} refuses the login of user {connection.username} "
-            f"({SASL_MECHANISM}): {' '.join(str(error).split())}; check KAFKA_USERNAME and "
-            "KAFKA_PASSWORD"
-        )
-    return None

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from contextlib import closing
-from ssl import SSLError
 
 from aiokafka.conn import collect_hosts
 from aiokafka.errors import KafkaError
 
 from app.errors import OperatorError, UnavailableError
-from app.kafka.certificates import certificate_error
 from app.kafka.checks.access_rights import check_permissions, connect, may_be_temporary
 from app.kafka.checks.diagnosis import diagnose
+from app.kafka.checks.refusals import refusal
 from app.kafka.checks.required import required_operations
 from app.kafka.checks.sessions import session_mismatch
 from app.kafka.connection import KafkaConnection
@@ -55,7 +54,7 @@ def kafka_error(connection: KafkaConnection, error: BaseException) -> OperatorEr
     reason = f"Kafka at {connection.cluster}: {str(error) or type(error).__name__}"
     if may_be_temporary(error):
         return UnavailableError(f"{reason}; check KAFKA_CLUSTER if it should be up", "Kafka")
-    if isinstance(error, SSLError):
-        return certificate_error(connection, error, is_starting=True)
+    if (refused := refusal(connection, error, is_starting=True)) is not None:
+        return refused
     variables = "KAFKA_CLUSTER, KAFKA_USERNAME, KAFKA_PASSWORD and BUTLER_WRITER_KAFKA_TLS"
     return TopicError(f"{reason}; check {variables}")

@@ -194,6 +194,8 @@ def test_an_error_of_sqlite_is_classified_by_its_name(
         (RetryableError("not now"), Failure.RETRY),
         (EndpointConnectionError(endpoint_url="http://s3"), Failure.RETRY),
         (s3_error(503), Failure.RETRY),
+        (s3_error(429), Failure.RETRY),
+        (s3_error(301), Failure.RETRY),
         (s3_error(400), Failure.UNKNOWN),
     ],
     ids=repr,
@@ -322,3 +324,9 @@ def test_a_description_is_bounded(make: type[Exception]) -> None:
     described = describe(wrapped(error) if isinstance(error, psycopg.Error) else error)
     assert len(described) == 500
     assert described.endswith("x...")
+
+
+def test_a_bucket_that_is_elsewhere_names_the_variables() -> None:
+    assert describe(s3_error(301)).endswith(
+        "elsewhere: check S3_ENDPOINT_URL and AWS_DEFAULT_REGION"
+    )

@@ -1,40 +1,58 @@
-"""Says why a broker's certificate is refused, and who can do something about it."""
+"""Says why a login or a certificate is refused, and who can do something about it."""
 
 from __future__ import annotations
 
 import ssl
 import time
 
-from app.errors import LoginRefusedError, OperatorError, UnavailableError
-from app.kafka.connection import KafkaConnection
+from aiokafka.errors import AuthenticationFailedError, SaslAuthenticationFailed
 
-__all__ = ["certificate_error"]
+from app.errors import LoginRefusedError, OperatorError, UnavailableError
+from app.kafka.checks.access_rights import may_be_temporary
+from app.kafka.connection import SASL_MECHANISM, KafkaConnection
+
+__all__ = ["refusal"]
 
 #: OpenSSL's results (``X509_V_ERR_...``) that concern the broker's certificate: it is not yet
 #: valid, it has expired, it is for another host name, for another address.
 _NOT_YET_VALID, _EXPIRED, _OTHER_HOST, _OTHER_ADDRESS = 9, 10, 62, 64
 
 
-def certificate_error(
-    connection: KafkaConnection, error: ssl.SSLError, *, is_starting: bool
-) -> OperatorError:
-    """Return the error to raise for a certificate that is refused.
+def refusal(
+    connection: KafkaConnection, error: BaseException, *, is_starting: bool
+) -> OperatorError | None:
+    """Return the error to raise if the brokers refuse the login, or their certificate is refused.
 
     Parameters
     ----------
     connection : `KafkaConnection`
-        The brokers, and the authorities that are trusted.
-    error : `ssl.SSLError`
-        The refusal.
+        The brokers, the login, and the authorities that are trusted.
+    error : `BaseException`
+        What a client has raised.
     is_starting : `bool`
         Whether it has never worked, so that a name in ``KAFKA_CLUSTER`` may be wrong.
 
     Returns
     -------
-    error : `~app.errors.OperatorError`
+    error : `~app.errors.OperatorError` or `None`
         An `UnavailableError` if only the brokers can change that; otherwise a `LoginRefusedError`,
-        since the file of the authorities is read when a worker starts.
+        since secrets and the file of the authorities are read when a worker starts.  `None` for
+        other errors.
     """
+    if isinstance(error, AuthenticationFailedError | SaslAuthenticationFailed):
+        return LoginRefusedError(
+            f"Kafka at {connection.cluster} refuses the login of user {connection.username} "
+            f"({SASL_MECHANISM}): {' '.join(str(error).split())}; check KAFKA_USERNAME and "
+            "KAFKA_PASSWORD"
+        )
+    if isinstance(error, ssl.SSLError) and not may_be_temporary(error):
+        return _of_certificate(connection, error, is_starting=is_starting)
+    return None
+
+
+def _of_certificate(
+    connection: KafkaConnection, error: ssl.SSLError, *, is_starting: bool
+) -> OperatorError:
     prefix = f"the certificate of Kafka at {connection.cluster} is refused: "
     prefix += " ".join(str(error).split())
     code = getattr(error, "verify_code", 0)
