@@ -47,9 +47,9 @@ class SessionAnswers:
     _silent_since: float = math.inf
     _lost_before: float = -math.inf
 
-    def is_lost(self, opened_at: float, asked_at: float, now: float) -> bool:
-        """Return whether a session that has not answered yet leads nowhere, as others did."""
-        return opened_at < self._lost_before and now - asked_at > PING_SECONDS
+    def is_lost(self, answered_at: float, asked_at: float, now: float) -> bool:
+        """Return whether a session leads nowhere, as others did: it last answered before that."""
+        return answered_at < self._lost_before and now - asked_at > PING_SECONDS
 
     def silent(self, asked_at: float) -> None:
         """Note that a session has not answered outside of a transaction."""
@@ -65,7 +65,7 @@ class _Session(psycopg.Connection[Any]):
     """A session that is closed if the server does not answer."""
 
     answers: SessionAnswers
-    opened_at: float
+    answered_at: float
 
     #: Statements in the message that is sent; the server's limit is for each of them.
     statements = 1
@@ -93,12 +93,13 @@ class _Session(psycopg.Connection[Any]):
                     self._check(asked_at, limit, is_in_transaction=is_in_transaction)
                 expected = gen.send(ready)
         except StopIteration as end:
+            self.answered_at = time.monotonic()
             result: _R = end.value
             return result
 
     def _check(self, asked_at: float, limit: float, *, is_in_transaction: bool) -> None:
         now = time.monotonic()
-        is_lost = self.answers.is_lost(self.opened_at, asked_at, now)
+        is_lost = self.answers.is_lost(self.answered_at, asked_at, now)
         if now - asked_at <= limit and not is_lost:
             return
         if not is_in_transaction:
@@ -125,8 +126,8 @@ def limit_waits(engine: sqlalchemy.Engine, statement_seconds: float) -> None:
 
     - 5 s outside of a transaction: a ping, or the statement that begins a transaction.
     - In a transaction, 10 s more than the server gives each statement.
-    - 5 s in a session that was opened before another one was silent, once a new one answers:
-      after a failover, the former address may hang.
+    - 5 s in a session that has not answered since another one was silent, once a new one
+      answers: after a failover, the former address may hang.
 
     Parameters
     ----------
@@ -139,9 +140,9 @@ def limit_waits(engine: sqlalchemy.Engine, statement_seconds: float) -> None:
 
     @sqlalchemy.event.listens_for(engine, "do_connect")
     def _connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> _Session:
-        opened_at = time.monotonic()
+        answered_at = time.monotonic()
         session = _Session.connect(*arguments, **options)
-        session.answers, session.opened_at = answers, opened_at
+        session.answers, session.answered_at = answers, answered_at
         answers.opened()
         return session
 
