@@ -66,6 +66,7 @@ async def until_done(
             retry=retry_if_exception(is_retried),
             wait=wait_random_exponential(FIRST_WAIT, max=parts.retry_wait_max),
             before_sleep=report,
+            sleep=parts.reports.pause,
             reraise=True,
         ):
             with attempt:

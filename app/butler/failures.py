@@ -166,6 +166,9 @@ _DATABASE_CAUSES: tuple[tuple[type[DBAPIError], Cause], ...] = (
 #: program, such as the length of a name in an index.
 _STATE_CAUSES = {"42501": Cause.MISSING_RIGHT, "54": Cause.VALUE_REFUSED}
 
+#: S3's HTTP status if it is overloaded.
+_TOO_MANY = 429
+
 
 def classify(error: BaseException) -> Failure:
     """Return what to do about a failure of the Butler write.
@@ -185,7 +188,9 @@ def classify(error: BaseException) -> Failure:
     if isinstance(error, RetryableError | OSError | PoolTimeoutError | BotoCoreError):
         return Failure.RETRY
     if isinstance(error, ClientError):  # S3 responds, but perhaps with an internal error
-        return Failure.RETRY if http_status(error) >= 500 else Failure.UNKNOWN
+        status = http_status(error)
+        is_of_the_store = status >= 500 or status == _TOO_MANY or is_redirect(status)
+        return Failure.RETRY if is_of_the_store else Failure.UNKNOWN
     return Failure.UNKNOWN
 
 
@@ -211,6 +216,11 @@ def _classify_database(error: DBAPIError) -> Failure:
     if isinstance(error, OperationalError | InterfaceError) and name != _SQLITE_STATEMENT:
         return Failure.RETRY
     return Failure.REJECT if isinstance(error, DataError) else Failure.UNKNOWN
+
+
+def is_redirect(status: int) -> bool:
+    """Return whether an HTTP status says that what was asked for is elsewhere."""
+    return 300 <= status < 400
 
 
 def http_status(error: ClientError) -> int:

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TypeAlias, TypeVar
 
 from lsst.daf.butler import Butler
-from sqlalchemy import text
 
 from app.butler.commit.division import attempt
 from app.butler.commit.examination import Examination, alarm_about_rights
@@ -29,6 +28,7 @@ from app.butler.policy import WritePolicy
 from app.butler.private.datastores import Datastores
 from app.butler.private.registry import engine_of
 from app.butler.repository.dataset_types import DatasetTypes
+from app.butler.repository.look import DatabaseLook
 from models.causes import Cause
 from models.fields import EventContent
 
@@ -62,6 +62,7 @@ class ButlerWriter:
 
     def __init__(self, butler: Butler, policy: WritePolicy) -> None:
         self._butler = butler
+        self._look = DatabaseLook(engine_of(butler))
         reader = butler.clone()
         self._types = DatasetTypes(reader)
         datastores = Datastores(reader)
@@ -166,15 +167,16 @@ class ButlerWriter:
         return report
 
     def ask_database(self) -> None:
-        """Wait for an answer of the database; any thread may do so at any time.
+        """Wait for an answer of the database; one thread at a time may do so, beside the others.
 
         Raises
         ------
+        UnavailableError
+            If it is read-only.
         sqlalchemy.exc.SQLAlchemyError
             If there is none.
         """
-        with engine_of(self._butler).connect() as connection:
-            connection.execute(text("SELECT 1"))
+        self._look.ask()
 
     def _look_again(self) -> bool:
         return attempt(self._types.look_again, lambda: True) is True

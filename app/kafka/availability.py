@@ -12,9 +12,8 @@ from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.group import HeartbeatRequest
 
-from app.errors import LoginRefusedError
-from app.kafka.checks.access import kafka_error
 from app.kafka.checks.access_rights import Operation, check_permissions
+from app.kafka.checks.refusals import refusal
 from app.kafka.connection import KafkaConnection
 
 __all__ = ["BrokerProbe"]
@@ -54,7 +53,9 @@ class BrokerProbe:
         Raises
         ------
         LoginRefusedError
-            If a broker refuses the login, or its certificate is refused.
+            If a broker refuses the login, or its certificate is of an unknown authority.
+        UnavailableError
+            If its certificate has expired, or is for another host.
         TopicError
             If the user lacks access rights.
         aiokafka.errors.KafkaError
@@ -120,8 +121,8 @@ class BrokerProbe:
                 other.add_done_callback(self._close_unused)
                 other.cancel()
         for error in errors:
-            if isinstance(refusal := kafka_error(self._connection, error), LoginRefusedError):
-                raise refusal from error
+            if (refused := refusal(self._connection, error, is_starting=False)) is not None:
+                raise refused from error
         raise errors[-1] if errors else OSError("no broker is configured")
 
     def _close_unused(self, attempt: asyncio.Future[AIOKafkaConnection]) -> None:

@@ -19,6 +19,7 @@ import sqlalchemy
 from psycopg.abc import Params, Query
 
 from app.butler.policy import WritePolicy
+from app.butler.repository.answers import limit_waits, sending
 
 __all__ = ["prepare_sessions"]
 
@@ -40,7 +41,8 @@ class OneMessageCursor(psycopg.ClientCursor[Any]):
     ) -> None:
         """Execute a statement for each set of parameters; there are no results to fetch."""
         if texts := [self.mogrify(query, params) for params in params_seq]:
-            self.execute(";".join(texts).encode())
+            with sending(self.connection, len(texts)):
+                self.execute(";".join(texts).encode())
             changed = self.rowcount
             while self.nextset():
                 changed += self.rowcount
@@ -60,6 +62,7 @@ def prepare_sessions(engine: sqlalchemy.Engine, policy: WritePolicy) -> None:
       compile it, which takes longer than it saves.
     - After an error that may concern the session, no pooled connection is used again.  After a
       failover, for example, they may all lead to a server that has become read-only.
+    - A session that does not answer is given up.
 
     The settings are made in each transaction, not once for the connection: behind a connection
     pooler, the next transaction may be that of another client.
@@ -95,6 +98,8 @@ def prepare_sessions(engine: sqlalchemy.Engine, policy: WritePolicy) -> None:
     def _replace_connections(context: sqlalchemy.ExceptionContext) -> None:
         if _may_concern_the_session(context.original_exception):
             context.is_disconnect = True  # SQLAlchemy then replaces every connection of the pool
+
+    limit_waits(engine, policy.statement_timeout)
 
 
 def _may_concern_the_session(error: BaseException) -> bool:

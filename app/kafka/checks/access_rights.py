@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from ssl import SSLError
+from ssl import SSLEOFError, SSLError, SSLZeroReturnError
 
 from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
 from aiokafka.errors import (
@@ -49,7 +49,9 @@ def may_be_temporary(error: BaseException) -> bool:
     """Return whether an error of Kafka may be temporary; a wrong password is not, for example."""
     if isinstance(error, KafkaError):
         return bool(error.retriable)
-    return isinstance(error, OSError) and not isinstance(error, SSLError)
+    if isinstance(error, SSLError):  # a load balancer without brokers ends the handshake
+        return isinstance(error, SSLEOFError | SSLZeroReturnError)
+    return isinstance(error, OSError)
 
 
 async def connect(connection: KafkaConnection) -> AIOKafkaConnection:

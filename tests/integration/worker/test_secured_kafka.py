@@ -63,8 +63,10 @@ def test_the_access_rules_of_the_readme_are_sufficient(
 def test_a_wrong_password_ends_the_worker_at_once(deployment: Deployment) -> None:
     with deployment.worker(KAFKA_PASSWORD="guess") as worker:
         error = start_error(worker)
-    assert error.startswith(f"butler-writer: Kafka at {deployment.cluster.bootstrap}: ")
+    kafka = f"Kafka at {deployment.cluster.bootstrap}"
+    assert error.startswith(f"butler-writer: {kafka} refuses the login of user writer (SCRAM-")
     assert "SaslAuthenticationFailed" in error
+    assert error.endswith("; check KAFKA_USERNAME and KAFKA_PASSWORD")
     assert "guess" not in error
 
 

@@ -53,7 +53,7 @@ def test_a_login_or_encryption_that_does_not_match_the_brokers_is_named(
             f"Kafka at {plain}: the brokers require a login; set KAFKA_USERNAME and .*": {},
             f"Kafka at {plain}: BUTLER_WRITER_KAFKA_TLS=true, but .* no encryption .*": TLS | LOGIN,
             f"Kafka at {tls}: BUTLER_WRITER_KAFKA_TLS=false, but .* use encryption .*": encrypted,
-            f"Kafka at {tls}: .* certificate verify failed.*; check BUTLER_WRITER_KAFKA_CA_.*": {
+            f"the certificate of Kafka at {tls} .* verify failed.*; check .*_KAFKA_CA_FILE, .*": {
                 **TLS,
                 **encrypted,
             },
