@@ -33,6 +33,7 @@ from app.kafka.faust_private import StrictApp, has_consumer, lacks_leader
 from app.kafka.open_transactions import OpenTransactions
 from app.kafka.positions.reading_positions import ReadingPositions
 from app.kafka.positions.replaced_logs import ReplacedLogs
+from app.kafka.positions.topic_id import TopicId
 from app.kafka.private.fetch_limit import FetchLimit
 from app.kafka.watchdog import CHECK_INTERVAL, KAFKA, ConsumerWatch, Watchdog
 from app.parts import Parts, PartsNotOpenError, new_intake
@@ -122,6 +123,7 @@ class ButlerWriterApp(StrictApp):
         self.fetch_limit = FetchLimit(settings.kafka.topic, self.intake.ahead)
         self.suspects = Suspects()
         self.evidence = ReadEvidence()
+        self._topic_id = TopicId(self.connection, settings.kafka.topic)
         super().__init__(settings.kafka.group, **configuration(settings, self.connection))
         self.positions = ReadingPositions(
             self,
@@ -129,6 +131,7 @@ class ButlerWriterApp(StrictApp):
             self.status,
             self.suspects,
             self.evidence,
+            topic_id=self._topic_id,
             connection=self.connection,
             topic=settings.kafka.topic,
         )
@@ -136,9 +139,11 @@ class ButlerWriterApp(StrictApp):
         self.replaced_logs = ReplacedLogs(
             self.suspects,
             self.intake,
-            self.connection,
-            settings.kafka.topic,
-            settings.kafka.max_message_bytes,
+            self.evidence,
+            self._topic_id,
+            connection=self.connection,
+            topic=settings.kafka.topic,
+            largest_event=settings.kafka.max_message_bytes,
         )
         self._consumer_watch = ConsumerWatch(
             self,
@@ -269,6 +274,7 @@ class ButlerWriterApp(StrictApp):
             )
         await super().on_stop()
         self._broker_probe.close()
+        self._topic_id.close()
         if self._parts is not None:
             self._parts.shut_down()
 
