@@ -22,7 +22,7 @@ from app.application import ButlerWriterApp
 from app.errors import exiting_on_operator_errors
 from app.installation import own_version
 from app.kafka.faust_private import silence_banner
-from app.machine import check_data_directory, check_port
+from app.machine import check_data_directory, check_port, share_one_arena
 from app.settings import doubtful_variables
 
 __all__ = ["COLLECTOR_THRESHOLDS", "Worker"]
@@ -53,6 +53,7 @@ class Worker(faust.Worker):
         own = cast("ButlerWriterApp", app)
         silence_banner()
         gc.set_threshold(*COLLECTOR_THRESHOLDS)
+        share_one_arena()
         # Faust does both only after our checks.
         dictConfig(dict(own.conf.logging_config or {}))
         signal(SIGTERM, lambda *_: sys.exit(0))

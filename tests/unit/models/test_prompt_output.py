@@ -22,7 +22,7 @@ from models.prompt_output import PromptOutput
 SCHEMA = Path(__file__).parents[3] / "docs" / "pp-output.schema.json"
 
 #: More wrong elements than anybody has to read about.
-MANY = [[]] * 10_000
+MANY: list[list[int]] = [[]] * 10_000
 
 EVENT: dict[str, Any] = {
     "type": "pp-output",
