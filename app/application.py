@@ -27,7 +27,6 @@ from app.intake.received import Received
 from app.intake.suspects import Suspects
 from app.intake.windows import Window
 from app.kafka.availability import BrokerProbe
-from app.kafka.checks.required import required_operations
 from app.kafka.connection import KafkaConnection
 from app.kafka.faust_private import StrictApp, has_consumer, lacks_leader
 from app.kafka.open_transactions import OpenTransactions
@@ -155,7 +154,7 @@ class ButlerWriterApp(StrictApp):
         )
         self._broker_probe = BrokerProbe(
             self.connection,
-            required_operations(settings.kafka),
+            settings.kafka,
             is_suspect=lambda: self.status.not_ready is not None or lacks_leader(self),
         )
         self._kafka_watch = AvailabilityWatch(KAFKA, self._broker_probe.ask, self.status)
