@@ -6,15 +6,17 @@ The consumer's connections cannot be asked: while the brokers are away, aiokafka
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.group import HeartbeatRequest
 
-from app.kafka.checks.access_rights import Operation, check_permissions
+from app.kafka.checks.access_rights import check_permissions
 from app.kafka.checks.refusals import refusal
+from app.kafka.checks.required import required_operations
 from app.kafka.connection import KafkaConnection
+from app.settings.kafka import KafkaSettings
 
 __all__ = ["BrokerProbe"]
 
@@ -29,8 +31,8 @@ class BrokerProbe:
     ----------
     connection : `KafkaConnection`
         The brokers to try, and the login.
-    operations : `~collections.abc.Mapping`
-        The required operations by topic name.
+    settings : `KafkaSettings`
+        Has the names of the topics.
     is_suspect : `~collections.abc.Callable`
         Whether something does not work.  The probe then logs in again: a broker does not close a
         connection when its user's password is changed.
@@ -39,16 +41,17 @@ class BrokerProbe:
     def __init__(
         self,
         connection: KafkaConnection,
-        operations: Mapping[str, Sequence[Operation]],
+        settings: KafkaSettings,
         is_suspect: Callable[[], bool] = lambda: False,
     ) -> None:
         self._connection = connection
-        self._operations = operations
+        self._operations = required_operations(settings)
+        self._input_topic = settings.topic
         self._is_suspect = is_suspect
         self._broker: AIOKafkaConnection | None = None
 
     async def ask(self) -> None:
-        """Wait for an answer of any broker, and check the user's access rights.
+        """Wait for an answer of any broker; check the input topic and the user's access rights.
 
         Raises
         ------
@@ -57,7 +60,7 @@ class BrokerProbe:
         UnavailableError
             If its certificate has expired, or is for another host.
         TopicError
-            If the user lacks access rights.
+            If the user lacks access rights, or if there is no input topic.
         aiokafka.errors.KafkaError
             If a broker closes the connection.
         OSError
@@ -92,9 +95,10 @@ class BrokerProbe:
         # Every broker answers it, at least with an error, which changes nothing.
         beat = HeartbeatRequest(self._connection.group, -1, "")
         await asyncio.wait_for(broker.send(beat), _TIMEOUT)
-        await asyncio.wait_for(
-            check_permissions(broker, self._connection, self._operations), _TIMEOUT
+        check = check_permissions(
+            broker, self._connection, self._operations, must_exist=[self._input_topic]
         )
+        await asyncio.wait_for(check, _TIMEOUT)
 
     async def _connect(self) -> AIOKafkaConnection:
         """Connect to all brokers at once, and keep the first connection."""

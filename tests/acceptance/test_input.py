@@ -30,17 +30,6 @@ def test_every_kind_of_bad_event_among_good_ones(laboratory: Laboratory) -> None
     laboratory.reconcile()
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_a_backlog_of_18000_events(make_laboratory: Callable[..., Laboratory]) -> None:
-    """After an outage of an hour at 5 events/s; one worker, with the production settings."""
-    production = {"BUTLER_WRITER_WINDOW_SECONDS": "1", "BUTLER_WRITER_KAFKA_COMMIT_INTERVAL": "1"}
-    laboratory = make_laboratory(partitions=1, settings=production)
-    laboratory.pods.send(18_000)
-    laboratory.start()
-    assert laboratory.reconcile(600).peak_rss < 1024, "the deployed pod has 1 GiB"
-
-
 def test_pods_clocks_are_an_hour_off(laboratory: Laboratory) -> None:
     """Windows use the time of arrival, so the pods' clocks do not matter."""
     laboratory.start()

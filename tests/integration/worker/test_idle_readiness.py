@@ -44,6 +44,19 @@ def test_an_idle_worker_is_not_ready_while_kafka_is_away(
         wait_for_reason(worker, None)
 
 
+@pytest.mark.kafka
+def test_an_idle_worker_is_not_ready_while_there_is_no_input_topic(
+    kafka: Cluster, topic_name: str, tmp_path: Path
+) -> None:
+    deployment = Deployment(kafka, topic_name, tmp_path)
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        kafka.admin.delete_topics([topic_name])[topic_name].result(20)
+        wait_for_reason(worker, f"there is no topic {topic_name}: it was deleted")
+        kafka.create_topic(topic_name)
+        wait_for_reason(worker, None)
+
+
 @pytest.mark.postgresql
 def test_an_idle_worker_is_not_ready_while_the_database_is_away_or_frozen(
     broker: Cluster, private_postgresql: PostgreSQL, topic_name: str, tmp_path: Path

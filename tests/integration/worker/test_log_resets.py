@@ -143,6 +143,27 @@ def test_a_topic_made_again_under_a_worker_loses_no_new_event(deployment: Deploy
     check_all_written(deployment, events)
 
 
+def test_a_topic_made_again_and_filled_under_a_frozen_worker_loses_no_new_event(
+    deployment: Deployment,
+) -> None:
+    """The worker's connections stay open, and its position is in the middle of the new log."""
+    night = Night(deployment.root)
+    events = [night.event(visit, detector) for visit in (1, 2) for detector in range(12)]
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(*events[:6])
+        wait_committed(deployment, 6)
+        worker.stop_process()
+        make_topic_again(deployment)
+        deployment.send(*events[6:])
+        worker.continue_process()
+        wait_until(lambda: critical_lines(worker), 30, "the loss is noticed")
+        wait_committed(deployment, 18)
+        assert resets(worker) == 1
+        worker.wait_ready()
+    check_all_written(deployment, events)
+
+
 def test_a_log_that_was_lost_and_grew_before_a_worker_looked_loses_no_new_event(
     private_kafka: ApacheKafka, topic_name: str, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from app.errors import LoginRefusedError, OperatorError, UnavailableError
 from app.kafka.availability import BrokerProbe
 from app.kafka.checks.access import check_access
 from app.kafka.connection import KafkaConnection
-from app.settings import load_settings
+from app.settings import KafkaSettings, load_settings
 from testbed.certificates import Authority
 
 DAY = timedelta(days=1)
@@ -63,7 +63,10 @@ async def refusals(
         monkeypatch.setenv("BUTLER_WRITER_KAFKA_CA_FILE", str(tmp_path / "authority.pem"))
         settings = load_settings().kafka
         connection = KafkaConnection.of(settings)
-        for look in (check_access(connection, settings), BrokerProbe(connection, {}).ask()):
+        for look in (
+            check_access(connection, settings),
+            BrokerProbe(connection, KafkaSettings()).ask(),
+        ):
             with pytest.raises((OperatorError, OSError)) as raised:
                 await look
             found.append(raised.value)
