@@ -91,8 +91,6 @@ class ApacheKafka(Server, Cluster):
 
     def start(self) -> None:
         """Start the node and wait until it answers."""
-        # librdkafka's administration client does not look up a group's coordinator again.
-        self.__dict__.pop("admin", None)
         self._process = self._run("kafka.Kafka", str(self._settings))
         self._wait_for_answer(self.answers, _START_TIMEOUT)
 

@@ -69,6 +69,24 @@ def test_kafka_keeps_data_and_address_over_restart_and_kill(
 
 
 @pytest.mark.kafka
+def test_committed_offsets_can_be_asked_for_while_a_group_has_no_coordinator(
+    private_kafka: ApacheKafka, topic_name: str
+) -> None:
+    """librdkafka's administration client would end this process."""
+    private_kafka.create_topic(topic_name)
+    private_kafka.commit("group", topic_name, 7)
+    assert private_kafka.committed("group", topic_name) == {0: 7}
+
+    # Kafka keeps the groups' offsets in this topic, and makes it again.
+    offsets = "__consumer_offsets"
+    private_kafka.admin.delete_topics([offsets])[offsets].result(20)
+
+    wait_until(
+        lambda: not private_kafka.committed("group", topic_name), 20, "a coordinator without it"
+    )
+
+
+@pytest.mark.kafka
 def test_a_user_may_do_only_what_was_granted(secure_kafka: ApacheKafka, topic_name: str) -> None:
     secure_kafka.create_topic(topic_name)
 
