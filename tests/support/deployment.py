@@ -83,6 +83,9 @@ class Deployment:
             "KAFKA_OUTPUT_TOPIC": self.output_topic,
             "OUTPUT_DATASET_LIST_DIRECTORY": str(self.lists),
             "BUTLER_WRITER_KAFKA_GROUP": self.group,
+            # The embedded broker starts a group after half of it, and any broker waits for it
+            # before it gives the partitions of a worker that ended itself to the next one.
+            "BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8",
             **self.settings,
         }
 
