@@ -15,6 +15,7 @@ from tests.support.events import Night, encode
 MIB = 2**20
 
 
+@pytest.mark.slow
 def test_every_kind_of_bad_event_among_good_ones(laboratory: Laboratory) -> None:
     laboratory.start(2)
     night = Night(laboratory.deployment.root, seed=2)
@@ -52,6 +53,7 @@ def test_the_largest_event_is_written_and_a_larger_one_set_aside(laboratory: Lab
     laboratory.reconcile()
 
 
+@pytest.mark.slow
 def test_partitions_become_idle(make_laboratory: Callable[..., Laboratory]) -> None:
     """The last events of each partition are written even if no event follows."""
     laboratory = make_laboratory(partitions=6)

@@ -22,7 +22,6 @@ from tests.support.pods import LocalPod
 SETTINGS = {
     # One window for the events of a test.
     "BUTLER_WRITER_WINDOW_SECONDS": "600",
-    "BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8",
     "BUTLER_WRITER_MISSING_FILE_WAIT": "0.1",
     "BUTLER_WRITER_FILE_CHECK_TIMEOUT": "3",
     "BUTLER_WRITER_RETRY_WAIT_MAX": "0.5",

@@ -74,7 +74,7 @@ def test_a_wrong_password_ends_the_worker_at_once(deployment: Deployment) -> Non
     "rule",
     [
         ("topic", "KAFKA_TOPIC", "READ"),
-        ("topic", "<KAFKA_TOPIC>-dead-letters", "WRITE"),
+        pytest.param(("topic", "<KAFKA_TOPIC>-dead-letters", "WRITE"), marks=pytest.mark.slow),
         ("group", "butler-writer", "READ"),
     ],
 )
@@ -176,6 +176,7 @@ def test_a_refused_send_is_one_log_line_without_the_message(
     }
 
 
+@pytest.mark.slow
 def test_a_password_that_was_changed_is_named_and_the_worker_starts_with_the_new_one(
     private_secure_kafka: ApacheKafka, topic_name: str, tmp_path: Path
 ) -> None:
