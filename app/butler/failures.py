@@ -35,6 +35,7 @@ __all__ = [
     "exceeded_limit",
     "exception_chain",
     "http_status",
+    "is_locked",
     "sqlstate",
 ]
 
@@ -221,6 +222,12 @@ def exceeded_limit(error: BaseException) -> Limit | None:
     """Return the limit that a write has exceeded, if a single event can be why it did."""
     database = _database_error(error)
     return _LIMIT_STATES.get(sqlstate(database)) if database is not None else None
+
+
+def is_locked(error: BaseException) -> bool:
+    """Tell whether a write has waited too long for a lock (PostgreSQL)."""
+    database = _database_error(error)
+    return database is not None and sqlstate(database) == "55P03"
 
 
 def cause_of(error: BaseException) -> Cause:

@@ -110,5 +110,5 @@ class WritePolicy(BaseModel):
     statement_timeout: Seconds = 20.0
     """Seconds that one SQL statement may take (PostgreSQL)."""
 
-    lock_timeout: Seconds = 30.0
+    lock_timeout: Seconds = 10.0
     """Seconds that one SQL statement may wait for a lock (PostgreSQL)."""

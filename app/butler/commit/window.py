@@ -123,12 +123,12 @@ def _postponed(
         for key, event in prepared.items()
         if isinstance(event, Failed) and event.failure is Failure.RETRY
     ]
-    left = [
-        Postponed(tuple(keys[event] for event in group), "the write of the window took too long")
-        for group in result.left
-    ]
     waiting = [
-        Postponed(tuple(keys[event] for event in group), "the regions overlap very many pixels")
-        for group in later
+        Postponed(tuple(keys[event] for event in group), reason)
+        for group, reason in [
+            (result.left, "the write of the window took too long"),
+            *((group, "the regions overlap very many pixels") for group in later),
+        ]
+        if group
     ]
-    return [*failing, *unprepared, *left, *waiting]
+    return [*failing, *unprepared, *waiting]
