@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 from uuid import UUID
 
-from app.butler.failures import Failure, cause_of, describe
+from app.butler.failures import Failure, RetryableError, cause_of, describe
 from models.causes import Cause
 
 __all__ = ["Failed", "Outcome", "Postponed", "Rejection", "WriteReport", "Written"]
@@ -68,11 +68,24 @@ class Failed:
     rejection : `Rejection`
         The reason.
     failure : `~app.butler.failures.Failure`
-        `POISON`, `UNKNOWN`, or `RACE` if that repeated.
+        `POISON`, `UNKNOWN`, or `RACE` if that repeated; `RETRY` if the event is to be postponed.
+    is_left : `bool`
+        Whether the event was not tried, since no time was left.
     """
 
     rejection: Rejection
     failure: Failure
+    is_left: bool = False
+
+    @classmethod
+    def of(cls, error: RetryableError) -> Failed:
+        """Return the failure of an event that is to be postponed."""
+        return cls(Rejection.of(error), Failure.RETRY)
+
+    @classmethod
+    def for_lack_of_time(cls) -> Failed:
+        """Return the failure of an event that was not tried."""
+        return cls(Rejection(Cause.UNKNOWN, "no time was left"), Failure.RETRY, is_left=True)
 
 
 Outcome: TypeAlias = Written | Rejection

@@ -97,7 +97,7 @@ class WritePolicy(BaseModel):
     missing_file_wait: Seconds = 0.5
     """Seconds between two such attempts."""
 
-    file_check_timeout: Seconds = 60.0
+    file_check_timeout: Seconds = 20.0
     """Seconds that one check of a window's artifacts may take."""
 
     staging_roots: Annotated[tuple[ResourcePath, ...], BeforeValidator(_roots)] = ()

@@ -118,17 +118,24 @@ def _postponed(
         Postponed((keys[event],), str(error), is_failing=True, confirmed=result.confirmed)
         for event, error in result.failing.items()
     ]
-    unprepared = [
-        Postponed((key,), event.rejection.reason, is_failing=True)
+    unprepared = {
+        key: event
         for key, event in prepared.items()
         if isinstance(event, Failed) and event.failure is Failure.RETRY
+    }
+    failing += [
+        Postponed((key,), event.rejection.reason, is_failing=True)
+        for key, event in unprepared.items()
+        if not event.is_left
     ]
+    left = [key for key, event in unprepared.items() if event.is_left]
     waiting = [
-        Postponed(tuple(keys[event] for event in group), reason)
+        Postponed(tuple(group), reason)
         for group, reason in [
-            (result.left, "the write of the window took too long"),
-            *((group, "the regions overlap very many pixels") for group in later),
+            (left, "preparing the window took too long"),
+            ([keys[event] for event in result.left], "the write of the window took too long"),
+            *(([keys[e] for e in turn], "the regions overlap very many pixels") for turn in later),
         ]
         if group
     ]
-    return [*failing, *unprepared, *waiting]
+    return [*failing, *waiting]

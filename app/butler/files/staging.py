@@ -6,6 +6,7 @@ from the commit on the final ones do.  A redelivered event finds one of them.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from functools import cache, partial
@@ -34,7 +35,7 @@ from app.butler.private.datastores import Datastores, FileStore
 from app.butler.repository.connection import RepositoryError
 from models.errors import InvalidEventError
 
-__all__ = ["StagedArtifacts"]
+__all__ = ["StagedArtifacts", "copies_of"]
 
 _Copy: TypeAlias = tuple[ResourcePath, FileStore, str]
 """A staging root, a datastore, and a path in both."""
@@ -73,7 +74,10 @@ class StagedArtifacts:
                     )
 
     def copy_to_datastores(
-        self, events: Sequence[ParsedEvent], is_current: Callable[[], bool]
+        self,
+        events: Sequence[ParsedEvent],
+        is_current: Callable[[], bool],
+        longest: float = math.inf,
     ) -> dict[ParsedEvent, list[str] | Failed]:
         """Copy the artifacts of staged events to every datastore that accepts them.
 
@@ -83,6 +87,8 @@ class StagedArtifacts:
             Events with a staging root.
         is_current : `~collections.abc.Callable`
             Whether the window's partitions are still assigned to this worker.
+        longest : `float`, optional
+            A shorter timeout than that of the policy, in seconds.
 
         Returns
         -------
@@ -101,7 +107,7 @@ class StagedArtifacts:
         if not events:
             return {}
         self._datastores.check_mounted()  # or the files would go into an empty mount point
-        copies = {event: list(_copies(event)) for event in events}
+        copies = {event: list(copies_of(event)) for event in events}
         required = {copy for of_event in copies.values() for copy in of_event}
         self._copied &= required  # what a previous attempt has left
         refused: dict[_Copy, InvalidEventError] = {}
@@ -113,7 +119,7 @@ class StagedArtifacts:
             required - self._copied,
             find_missing,
             self._policy,
-            self._policy.staging_timeout,
+            min(self._policy.staging_timeout, longest),
             is_current,
         )
         if missing:
@@ -139,7 +145,7 @@ class StagedArtifacts:
         events : `~collections.abc.Iterable` [`ParsedEvent`]
             Any events; those without a staging root are skipped.
         """
-        staged = {(staging, path) for event in events for staging, _, path in _copies(event)}
+        staged = {(staging, path) for event in events for staging, _, path in copies_of(event)}
         if not staged:
             return
         folders = {
@@ -247,7 +253,8 @@ class StagedArtifacts:
                 raise RetryableError(f"the staging root {root} does not exist", alarm=True)
 
 
-def _copies(event: ParsedEvent) -> Iterable[_Copy]:
+def copies_of(event: ParsedEvent) -> Iterable[_Copy]:
+    """Yield the copies that an event needs."""
     if event.staging is None:
         return
     for artifact in event.artifacts:
