@@ -15,7 +15,7 @@ from functools import partial
 import structlog
 
 from app.butler.commit.division import Counts, DividedWrite
-from app.butler.commit.examination import Examination
+from app.butler.commit.examination import Examination, alarm_about_rights, lacks_right
 from app.butler.commit.groups import Groups
 from app.butler.commit.transaction import EventTransaction
 from app.butler.events.parsed import ParsedEvent
@@ -43,6 +43,10 @@ _SHORTEST_LOCK_TIMEOUT = 0.03
 
 #: Longest time that an event alone waits for a lock, in seconds: others wait for its turn to end.
 _LONGEST_LOCK_TIMEOUT = 5.0
+
+#: How long ago another event must have been written to show that not every write needs the right
+#: that an event lacks, in seconds: less than the turns take that confirm it.
+_RECENTLY = 10.0
 
 #: How often it must be confirmed that an event is at fault before it is rejected.
 _CONFIRMATIONS = 3
@@ -125,7 +129,12 @@ class Isolation:
             min(statement_timeout, _STATEMENT_TIMEOUT), min(lock_timeout, _LOCK_TIMEOUT)
         )
         self._suspected: Set[Hashable] = frozenset()
+        self._written_at = float("-inf")
         self._full = Limits(statement_timeout, min(lock_timeout, _LONGEST_LOCK_TIMEOUT))
+
+    def add_written(self) -> None:
+        """Take note that events were written."""
+        self._written_at = time.monotonic()
 
     def run(
         self,
@@ -205,20 +214,35 @@ class Isolation:
         """Reject an event if it is confirmed again and again that the fault is in it."""
         ((event, error),) = result.failing.items()
         result.confirmed = turn.confirmed
-        limit = exceeded_limit(error)
-        timeout = self._full.statement_timeout
-        if limit is None or (limit is Limit.STATEMENT and seconds < 0.9 * timeout):
-            return  # for example, somebody has cancelled the statement
-        # No table gets more rows of the event than that.
-        times = max(sum(1 for _ in event.refs), len(event.records), self._overlaps.total(event))
-        allowed = timeout / 2 if limit is Limit.STATEMENT else _LONGEST
-        if not self._examination.takes_as_many(event, times, allowed):
+        if lacks_right(error):
+            is_confirmed = time.monotonic() - self._written_at < _RECENTLY
+            rejection = Rejection(
+                Cause.MISSING_RIGHT, f"others are written without this right: {error}"
+            )
+        else:
+            is_confirmed = self._is_confirmed(event, error, seconds)
+            rejection = Rejection(
+                Cause.LIMIT_EXCEEDED,
+                f"the database took as many other rows, but not these: {error}",
+            )
+        if not is_confirmed:
             return
         result.confirmed += 1
         if result.confirmed >= _CONFIRMATIONS:
             del result.failing[event]
-            reason = f"the database took as many other rows, but not these: {error}"
-            result.failed[event] = Failed(Rejection(Cause.LIMIT_EXCEEDED, reason), Failure.POISON)
+            result.failed[event] = Failed(rejection, Failure.POISON)
+            alarm_about_rights(result.failed.values())
+
+    def _is_confirmed(self, event: ParsedEvent, error: RetryableError, seconds: float) -> bool:
+        """Tell whether an event exceeds a limit where as many other rows do not."""
+        limit = exceeded_limit(error)
+        timeout = self._full.statement_timeout
+        if limit is None or (limit is Limit.STATEMENT and seconds < 0.9 * timeout):
+            return False  # for example, somebody has cancelled the statement
+        # No table gets more rows of the event than that.
+        times = max(sum(1 for _ in event.refs), len(event.records), self._overlaps.total(event))
+        allowed = timeout / 2 if limit is Limit.STATEMENT else _LONGEST
+        return self._examination.takes_as_many(event, times, allowed)
 
 
 def _shortened(limits: Limits, error: RetryableError, *, is_alone: bool) -> Limits:

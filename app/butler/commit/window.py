@@ -92,6 +92,8 @@ class WindowCommit:
             write = DividedWrite(self._transaction.write, dict(enumerate(now)), is_current, examine)
             write.run()
             result = Isolated(write.counts, write.written, write.failed)
+        if result.written:
+            self._isolation.add_written()
         outcomes = {
             key: outcome
             for key, event in prepared.items()
