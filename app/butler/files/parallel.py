@@ -33,8 +33,28 @@ _THREADS = DaemonThreads(10, "artifacts")
 #: times as long as the check that it exists.
 _CHUNK = 16
 
-#: Items for which a call hangs, or hung.
-_unanswered: dict[Hashable, Future[Any]] = {}
+
+class _Chunk(Collection[_T]):
+    """Some items, of which is known which one was taken last."""
+
+    def __init__(self, items: Sequence[_T]) -> None:
+        self._items = items
+        self.taken: list[_T] = []
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._items
+
+    def __iter__(self) -> Iterator[_T]:
+        for item in self._items:
+            self.taken = [item]
+            yield item
+
+
+#: Calls that were not finished in time, each with its items.
+_late: dict[Future[Any], _Chunk[Any]] = {}
 
 
 class UnansweredError(RetryableError):
@@ -53,9 +73,9 @@ class UnansweredError(RetryableError):
 
 def unanswered() -> set[Hashable]:
     """Return the items for which a call hangs: another call would take another thread."""
-    for item in [item for item, call in _unanswered.items() if call.done()]:
-        _unanswered.pop(item, None)
-    return {*_unanswered}
+    for call in [call for call in _late if call.done()]:
+        _late.pop(call, None)
+    return {item for chunk in [*_late.values()] for item in chunk.taken}
 
 
 def missing_after_retries(
@@ -91,25 +111,6 @@ def missing_after_retries(
             time.sleep(policy.missing_file_wait)
         missing = set(call_for_chunks(missing, find_missing, timeout))
     return missing
-
-
-class _Chunk(Collection[_T]):
-    """Some items, of which is known which one was taken last."""
-
-    def __init__(self, items: Sequence[_T]) -> None:
-        self._items = items
-        self.taken: list[_T] = []
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __contains__(self, item: object) -> bool:
-        return item in self._items
-
-    def __iter__(self) -> Iterator[_T]:
-        for item in self._items:
-            self.taken = [item]
-            yield item
 
 
 def call_for_chunks(
@@ -158,15 +159,15 @@ def call_for_groups(
         for each in calls:
             each.cancel()
     if unfinished:
-        late: dict[Hashable, Future[Any]] = {
-            item: each
+        late = {
+            each: group
             for each, group in zip(calls, groups, strict=True)
             if each in unfinished and not each.cancelled() and isinstance(group, _Chunk)
-            for item in group.taken
         }
-        _unanswered.update(late)
+        _late.update(late)
+        items = {item for group in late.values() for item in group.taken}
         number = sum(map(len, groups))
         raise UnansweredError(
-            f"the file store did not respond for {number} artifacts within {timeout:g} s", {*late}
+            f"the file store did not respond for {number} artifacts within {timeout:g} s", items
         )
     return found
