@@ -6,22 +6,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import pytest
-import sqlalchemy
 
 from app.butler.outcome import Written
-from app.butler.private.registry import engine_of
 from testbed.writing import write_until_done
 from tests.support.events import INSTRUMENT, group_name
+from tests.support.faulty_writes import rival
 from tests.support.repositories import Repository, decoded
-
-
-@contextmanager
-def rival(repository: Repository) -> Iterator[sqlalchemy.Connection]:
-    """Return the connection of another session, whose transaction is rolled back."""
-    with engine_of(repository.reader).connect() as connection, connection.begin() as transaction:
-        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
-        yield connection
-        transaction.rollback()
 
 
 @contextmanager
