@@ -6,6 +6,7 @@ import errno
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lsst.resources import ResourcePath
@@ -93,7 +94,7 @@ def test_paths_that_no_file_can_have_reject_only_their_events(
     (staging / "butler.yaml").touch()
     night = Night(staging if is_staged else repository.root)
     paths = odd_paths(staging if is_staged else repository.root)
-    staged = {"staging": str(staging)} if is_staged else {}
+    staged: dict[str, Any] = {"staging": str(staging)} if is_staged else {}
     events = [night.event(detector=detector, **staged) for detector in range(len(paths) + 1)]
     for event, path in zip(events, paths.values(), strict=False):
         event["datasets"][5]["path"] = path
