@@ -36,6 +36,7 @@ __all__ = [
     "exceeded_limit",
     "exception_chain",
     "http_status",
+    "is_locked",
     "never_sent",
     "sqlstate",
 ]
@@ -237,6 +238,12 @@ def exceeded_limit(error: BaseException) -> Limit | None:
     """Return the limit that a write has exceeded, if a single event can be why it did."""
     database = database_error(error)
     return _LIMIT_STATES.get(sqlstate(database)) if database is not None else None
+
+
+def is_locked(error: BaseException) -> bool:
+    """Tell whether a write has waited too long for a lock (PostgreSQL)."""
+    database = database_error(error)
+    return database is not None and sqlstate(database) == "55P03"
 
 
 def cause_of(error: BaseException) -> Cause:
