@@ -40,9 +40,9 @@ test: $(INSTALLED) ## install what the tests need (Apache Kafka, PostgreSQL) and
 unit: $(INSTALLED) ## run the tests that need no server
 	$(BIN)/pytest tests/unit $(ARGS)
 
-acceptance: $(INSTALLED) ## run every fault scenario, and write the figures to docs/reliability.md
+acceptance: $(INSTALLED) ## run every fault scenario and slow test, and write figures to docs/reliability.md
 	@.ci/servers
-	$(BIN)/pytest tests/acceptance -m "not soak" -n 2 --dist worksteal --figures build/acceptance.json $(LANES:%=--lanes %) $(ARGS)
+	$(BIN)/pytest tests/acceptance tests/integration -m "scenario or slow" -n 2 --dist worksteal --figures build/acceptance.json $(LANES:%=--lanes %) $(ARGS)
 	$(BIN)/python -m tests.acceptance.table build/acceptance.json docs/reliability.md
 
 soak: $(INSTALLED) ## apply random faults for MINUTES=15, from SEED=...

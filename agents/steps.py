@@ -63,6 +63,7 @@ async def until_done(
             retry=retry_if_exception(is_retried),
             wait=wait_random_exponential(FIRST_WAIT, max=longest_wait),
             before_sleep=report,
+            sleep=reports.pause,
             reraise=True,
         ):
             with attempt:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, cast
@@ -28,14 +27,15 @@ from app.intake.received import Received
 from app.intake.suspects import Suspects
 from app.intake.windows import Window
 from app.kafka.availability import BrokerProbe
-from app.kafka.checks.required import required_operations
 from app.kafka.connection import KafkaConnection
 from app.kafka.faust_private import StrictApp, has_consumer, lacks_leader
 from app.kafka.open_transactions import OpenTransactions
 from app.kafka.positions.reading_positions import ReadingPositions
 from app.kafka.positions.replaced_logs import ReplacedLogs
+from app.kafka.positions.topic_id import TopicId
 from app.kafka.private.fetch_limit import FetchLimit
 from app.kafka.watchdog import CHECK_INTERVAL, KAFKA, ConsumerWatch, Watchdog
+from app.machine import end_process_after
 from app.parts import Parts, PartsNotOpenError, new_intake
 from app.settings import Settings
 from app.startup import Startup
@@ -123,6 +123,7 @@ class ButlerWriterApp(StrictApp):
         self.fetch_limit = FetchLimit(settings.kafka.topic, self.intake.ahead)
         self.suspects = Suspects()
         self.evidence = ReadEvidence()
+        self._topic_id = TopicId(self.connection, settings.kafka.topic)
         super().__init__(settings.kafka.group, **configuration(settings, self.connection))
         self.positions = ReadingPositions(
             self,
@@ -130,6 +131,7 @@ class ButlerWriterApp(StrictApp):
             self.status,
             self.suspects,
             self.evidence,
+            topic_id=self._topic_id,
             connection=self.connection,
             topic=settings.kafka.topic,
         )
@@ -137,9 +139,11 @@ class ButlerWriterApp(StrictApp):
         self.replaced_logs = ReplacedLogs(
             self.suspects,
             self.intake,
-            self.connection,
-            settings.kafka.topic,
-            settings.kafka.max_message_bytes,
+            self.evidence,
+            self._topic_id,
+            connection=self.connection,
+            topic=settings.kafka.topic,
+            largest_event=settings.kafka.max_message_bytes,
         )
         self._consumer_watch = ConsumerWatch(
             self,
@@ -151,7 +155,7 @@ class ButlerWriterApp(StrictApp):
         )
         self._broker_probe = BrokerProbe(
             self.connection,
-            required_operations(settings.kafka),
+            settings.kafka,
             is_suspect=lambda: self.status.not_ready is not None or lacks_leader(self),
         )
         self._kafka_watch = AvailabilityWatch(KAFKA, self._broker_probe.ask, self.status)
@@ -263,7 +267,7 @@ class ButlerWriterApp(StrictApp):
     async def on_stop(self) -> None:
         """Flush the open windows before Faust gives up its partitions (rule orderly-shutdown)."""
         timeout = self.settings.windows.shutdown_timeout
-        _end_process_after(timeout + STOP_SECONDS)
+        end_process_after(timeout + STOP_SECONDS)
         try:
             await asyncio.wait_for(self._drain(), timeout)
         except Exception as exc:  # noqa: BLE001 - the worker must stop in any case
@@ -273,6 +277,7 @@ class ButlerWriterApp(StrictApp):
             )
         await super().on_stop()
         self._broker_probe.close()
+        self._topic_id.close()
         if self._parts is not None:
             self._parts.shut_down()
 
@@ -286,13 +291,3 @@ class ButlerWriterApp(StrictApp):
             self.room.clear()
             await self.room.wait()
         await self.consumer.commit()
-
-
-def _end_process_after(seconds: float) -> None:
-    def end() -> None:
-        logger.critical("shutdown takes too long, ending the worker")
-        os._exit(1)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()

@@ -1,15 +1,30 @@
-"""Checks that this machine has what a worker needs: a port for its pages, and a data folder."""
+"""What a worker needs of its machine: a port for its pages, a data folder, memory."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
+import threading
 from pathlib import Path
+
+import structlog
 
 from app.butler.descriptions import describe
 from app.errors import OperatorError
 
-__all__ = ["MachineError", "check_data_directory", "check_port"]
+__all__ = [
+    "MachineError",
+    "check_data_directory",
+    "check_port",
+    "end_process_after",
+    "share_one_arena",
+]
+
+logger = structlog.get_logger("butler_writer")
+
+#: The GNU C library's number for the parameter of ``mallopt`` that limits the number of arenas.
+_M_ARENA_MAX = -8
 
 
 class MachineError(OperatorError):
@@ -73,3 +88,29 @@ def check_data_directory(folder: Path) -> None:
             f"BUTLER_WRITER_DATA_DIRECTORY='{folder}' cannot be used: {exc.strerror}; name a "
             "folder that this user may create and write to"
         ) from exc
+
+
+def share_one_arena() -> None:
+    """Let all threads allocate memory in one arena, if this is the GNU C library.
+
+    Each of the threads would get an arena of its own, and keep most of what it has freed there.  In
+    a backlog of 6,000 events of 7 kB, a worker grew from 315 to 376 MiB after the first 500 events;
+    with one arena from 285 to 293 MiB.  Threads that hold Python's lock do not wait for an arena.
+
+    It must be called before the threads are started.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 1)
+
+
+def end_process_after(seconds: float) -> None:
+    """End the process after some seconds, if an orderly shutdown has not ended it by then."""
+
+    def end() -> None:
+        logger.critical("shutdown takes too long, ending the worker")
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()

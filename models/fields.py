@@ -2,13 +2,16 @@
 
 The shape is that of the deployed pods (unkeyed UTF-8 JSON).  The fields after ``dataset_types``
 are additions; they are optional, so that old pods and the deployed service both keep working.
+
+`FailFast` ends the description of a list or an object at its first violation: the 3,000,000 that
+fit into one event would take more memory than a pod has.
 """
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, Protocol
+from typing import Annotated, Any, NotRequired, Protocol
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import FailFast, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 __all__ = [
@@ -36,7 +39,7 @@ class DatasetRefFields(TypedDict):
 
     dataset_type_name: str
     run: str
-    data_id: dict[str, int | float | str]
+    data_id: Annotated[dict[str, int | float | str], FailFast()]
 
 
 class FileDatasetFields(TypedDict):
@@ -46,7 +49,7 @@ class FileDatasetFields(TypedDict):
     bytes, ``checksum`` the hexadecimal BLAKE2b; both are additions.
     """
 
-    refs: dict[str, DatasetRefFields]
+    refs: Annotated[dict[str, DatasetRefFields], FailFast()]
     path: str
     formatter: NotRequired[str | None]
     size: NotRequired[int | None]
@@ -57,10 +60,10 @@ class EventFields(TypedDict):
     """All fields of the event; `models.prompt_output.PromptOutput` describes them."""
 
     type: str
-    dimension_records: list[DimensionRecordFields]
-    datasets: list[FileDatasetFields]
-    dataset_types: NotRequired[list[dict[str, Any]] | None]
-    chains: NotRequired[list[str] | None]
+    dimension_records: Annotated[list[DimensionRecordFields], FailFast()]
+    datasets: Annotated[list[FileDatasetFields], FailFast()]
+    dataset_types: NotRequired[Annotated[list[dict[str, Any]] | None, FailFast()]]
+    chains: NotRequired[Annotated[list[str] | None, FailFast()]]
     event_id: NotRequired[str | None]
     sent_at: NotRequired[float | None]
     staging: NotRequired[str | None]

@@ -1,13 +1,12 @@
 """What a test needs from any Kafka cluster: topics, messages, offsets."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self, cast
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Producer,
@@ -66,6 +65,7 @@ class Cluster:
             "log_level": 2,
             **(security or {}),
         }
+        self._consumers: dict[str, Consumer] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -157,12 +157,8 @@ class Cluster:
         Messages of one partition are in offset order; aborted transactions are not returned.
         """
         consumer = Consumer(
-            {
-                **self.client_config,
-                "group.id": "butler-writer-tests",  # required by the client; nothing is committed
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-            }
+            # The client requires a group; nothing is committed.
+            {**self._consumer_config("butler-writer-tests"), "enable.partition.eof": True}
         )
         try:
             partitions = self._partitions(topic)
@@ -197,33 +193,53 @@ class Cluster:
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """Return a group's committed offsets by partition; without one there is no entry."""
-        asked = ConsumerGroupTopicPartitions(
-            group, [TopicPartition(topic, number) for number in self._partitions(topic)]
-        )
+        asked = [TopicPartition(topic, number) for number in self._partitions(topic)]
+        consumer = self._consumer(group)
+        answers = _ask_coordinator(group, lambda: consumer.committed(asked, _REQUEST_TIMEOUT))
+        return {found.partition: found.offset for found in answers if found.offset >= 0}
 
-        def ask() -> ConsumerGroupTopicPartitions | None:
-            future = self.admin.list_consumer_group_offsets([asked])[group]
-            try:
-                found: ConsumerGroupTopicPartitions = future.result(_REQUEST_TIMEOUT)
-            except KafkaException as error:
-                if error.args[0].code() in _COORDINATOR_STARTS:
-                    return None
-                raise
-            return found
+    def commit(self, group: str, topic: str, offset: int) -> None:
+        """Set a group's committed offset of each partition; the group must have no members."""
+        asked = [TopicPartition(topic, number, offset) for number in self._partitions(topic)]
+        consumer = self._consumer(group)
+        _ask_coordinator(group, lambda: consumer.commit(offsets=asked, asynchronous=False))
 
-        answer = wait_until(ask, _REQUEST_TIMEOUT, f"the coordinator of the group {group}")
-        assert answer is not None
-        return {
-            found.partition: found.offset
-            for found in answer.topic_partitions or ()
-            if found.offset >= 0
-        }
+    def _consumer(self, group: str) -> Consumer:
+        """Return a consumer for a group's offsets; it is no member of the group.
+
+        The administration client must not be used for them: if a broker that was just started
+        answers "not coordinator", librdkafka ends this process by a segmentation fault
+        (confluentinc/librdkafka#5040).
+        """
+        if group not in self._consumers:
+            # One at a time, since each has several threads.
+            self._consumers = {group: Consumer(self._consumer_config(group))}
+        return self._consumers[group]
+
+    def _consumer_config(self, group: str) -> dict[str, str | int | float | bool]:
+        return {**self.client_config, "group.id": group, "enable.auto.commit": False}
 
     def _partitions(self, topic: str) -> set[int]:
         found = self.admin.list_topics(topic, timeout=_REQUEST_TIMEOUT).topics[topic]
         if found.error is not None:
             raise KafkaException(found.error)
         return set(found.partitions)
+
+
+def _ask_coordinator(
+    group: str, ask: Callable[[], list[TopicPartition] | None]
+) -> list[TopicPartition]:
+    """Ask for a group's offsets once it has a coordinator, and return the answer."""
+
+    def answer() -> list[TopicPartition] | None:
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() in _COORDINATOR_STARTS:
+                return None
+            raise
+
+    return wait_until(answer, _REQUEST_TIMEOUT, f"the coordinator of the group {group}") or []
 
 
 def _to_message(message: ConfluentMessage) -> Message:

@@ -76,5 +76,7 @@ def write_until_done(
             windows.appendleft((keys, Turn(True, turn.is_apart, turn.confirmed)))
             continue
         outcomes |= report.outcomes
-        windows += [(part.keys, Turn(True, True, part.confirmed)) for part in report.postponed]
+        for part in report.postponed:  # those that have not failed come first
+            add = windows.append if part.is_failing else windows.appendleft
+            add((part.keys, Turn(True, True, part.confirmed)))
     return outcomes

@@ -48,7 +48,8 @@ def _is_away(error: BaseException) -> bool:
         return _server_is_away(error)
     if isinstance(error, ClientError):
         status = http_status(error)
-        return status >= 500 or status == 429
+        is_clock_wrong = error.response.get("Error", {}).get("Code") == "RequestTimeTooSkewed"
+        return status >= 500 or status == 429 or is_clock_wrong
     if isinstance(error, BotoSSLError):
         return False
     if isinstance(error, PoolTimeoutError | BotoConnectionError | HTTPClientError):

@@ -5,9 +5,16 @@ A description is one line, which can be encoded and is never empty.
 
 from __future__ import annotations
 
+from botocore.exceptions import ClientError
 from sqlalchemy.exc import StatementError
 
-from app.butler.failures import RetryableError, database_error, never_sent
+from app.butler.failures import (
+    RetryableError,
+    database_error,
+    http_status,
+    is_redirect,
+    never_sent,
+)
 from app.errors import OperatorError
 
 __all__ = ["describe", "describe_with_type"]
@@ -35,6 +42,8 @@ def _text(error: BaseException) -> str:
         text = text.replace(_said_by(database), answer := _said_by(database.orig))
         if answer not in text:
             text = f"{answer} ({text})"  # first, so that the row that it names is not cut off
+    if isinstance(error, ClientError) and is_redirect(http_status(error)):
+        text += "; the bucket is elsewhere: check S3_ENDPOINT_URL and AWS_DEFAULT_REGION"
     line = _line(text)
     return line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."
 

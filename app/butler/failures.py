@@ -36,6 +36,7 @@ __all__ = [
     "exceeded_limit",
     "exception_chain",
     "http_status",
+    "is_locked",
     "never_sent",
     "sqlstate",
 ]
@@ -166,6 +167,9 @@ _DATABASE_CAUSES: tuple[tuple[type[DBAPIError], Cause], ...] = (
 #: program, such as the length of a name in an index.
 _STATE_CAUSES = {"42501": Cause.MISSING_RIGHT, "54": Cause.VALUE_REFUSED}
 
+#: S3's HTTP status if it is overloaded.
+_TOO_MANY = 429
+
 
 def classify(error: BaseException) -> Failure:
     """Return what to do about a failure of the Butler write.
@@ -185,7 +189,9 @@ def classify(error: BaseException) -> Failure:
     if isinstance(error, RetryableError | OSError | PoolTimeoutError | BotoCoreError):
         return Failure.RETRY
     if isinstance(error, ClientError):  # S3 responds, but perhaps with an internal error
-        return Failure.RETRY if http_status(error) >= 500 else Failure.UNKNOWN
+        status = http_status(error)
+        is_of_the_store = status >= 500 or status == _TOO_MANY or is_redirect(status)
+        return Failure.RETRY if is_of_the_store else Failure.UNKNOWN
     return Failure.UNKNOWN
 
 
@@ -213,6 +219,11 @@ def _classify_database(error: DBAPIError) -> Failure:
     return Failure.REJECT if isinstance(error, DataError) else Failure.UNKNOWN
 
 
+def is_redirect(status: int) -> bool:
+    """Return whether an HTTP status says that what was asked for is elsewhere."""
+    return 300 <= status < 400
+
+
 def http_status(error: ClientError) -> int:
     """Return the status with which S3 has answered, or 0 if there is none."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
@@ -227,6 +238,12 @@ def exceeded_limit(error: BaseException) -> Limit | None:
     """Return the limit that a write has exceeded, if a single event can be why it did."""
     database = database_error(error)
     return _LIMIT_STATES.get(sqlstate(database)) if database is not None else None
+
+
+def is_locked(error: BaseException) -> bool:
+    """Tell whether a write has waited too long for a lock (PostgreSQL)."""
+    database = database_error(error)
+    return database is not None and sqlstate(database) == "55P03"
 
 
 def cause_of(error: BaseException) -> Cause:

@@ -8,7 +8,7 @@ from typing import Generic, TypeAlias, TypeVar
 from uuid import UUID
 
 from app.butler.descriptions import describe, describe_with_type
-from app.butler.failures import Failure, cause_of
+from app.butler.failures import Failure, RetryableError, cause_of
 from models.causes import Cause
 
 __all__ = ["Failed", "Outcome", "Postponed", "Rejection", "WriteReport", "Written"]
@@ -69,11 +69,24 @@ class Failed:
     rejection : `Rejection`
         The reason.
     failure : `~app.butler.failures.Failure`
-        `REJECT`, `UNKNOWN`, or `RACE` if that repeated.
+        `REJECT`, `UNKNOWN`, or `RACE` if that repeated; `RETRY` if the event is to be postponed.
+    is_left : `bool`
+        Whether the event was not tried, since no time was left.
     """
 
     rejection: Rejection
     failure: Failure
+    is_left: bool = False
+
+    @classmethod
+    def of(cls, error: RetryableError) -> Failed:
+        """Return the failure of an event that is to be postponed."""
+        return cls(Rejection.of(error), Failure.RETRY)
+
+    @classmethod
+    def for_lack_of_time(cls) -> Failed:
+        """Return the failure of an event that was not tried."""
+        return cls(Rejection(Cause.UNKNOWN, "no time was left"), Failure.RETRY, is_left=True)
 
 
 Outcome: TypeAlias = Written | Rejection

@@ -97,7 +97,7 @@ class WritePolicy(BaseModel):
     missing_file_wait: Seconds = 0.5
     """Seconds between two such attempts."""
 
-    file_check_timeout: Seconds = 60.0
+    file_check_timeout: Seconds = 20.0
     """Seconds that one check of a window's artifacts may take."""
 
     staging_roots: Annotated[tuple[ResourcePath, ...], BeforeValidator(_roots)] = ()
@@ -110,5 +110,5 @@ class WritePolicy(BaseModel):
     statement_timeout: Seconds = 20.0
     """Seconds that one SQL statement may take (PostgreSQL)."""
 
-    lock_timeout: Seconds = 30.0
+    lock_timeout: Seconds = 10.0
     """Seconds that one SQL statement may wait for a lock (PostgreSQL)."""

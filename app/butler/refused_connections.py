@@ -23,10 +23,13 @@ class RefusalKind(Enum):
     """Why a connection is refused."""
 
     LOGIN = auto()
-    """The user is unknown, may not log in from here, or has another password or certificate."""
+    """The user is unknown, may not log in, or has another password: a new secret may help."""
 
     WRONG = auto()
-    """The database does not exist, or the user lacks a right to it: somebody has to correct it."""
+    """Something else that somebody has to correct: a right, a server's entry, a certificate.
+
+    libpq reads certificates for each connection, so that a new start does not help.
+    """
 
     BUSY = auto()
     """The database takes no further connections at this moment."""
@@ -55,14 +58,16 @@ _LOGIN_STATES = "28"
 _REFUSALS = (
     (re.compile("is not permitted to log in"), RefusalKind.LOGIN, "ALTER ROLE {user} LOGIN"),
     (
-        re.compile(r"no pg_hba\.conf entry|pg_hba\.conf rejects"),
-        RefusalKind.LOGIN,
-        "allow this login in the server's pg_hba.conf",
+        re.compile(r"pg_hba\.conf"),
+        RefusalKind.WRONG,
+        (
+            "add an entry to the server's pg_hba.conf that admits this role, database, host and "
+            "encryption"
+        ),
     ),
     (
         re.compile(
-            "authentication failed|no password supplied|certificate|"
-            'role ".*" does not exist|no such user'
+            'authentication failed|no password supplied|role ".*" does not exist|no such user'
         ),
         RefusalKind.LOGIN,
         "check {variable}",
@@ -78,9 +83,25 @@ _REFUSALS = (
         "create it, or correct registry.db in the repository's configuration",
     ),
     (
-        re.compile("does not support SSL"),
+        re.compile("does not support SSL|does not match host name|root certificate"),
         RefusalKind.WRONG,
-        "check sslmode in the repository's configuration, and PGSSLMODE",
+        (
+            "check PGSSLMODE and PGSSLROOTCERT, or sslmode and sslrootcert in the repository's "
+            "configuration, and the server's certificate"
+        ),
+    ),
+    (
+        re.compile("alert .*certificate|alert unknown ca|client certificate|private key"),
+        RefusalKind.WRONG,
+        (
+            "check the client certificate, PGSSLCERT and PGSSLKEY, or sslcert and sslkey in the "
+            "repository's configuration"
+        ),
+    ),
+    (
+        re.compile("certificate verify failed"),
+        RefusalKind.WRONG,
+        "renew the server's certificate, or check PGSSLROOTCERT",
     ),
     (
         re.compile("is not currently accepting connections"),

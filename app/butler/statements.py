@@ -11,7 +11,7 @@ import sqlalchemy
 from lsst.utils.iteration import chunk_iterable
 from sqlalchemy.dialects import postgresql
 
-from app.butler.messages import deferring
+from app.butler.sessions.messages import deferring
 
 __all__ = [
     "Insertion",
@@ -85,7 +85,7 @@ def insert_rows(connection: sqlalchemy.Connection, insertions: Iterable[Insertio
     While the database inserts some rows, the next ones are prepared.  To PostgreSQL, each column is
     sent as one array.  That is as fast as COPY, and twice as fast as a pipelined INSERT for each
     row (our measurement on PostgreSQL 15).  COPY itself is not used, since it takes several
-    messages of the protocol (see `app.butler.messages`).
+    messages of the protocol (see `app.butler.sessions.messages`).
 
     Parameters
     ----------

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from lsst.daf.butler import Butler
-from sqlalchemy import text
 
+from app.butler.artifacts import ArtifactCheck
 from app.butler.commit.division import attempt
 from app.butler.commit.examination import Examination, alarm_about_rights
 from app.butler.commit.isolation import Turn
@@ -20,25 +20,20 @@ from app.butler.events.parse import WindowParser
 from app.butler.events.parsed import ParsedEvent
 from app.butler.events.proportion import check_proportion, used_dataset_types
 from app.butler.failures import Failure, RetryableError
-from app.butler.files.check import FileChecker
-from app.butler.files.staging import StagedArtifacts
 from app.butler.insert.choice import choose_insert
 from app.butler.insert.overlaps import OverlapRows
-from app.butler.outcome import Failed, Rejection, WriteReport
+from app.butler.outcome import Failed, WriteReport
 from app.butler.policy import WritePolicy
 from app.butler.private.datastores import Datastores
 from app.butler.private.registry import engine_of
 from app.butler.repository.dataset_types import DatasetTypes
-from models.causes import Cause
+from app.butler.sessions.look import DatabaseLook
 from models.fields import EventContent
 
 __all__ = ["ButlerWriter", "PreparedWindow"]
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
-
-_Missing: TypeAlias = list[str] | Failed
-"""The artifacts that an event lacks, or the reason why it cannot be written."""
 
 _FIRST_TURN = Turn()
 
@@ -61,11 +56,11 @@ class ButlerWriter:
 
     def __init__(self, butler: Butler, policy: WritePolicy) -> None:
         self._butler = butler
+        self._look = DatabaseLook(engine_of(butler))
         self._types = DatasetTypes(butler)
         datastores = Datastores(butler)
         self._context = ParsingContext(butler, policy, datastores, self._types)
-        self._files = FileChecker(datastores, policy)
-        self._staged = StagedArtifacts(datastores, policy)
+        self._artifacts = ArtifactCheck(datastores, policy)
         self._overlaps = OverlapRows(butler.dimensions)
         insert, records = choose_insert(butler, policy, datastores, self._overlaps)
         self._examination = Examination(butler, datastores, policy)
@@ -113,18 +108,18 @@ class ButlerWriter:
         parsed = self._parse(events, is_current, turn)
         if any(_is_rejected(event) for event in parsed.values()) and self._look_again():
             parsed = self._parse(events, is_current, turn)
-        if any(_is_failing(event) for event in parsed.values()):
-            self._examination.check_repository()  # then these events wait alone
-        prepared = self._check_files(parsed, is_current)
+        prepared = self._artifacts.check(parsed, is_current, turn)
         unknown = {
             key: events[key]
             for key, event in prepared.items()
-            if isinstance(event, Failed) and event.failure is not Failure.REJECT
+            if isinstance(event, Failed) and event.failure in (Failure.UNKNOWN, Failure.RACE)
         }
+        if unknown or any(map(_is_failing, prepared.values())):
+            self._examination.check_repository()  # then those that fail wait alone
         if unknown:
-            self._examination.check_repository()
             # What fails again is at fault.
-            again = self._check_files(self._parse(unknown, is_current, turn), is_current)
+            parsed = self._parse(unknown, is_current, turn)
+            again = self._artifacts.check(parsed, is_current, turn)
             alarm_about_rights(again.values())
             prepared |= again
         return prepared
@@ -160,19 +155,20 @@ class ButlerWriter:
             If the events cannot be written now; committing the same window again is safe.
         """
         report, written = self._commit.run(prepared, turn, is_current)
-        self._staged.remove(written)
+        self._artifacts.remove_staged(written)
         return report
 
     def ask_database(self) -> None:
-        """Wait for an answer of the database; any thread may do so at any time.
+        """Wait for an answer of the database; one thread at a time may do so, beside the others.
 
         Raises
         ------
+        UnavailableError
+            If it is read-only.
         sqlalchemy.exc.SQLAlchemyError
             If there is none.
         """
-        with engine_of(self._butler).connect() as connection:
-            connection.execute(text("SELECT 1"))
+        self._look.ask()
 
     def _look_again(self) -> bool:
         return attempt(self._types.look_again, lambda: True) is True
@@ -197,12 +193,12 @@ class ButlerWriter:
         def attempt_each(call: Callable[[EventContent], T], event: EventContent) -> T | Failed:
             try:
                 if turn.is_repeated and time.monotonic() > deadline:
-                    raise RetryableError("the window took too long to parse")  # noqa: TRY301
+                    return Failed.for_lack_of_time()
                 return attempt(partial(call, event), is_current)
             except RetryableError as exc:
                 if not turn.is_repeated:
                     raise
-                return Failed(Rejection.of(exc), Failure.RETRY)
+                return Failed.of(exc)
 
         registered = {key: attempt_each(register, event) for key, event in events.items()}
         return {
@@ -212,33 +208,6 @@ class ButlerWriter:
             for key, event in events.items()
         }
 
-    def _check_files(
-        self, events: Mapping[K, ParsedEvent | Failed], is_current: Callable[[], bool]
-    ) -> dict[K, ParsedEvent | Failed]:
-        """Copy staged artifacts to the datastore, and reject the events that lack artifacts."""
-        parsed = [event for event in events.values() if isinstance(event, ParsedEvent)]
-        missing = attempt(partial(self._missing, parsed, is_current), is_current)
-        if isinstance(missing, Failed):  # perhaps because of a single event: check one by one
-            missing = {event: self._missing_of_one(event, is_current) for event in parsed}
-        return {
-            key: event if isinstance(event, Failed) else _verdict(event, missing[event])
-            for key, event in events.items()
-        }
-
-    def _missing(
-        self, events: Sequence[ParsedEvent], is_current: Callable[[], bool]
-    ) -> dict[ParsedEvent, _Missing]:
-        staged = [event for event in events if event.staging]
-        unstaged = [event for event in events if not event.staging]
-        return {
-            **self._staged.copy_to_datastores(staged, is_current),
-            **self._files.missing(unstaged, is_current),
-        }
-
-    def _missing_of_one(self, event: ParsedEvent, is_current: Callable[[], bool]) -> _Missing:
-        missing = attempt(partial(self._missing, [event], is_current), is_current)
-        return missing if isinstance(missing, Failed) else missing[event]
-
 
 def _is_failing(event: ParsedEvent | Failed) -> bool:
     return isinstance(event, Failed) and event.failure is Failure.RETRY
@@ -246,13 +215,3 @@ def _is_failing(event: ParsedEvent | Failed) -> bool:
 
 def _is_rejected(event: ParsedEvent | Failed) -> bool:
     return isinstance(event, Failed) and event.failure is not Failure.RETRY
-
-
-def _verdict(event: ParsedEvent, missing: _Missing) -> ParsedEvent | Failed:
-    if isinstance(missing, Failed):
-        return missing
-    if not missing:
-        return event
-    more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-    rejection = Rejection(Cause.MISSING_FILE, f"{missing[0]} does not exist{more}")
-    return Failed(rejection, Failure.REJECT)

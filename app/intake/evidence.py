@@ -1,9 +1,9 @@
-"""What was read last before each offset that is committed.
+"""What was read last before each offset that is committed, and of which topic.
 
-Brokers do not tell one log from another one with the same name.  So each commit carries what
-identifies the last message before the offset, as the commit's metadata; the next worker looks for
-that message (rule no-gaps-in-offsets).  Other services ignore the metadata, and a commit without
-it is trusted.
+Brokers do not tell one log from another one with the same name.  So each commit carries the
+topic's id and what identifies the last message before the offset, as the commit's metadata; the
+next worker compares the id and looks for that message (rule no-gaps-in-offsets).  Other services
+ignore the metadata, and a commit without it is trusted.
 
 Pure: no I/O, no clock.  The consumer's thread and the main thread use it.
 """
@@ -14,24 +14,44 @@ import re
 import threading
 from collections import deque
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from app.intake.fetches import Partition
 from app.intake.suspects import ReadMessage
 
-__all__ = ["ReadEvidence", "as_metadata", "from_metadata"]
+__all__ = ["CommitEvidence", "ReadEvidence", "as_metadata", "from_metadata"]
 
-_FORMAT = re.compile(r"read (\d{1,19}) (-?\d{1,19}) ([0-9a-f]{8})")
-
-
-def as_metadata(message: ReadMessage | None) -> str:
-    """Return the metadata of a commit; empty without a message."""
-    if message is None:
-        return ""
-    return f"read {message.offset} {message.timestamp} {message.digest:08x}"
+_READ = re.compile(r"\bread (\d{1,19}) (-?\d{1,19}) ([0-9a-f]{8})\b")
+_TOPIC = re.compile(r"\btopic ([0-9a-f]{32})\b")
 
 
-def from_metadata(metadata: str, committed: int) -> ReadMessage | None:
-    """Return the last message before a committed offset.
+class CommitEvidence(NamedTuple):
+    """What a commit tells about the log that was read.
+
+    Attributes
+    ----------
+    last : `ReadMessage` or `None`
+        The last message before the committed offset, if it is known.
+    topic_id : `str` or `None`
+        The topic's id, if it is known.
+    """
+
+    last: ReadMessage | None = None
+    topic_id: str | None = None
+
+
+def as_metadata(evidence: CommitEvidence) -> str:
+    """Return the metadata of a commit; empty if nothing is known."""
+    texts = []
+    if (last := evidence.last) is not None:
+        texts.append(f"read {last.offset} {last.timestamp} {last.digest:08x}")
+    if evidence.topic_id is not None:
+        texts.append(f"topic {evidence.topic_id}")
+    return " ".join(texts)
+
+
+def from_metadata(metadata: str, committed: int) -> CommitEvidence:
+    """Return what a commit tells about the log that was read.
 
     Parameters
     ----------
@@ -39,23 +59,26 @@ def from_metadata(metadata: str, committed: int) -> ReadMessage | None:
         The commit's metadata; other services leave it empty, or have a format of their own.
     committed : `int`
         The committed offset.
-
-    Returns
-    -------
-    message : `ReadMessage` or `None`
-        `None` if the metadata does not tell.
     """
-    found = _FORMAT.fullmatch(metadata)
-    if found is None:
-        return None
-    message = ReadMessage(int(found[1]), int(found[2]), int(found[3], 16))
-    return message if message.offset < committed else None
+    read, topic = _READ.search(metadata), _TOPIC.search(metadata)
+    last = read and ReadMessage(int(read[1]), int(read[2]), int(read[3], 16))
+    return CommitEvidence(
+        last=last if last is not None and last.offset < committed else None,
+        topic_id=topic and topic[1],
+    )
 
 
 class ReadEvidence:
-    """The messages of each partition that were read and are not committed, and one before them."""
+    """The messages of each partition that were read and are not committed, and one before them.
+
+    Attributes
+    ----------
+    topic_id : `str` or `None`
+        The id of the topic that is read, if it is known.
+    """
 
     def __init__(self) -> None:
+        self.topic_id: str | None = None
         self._lock = threading.Lock()
         self._read: dict[Partition, deque[ReadMessage]] = {}
 
@@ -73,10 +96,11 @@ class ReadEvidence:
                     read.pop()
                 read.append(message)
 
-    def before(self, partition: Partition, committed: int) -> ReadMessage | None:
-        """Return the last message before an offset that is committed now; forget earlier ones."""
+    def of_commit(self, partition: Partition, committed: int) -> CommitEvidence:
+        """Return the evidence for an offset that is committed now; forget earlier messages."""
         with self._lock:
             read = self._read.get(partition, deque())
             while len(read) > 1 and read[1].offset < committed:
                 read.popleft()
-            return read[0] if read and read[0].offset < committed else None
+            last = read[0] if read and read[0].offset < committed else None
+            return CommitEvidence(last, self.topic_id)

@@ -6,16 +6,17 @@ The consumer's connections cannot be asked: while the brokers are away, aiokafka
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.group import HeartbeatRequest
 
-from app.errors import LoginRefusedError
-from app.kafka.checks.access import kafka_error
-from app.kafka.checks.access_rights import Operation, check_permissions
+from app.kafka.checks.access_rights import check_permissions
+from app.kafka.checks.refusals import refusal
+from app.kafka.checks.required import required_operations
 from app.kafka.connection import KafkaConnection
+from app.settings.kafka import KafkaSettings
 
 __all__ = ["BrokerProbe"]
 
@@ -30,8 +31,8 @@ class BrokerProbe:
     ----------
     connection : `KafkaConnection`
         The brokers to try, and the login.
-    operations : `~collections.abc.Mapping`
-        The required operations by topic name.
+    settings : `KafkaSettings`
+        Has the names of the topics.
     is_suspect : `~collections.abc.Callable`
         Whether something does not work.  The probe then logs in again: a broker does not close a
         connection when its user's password is changed.
@@ -40,23 +41,26 @@ class BrokerProbe:
     def __init__(
         self,
         connection: KafkaConnection,
-        operations: Mapping[str, Sequence[Operation]],
+        settings: KafkaSettings,
         is_suspect: Callable[[], bool] = lambda: False,
     ) -> None:
         self._connection = connection
-        self._operations = operations
+        self._operations = required_operations(settings)
+        self._input_topic = settings.topic
         self._is_suspect = is_suspect
         self._broker: AIOKafkaConnection | None = None
 
     async def ask(self) -> None:
-        """Wait for an answer of any broker, and check the user's access rights.
+        """Wait for an answer of any broker; check the input topic and the user's access rights.
 
         Raises
         ------
         LoginRefusedError
-            If a broker refuses the login, or its certificate is refused.
+            If a broker refuses the login, or its certificate is of an unknown authority.
+        UnavailableError
+            If its certificate has expired, or is for another host.
         TopicError
-            If the user lacks access rights.
+            If the user lacks access rights, or if there is no input topic.
         aiokafka.errors.KafkaError
             If a broker closes the connection.
         OSError
@@ -91,9 +95,10 @@ class BrokerProbe:
         # Every broker answers it, at least with an error, which changes nothing.
         beat = HeartbeatRequest(self._connection.group, -1, "")
         await asyncio.wait_for(broker.send(beat), _TIMEOUT)
-        await asyncio.wait_for(
-            check_permissions(broker, self._connection, self._operations), _TIMEOUT
+        check = check_permissions(
+            broker, self._connection, self._operations, must_exist=[self._input_topic]
         )
+        await asyncio.wait_for(check, _TIMEOUT)
 
     async def _connect(self) -> AIOKafkaConnection:
         """Connect to all brokers at once, and keep the first connection."""
@@ -120,8 +125,8 @@ class BrokerProbe:
                 other.add_done_callback(self._close_unused)
                 other.cancel()
         for error in errors:
-            if isinstance(refusal := kafka_error(self._connection, error), LoginRefusedError):
-                raise refusal from error
+            if (refused := refusal(self._connection, error, is_starting=False)) is not None:
+                raise refused from error
         raise errors[-1] if errors else OSError("no broker is configured")
 
     def _close_unused(self, attempt: asyncio.Future[AIOKafkaConnection]) -> None:

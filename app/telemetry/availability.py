@@ -13,12 +13,18 @@ from app.butler.logins import refusal_of, refused_login
 from app.errors import OperatorError
 from app.telemetry.status import Status
 
-__all__ = ["AVAILABILITY_INTERVAL", "LOOK_TIMEOUT", "AvailabilityWatch", "in_daemon_thread"]
+__all__ = [
+    "AVAILABILITY_INTERVAL",
+    "LOOK_TIMEOUT",
+    "AvailabilityWatch",
+    "in_daemon_thread",
+]
 
 logger = structlog.get_logger("butler_writer")
 
-#: Seconds between two looks.  With the timeout it is less than the 10 s that the documents promise.
-AVAILABILITY_INTERVAL = 3.0
+#: Seconds between two looks.  With the timeout it is less than the 10 s that the documents promise;
+#: Faust logs a warning for a timer that takes longer than its interval.
+AVAILABILITY_INTERVAL = 4.5
 
 #: Seconds to wait for an answer.
 LOOK_TIMEOUT = 4.0
@@ -88,6 +94,7 @@ class AvailabilityWatch:
             del self._status.unavailable[self._name]
             self._status.note_login(self._name, None)
             logger.info("answers again", dependency=self._name)
+            self._status.pauses.end()
 
 
 def in_daemon_thread(call: Callable[[], None]) -> asyncio.Future[None]:

@@ -130,6 +130,10 @@ class FlushReports:
             exc_info=None if is_expected else error,
         )
 
+    async def pause(self, seconds: float) -> None:
+        """Wait before the next attempt, or until what was away answers again."""
+        await self._status.pauses.sleep(seconds)
+
     def ended(self, step: Step) -> None:
         """Report that a step has ended: it succeeded, or its window was abandoned."""
         self._status.ended(step.value, self._lane)

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from app.butler.descriptions import describe_with_type
+from app.telemetry.pauses import Pauses
 from app.telemetry.step_times import StepTimes
 
 __all__ = ["LOGIN_PATIENCE", "Problem", "Status"]
@@ -53,6 +54,8 @@ class Status:
         What cannot be used, and why; the worker may be idle.
     step_times : `StepTimes`
         How long the running steps have been running.
+    pauses : `Pauses`
+        The waits between two attempts of a step.
     stopping : `bool`
         Whether the worker was asked to stop: it takes no more events.
     """
@@ -65,6 +68,7 @@ class Status:
     last_flush: dict[str, Any] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
     step_times: StepTimes = field(default_factory=StepTimes)
+    pauses: Pauses = field(default_factory=Pauses)
     stopping: bool = False
     _refused_logins: dict[str, tuple[str, float]] = field(default_factory=dict)
     _failing_since: tuple[str, float] | None = None

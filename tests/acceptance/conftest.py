@@ -27,6 +27,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, help="seed of the soak's faults")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the scenarios, so that `make acceptance` selects them and every other slow test."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and not item.get_closest_marker("soak"):
+            item.add_marker(pytest.mark.scenario)
+
+
 @pytest.fixture
 def make_laboratory(
     request: pytest.FixtureRequest, topic_name: str, tmp_path: Path

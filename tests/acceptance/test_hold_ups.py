@@ -61,6 +61,7 @@ def test_large_regions_hold_up_no_other_event(make_laboratory: MakeLaboratory) -
     assert tally.peak_rss < 1024, "the deployed pod has 1 GiB"
 
 
+@pytest.mark.slow
 def test_a_row_that_somebody_locks_holds_up_no_other_event(
     make_laboratory: MakeLaboratory, private_postgresql: PostgreSQL
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_row_that_somebody_locks_holds_up_no_other_event(
     assert laboratory.reconcile().dead == 0
 
 
+@pytest.mark.slow
 def test_a_chain_that_somebody_locks_holds_up_no_other_event(
     make_laboratory: MakeLaboratory, private_postgresql: PostgreSQL
 ) -> None:

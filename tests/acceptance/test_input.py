@@ -15,6 +15,7 @@ from tests.support.events import Night, encode
 MIB = 2**20
 
 
+@pytest.mark.slow
 def test_every_kind_of_bad_event_among_good_ones(laboratory: Laboratory) -> None:
     laboratory.start(2)
     night = Night(laboratory.deployment.root, seed=2)
@@ -28,17 +29,6 @@ def test_every_kind_of_bad_event_among_good_ones(laboratory: Laboratory) -> None
         laboratory.pods.send_value(kind(night.event(1001, detector)), None)
     laboratory.pods.send(200, bad=0.05)
     laboratory.reconcile()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_a_backlog_of_18000_events(make_laboratory: Callable[..., Laboratory]) -> None:
-    """After an outage of an hour at 5 events/s; one worker, with the production settings."""
-    production = {"BUTLER_WRITER_WINDOW_SECONDS": "1", "BUTLER_WRITER_KAFKA_COMMIT_INTERVAL": "1"}
-    laboratory = make_laboratory(partitions=1, settings=production)
-    laboratory.pods.send(18_000)
-    laboratory.start()
-    assert laboratory.reconcile(600).peak_rss < 1024, "the deployed pod has 1 GiB"
 
 
 def test_pods_clocks_are_an_hour_off(laboratory: Laboratory) -> None:
@@ -63,6 +53,7 @@ def test_the_largest_event_is_written_and_a_larger_one_set_aside(laboratory: Lab
     laboratory.reconcile()
 
 
+@pytest.mark.slow
 def test_partitions_become_idle(make_laboratory: Callable[..., Laboratory]) -> None:
     """The last events of each partition are written even if no event follows."""
     laboratory = make_laboratory(partitions=6)

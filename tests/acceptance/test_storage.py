@@ -65,6 +65,7 @@ def test_the_datastore_on_s3_looks_empty_for_20_s(
     assert laboratory.reconcile().dead == 0
 
 
+@pytest.mark.slow
 def test_the_dataset_list_directory_on_s3_is_full(
     laboratory: Laboratory, bucket: Bucket, s3_door: S3Door
 ) -> None:

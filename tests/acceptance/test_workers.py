@@ -66,6 +66,7 @@ def test_a_worker_dies(laboratory: Laboratory, tmp_path: Path, moment: str) -> N
     assert (laboratory.reconcile().redelivered > 0) == (moment != "shared-rows")
 
 
+@pytest.mark.slow
 def test_sigterm_under_load_is_an_orderly_shutdown(laboratory: Laboratory) -> None:
     (worker,) = laboratory.start()
     with laboratory.pods.load():

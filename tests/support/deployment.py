@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import TopicPartition
 from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
@@ -83,6 +83,9 @@ class Deployment:
             "KAFKA_OUTPUT_TOPIC": self.output_topic,
             "OUTPUT_DATASET_LIST_DIRECTORY": str(self.lists),
             "BUTLER_WRITER_KAFKA_GROUP": self.group,
+            # The embedded broker starts a group after half of it, and any broker waits for it
+            # before it gives the partitions of a worker that ended itself to the next one.
+            "BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8",
             **self.settings,
         }
 
@@ -107,15 +110,7 @@ class Deployment:
 
     def commit(self, offset: int) -> None:
         """Set the committed offset of each partition; the group must have no members."""
-        starts = [TopicPartition(self.topic, number, offset) for number in range(self.partitions)]
-        asked = ConsumerGroupTopicPartitions(self.group, starts)
-
-        def is_committed() -> bool:
-            answer = self.cluster.admin.alter_consumer_group_offsets([asked])[self.group].result(20)
-            # Each partition has an error of its own, while the group's coordinator starts.
-            return all(each.error is None for each in answer.topic_partitions or ())
-
-        wait_until(is_committed, 20, "the offsets are committed")
+        self.cluster.commit(self.group, self.topic, offset)
 
     def delete_below(self, offset: int) -> None:
         """Delete the messages of partition 0 below an offset, as retention does."""

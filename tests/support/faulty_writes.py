@@ -92,6 +92,15 @@ def on_insert(table: str, action: str, condition: str = "true") -> Fault:
     )
 
 
+@contextmanager
+def rival(repository: Repository) -> Iterator[sqlalchemy.Connection]:
+    """Return the connection of another session, whose transaction is rolled back."""
+    with engine_of(repository.reader).connect() as connection, connection.begin() as transaction:
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+        yield connection
+        transaction.rollback()
+
+
 def column_renamed(table: str, column: str) -> Fault:
     return statements(
         f"ALTER TABLE {table} RENAME COLUMN {column} TO away",

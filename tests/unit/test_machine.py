@@ -1,12 +1,53 @@
-"""What keeps the pages from being served is named, with the option."""
+"""What a worker needs of its machine."""
 
 from __future__ import annotations
 
+import re
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from app.machine import MachineError, check_port
+
+CHECKOUT = Path(__file__).parents[2]
+
+#: Lets eight threads allocate at the same time; then the C library lists its arenas.
+PROGRAM = """
+import ctypes
+from threading import Barrier, Thread
+{prepare}
+libc, barrier = ctypes.CDLL(None), Barrier(8)
+libc.malloc.restype = ctypes.c_void_p
+
+def allocate():
+    barrier.wait()
+    libc.malloc(10_000)
+    barrier.wait()
+
+threads = [Thread(target=allocate) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+libc.fflush(None)
+"""
+
+
+def arenas(prepare: str) -> int:
+    program = PROGRAM.format(prepare=prepare)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    )
+    return len(re.findall("<heap nr=", done.stdout))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the GNU C library has arenas")
+def test_all_threads_allocate_in_one_arena() -> None:
+    assert arenas("") > 4
+    # One more may have been made while modules were imported.
+    assert arenas("from app.machine import share_one_arena; share_one_arena()") <= 2
 
 
 def test_an_unknown_address_is_named() -> None:

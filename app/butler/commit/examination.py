@@ -12,17 +12,22 @@ from sqlalchemy import Table
 from app.butler.commit.division import Counts, DividedWrite
 from app.butler.descriptions import describe_with_type
 from app.butler.events.parsed import ParsedEvent
-from app.butler.failures import Failure, RetryableError, classify
+from app.butler.failures import Failure, RetryableError, classify, exception_chain
 from app.butler.files.denial import is_denied
 from app.butler.outcome import Failed, Rejection
 from app.butler.policy import WritePolicy
 from app.butler.private.datastores import Datastores, FileStore
 from app.butler.private.probe import Probe
 from app.butler.private.registry import RegistryTables
-from app.butler.private.rights import check_rights, lacking_rights, required_grants
+from app.butler.private.rights import (
+    MissingRightError,
+    check_rights,
+    lacking_rights,
+    required_grants,
+)
 from models.causes import Cause
 
-__all__ = ["Examination", "alarm_about_rights"]
+__all__ = ["Examination", "alarm_about_rights", "lacks_right"]
 
 logger = structlog.get_logger("butler_writer")
 
@@ -196,6 +201,11 @@ class Examination:
             store.exists(_ANY_FILE)
         except PermissionError:  # S3's answer for a missing file if s3:ListBucket is not granted
             self._datastores.check_access(store, _ANY_FILE)
+
+
+def lacks_right(error: BaseException) -> bool:
+    """Tell whether a repository is at fault because the database user lacks a right."""
+    return any(isinstance(link, MissingRightError) for link in exception_chain(error))
 
 
 def alarm_about_rights(events: Iterable[ParsedEvent | Failed]) -> None:

@@ -14,9 +14,9 @@ from app.butler.failures import RetryableError, exception_chain
 from app.butler.insert.batch import Batch
 from app.butler.insert.choice import Insert
 from app.butler.insert.dimension_records import DimensionRecords
-from app.butler.messages import send_waiting
 from app.butler.private.registry import RegistryTables
 from app.butler.repository.dataset_types import DatasetTypes
+from app.butler.sessions.messages import send_waiting
 from app.butler.statements import Limits
 
 __all__ = ["EventTransaction"]

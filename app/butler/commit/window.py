@@ -93,6 +93,8 @@ class WindowCommit:
             write = DividedWrite(self._transaction.write, dict(enumerate(now)), is_current, examine)
             write.run()
             result = Isolated(write.counts, write.written, write.failed)
+        if result.written:
+            self._isolation.add_written()
         outcomes = {
             key: outcome
             for key, event in prepared.items()
@@ -119,17 +121,24 @@ def _postponed(
         Postponed((keys[event],), describe(error), is_failing=True, confirmed=result.confirmed)
         for event, error in result.failing.items()
     ]
-    unprepared = [
-        Postponed((key,), event.rejection.reason, is_failing=True)
+    unprepared = {
+        key: event
         for key, event in prepared.items()
         if isinstance(event, Failed) and event.failure is Failure.RETRY
+    }
+    failing += [
+        Postponed((key,), event.rejection.reason, is_failing=True)
+        for key, event in unprepared.items()
+        if not event.is_left
     ]
-    left = [
-        Postponed(tuple(keys[event] for event in group), "the write of the window took too long")
-        for group in result.left
-    ]
+    left = [key for key, event in unprepared.items() if event.is_left]
     waiting = [
-        Postponed(tuple(keys[event] for event in group), "the regions overlap very many pixels")
-        for group in later
+        Postponed(tuple(group), reason)
+        for group, reason in [
+            (left, "preparing the window took too long"),
+            ([keys[event] for event in result.left], "the write of the window took too long"),
+            *(([keys[e] for e in turn], "the regions overlap very many pixels") for turn in later),
+        ]
+        if group
     ]
-    return [*failing, *unprepared, *left, *waiting]
+    return [*failing, *waiting]

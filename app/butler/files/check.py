@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -59,7 +60,10 @@ class FileChecker:
         self._policy = policy
 
     def missing(
-        self, events: Sequence[ParsedEvent], is_current: Callable[[], bool]
+        self,
+        events: Sequence[ParsedEvent],
+        is_current: Callable[[], bool],
+        longest: float = math.inf,
     ) -> dict[ParsedEvent, list[str] | Failed]:
         """Return the artifacts of each event that are missing after a few short waits.
 
@@ -69,6 +73,8 @@ class FileChecker:
             The events.
         is_current : `~collections.abc.Callable`
             Whether the window's partitions are still assigned to this worker.
+        longest : `float`, optional
+            A shorter timeout than that of the policy, in seconds.
 
         Returns
         -------
@@ -84,10 +90,10 @@ class FileChecker:
         OSError
             If the store cannot be used.
         """
-        expected = {event: self._expected(event) for event in events}
+        expected = {event: self.locations(event) for event in events}
         locations = {location for of_event in expected.values() for location in of_event}
         everything = set(locations)
-        timeout = self._policy.file_check_timeout
+        timeout = min(self._policy.file_check_timeout, longest)
         # An artifact that a listing does not contain is checked by itself.
         locations.difference_update(call_for_groups(_large_folders(locations), _listed, timeout))
         denied: set[_Location] = set()
@@ -148,7 +154,8 @@ class FileChecker:
         for store in {store for store, _ in missing} - found:
             self._datastores.check_not_emptied(store)
 
-    def _expected(self, event: ParsedEvent) -> list[_Location]:
+    def locations(self, event: ParsedEvent) -> list[_Location]:
+        """Return the locations that are checked for an event."""
         if self._policy.file_check is FileCheck.NONE:
             return []
         sample = 1 if self._policy.file_check is FileCheck.SAMPLE else None

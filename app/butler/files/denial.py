@@ -11,6 +11,8 @@ import structlog
 from botocore.exceptions import ClientError
 from lsst.resources import ResourcePath
 
+from app.butler.away import is_away
+from app.butler.descriptions import describe
 from app.butler.failures import Failure, RetryableError
 from app.butler.files.listing import list_some
 from app.butler.logins import refused_login
@@ -45,7 +47,7 @@ def check_logins(roots: Iterable[ResourcePath]) -> None:
     Raises
     ------
     RetryableError
-        If a store refuses the login.
+        If a store refuses the login, or all requests.
     """
     for root in roots:
         if root.scheme == "s3":
@@ -54,6 +56,8 @@ def check_logins(roots: Iterable[ResourcePath]) -> None:
             except ClientError as exc:
                 if (refusal := refused_login(exc)) is not None:
                     raise RetryableError(refusal, alarm=True) from exc
+                if is_away(exc):  # the clock of this machine is wrong, for example
+                    raise RetryableError(f"{root}: {describe(exc)}", alarm=True) from exc
 
 
 def check_denied(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, wait
-from typing import TypeVar
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from typing import Any, TypeVar
 
 from lsst.utils.iteration import chunk_iterable
 
@@ -13,10 +13,17 @@ from app.butler.failures import RetryableError
 from app.butler.files.threads import DaemonThreads
 from app.butler.policy import WritePolicy
 
-__all__ = ["call_for_chunks", "call_for_groups", "missing_after_retries"]
+__all__ = [
+    "UnansweredError",
+    "call_for_chunks",
+    "call_for_groups",
+    "missing_after_retries",
+    "unanswered",
+]
 
-_T = TypeVar("_T")
+_T = TypeVar("_T", bound=Hashable)
 _R = TypeVar("_R")
+_Group = TypeVar("_Group", bound=Collection[Any])
 
 #: All calls share these threads, so that a store that hangs takes no further ones; boto3 keeps as
 #: many connections.
@@ -25,6 +32,50 @@ _THREADS = DaemonThreads(10, "artifacts")
 #: Number of artifacts in a chunk.  On a local disk, handing over an artifact to a thread takes ten
 #: times as long as the check that it exists.
 _CHUNK = 16
+
+
+class _Chunk(Collection[_T]):
+    """Some items, of which is known which one was taken last."""
+
+    def __init__(self, items: Sequence[_T]) -> None:
+        self._items = items
+        self.taken: list[_T] = []
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._items
+
+    def __iter__(self) -> Iterator[_T]:
+        for item in self._items:
+            self.taken = [item]
+            yield item
+
+
+#: Calls that were not finished in time, each with its items.
+_late: dict[Future[Any], _Chunk[Any]] = {}
+
+
+class UnansweredError(RetryableError):
+    """A file store has not responded in time.
+
+    Attributes
+    ----------
+    items : `set`
+        The items for which a call hangs, as far as they are known.
+    """
+
+    def __init__(self, reason: str, items: set[Hashable]) -> None:
+        super().__init__(reason)
+        self.items = items
+
+
+def unanswered() -> set[Hashable]:
+    """Return the items for which a call hangs: another call would take another thread."""
+    for call in [call for call in _late if call.done()]:
+        _late.pop(call, None)
+    return {item for chunk in [*_late.values()] for item in chunk.taken}
 
 
 def missing_after_retries(
@@ -51,7 +102,7 @@ def missing_after_retries(
 
     Raises
     ------
-    RetryableError
+    UnansweredError
         If a look takes longer than the timeout.
     """
     missing = items
@@ -78,15 +129,16 @@ def call_for_chunks(
 
     Raises
     ------
-    RetryableError
+    UnansweredError
         If the calls take longer than the timeout.
     """
-    return call_for_groups([*chunk_iterable(items, _CHUNK)], call, timeout)
+    chunks = [_Chunk(chunk) for chunk in chunk_iterable(items, _CHUNK)]
+    return call_for_groups(chunks, call, timeout)
 
 
 def call_for_groups(
-    groups: Sequence[Sequence[_T]],
-    call: Callable[[Sequence[_T]], Iterable[_R] | None],
+    groups: Sequence[_Group],
+    call: Callable[[_Group], Iterable[_R] | None],
     timeout: float,
 ) -> list[_R]:
     """Call a function for each group of items; otherwise as `call_for_chunks`.
@@ -107,8 +159,15 @@ def call_for_groups(
         for each in calls:
             each.cancel()
     if unfinished:
+        late = {
+            each: group
+            for each, group in zip(calls, groups, strict=True)
+            if each in unfinished and not each.cancelled() and isinstance(group, _Chunk)
+        }
+        _late.update(late)
+        items = {item for group in late.values() for item in group.taken}
         number = sum(map(len, groups))
-        raise RetryableError(
-            f"the file store did not respond for {number} artifacts within {timeout:g} s"
+        raise UnansweredError(
+            f"the file store did not respond for {number} artifacts within {timeout:g} s", items
         )
     return found

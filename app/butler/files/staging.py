@@ -6,6 +6,7 @@ from the commit on the final ones do.  A redelivered event finds one of them.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from functools import cache, partial
@@ -71,7 +72,10 @@ class StagedArtifacts:
                     )
 
     def copy_to_datastores(
-        self, events: Sequence[ParsedEvent], is_current: Callable[[], bool]
+        self,
+        events: Sequence[ParsedEvent],
+        is_current: Callable[[], bool],
+        longest: float = math.inf,
     ) -> dict[ParsedEvent, list[str] | Failed]:
         """Copy the artifacts of staged events to every datastore that accepts them.
 
@@ -81,6 +85,8 @@ class StagedArtifacts:
             Events with a staging root.
         is_current : `~collections.abc.Callable`
             Whether the window's partitions are still assigned to this worker.
+        longest : `float`, optional
+            A shorter timeout than that of the policy, in seconds.
 
         Returns
         -------
@@ -111,7 +117,7 @@ class StagedArtifacts:
             required - self._copied,
             find_missing,
             self._policy,
-            self._policy.staging_timeout,
+            min(self._policy.staging_timeout, longest),
             is_current,
         )
         if missing:

@@ -14,9 +14,9 @@ from app.butler.events.parsed import ParsedEvent, ParsedRecord, RecordKey
 from app.butler.insert.batch import RefusedEventsError
 from app.butler.insert.overlaps import OverlapRows
 from app.butler.insert.references import missing_record
-from app.butler.messages import deferring
 from app.butler.outcome import Rejection
 from app.butler.private.registry import RegistryTables
+from app.butler.sessions.messages import deferring
 
 __all__ = ["DimensionRecords"]
 

@@ -76,7 +76,7 @@ class FileStore:
             As in the datastore records.
         """
         if self.root.isLocal:  # 50 times as fast as making a ResourcePath
-            return os.path.exists(os.path.join(self.root.ospath, path))  # noqa: PTH110, PTH118
+            return os.path.isfile(os.path.join(self.root.ospath, path))  # noqa: PTH113, PTH118
         return self.uri(path).exists()
 
 

@@ -17,7 +17,7 @@ _TEXTS: sqlalchemy.ARRAY[Any] = sqlalchemy.ARRAY(sqlalchemy.Text)
 
 
 class MissingRightError(Exception):
-    """The database user lacks a right that every write needs."""
+    """The database user lacks a right to a table that most writes need, as far as is known."""
 
 
 def lacking_rights(
@@ -56,6 +56,4 @@ def check_rights(connection: sqlalchemy.Connection, tables: Collection[sqlalchem
     """
     if lacking := lacking_rights(connection, tables):
         statements = "; ".join(required_grants(connection, lacking))
-        raise MissingRightError(
-            f"the database user lacks a right that every write needs: {statements}"
-        )
+        raise MissingRightError(f"the database user lacks a right that writes need: {statements}")

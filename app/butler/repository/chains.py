@@ -58,6 +58,8 @@ class ChainKeeper:
         self._clock = clock
         self._looked_at = clock()
         self._known: set[tuple[str, str]] = set()
+        #: Pairs that could not be looked at the last time.
+        self._not_looked_at: set[tuple[str, str]] = set()
 
     def ensure(
         self,
@@ -132,26 +134,39 @@ class ChainKeeper:
         return is_held_up or self._clock() - started > _LONGEST
 
     def _look_again(self, required: set[tuple[str, str]]) -> None:
-        """Restore the pairs of the last minute, except those that are about to be looked up."""
-        for pair in sorted(self._known - required):
+        """Restore the pairs of the last minute, except those that are about to be looked up.
+
+        A pair that cannot be restored now is no reason for others to wait: it is looked at again a
+        minute later.
+        """
+        due = sorted((self._known | self._not_looked_at) - required)
+        self._known.clear()
+        self._not_looked_at.clear()
+        self._looked_at = started = self._clock()
+        held_up: dict[tuple[str, str], str] = {}
+        for pair in due:
+            if self._is_late(pair, started, held_up):
+                self._not_looked_at.add(pair)
+                continue
             try:
-                if self._prepend(*pair):
+                if self._prepend(*pair, limits=_ONE_BY_ONE):
                     logger.warning(
                         "run was removed from its chain, and is prepended again",
                         chain=pair[0],
                         run=pair[1],
                     )
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001 - what is required fails by itself
+                reason = describe(exc)
                 if classify(exc) is not Failure.REJECT:
-                    raise
+                    held_up[pair] = reason
+                    self._not_looked_at.add(pair)
                 logger.warning(
                     "run was removed from its chain, and cannot be prepended again",
                     chain=pair[0],
                     run=pair[1],
-                    reason=describe(exc),
+                    reason=reason,
+                    is_tried_again=pair in held_up,
                 )
-        self._known.clear()
-        self._looked_at = self._clock()
 
     def _examine(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Rejection]:
         """Refuse the pairs that are not possible where another one is; nothing is changed."""

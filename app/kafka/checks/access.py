@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from contextlib import closing
-from ssl import SSLError
 
 from aiokafka.conn import collect_hosts
-from aiokafka.errors import AuthenticationFailedError, KafkaError, SaslAuthenticationFailed
+from aiokafka.errors import KafkaError
 
 from app.butler.descriptions import describe
-from app.errors import LoginRefusedError, OperatorError, UnavailableError
+from app.errors import OperatorError, UnavailableError
 from app.kafka.checks.access_rights import check_permissions, connect, may_be_temporary
 from app.kafka.checks.diagnosis import diagnose
+from app.kafka.checks.refusals import refusal
 from app.kafka.checks.required import required_operations
 from app.kafka.checks.sessions import session_mismatch
-from app.kafka.connection import SASL_MECHANISM, KafkaConnection
+from app.kafka.connection import KafkaConnection
 from app.kafka.errors import TopicError
 from app.settings import KafkaSettings
 
@@ -53,30 +53,11 @@ async def check_access(connection: KafkaConnection, settings: KafkaSettings) -> 
 
 
 def kafka_error(connection: KafkaConnection, error: BaseException) -> OperatorError:
-    """Return the error to raise for one of Kafka: whether to wait, and what to check.
-
-    Returns
-    -------
-    error : `~app.errors.OperatorError`
-        A `LoginRefusedError` if the brokers refuse the login, or their certificate is refused; an
-        `UnavailableError` if it may pass.
-    """
-    kafka, reason = f"Kafka at {connection.cluster}", describe(error)
-    if isinstance(error, SSLError):
-        return LoginRefusedError(
-            f"{kafka}: the certificate is refused: {reason}; check BUTLER_WRITER_KAFKA_CA_FILE and "
-            "the host names in KAFKA_CLUSTER"
-        )
-    if isinstance(error, AuthenticationFailedError | SaslAuthenticationFailed):
-        return LoginRefusedError(
-            f"{kafka} refuses the login of user {connection.username} ({SASL_MECHANISM}): "
-            f"{reason}; check KAFKA_USERNAME and KAFKA_PASSWORD"
-        )
+    """Return the error to raise for one of Kafka: whether to wait, and what to check."""
+    reason = f"Kafka at {connection.cluster}: {describe(error)}"
     if may_be_temporary(error):
-        return UnavailableError(
-            f"{kafka}: {reason}; check KAFKA_CLUSTER if it should be up", "Kafka"
-        )
-    return TopicError(
-        f"{kafka}: {reason}; check KAFKA_CLUSTER, KAFKA_USERNAME, KAFKA_PASSWORD and "
-        "BUTLER_WRITER_KAFKA_TLS"
-    )
+        return UnavailableError(f"{reason}; check KAFKA_CLUSTER if it should be up", "Kafka")
+    if (refused := refusal(connection, error, is_starting=True)) is not None:
+        return refused
+    variables = "KAFKA_CLUSTER, KAFKA_USERNAME, KAFKA_PASSWORD and BUTLER_WRITER_KAFKA_TLS"
+    return TopicError(f"{reason}; check {variables}")

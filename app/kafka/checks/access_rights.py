@@ -10,9 +10,9 @@ supports neither request, so both are made here from its protocol classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import IntEnum
-from ssl import SSLError
+from ssl import SSLEOFError, SSLError, SSLZeroReturnError
 
 from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
 from aiokafka.errors import (
@@ -20,6 +20,7 @@ from aiokafka.errors import (
     IncompatibleBrokerVersion,
     KafkaError,
     TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
     for_code,
 )
 from aiokafka.protocol.api import Request, RequestStruct, Response
@@ -49,7 +50,9 @@ def may_be_temporary(error: BaseException) -> bool:
     """Return whether an error of Kafka may be temporary; a wrong password is not, for example."""
     if isinstance(error, KafkaError):
         return bool(error.retriable)
-    return isinstance(error, OSError) and not isinstance(error, SSLError)
+    if isinstance(error, SSLError):  # a load balancer without brokers ends the handshake
+        return isinstance(error, SSLEOFError | SSLZeroReturnError)
+    return isinstance(error, OSError)
 
 
 async def connect(connection: KafkaConnection) -> AIOKafkaConnection:
@@ -92,6 +95,8 @@ async def check_permissions(
     broker: AIOKafkaConnection,
     connection: KafkaConnection,
     topics: Mapping[str, Sequence[Operation]],
+    *,
+    must_exist: Collection[str] = (),
 ) -> None:
     """Check that the user may perform the operations that a worker needs.
 
@@ -104,15 +109,17 @@ async def check_permissions(
     topics : `~collections.abc.Mapping`
         The required operations by topic name; not checked if the brokers do not list what is
         allowed.
+    must_exist : `~collections.abc.Collection` [`str`], optional
+        Those of the topics that the worker does not create.
 
     Raises
     ------
     TopicError
-        If the user may not; the text names each missing operation.
+        If the user may not; the text names each missing operation.  Or if a topic is missing.
     KafkaError
         For example, if the broker closes the connection.
     """
-    if denied := await _missing_permissions(broker, connection.group, topics):
+    if denied := await _missing_permissions(broker, connection.group, topics, must_exist):
         raise TopicError(
             f"Kafka user {connection.username or 'ANONYMOUS'} lacks {', '.join(denied)}; "
             "grant the access rules listed in README.md"
@@ -120,12 +127,18 @@ async def check_permissions(
 
 
 async def _missing_permissions(
-    broker: AIOKafkaConnection, group: str, topics: Mapping[str, Sequence[Operation]]
+    broker: AIOKafkaConnection,
+    group: str,
+    topics: Mapping[str, Sequence[Operation]],
+    must_exist: Collection[str],
 ) -> list[str]:
     try:
         answer = await broker.send(_Topics(list(topics)))
     except (IncompatibleBrokerVersion, NotImplementedError):
         return []
+    for error, name, *_ in answer.topics:
+        if name in must_exist and for_code(error) is UnknownTopicOrPartitionError:
+            raise TopicError(f"there is no topic {name}: it was deleted; create it again")
     allowed = {
         name: 0 if for_code(error) is TopicAuthorizationFailedError else operations
         for error, name, _, _, operations in answer.topics

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 
 from faust.types import TP
 
-from app.intake.evidence import from_metadata
+from app.intake.evidence import CommitEvidence, from_metadata
 from app.intake.log_range import LogRange
 from app.intake.suspects import ReadMessage
 from app.kafka.connection import KafkaConnection, admin_client
 from app.kafka.readers import as_read, open_reader
 
-__all__ = ["find_other_messages", "last_messages"]
+__all__ = ["committed_evidence", "find_other_messages"]
 
 
-async def last_messages(
+async def committed_evidence(
     connection: KafkaConnection, committed: Mapping[TP, int]
-) -> dict[TP, ReadMessage]:
-    """Return the last message before each committed offset, as far as the commits tell.
+) -> dict[TP, CommitEvidence]:
+    """Return what the commits tell about the logs that were read.
 
     Parameters
     ----------
@@ -37,14 +37,11 @@ async def last_messages(
     async with admin_client(connection) as admin:
         found = await admin.list_consumer_group_offsets(connection.group)
     by_partition = {TP(*tp): commit for tp, commit in found.items()}
-    messages = {}
-    for tp, offset in committed.items():
-        commit = by_partition.get(tp)
-        if commit is not None and commit.offset == offset:
-            message = from_metadata(commit.metadata or "", offset)
-            if message is not None:
-                messages[tp] = message
-    return messages
+    return {
+        tp: from_metadata(commit.metadata or "", offset)
+        for tp, offset in committed.items()
+        if (commit := by_partition.get(tp)) is not None and commit.offset == offset
+    }
 
 
 async def find_other_messages(

@@ -13,7 +13,7 @@ import structlog
 from faust.types import TP
 
 from app.butler.descriptions import describe_with_type
-from app.intake.evidence import ReadEvidence
+from app.intake.evidence import CommitEvidence, ReadEvidence
 from app.intake.fetches import Partition
 from app.intake.intake import Intake
 from app.intake.log_range import LogRange
@@ -26,7 +26,8 @@ from app.kafka.faust_private import (
     own_commits,
     restart_partitions,
 )
-from app.kafka.positions.committed_evidence import find_other_messages, last_messages
+from app.kafka.positions.committed_evidence import committed_evidence, find_other_messages
+from app.kafka.positions.topic_id import TopicId
 from app.kafka.readers import open_reader
 from app.telemetry import metrics
 from app.telemetry.status import Status
@@ -61,7 +62,9 @@ class ReadingPositions:
     suspects : `Suspects`
         Forgets what was read of a partition that starts anew.
     evidence : `ReadEvidence`
-        Gets what the group's commits tell about the last message before them.
+        Gets what the group's commits tell about the last message before them, and the topic's id.
+    topic_id : `TopicId`
+        Asks for the input topic's id.
     connection : `KafkaConnection`
         How to reach the brokers.
     topic : `str`
@@ -76,6 +79,7 @@ class ReadingPositions:
         suspects: Suspects,
         evidence: ReadEvidence,
         *,
+        topic_id: TopicId,
         connection: KafkaConnection,
         topic: str,
     ) -> None:
@@ -84,6 +88,7 @@ class ReadingPositions:
         self._status = status
         self._suspects = suspects
         self._evidence = evidence
+        self._topic_id = topic_id
         self._connection = connection
         self._topic = topic
 
@@ -158,11 +163,16 @@ class ReadingPositions:
         partitions = [tp for tp in consumer.assignment() if tp.topic == self._topic]
         if not partitions:
             return {}, []
+        # First of all: if the topic is made again meanwhile, the next look finds another id.
+        topic_id = await self._topic_id.ask()
         found = await consumer.seek_to_committed()
         committed = {tp: n for tp in partitions if (n := found.get(tp)) is not None and n >= 0}
         ranges = await self._log_ranges(consumer, partitions, committed)
-        lasts = await last_messages(self._connection, committed)
+        evidence = await committed_evidence(self._connection, committed)
+        lasts = {tp: each.last for tp, each in evidence.items() if each.last is not None}
         others = await find_other_messages(self._connection, lasts, ranges)
+        others += [tp for tp, each in evidence.items() if _is_of_another(each, topic_id)]
+        self._evidence.topic_id = topic_id
         refused = self._intake.ledger.fetches.resets
         known = own_commits(self._app)
         starts, resets = {}, []
@@ -204,6 +214,11 @@ class ReadingPositions:
             log_start=log.first,
             log_end=log.end,
         )
+
+
+def _is_of_another(evidence: CommitEvidence, topic_id: str | None) -> bool:
+    """Return whether a commit tells that another topic was read; an unknown id tells nothing."""
+    return None not in (evidence.topic_id, topic_id) and evidence.topic_id != topic_id
 
 
 def _key(tp: TP) -> Partition:

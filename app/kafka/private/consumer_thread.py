@@ -67,7 +67,7 @@ class TolerantConsumerThread(driver.AIOKafkaConsumerThread):
         assigned = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
         commits = {
             TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(
-                offset, as_metadata(self._evidence.before((tp.topic, tp.partition), offset))
+                offset, as_metadata(self._evidence.of_commit((tp.topic, tp.partition), offset))
             )
             for tp, offset in assigned.items()
         }

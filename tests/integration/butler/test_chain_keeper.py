@@ -243,6 +243,28 @@ def test_a_run_that_someone_unlinked_is_prepended_again_within_a_minute(
     assert children(repository) == ["1", "0", "3"]
 
 
+@pytest.mark.postgresql
+def test_a_chain_that_cannot_be_restored_holds_up_no_other(
+    postgresql_repository: Repository, clock: Clock
+) -> None:
+    repository = postgresql_repository
+    butler = repository.butler(WritePolicy(lock_timeout=1.0))
+    for number in range(3):
+        butler.collections.register(f"{RUN}{number}")
+    keeper = ChainKeeper(butler, clock)
+    keeper.ensure(pairs(0, chain="busy"))
+    repository.butler().collections.redefine_chain("busy", [])
+    clock.now += 60
+    with locked(repository, "busy"):
+        assert keeper.ensure(pairs(1)) == {}
+        assert children(repository) == ["1"]
+        with pytest.raises(RetryableError):
+            keeper.ensure(pairs(2, chain="busy"))
+    clock.now += 60
+    assert keeper.ensure(pairs(1)) == {}
+    assert children(repository, "busy") == ["0"]
+
+
 def test_a_chain_that_someone_removed_is_registered_again_within_a_minute(
     repository: Repository, butler: Butler, clock: Clock
 ) -> None:

@@ -14,10 +14,10 @@ import sqlalchemy
 from lsst.daf.butler import Butler, Config
 
 from app.butler.failures import RetryableError
-from app.butler.messages import deferring, send_waiting
 from app.butler.policy import WriteMethod, WritePolicy
 from app.butler.private.registry import engine_of
 from app.butler.repository.connection import RepositoryError, open_butler
+from app.butler.sessions.messages import deferring, send_waiting
 from app.butler.statements import Insertion, insert_rows
 from app.butler.writer import ButlerWriter
 from testbed.postgresql import PostgreSQL

@@ -5,9 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +15,10 @@ from structlog.testing import capture_logs
 from app.butler.failures import RetryableError
 from app.butler.policy import FileCheck
 from models.causes import Cause
-from testbed.s3 import S3Server
 from testbed.waiting import wait_until
 from testbed.writing import write_window
 from tests.support.events import RUN, Night, dataset_ids
+from tests.support.faulty_store import Store
 from tests.support.faulty_writes import impossible_type
 from tests.support.repositories import Repository, decoded, rejection, written
 
@@ -90,76 +87,6 @@ def test_the_artifacts_of_a_redelivered_event_are_checked_too(
     lose(repository, event, 0)
     rejection(write_window(writer, decoded(event)))
     assert repository.stored() == Counter(dataset_ids(event))
-
-
-class Store(ThreadingHTTPServer):
-    """An S3 service with configurable responses.
-
-    Attributes
-    ----------
-    answer : `int`
-        HTTP status for every object.
-    special : `dict` [`str`, `int`]
-        HTTP status for objects whose key contains a word.
-    goes_on : `threading.Event`
-        The service does not respond until it is set.
-    denied_after : `int` or `None`
-        Number of requests after which the service denies access to everything.
-    """
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.answer = 200
-        self.special: dict[str, int] = {}
-        self.denied_after: int | None = None
-        self._requests = count(1)
-        self.goes_on = threading.Event()
-        self.goes_on.set()
-
-    def status(self, path: str) -> int:
-        self.goes_on.wait()
-        if self.denied_after is not None and next(self._requests) > self.denied_after:
-            return 403
-        if path.strip("/").count("/") <= 1:  # the bucket or the datastore root
-            return 200
-        return next((s for word, s in self.special.items() if word in path), self.answer)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_HEAD(self) -> None:
-        assert isinstance(self.server, Store)
-        self.send_response(self.server.status(self.path))
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *arguments: object) -> None:
-        pass
-
-
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    with Store() as store:
-        threading.Thread(target=store.serve_forever, daemon=True).start()
-        for name, value in S3Server().environment.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("S3_ENDPOINT_URL", f"http://127.0.0.1:{store.server_port}")
-        yield store
-        store.goes_on.set()
-        store.shutdown()
-
-
-@pytest.fixture
-def on_s3(sqlite_repository: Repository, store: Store) -> Repository:
-    """A repository whose datastore is in that service."""
-    config = sqlite_repository.root / "butler.yaml"
-    changed = Config(str(config))
-    changed["datastore", "root"] = "s3://bucket/butler/"
-    changed.dumpToUri(str(config))
-    return sqlite_repository
 
 
 def test_a_store_that_denies_access_is_not_taken_for_empty(on_s3: Repository, store: Store) -> None:

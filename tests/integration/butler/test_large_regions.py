@@ -63,6 +63,11 @@ def test_the_regions_of_an_event_count_together(sqlite_repository: Repository) -
     assert "825 of them that of the visit_detector_region record" in rejection(report).reason
 
 
+@pytest.mark.parametrize(
+    "repository",
+    ["sqlite", pytest.param("postgresql", marks=[pytest.mark.postgresql, pytest.mark.slow])],
+    indirect=True,
+)
 @pytest.mark.parametrize("write_method", list(WriteMethod))
 def test_large_regions_are_written_with_little_memory(
     repository: Repository, write_method: WriteMethod

@@ -14,11 +14,12 @@ from hypothesis import Phase, given, settings
 from structlog.testing import capture_logs
 
 from app.butler.failures import RetryableError
+from app.butler.outcome import Rejection
 from app.butler.policy import WriteMethod
 from app.butler.private.registry import engine_of
 from models.causes import Cause
 from testbed.postgresql import PostgreSQL
-from testbed.writing import write_window
+from testbed.writing import write_until_done, write_window
 from tests.support.events import Night, dataset_ids, make_repository
 from tests.support.faulty_writes import (
     FAULTS,
@@ -211,6 +212,37 @@ def test_a_right_to_a_table_that_few_events_need_is_a_cause_of_its_own(
 
     limited.sql("GRANT INSERT ON instrument TO limited")
     written(write_window(writer, decoded(bad)))
+
+
+@pytest.mark.postgresql
+def test_a_right_to_the_table_of_a_rare_dataset_type_holds_up_no_other_event(
+    limited: Repository,
+) -> None:
+    night = limited.night()
+    types = [new_type("instrument", "physical_filter")]
+    limited.sql(
+        "GRANT CREATE ON SCHEMA public TO limited;"
+        "GRANT REFERENCES ON ALL TABLES IN SCHEMA public TO limited"
+    )
+    written(write_window(limited.writer(), decoded(night.event(1, dataset_types=types))))
+    (table,) = limited.sql(
+        f"SELECT tag_association_table FROM dataset_type WHERE name = '{types[0]['name']}'"
+    )
+    limited.sql(f"REVOKE INSERT ON {table} FROM limited")
+    other = limited.night("u/other")  # a dataset that is there already needs no right
+    events = dict(enumerate(decoded(other.event(2, dataset_types=types), night.event(3))))
+    writer = limited.writer()  # it has written nothing yet
+    bad = {0: events[0]}
+    assert write_until_done(writer, bad, 6) == {}, "nothing shows that others do not need the right"
+    assert list(write_until_done(writer, events, 2)) == [1]
+    with capture_logs() as lines:
+        (rejected,) = write_until_done(writer, bad, 5).values()
+    assert isinstance(rejected, Rejection)
+    assert rejected.cause is Cause.MISSING_RIGHT
+    assert f"GRANT SELECT, INSERT ON public.{table} TO limited" in rejected.reason
+    assert any("lacks a right" in line["event"] for line in lines)
+    limited.sql(f"GRANT INSERT ON {table} TO limited")
+    assert len(write_until_done(writer, bad, 1)) == 1
 
 
 @pytest.mark.postgresql

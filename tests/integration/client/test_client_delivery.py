@@ -49,10 +49,7 @@ def dataset_ids(messages: list[Message]) -> list[UUID]:
 def deployment(broker: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A deployment whose worker is running."""
     folder = tmp_path_factory.mktemp("client")
-    settings = {
-        "BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8",
-        "BUTLER_WRITER_STAGING_ROOTS": str(folder / "staging"),
-    }
+    settings = {"BUTLER_WRITER_STAGING_ROOTS": str(folder / "staging")}
     deployment = Deployment(broker, folder.name, folder, settings=settings)
     (folder / "staging").mkdir()
     with deployment.worker() as worker:

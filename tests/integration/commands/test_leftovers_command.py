@@ -33,7 +33,6 @@ def deployment(broker: Cluster, topic_name: str, staging: Path, tmp_path: Path) 
     staging.mkdir()
     settings = {
         "BUTLER_WRITER_STAGING_ROOTS": str(staging),
-        "BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8",
         "BUTLER_WRITER_MISSING_FILE_WAIT": "0.1",
     }
     deployment = Deployment(broker, topic_name, tmp_path, settings=settings)

@@ -36,22 +36,22 @@ def demo() -> Iterator[Demo]:
         yield running
 
 
-def test_the_demo_fails_if_somebody_removes_a_dataset(demo: Demo) -> None:
+def test_the_demo_fails_if_a_dataset_is_missing_or_cannot_be_read(demo: Demo) -> None:
     demo.run()
     assert demo.finish().complaints == []
+    artifacts = {demo.root / output.path for output in demo.sent.values()}
+    contents = {artifact: artifact.read_bytes() for artifact in artifacts}
+    for artifact in artifacts:
+        artifact.write_text("{}")
+    assert any("cannot be read back" in words for words in demo.finish().complaints)
+    for artifact, content in contents.items():
+        artifact.write_bytes(content)
     butler = Butler.from_config(str(demo.root), writeable=True)
     lost = next(iter(demo.sent.values())).ref
     butler.pruneDatasets([lost], disassociate=True, unstore=True, purge=True)
     outcome = demo.finish()
     assert outcome.complaints == ["1 datasets that were sent are missing"]
     assert "missing=1 " in outcome.line
-
-
-def test_the_demo_fails_if_an_artifact_cannot_be_read(demo: Demo) -> None:
-    demo.run()
-    for output in demo.sent.values():
-        (demo.root / output.path).write_text("{}")
-    assert any("cannot be read back" in words for words in demo.finish().complaints)
 
 
 def test_the_demo_fails_if_the_worker_is_not_running(demo: Demo) -> None:
@@ -138,9 +138,9 @@ def test_a_worker_that_dies_is_noticed_named_and_ends_the_demo(folder: Path) -> 
 @pytest.mark.parametrize(
     ("signal_number", "moment"),
     [
-        (signal.SIGINT, "starting"),
+        pytest.param(signal.SIGINT, "starting", marks=pytest.mark.slow),
         (signal.SIGINT, "worker: "),
-        (signal.SIGTERM, "worker: "),
+        pytest.param(signal.SIGTERM, "worker: ", marks=pytest.mark.slow),
     ],
 )
 def test_a_demo_that_is_stopped_leaves_nothing_behind(

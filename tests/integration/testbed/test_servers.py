@@ -52,11 +52,12 @@ def test_kafka_accepts_a_message_of_ten_mebibytes(kafka: Cluster, topic_name: st
 
 
 @pytest.mark.kafka
-def test_kafka_keeps_data_and_address_over_restart_and_kill(
+def test_kafka_keeps_data_offsets_and_address_over_restart_and_kill(
     private_kafka: ApacheKafka, topic_name: str
 ) -> None:
     private_kafka.create_topic(topic_name)
     private_kafka.produce(topic_name, b"first")
+    private_kafka.commit("group", topic_name, 1)
 
     private_kafka.restart()
     private_kafka.produce(topic_name, b"second")
@@ -66,6 +67,15 @@ def test_kafka_keeps_data_and_address_over_restart_and_kill(
 
     values = [message.value for message in private_kafka.consume(topic_name)]
     assert values == [b"first", b"second"]
+    assert private_kafka.committed("group", topic_name) == {0: 1}
+
+    # The offsets can also be asked for while no broker coordinates the group: Kafka keeps them in
+    # this topic, and makes it again.
+    offsets = "__consumer_offsets"
+    private_kafka.admin.delete_topics([offsets])[offsets].result(20)
+    wait_until(
+        lambda: not private_kafka.committed("group", topic_name), 20, "a coordinator without them"
+    )
 
 
 @pytest.mark.kafka

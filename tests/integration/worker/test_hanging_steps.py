@@ -104,6 +104,7 @@ def test_a_worker_that_can_write_no_event_is_not_ready(
 
 @pytest.mark.kafka
 @pytest.mark.postgresql
+@pytest.mark.slow
 def test_a_worker_ends_when_a_step_outlasts_its_maximum(
     deployment: Deployment, private_postgresql: PostgreSQL
 ) -> None:

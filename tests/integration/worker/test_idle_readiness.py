@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from testbed.cluster import Cluster
-from testbed.embedded import EmbeddedBroker
 from testbed.kafka import ApacheKafka
 from testbed.postgresql import PostgreSQL
 from testbed.waiting import wait_until
@@ -44,8 +43,21 @@ def test_an_idle_worker_is_not_ready_while_kafka_is_away(
         wait_for_reason(worker, None)
 
 
+@pytest.mark.kafka
+def test_an_idle_worker_is_not_ready_while_there_is_no_input_topic(
+    kafka: Cluster, topic_name: str, tmp_path: Path
+) -> None:
+    deployment = Deployment(kafka, topic_name, tmp_path)
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        kafka.admin.delete_topics([topic_name])[topic_name].result(20)
+        wait_for_reason(worker, f"there is no topic {topic_name}: it was deleted")
+        kafka.create_topic(topic_name)
+        wait_for_reason(worker, None)
+
+
 @pytest.mark.postgresql
-def test_an_idle_worker_is_not_ready_while_the_database_is_away_or_frozen(
+def test_an_idle_worker_is_not_ready_while_the_database_is_away_or_frozen_and_ends_in_time(
     broker: Cluster, private_postgresql: PostgreSQL, topic_name: str, tmp_path: Path
 ) -> None:
     database = private_postgresql.create_database("butler")
@@ -66,25 +78,9 @@ def test_an_idle_worker_is_not_ready_while_the_database_is_away_or_frozen(
 
         deployment.send(event)
         deployment.wait_done()
-        worker.term()
-        assert worker.wait() == 0
-    check_all_written(deployment, [event])
-
-
-@pytest.mark.postgresql
-def test_an_idle_worker_stops_in_time_while_the_database_is_frozen(
-    embedded_broker: EmbeddedBroker,
-    private_postgresql: PostgreSQL,
-    topic_name: str,
-    tmp_path: Path,
-) -> None:
-    database = private_postgresql.create_database("butler")
-    deployment = Deployment(embedded_broker, topic_name, tmp_path, database=database)
-    with deployment.worker(BUTLER_WRITER_KAFKA_SESSION_TIMEOUT="8") as worker:
-        worker.wait_ready()
         private_postgresql.freeze()
         wait_for_reason(worker, "the database does not answer: ")
-
         worker.term()
-
         assert worker.wait(30) == 0
+        private_postgresql.thaw()
+    check_all_written(deployment, [event])

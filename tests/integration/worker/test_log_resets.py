@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaException
 
 from testbed.cluster import Cluster
 from testbed.kafka import ApacheKafka
@@ -20,6 +19,7 @@ from testbed.worker import Worker
 from tests.support.deployment import Deployment
 from tests.support.events import Night
 from tests.support.flow import check_all_written
+from tests.support.lost_logs import lose_log, make_topic_again
 
 
 @pytest.fixture
@@ -27,19 +27,17 @@ def deployment(kafka: Cluster, topic_name: str, tmp_path: Path) -> Deployment:
     return Deployment(kafka, topic_name, tmp_path)
 
 
-def make_topic_again(deployment: Deployment) -> None:
-    """Delete the input topic with all its messages, and create it again."""
-    cluster, topic = deployment.cluster, deployment.topic
-    cluster.admin.delete_topics([topic])[topic].result(20)
+@pytest.fixture
+def alone(private_kafka: ApacheKafka, topic_name: str, tmp_path: Path) -> Deployment:
+    """A deployment with a broker of its own; a frozen worker stays in its group."""
+    settings = {"BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "60"}
+    return Deployment(private_kafka, topic_name, tmp_path, settings=settings)
 
-    def is_created() -> bool:
-        try:
-            cluster.create_topic(topic, deployment.partitions)
-        except KafkaException:  # it is still being deleted
-            return False
-        return True
 
-    wait_until(is_created, 30, "the topic is created again")
+def two_visits(deployment: Deployment) -> list[dict[str, Any]]:
+    """Return 24 events."""
+    night = Night(deployment.root)
+    return [night.event(visit, detector) for visit in (1, 2) for detector in range(12)]
 
 
 def wait_committed(deployment: Deployment, offset: int) -> None:
@@ -143,99 +141,111 @@ def test_a_topic_made_again_under_a_worker_loses_no_new_event(deployment: Deploy
     check_all_written(deployment, events)
 
 
-def test_a_log_that_was_lost_and_grew_before_a_worker_looked_loses_no_new_event(
-    private_kafka: ApacheKafka, topic_name: str, tmp_path: Path
+def test_a_topic_made_again_and_filled_under_a_frozen_worker_loses_no_new_event(
+    deployment: Deployment,
 ) -> None:
-    """The brokers do not refuse the position: the new log has an event at this offset."""
-    deployment = Deployment(private_kafka, topic_name, tmp_path)
+    """The worker's connections stay open, and its position is in the middle of the new log."""
     night = Night(deployment.root)
     events = [night.event(visit, detector) for visit in (1, 2) for detector in range(12)]
     with deployment.worker() as worker:
         worker.wait_ready()
-        deployment.send(*events[:8])
-        wait_committed(deployment, 8)
+        deployment.send(*events[:6])
+        wait_committed(deployment, 6)
         worker.stop_process()
-        private_kafka.stop()
-        private_kafka.lose_log(topic_name)
-        private_kafka.start()
-        deployment.send(*events[8:])
+        make_topic_again(deployment)
+        deployment.send(*events[6:])
         worker.continue_process()
-        wait_until(lambda: critical_lines(worker), 60, "the loss is noticed")
-        wait_committed(deployment, 16)
+        wait_until(lambda: critical_lines(worker), 30, "the loss is noticed")
+        wait_committed(deployment, 18)
         assert resets(worker) == 1
         worker.wait_ready()
     check_all_written(deployment, events)
 
 
-def test_a_broker_that_is_restarted_with_its_log_causes_no_reset(
-    private_kafka: ApacheKafka, topic_name: str, tmp_path: Path
+@pytest.mark.slow
+def test_a_log_that_was_lost_and_grew_before_a_worker_looked_loses_no_new_event(
+    alone: Deployment, private_kafka: ApacheKafka
 ) -> None:
-    deployment = Deployment(private_kafka, topic_name, tmp_path)
-    events = [Night(deployment.root).event(1, detector) for detector in range(6)]
-    with deployment.worker() as worker:
+    """The brokers do not refuse the position: the new log has an event at this offset."""
+    events = two_visits(alone)
+    with alone.worker() as worker:
         worker.wait_ready()
-        deployment.send(*events[:3])
-        wait_committed(deployment, 3)
+        alone.send(*events[:8])
+        wait_committed(alone, 8)
+        worker.stop_process()
+        lose_log(private_kafka, alone.topic)
+        alone.send(*events[8:])
+        worker.continue_process()
+        wait_until(lambda: critical_lines(worker), 60, "the loss is noticed")
+        wait_committed(alone, 16)
+        assert resets(worker) == 1
+        worker.wait_ready()
+    check_all_written(alone, events)
+
+
+@pytest.mark.slow
+def test_a_broker_that_is_restarted_with_its_log_causes_no_reset(
+    alone: Deployment, private_kafka: ApacheKafka
+) -> None:
+    events = [Night(alone.root).event(1, detector) for detector in range(6)]
+    with alone.worker() as worker:
+        worker.wait_ready()
+        alone.send(*events[:3])
+        wait_committed(alone, 3)
         private_kafka.restart()
-        deployment.send(*events[3:])
-        wait_committed(deployment, 6)
+        alone.send(*events[3:])
+        wait_committed(alone, 6)
         assert resets(worker) == 0
-    check_all_written(deployment, events)
+    check_all_written(alone, events)
 
 
 def test_a_broker_that_lost_the_log_under_a_worker_loses_no_new_event(
-    private_kafka: ApacheKafka, topic_name: str, tmp_path: Path
+    alone: Deployment, private_kafka: ApacheKafka
 ) -> None:
     """The group's offsets survive.  The new log grows beyond the committed offset."""
-    deployment = Deployment(private_kafka, topic_name, tmp_path)
-    night = Night(deployment.root)
-    events = [night.event(visit, detector) for visit in (1, 2) for detector in range(12)]
-    with deployment.worker() as worker:
+    events = two_visits(alone)
+    with alone.worker() as worker:
         worker.wait_ready()
-        deployment.send(*events[:8])
-        wait_committed(deployment, 8)
-        private_kafka.stop()
-        private_kafka.lose_log(topic_name)
-        private_kafka.start()
+        alone.send(*events[:8])
+        wait_committed(alone, 8)
+        lose_log(private_kafka, alone.topic)
         wait_until(lambda: critical_lines(worker), 60, "the loss is noticed")
         assert critical_lines(worker)[0]["committed"] == 8
-        deployment.send(*events[8:10])
-        wait_committed(deployment, 2)
+        alone.send(*events[8:10])
+        wait_committed(alone, 2)
         assert resets(worker) == 1
-        deployment.send(*events[10:])
-        wait_committed(deployment, 16)
+        alone.send(*events[10:])
+        wait_committed(alone, 16)
         worker.wait_ready()
-    check_all_written(deployment, events)
+    check_all_written(alone, events)
 
 
+@pytest.mark.slow
 def test_a_log_that_was_lost_and_grew_while_no_worker_ran_loses_no_new_event(
-    private_kafka: ApacheKafka, topic_name: str, tmp_path: Path
+    alone: Deployment, private_kafka: ApacheKafka
 ) -> None:
     """Nothing but the commit itself tells that the log has another message before its offset."""
-    deployment = Deployment(private_kafka, topic_name, tmp_path)
-    night = Night(deployment.root)
-    events = [night.event(visit, detector) for visit in (1, 2) for detector in range(12)]
-    with deployment.worker() as worker:
+    events = two_visits(alone)
+    with alone.worker() as worker:
         worker.wait_ready()
-        deployment.send(*events[:8])
-        wait_committed(deployment, 8)
+        alone.send(*events[:8])
+        wait_committed(alone, 8)
         worker.term()
         assert worker.wait() == 0
-        private_kafka.stop()
-        private_kafka.lose_log(topic_name)
-        private_kafka.start()
-        deployment.send(*events[8:20])
+        lose_log(private_kafka, alone.topic)
+        alone.send(*events[8:20])
         worker.start()
-        wait_committed(deployment, 12)
+        wait_committed(alone, 12)
         worker.wait_ready()
         (line,) = critical_lines(worker)
         assert resets(worker) == 1
-        deployment.send(*events[20:])
-        wait_committed(deployment, 16)
+        alone.send(*events[20:])
+        wait_committed(alone, 16)
     assert (line["committed"], line["log_start"], line["log_end"]) == (8, 0, 12)
-    check_all_written(deployment, events)
+    check_all_written(alone, events)
 
 
+@pytest.mark.slow
 def test_a_log_that_is_the_same_after_a_restart_is_not_read_again(deployment: Deployment) -> None:
     events = [Night(deployment.root).event(1, detector) for detector in range(6)]
     with deployment.worker() as worker:

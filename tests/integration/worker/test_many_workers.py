@@ -73,6 +73,7 @@ def test_the_remaining_workers_write_the_events_of_a_killed_worker(
     check_all_written(deployment, events)
 
 
+@pytest.mark.slow
 def test_a_worker_frozen_in_a_transaction_blocks_no_other_and_rejoins(
     deployment: Deployment,
 ) -> None:

@@ -49,8 +49,9 @@ def library(tmp_path: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("level", ["INFO", "WARNING"])
+@pytest.mark.parametrize(
+    ("level", "number"), [("INFO", signal.SIGTERM), ("WARNING", signal.SIGINT)]
+)
 def test_all_output_is_json_lines_with_the_version_and_the_readiness(
     embedded_broker: EmbeddedBroker,
     topic_name: str,
@@ -59,7 +60,7 @@ def test_all_output_is_json_lines_with_the_version_and_the_readiness(
     level: str,
     number: signal.Signals,
 ) -> None:
-    settings = {"BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8", "WRITER_DEBUG_LEVEL": level}
+    settings = {"WRITER_DEBUG_LEVEL": level}
     deployment = Deployment(embedded_broker, topic_name, tmp_path, settings=settings)
     with deployment.worker(**library) as worker:
         worker.wait_ready()

@@ -63,8 +63,10 @@ def test_the_access_rules_of_the_readme_are_sufficient(
 def test_a_wrong_password_ends_the_worker_at_once(deployment: Deployment) -> None:
     with deployment.worker(KAFKA_PASSWORD="guess") as worker:
         error = start_error(worker)
-    assert error.startswith(f"butler-writer: Kafka at {deployment.cluster.bootstrap}: ")
+    kafka = f"Kafka at {deployment.cluster.bootstrap}"
+    assert error.startswith(f"butler-writer: {kafka} refuses the login of user writer (SCRAM-")
     assert "SaslAuthenticationFailed" in error
+    assert error.endswith("; check KAFKA_USERNAME and KAFKA_PASSWORD")
     assert "guess" not in error
 
 
@@ -72,7 +74,7 @@ def test_a_wrong_password_ends_the_worker_at_once(deployment: Deployment) -> Non
     "rule",
     [
         ("topic", "KAFKA_TOPIC", "READ"),
-        ("topic", "<KAFKA_TOPIC>-dead-letters", "WRITE"),
+        pytest.param(("topic", "<KAFKA_TOPIC>-dead-letters", "WRITE"), marks=pytest.mark.slow),
         ("group", "butler-writer", "READ"),
     ],
 )
@@ -174,6 +176,7 @@ def test_a_refused_send_is_one_log_line_without_the_message(
     }
 
 
+@pytest.mark.slow
 def test_a_password_that_was_changed_is_named_and_the_worker_starts_with_the_new_one(
     private_secure_kafka: ApacheKafka, topic_name: str, tmp_path: Path
 ) -> None:

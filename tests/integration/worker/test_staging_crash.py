@@ -26,7 +26,6 @@ def deployment(broker: Cluster, topic_name: str, tmp_path: Path) -> Deployment:
         # One window for all events.
         "BUTLER_WRITER_WINDOW_SECONDS": "600",
         "BUTLER_WRITER_WINDOW_EVENTS": "3",
-        "BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8",
     }
     return Deployment(broker, topic_name, tmp_path, settings=settings)
 
@@ -38,10 +37,10 @@ def files(folder: Path) -> set[Path]:
 @pytest.mark.parametrize(
     ("moment", "passes", "least", "most"),
     [
-        ("copy", 0, 0, 0),
+        pytest.param("copy", 0, 0, 0, marks=pytest.mark.slow),
         ("copy", 15, 1, 29),
-        ("database-write", 0, 30, 30),
-        ("database-commit", 0, 30, 30),
+        pytest.param("database-write", 0, 30, 30, marks=pytest.mark.slow),
+        pytest.param("database-commit", 0, 30, 30, marks=pytest.mark.slow),
     ],
     ids=["before the first copy", "between copies", "before the commit", "before the removal"],
 )

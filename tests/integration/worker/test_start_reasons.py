@@ -17,6 +17,7 @@ from tests.support.buckets import Bucket
 from tests.support.deployment import Deployment
 
 TLS = {"BUTLER_WRITER_KAFKA_TLS": "true"}
+LISTS, ROOTS = "OUTPUT_DATASET_LIST_DIRECTORY", "BUTLER_WRITER_STAGING_ROOTS"
 LOGIN = {"KAFKA_USERNAME": "writer", "KAFKA_PASSWORD": "writer-secret"}
 
 
@@ -53,7 +54,7 @@ def test_a_login_or_encryption_that_does_not_match_the_brokers_is_named(
             f"Kafka at {plain}: the brokers require a login; set KAFKA_USERNAME and .*": {},
             f"Kafka at {plain}: BUTLER_WRITER_KAFKA_TLS=true, but .* no encryption .*": TLS | LOGIN,
             f"Kafka at {tls}: BUTLER_WRITER_KAFKA_TLS=false, but .* use encryption .*": encrypted,
-            f"Kafka at {tls}: .* certificate verify failed.*; check BUTLER_WRITER_KAFKA_CA_.*": {
+            f"the certificate of Kafka at {tls} .* verify failed.*; check .*_KAFKA_CA_FILE, .*": {
                 **TLS,
                 **encrypted,
             },
@@ -67,6 +68,7 @@ def test_a_login_or_encryption_that_does_not_match_the_brokers_is_named(
 
 
 @pytest.mark.kafka
+@pytest.mark.slow
 def test_a_session_timeout_that_the_brokers_refuse_is_named(
     kafka: ApacheKafka, topic_name: str, tmp_path: Path
 ) -> None:
@@ -83,39 +85,21 @@ def test_a_session_timeout_that_the_brokers_refuse_is_named(
 
 
 def test_folders_that_cannot_be_used_are_named(
-    embedded_broker: EmbeddedBroker, topic_name: str, tmp_path: Path, bucket: Bucket
+    embedded_broker: EmbeddedBroker, topic_name: str, tmp_path: Path
 ) -> None:
-    deployment = Deployment(
-        embedded_broker, topic_name, tmp_path, settings=bucket.server.environment
-    )
+    deployment = Deployment(embedded_broker, topic_name, tmp_path)
     file = tmp_path / "file"
     file.write_text("no folder")
     (tmp_path / "staging").mkdir()
-    lists, roots = "OUTPUT_DATASET_LIST_DIRECTORY", "BUTLER_WRITER_STAGING_ROOTS"
-    data = "BUTLER_WRITER_DATA_DIRECTORY"
+    lists, roots, data = LISTS, ROOTS, "BUTLER_WRITER_DATA_DIRECTORY"
     check_reasons(
         deployment,
         {
             f"{lists}='.*/file/' cannot be used: NotADirectoryError: .*; name a folder .*": {
                 lists: str(file)
             },
-            f"{lists}='file:///nowhere/lists/' cannot be used: FileNotFoundError: .*": {
-                lists: "/nowhere/lists"
-            },
-            f"{lists}='s3://no-such-bucket/lists/' cannot be used: NoSuchBucket: .*": {
-                lists: "s3://no-such-bucket/lists"
-            },
-            f"{lists}='s3://{bucket.name}/lists/' cannot be used: the file store needs a login: "
-            "Unable to locate credentials; check AWS_ACCESS_KEY_ID and .*": {
-                lists: f"s3://{bucket.name}/lists",
-                "AWS_ACCESS_KEY_ID": "",
-                "AWS_SECRET_ACCESS_KEY": "",
-            },
             f"{roots}='file:///nowhere/' cannot be used: FileNotFoundError: .*; name folders .*": {
                 roots: f"{tmp_path}/staging,/nowhere"
-            },
-            f"{roots}='s3://no-such-bucket/' cannot be used: NoSuchBucket: .*": {
-                roots: "s3://no-such-bucket"
             },
             f"{data}='{file}' cannot be used: File exists; name a folder .*": {data: str(file)},
             "cannot open the repository '/no/where'.*; check BUTLER_REPOSITORY; "
@@ -133,6 +117,32 @@ def test_folders_that_cannot_be_used_are_named(
     ]
     assert not any(deployment.lists.iterdir())
     assert not any((tmp_path / "staging").iterdir())
+
+
+@pytest.mark.slow
+def test_buckets_that_cannot_be_used_are_named(
+    embedded_broker: EmbeddedBroker, topic_name: str, tmp_path: Path, bucket: Bucket
+) -> None:
+    deployment = Deployment(
+        embedded_broker, topic_name, tmp_path, settings=bucket.server.environment
+    )
+    check_reasons(
+        deployment,
+        {
+            f"{LISTS}='s3://no-such-bucket/lists/' cannot be used: NoSuchBucket: .*": {
+                LISTS: "s3://no-such-bucket/lists"
+            },
+            f"{LISTS}='s3://{bucket.name}/lists/' cannot be used: the file store needs a login: "
+            "Unable to locate credentials; check AWS_ACCESS_KEY_ID and .*": {
+                LISTS: f"s3://{bucket.name}/lists",
+                "AWS_ACCESS_KEY_ID": "",
+                "AWS_SECRET_ACCESS_KEY": "",
+            },
+            f"{ROOTS}='s3://no-such-bucket/' cannot be used: NoSuchBucket: .*": {
+                ROOTS: "s3://no-such-bucket"
+            },
+        },
+    )
 
 
 def test_a_port_in_use_is_named(

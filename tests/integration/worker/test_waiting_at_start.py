@@ -19,8 +19,6 @@ from tests.support.deployment import Deployment
 from tests.support.events import Night
 from tests.support.flow import check_all_written
 
-SETTINGS = {"BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8"}
-
 
 def reason(worker: Worker) -> str:
     """Return why a worker is not ready; empty if it has no pages yet."""
@@ -57,7 +55,7 @@ def test_a_worker_waits_for_the_database_and_the_list_directory_at_once(
     topic_name: str,
     tmp_path: Path,
 ) -> None:
-    settings = {**SETTINGS, **bucket.server.environment, "S3_ENDPOINT_URL": s3_door.url}
+    settings = {**bucket.server.environment, "S3_ENDPOINT_URL": s3_door.url}
     url = private_postgresql.create_database("away")
     deployment = Deployment(embedded_broker, topic_name, tmp_path, database=url, settings=settings)
     event = Night(deployment.root).event(1)
@@ -81,10 +79,11 @@ def test_a_worker_waits_for_the_database_and_the_list_directory_at_once(
     check_all_written(deployment, [event])
 
 
+@pytest.mark.slow
 def test_a_repository_on_a_file_system_that_is_not_mounted_is_waited_for(
     embedded_broker: EmbeddedBroker, topic_name: str, tmp_path: Path
 ) -> None:
-    deployment = Deployment(embedded_broker, topic_name, tmp_path, settings=SETTINGS)
+    deployment = Deployment(embedded_broker, topic_name, tmp_path)
     elsewhere = deployment.root.rename(tmp_path / "elsewhere")
     deployment.root.mkdir()
     with deployment.worker() as worker:

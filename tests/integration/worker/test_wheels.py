@@ -165,17 +165,12 @@ def check_writes(deployment: Deployment, checkout: Path, programs: Path) -> None
     assert set(stored_ids(deployment.fresh_butler())) == dataset_ids(event)
 
 
-def test_checkout_and_wheel_start_a_worker_and_a_foreign_package_is_named(
+def test_the_checkout_starts_a_worker_the_wheel_is_whole_and_a_foreign_package_is_named(
     clone: Path, tmp_path: Path, embedded_broker: EmbeddedBroker, topic_name: str
 ) -> None:
     environment = install(tmp_path, "--require-hashes", "--requirement", "requirements.lock")
-    programs = environment.root / "bin"
-    deployments = {}
-    for kind in ("checkout", "wheel"):
-        (tmp_path / kind).mkdir()
-        deployments[kind] = Deployment(embedded_broker, f"{topic_name}-{kind}", tmp_path / kind)
-    # Only the dependencies are installed.
-    check_writes(deployments["checkout"], clone, programs)
+    # Only the dependencies are installed.  docs/test_command_blocks.py starts the wheel's worker.
+    check_writes(Deployment(embedded_broker, topic_name, tmp_path), clone, environment.root / "bin")
 
     wheel = build(clone, tmp_path)
     with ZipFile(wheel) as archive:
@@ -190,7 +185,6 @@ def test_checkout_and_wheel_start_a_worker_and_a_foreign_package_is_named(
         "@agents.collect.collect",
         "@agents.flush.flush",
     }
-    check_writes(deployments["wheel"], environment.folder, programs)
 
     decoy = tmp_path / "decoy"
     (decoy / "agents").mkdir(parents=True)

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from agents import steps
 from agents.steps import until_done
 from app.butler.failures import AbandonedError, RetryableError
 from app.telemetry.flush_reports import FlushReports, Step
@@ -53,6 +54,21 @@ def test_a_failed_step_is_retried_and_the_worker_is_not_ready_until_it_succeeds(
         "write is failing: ZeroDivisionError",
     ]
     assert scene.status.not_ready is None
+
+
+async def test_a_wait_ends_when_what_was_away_answers_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(steps, "FIRST_WAIT", 10_000.0)
+    scene = Scene(RetryableError("the database is unavailable"))
+    step = asyncio.ensure_future(
+        until_done(Step.WRITE, scene.step, scene.reports, 10_000.0, lambda: True)
+    )
+    while not step.done():
+        if scene.status.retrying:
+            scene.status.pauses.end()
+        await asyncio.sleep(0)
+    assert scene.runs == 1
 
 
 def test_no_step_runs_for_a_window_whose_partitions_were_revoked() -> None:

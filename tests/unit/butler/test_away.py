@@ -46,6 +46,7 @@ AWAY: list[BaseException] = [
     EndpointConnectionError(endpoint_url="http://store"),
     s3("InternalError", 503),
     s3("SlowDown", 429),
+    s3("RequestTimeTooSkewed", 403),
     ConnectionRefusedError(),
     socket.gaierror(-2, "Name or service not known"),
     OSError(errno.ESTALE, "Stale file handle"),

@@ -194,6 +194,8 @@ def test_an_error_of_sqlite_is_classified_by_its_name(
         (RetryableError("not now"), Failure.RETRY),
         (EndpointConnectionError(endpoint_url="http://s3"), Failure.RETRY),
         (s3_error(503), Failure.RETRY),
+        (s3_error(429), Failure.RETRY),
+        (s3_error(301), Failure.RETRY),
         (s3_error(400), Failure.UNKNOWN),
     ],
     ids=repr,

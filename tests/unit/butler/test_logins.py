@@ -9,8 +9,10 @@ import pytest
 from botocore.exceptions import ClientError
 from sqlalchemy.exc import OperationalError
 
+from app.butler.away import is_away
 from app.butler.failures import RetryableError
 from app.butler.logins import refused_login
+from app.butler.refused_connections import refused_connection
 from app.errors import LoginRefusedError
 
 
@@ -37,8 +39,6 @@ def no_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         of_database('password authentication failed for user "writer"'),
         of_database('role "writer" is not permitted to log in'),
         of_database('role "writer" does not exist'),
-        of_database('no pg_hba.conf entry for host "10.0.0.1", user "writer"'),
-        of_database('pg_hba.conf rejects connection for host "10.0.0.1", user "writer"'),
         of_database("refused", "28P01"),
         of_database("refused", "28000"),
     ],
@@ -53,6 +53,8 @@ def test_a_refused_login_of_the_database_is_recognized(error: Exception) -> None
     [
         of_database("the database system is starting up"),
         of_database('database "butler" does not exist'),
+        of_database('no pg_hba.conf entry for host "10.0.0.1", user "writer"'),
+        of_database("SSL error: certificate verify failed"),
         of_database('role "reader" does not exist', "42704"),  # a statement's, not the login's
         OSError("Connection refused"),
         of_store("AccessDenied"),
@@ -63,6 +65,34 @@ def test_a_refused_login_of_the_database_is_recognized(error: Exception) -> None
 )
 def test_other_errors_are_no_refused_login(error: Exception) -> None:
     assert refused_login(error) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ('no pg_hba.conf entry for host "10.0.0.1", user "writer"', "pg_hba.conf"),
+        ('pg_hba.conf rejects connection for host "10.0.0.1"', "pg_hba.conf"),
+        ("server does not support SSL, but SSL was required", "PGSSLMODE"),
+        ('root certificate file "/root.crt" does not exist', "PGSSLROOTCERT"),
+        ('server certificate for "db" does not match host name "10.0.0.1"', "PGSSLROOTCERT"),
+        ("SSL error: certificate verify failed", "PGSSLROOTCERT"),
+        ("connection requires a valid client certificate", "PGSSLCERT"),
+        ("SSL error: sslv3 alert certificate expired", "PGSSLCERT"),
+        ('private key file "/key.pem" has group or world access', "PGSSLKEY"),
+        ('database "butler" does not exist', "registry.db in the repository's configuration"),
+    ],
+)
+def test_what_a_new_secret_does_not_change_has_its_own_remedy(text: str, remedy: str) -> None:
+    error = of_database(text)
+    assert refused_login(error) is None
+    assert not is_away(error)  # a starting worker ends
+    refusal = refused_connection(error)
+    assert refusal is not None
+    assert remedy in refusal.text
+
+
+def test_an_outage_of_the_database_has_no_remedy() -> None:
+    assert refused_connection(of_database("the database system is starting up")) is None
 
 
 def test_the_secret_of_the_database_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from app.intake.evidence import ReadEvidence
-from app.intake.suspects import ReadMessage, Suspects
+from app.intake.evidence import CommitEvidence, ReadEvidence
+from app.intake.suspects import Suspects
 from app.intake.windows import WindowBounds
 from app.kafka.connection import KafkaConnection
 from app.kafka.errors import KafkaError
@@ -76,15 +76,22 @@ class Reader:
         monitor = SimpleNamespace(on_tp_commit=lambda _: None)
         app: Any = SimpleNamespace(consumer=group, monitor=monitor, should_stop=False)
         self.evidence = ReadEvidence()
+        self.topic_id: str | None = None
+        topic: Any = SimpleNamespace(ask=self.ask)
         self.positions = ReadingPositions(
             app,
             self.intake,
             self.status,
             Suspects(),
             self.evidence,
+            topic_id=topic,
             connection=KafkaConnection(cluster="", brokers=(), group="group"),
             topic=P.topic,
         )
+
+    async def ask(self) -> str | None:
+        """Return the topic's id, as the brokers do."""
+        return self.topic_id
 
     def start(self) -> int:
         """Start reading; return the offset that the ledger expects."""
@@ -97,10 +104,10 @@ class Reader:
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading_positions, "FETCH_DRAIN_SECONDS", 0)
     monkeypatch.setattr(reading_positions, "RETRY_SECONDS", 0)
-    monkeypatch.setattr(reading_positions, "last_messages", commits_tell_nothing)
+    monkeypatch.setattr(reading_positions, "committed_evidence", commits_tell_nothing)
 
 
-async def commits_tell_nothing(*_: object) -> dict[TP, ReadMessage]:
+async def commits_tell_nothing(*_: object) -> dict[TP, CommitEvidence]:
     return {}
 
 
@@ -152,3 +159,22 @@ def test_offsets_are_looked_up_again_until_the_brokers_answer() -> None:
     group = Group(3, first=0, end=9)
     group.failures = 3
     assert Reader(group).start() == 3
+
+
+@pytest.mark.parametrize(
+    ("committed", "found", "start"),
+    [("a", "a", 7), ("a", "b", 0), ("a", None, 7), (None, "b", 7), (None, None, 7)],
+)
+def test_a_commit_of_a_topic_with_another_id_starts_the_partition_anew(
+    monkeypatch: pytest.MonkeyPatch, committed: str | None, found: str | None, start: int
+) -> None:
+    """The topic was made again, under a worker that then read on and committed."""
+
+    async def evidence(*_: object) -> dict[TP, CommitEvidence]:
+        return {P: CommitEvidence(topic_id=committed)}
+
+    monkeypatch.setattr(reading_positions, "committed_evidence", evidence)
+    reader = Reader(Group(7, first=0, end=9))
+    reader.topic_id = found
+    assert reader.start() == start
+    assert reader.evidence.topic_id == found

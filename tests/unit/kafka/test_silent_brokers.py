@@ -14,6 +14,7 @@ from app.kafka.checks import access_rights
 from app.kafka.checks.access import kafka_error
 from app.kafka.checks.access_rights import connect
 from app.kafka.connection import KafkaConnection
+from app.settings import KafkaSettings
 
 
 def listening(stack: ExitStack) -> str:
@@ -29,7 +30,7 @@ async def test_frozen_brokers_are_named_with_the_time(monkeypatch: pytest.Monkey
         connection = KafkaConnection(",".join(brokers), brokers, "butler-writer")
 
         with pytest.raises(OSError, match="no answer") as asked:
-            await BrokerProbe(connection, {}).ask()
+            await BrokerProbe(connection, KafkaSettings()).ask()
         assert describe(asked.value) == f"no answer of {connection.cluster} within 0.1 s"
 
         with pytest.raises(OSError, match=r".*") as at_start:

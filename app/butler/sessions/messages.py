@@ -21,6 +21,8 @@ import psycopg
 import sqlalchemy
 from psycopg.abc import Params, Query
 
+from app.butler.sessions.answers import sending
+
 __all__ = [
     "begin_together",
     "deferring",
@@ -31,6 +33,8 @@ __all__ = [
 
 #: Key of the outbox in the information about a connection of SQLAlchemy.
 _OUTBOX = "butler_writer_outbox"
+
+_IDLE = psycopg.pq.TransactionStatus.IDLE
 
 #: About how many characters wait at most: beyond that, a round trip costs less than the memory.
 _MOST_WAITING = 1_000_000
@@ -75,9 +79,14 @@ class _Outbox:
         self._waiting.clear()
 
     @property
-    def has_changes(self) -> bool:
-        """Whether statements wait that change something."""
-        return bool(self._waiting)
+    def waiting(self) -> int:
+        """Number of statements that wait and change something."""
+        return len(self._waiting)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no statement waits, not even one that begins the transaction."""
+        return not (self._opening or self._waiting)
 
 
 class _Cursor(psycopg.ClientCursor[Any]):
@@ -108,7 +117,10 @@ class _Cursor(psycopg.ClientCursor[Any]):
     def _send(self, texts: list[str]) -> None:
         if not texts or self._outbox.takes(text := ";".join(texts)):
             return
-        super().execute(self._outbox.released(text).encode())
+        statements = len(texts) + self._outbox.waiting
+        is_ping = self._outbox.is_empty and self.connection.info.transaction_status == _IDLE
+        with sending(self.connection, 0 if is_ping else statements):
+            super().execute(self._outbox.released(text).encode())
         counts = [self.rowcount]
         while self.nextset():
             counts.append(self.rowcount)
@@ -158,7 +170,7 @@ def send_together_with_commit(connection: sqlalchemy.Connection) -> None:
         A connection whose transaction is about to be committed.
     """
     outbox: _Outbox | None = connection.info.get(_OUTBOX)
-    if outbox is not None and outbox.has_changes:
+    if outbox is not None and outbox.waiting:
         connection.exec_driver_sql("COMMIT")
     forget_waiting(connection)
 
@@ -172,7 +184,7 @@ def send_waiting(connection: sqlalchemy.Connection) -> None:
         A connection in a transaction.
     """
     outbox: _Outbox | None = connection.info.get(_OUTBOX)
-    if outbox is not None and outbox.has_changes:
+    if outbox is not None and outbox.waiting:
         connection.exec_driver_sql("SELECT 1")
 
 

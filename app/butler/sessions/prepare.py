@@ -9,8 +9,9 @@ from __future__ import annotations
 import psycopg
 import sqlalchemy
 
-from app.butler.messages import begin_together, forget_waiting, send_together_with_commit
 from app.butler.policy import WritePolicy
+from app.butler.sessions.answers import limit_waits
+from app.butler.sessions.messages import begin_together, forget_waiting, send_together_with_commit
 
 __all__ = ["prepare_sessions"]
 
@@ -37,6 +38,7 @@ def prepare_sessions(engine: sqlalchemy.Engine, policy: WritePolicy) -> None:
       compile it, which takes longer than it saves.
     - After an error that may concern the session, no pooled connection is used again.  After a
       failover, for example, they may all lead to a server that has become read-only.
+    - A session that does not answer is given up.
 
     The settings are made in each transaction, not once for the connection: behind a connection
     pooler, the next transaction may be that of another client.
@@ -72,6 +74,8 @@ def prepare_sessions(engine: sqlalchemy.Engine, policy: WritePolicy) -> None:
     def _replace_connections(context: sqlalchemy.ExceptionContext) -> None:
         if _may_concern_the_session(context.original_exception):
             context.is_disconnect = True  # SQLAlchemy then replaces every connection of the pool
+
+    limit_waits(engine, policy.statement_timeout)
 
 
 def _may_concern_the_session(error: BaseException) -> bool:
