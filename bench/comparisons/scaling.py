@@ -17,7 +17,7 @@ from statistics import median
 import click
 
 from bench.comparisons.end_to_end import Load, start
-from bench.database_side import Cost, observe
+from bench.database_side import Cost, observe_waits
 from bench.measuring import alternate, median_ratio, spread
 from bench.repositories import FEWER_DATASETS, Repositories
 from bench.result import Result, Table
@@ -33,9 +33,9 @@ _SHARE = 0.2
 
 _NUMBERS = (1, 2, 4)
 
-#: Events of a load for each worker, and those of a load for lanes: some ten seconds.
-_EVENTS_A_WORKER = 500
-_EVENTS_FOR_LANES = 1500
+#: Events of a load for each worker, and those of a load for lanes: some seconds.
+_EVENTS_A_WORKER = 250
+_EVENTS_FOR_LANES = 600
 
 _ROUNDS = 3
 
@@ -56,7 +56,7 @@ class _Contender:
     def measure(self, repositories: Repositories) -> float:
         """Send events of new visits at once; return the seconds that an event took."""
         repository = self.load.service.repository
-        with observe(repositories.server, repository.database) as cost:
+        with observe_waits(repositories.server, repository.database) as cost:
             self.runs.append(self.load.burst(self.events))
         self.costs.append(cost)
         return self.runs[-1].seconds / self.events
