@@ -20,6 +20,9 @@ DEMO = $(strip $(KAFKA:%=--kafka=%) $(DB:%=--db=%) $(WORKERS:%=--workers=%) $(AR
 MINUTES = 15
 SEED =
 
+# For acceptance and soak: the number of lanes of a worker. If it is empty, the default applies.
+LANES =
+
 .PHONY: help demo test unit acceptance soak bench bench-quick lint lock schema clean
 
 help: ## list the targets
@@ -39,12 +42,12 @@ unit: $(INSTALLED) ## run the tests that need no server
 
 acceptance: $(INSTALLED) ## run every fault scenario and slow test, and write figures to docs/reliability.md
 	@.ci/servers
-	$(BIN)/pytest tests/acceptance tests/integration -m "scenario or slow" -n 2 --dist worksteal --figures build/acceptance.json $(ARGS)
+	$(BIN)/pytest tests/acceptance tests/integration -m "scenario or slow" -n 2 --dist worksteal --figures build/acceptance.json $(LANES:%=--lanes %) $(ARGS)
 	$(BIN)/python -m tests.acceptance.table build/acceptance.json docs/reliability.md
 
 soak: $(INSTALLED) ## apply random faults for MINUTES=15, from SEED=...
 	@.ci/servers
-	$(BIN)/pytest tests/acceptance -m soak -s --minutes $(MINUTES) $(SEED:%=--seed %) $(ARGS)
+	$(BIN)/pytest tests/acceptance -m soak -s --minutes $(MINUTES) $(SEED:%=--seed %) $(LANES:%=--lanes %) $(ARGS)
 
 bench: $(INSTALLED) ## run every benchmark (about 50 minutes), and write the figures to docs/
 	@.ci/servers

@@ -1,7 +1,7 @@
 """The agent ``flush``, the sink: writes, announces and then acks each closed window.
 
-Windows are written one after another, in the order in which they closed.  While one is written,
-the next one is prepared.
+Several windows are written at once, each in a lane of its own.  They start in the order in which
+they closed, and may end in another one: the ledger acks in offset order.
 """
 
 from __future__ import annotations
@@ -13,26 +13,29 @@ from faust.types import StreamT
 
 from agents.window_flush import WindowFlush
 from app import app
+from app.intake.received import Received
+from app.intake.windows import Window
+from app.parts import Lane
 
 
 @app.agent(app.window_closed)
 async def flush(closed: StreamT[Any]) -> None:
     """Write each closed window into the Butler, announce it, and ack its events."""
+    free: asyncio.Queue[Lane] = asyncio.Queue()
+    for lane in app.parts.lanes:
+        free.put_nowait(lane)
     # An exception in one of the tasks leaves the agent (rule no-exception-leaves-an-agent).
     async with asyncio.TaskGroup() as tasks:
-        running: asyncio.Task[None] | None = None
         async for _ in closed:
+            lane = await free.get()
             if (window := app.intake.take()) is None:
-                continue  # it was joined to an earlier one, or dropped
-            following = WindowFlush(window, app.parts)
-            if not await following.prepare():
-                continue
-            if running is not None:
-                await running
-            running = tasks.create_task(finish(following))
+                free.put_nowait(lane)  # it was joined to an earlier one, or dropped
+            else:
+                tasks.create_task(flush_in_lane(window, lane, free))
 
 
-async def finish(window_flush: WindowFlush) -> None:
-    """Run the remaining steps of a prepared window, and let ``collect`` continue."""
-    await window_flush.finish()
+async def flush_in_lane(window: Window[Received], lane: Lane, free: asyncio.Queue[Lane]) -> None:
+    """Flush one window, and let ``collect`` continue."""
+    await WindowFlush(window, app.parts, lane).run()
+    free.put_nowait(lane)
     app.room.set()

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from app.butler.failures import AbandonedError, RetryableError
 from app.kafka.errors import KafkaError
-from app.parts import Parts
-from app.telemetry.flush_reports import Step
+from app.telemetry.flush_reports import FlushReports, Step
 
-__all__ = ["in_thread", "until_done"]
-
-T = TypeVar("T")
+__all__ = ["until_done"]
 
 #: First wait between two attempts of a step, in seconds (doubled each time, with jitter).
 FIRST_WAIT = 0.2
@@ -25,7 +19,8 @@ FIRST_WAIT = 0.2
 async def until_done(
     step: Step,
     call: Callable[[], Awaitable[None]],
-    parts: Parts,
+    reports: FlushReports,
+    longest_wait: float,
     is_current: Callable[[], bool],
 ) -> None:
     """Repeat a step until it succeeds.
@@ -36,8 +31,10 @@ async def until_done(
         The step, for the reports.
     call : `~collections.abc.Callable`
         Performs the step; it may be called again after any failure.
-    parts : `Parts`
-        Has the reports, and the longest wait between two attempts.
+    reports : `FlushReports`
+        Gets each failed attempt.
+    longest_wait : `float`
+        Longest wait between two attempts, in seconds.
     is_current : `~collections.abc.Callable`
         Tells whether the window's partitions are still ours.
 
@@ -53,7 +50,7 @@ async def until_done(
     def report(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if error is not None:
-            parts.reports.failed(
+            reports.failed(
                 step,
                 error,
                 attempt=state.attempt_number,
@@ -64,20 +61,15 @@ async def until_done(
     try:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(is_retried),
-            wait=wait_random_exponential(FIRST_WAIT, max=parts.retry_wait_max),
+            wait=wait_random_exponential(FIRST_WAIT, max=longest_wait),
             before_sleep=report,
-            sleep=parts.reports.pause,
+            sleep=reports.pause,
             reraise=True,
         ):
             with attempt:
                 if not is_current():
                     raise AbandonedError
-                with parts.reports.timing(step):
+                with reports.timing(step):
                     await call()
     finally:
-        parts.reports.ended(step)
-
-
-async def in_thread(thread: ThreadPoolExecutor, call: Callable[[], T]) -> T:
-    """Run a call in a thread that has a Butler of its own (rule bounded-database-calls)."""
-    return await asyncio.get_running_loop().run_in_executor(thread, call)
+        reports.ended(step)

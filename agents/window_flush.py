@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from agents.steps import in_thread, until_done
+from agents.steps import until_done
 from app.announce.announcements import announce, batch_id_of
 from app.announce.dead_letters import send_dead_letter
 from app.butler.commit.isolation import Turn
@@ -22,7 +22,7 @@ from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Writt
 from app.butler.writer import PreparedWindow
 from app.intake.received import Received
 from app.intake.windows import Arrival, Window
-from app.parts import Parts
+from app.parts import Lane, Parts
 from app.telemetry.flush_reports import FlushSummary, Step
 from models.errors import InvalidEventError
 from models.prompt_output import PromptOutput
@@ -42,13 +42,16 @@ class WindowFlush:
     window : `Window`
         The window, with its events as they were received.
     parts : `Parts`
-        The parts that the flush is made with.
+        The parts that all flushes are made with.
+    lane : `Lane`
+        The lane in which the window is written.
     outcomes : `dict` [`Arrival`, `Outcome`]
         The outcome of each event that has one so far.
     """
 
     window: Window[Received]
     parts: Parts
+    lane: Lane
     outcomes: dict[Arrival[Received], Outcome] = field(default_factory=dict)
     _prepared: PreparedWindow[Arrival[Received]] | None = None
     _report: WriteReport[Arrival[Received]] | None = None
@@ -58,37 +61,31 @@ class WindowFlush:
     _write_attempts: int = 0
     _chain_attempts: int = 0
 
-    async def prepare(self) -> bool:
-        """Run the first step; return whether the window is still ours."""
-        return await self._run({Step.READ: self._prepare})
-
-    async def finish(self) -> bool:
-        """Run the other steps, and ack the events; return whether the window was still ours."""
-        is_done = await self._run(
-            {
-                Step.WRITE: self._write,
-                Step.PREPEND_TO_CHAINS: self._prepend_to_chains,
-                Step.SET_ASIDE: self._set_aside,
-                Step.ANNOUNCE: self._announce,
-            }
-        )
-        if is_done and self.window.arrivals:
-            acked = self.parts.intake.settle(self.window)
-            self._report_done(acked, time.monotonic() - self._started)
-        return is_done
-
-    async def _run(self, steps: Mapping[Step, Callable[[], Awaitable[None]]]) -> bool:
+    async def run(self) -> bool:
+        """Run all steps, and ack the events; return whether the window was ours to the end."""
+        steps: dict[Step, Callable[[], Awaitable[None]]] = {
+            Step.READ: self._prepare,
+            Step.WRITE: self._write,
+            Step.PREPEND_TO_CHAINS: self._prepend_to_chains,
+            Step.SET_ASIDE: self._set_aside,
+            Step.ANNOUNCE: self._announce,
+        }
         try:
             for step, call in steps.items():
-                await until_done(step, call, self.parts, self._is_current)
+                await until_done(
+                    step, call, self.lane.reports, self.parts.retry_wait_max, self._is_current
+                )
         except AbandonedError:
-            self.parts.reports.abandoned(self.window.epoch)
+            self.lane.reports.abandoned(self.window.epoch)
             return False
+        if self.window.arrivals:
+            acked = self.parts.intake.settle(self.window)
+            self._report_done(acked, time.monotonic() - self._started)
         return True
 
     async def _prepare(self) -> None:
         """Decode and parse the events, and check their artifacts."""
-        self._prepared = await in_thread(self.parts.prepare_thread, self._prepare_events)
+        self._prepared = await self.lane.run(self._prepare_events)
 
     def _turn(self, attempts: int) -> Turn:
         is_apart = self.window.is_apart
@@ -103,7 +100,7 @@ class WindowFlush:
             except InvalidEventError as exc:
                 self.outcomes[arrival] = Rejection.of(exc)
         self._prepare_attempts += 1
-        return self.parts.writer.prepare(
+        return self.lane.writer.prepare(
             outputs, is_current=self._is_current, turn=self._turn(self._prepare_attempts)
         )
 
@@ -115,9 +112,8 @@ class WindowFlush:
         prepared, self._prepared = self._prepared or {}, None
         self._write_attempts += 1
         turn = self._turn(self._write_attempts)
-        self._report = await in_thread(
-            self.parts.write_thread,
-            lambda: self.parts.writer.commit(prepared, is_current=self._is_current, turn=turn),
+        self._report = await self.lane.run(
+            lambda: self.lane.writer.commit(prepared, is_current=self._is_current, turn=turn)
         )
         self.outcomes.update(self._report.outcomes)
         if self._report.postponed:
@@ -129,7 +125,7 @@ class WindowFlush:
             raise AbandonedError
         for group in postponed:
             entries = [arrival.entry for arrival in group.keys]
-            self.parts.reports.postponed(
+            self.lane.reports.postponed(
                 [f"{entry.partition[1]}-{entry.offset}" for entry in entries],
                 group.reason,
                 is_failing=group.is_failing,
@@ -147,9 +143,8 @@ class WindowFlush:
         self._chain_attempts += 1
         is_repeated = self._turn(self._chain_attempts).is_repeated
         held_up: dict[tuple[str, str], str] = {}
-        refused = await in_thread(
-            self.parts.write_thread,
-            lambda: self.parts.chain_keeper.ensure(pairs, held_up if is_repeated else None),
+        refused = await self.lane.run(
+            lambda: self.lane.chain_keeper.ensure(pairs, held_up if is_repeated else None)
         )
         waiting: defaultdict[str, list[Arrival[Received]]] = defaultdict(list)
         for arrival, written in self._written.items():
@@ -170,7 +165,7 @@ class WindowFlush:
             if arrival not in self._letters_sent:
                 letter = await send_dead_letter(self.parts.sender, arrival, rejection)
                 self._letters_sent.add(arrival)
-                self.parts.reports.set_aside(letter)
+                self.lane.reports.set_aside(letter)
 
     async def _announce(self) -> None:
         """Announce every valid dataset of the window, whether it was inserted now or earlier."""
@@ -215,7 +210,7 @@ class WindowFlush:
             bytes=self.window.bytes,
             seconds=round(seconds, 3),
         )
-        self.parts.reports.flushed(summary, report.mismatched_records)
+        self.lane.reports.flushed(summary, report.mismatched_records)
 
 
 def decode(value: bytes | None, max_bytes: int) -> PromptOutput:

@@ -160,7 +160,9 @@ class ButlerWriterApp(StrictApp):
         )
         self._kafka_watch = AvailabilityWatch(KAFKA, self._broker_probe.ask, self.status)
         self._database_watch = AvailabilityWatch(
-            "the database", lambda: in_daemon_thread(self.parts.writer.ask_database), self.status
+            "the database",
+            lambda: in_daemon_thread(self.parts.lanes[0].writer.ask_database),
+            self.status,
         )
         self.on_partitions_revoked.connect(self._drop_received)  # type: ignore[arg-type]
         self.on_rebalance_complete.connect(self._start_reading)

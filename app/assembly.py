@@ -18,7 +18,7 @@ from app.butler.writer import ButlerWriter
 from app.kafka.checks.access import check_access
 from app.kafka.checks.topics import check_topics
 from app.kafka.sending import TopicSender
-from app.parts import Parts
+from app.parts import Lane, Parts
 from app.startup import Dependency
 from app.telemetry.availability import in_daemon_thread
 from app.telemetry.flush_reports import FlushReports
@@ -85,11 +85,17 @@ def _parts_of(app: ButlerWriterApp, butler: Butler) -> Parts:
         check_store(store.root)
     return Parts(
         intake=app.intake,
-        writer=ButlerWriter(butler, write),
-        chain_keeper=ChainKeeper(butler.clone()),
+        lanes=[_lane(app, butler.clone(), n) for n in range(app.settings.windows.lanes)],
         sender=TopicSender(topics.outputs),
-        reports=FlushReports(app.status),
         list_directory=write.dataset_list_directory or "",
         max_event_bytes=app.settings.kafka.max_message_bytes,
         retry_wait_max=write.retry_wait_max,
+    )
+
+
+def _lane(app: ButlerWriterApp, butler: Butler, number: int) -> Lane:
+    return Lane(
+        writer=ButlerWriter(butler, app.settings.write),
+        chain_keeper=ChainKeeper(butler),
+        reports=FlushReports(app.status, number),
     )

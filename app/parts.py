@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from faust.windows import TumblingWindow
 
@@ -16,7 +18,9 @@ from app.intake.windows import WindowBounds
 from app.kafka.sending import Sender
 from app.telemetry.flush_reports import FlushReports
 
-__all__ = ["Parts", "PartsNotOpenError", "new_intake", "tumbling_boundary"]
+__all__ = ["Lane", "Parts", "PartsNotOpenError", "new_intake", "tumbling_boundary"]
+
+T = TypeVar("T")
 
 
 class PartsNotOpenError(RuntimeError):
@@ -24,51 +28,66 @@ class PartsNotOpenError(RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lane:
+    """What one window at a time is written with, independently of the other lanes.
+
+    It has a thread, and a Butler that only this thread uses (rule bounded-database-calls).
+
+    Attributes
+    ----------
+    writer : `ButlerWriter`
+        Writes windows into the repository.
+    chain_keeper : `ChainKeeper`
+        Prepends runs to their chains.
+    reports : `FlushReports`
+        Reports flushes to the log, the metrics and the status pages.
+    thread : `~concurrent.futures.ThreadPoolExecutor`
+        The thread.
+    """
+
+    writer: ButlerWriter
+    chain_keeper: ChainKeeper
+    reports: FlushReports
+    thread: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="lane")
+    )
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Make a call in the lane's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.thread, call)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Parts:
-    """The parts that a flush is made with.
+    """The parts that flushes are made with.
 
     Attributes
     ----------
     intake : `Intake`
         Ledger and windows.
-    writer : `ButlerWriter`
-        Writes windows into the repository.
-    chain_keeper : `ChainKeeper`
-        Prepends runs to their chains.
+    lanes : `~collections.abc.Sequence` [`Lane`]
+        As many windows are written at once.
     sender : `Sender`
         Sends dead letters, announcements and chain updates.
-    reports : `FlushReports`
-        Reports flushes to the log, the metrics and the status pages.
     list_directory : `str`
         Where dataset lists are written, any ``lsst.resources`` URI.
     max_event_bytes : `int`
         Size of the largest event that is accepted, in bytes.
     retry_wait_max : `float`
         Longest wait between two attempts of a step, in seconds.
-    prepare_thread, write_thread : `~concurrent.futures.ThreadPoolExecutor`
-        One thread each, which has a Butler of its own: one window is prepared while another is
-        written (rule bounded-database-calls).
     """
 
     intake: Intake[Received]
-    writer: ButlerWriter
-    chain_keeper: ChainKeeper
+    lanes: Sequence[Lane]
     sender: Sender
-    reports: FlushReports
     list_directory: str
     max_event_bytes: int
     retry_wait_max: float
-    prepare_thread: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="prepare")
-    )
-    write_thread: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="write")
-    )
 
     def shut_down(self) -> None:
-        """End both threads once their current calls return."""
-        for thread in (self.prepare_thread, self.write_thread):
-            thread.shutdown(wait=False, cancel_futures=True)
+        """End the lanes' threads once their current calls return."""
+        for lane in self.lanes:
+            lane.thread.shutdown(wait=False, cancel_futures=True)
 
 
 def new_intake(bounds: WindowBounds, max_bytes_held: int) -> Intake[Received]:

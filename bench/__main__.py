@@ -15,6 +15,7 @@ from bench.comparisons import (
     end_to_end,
     network,
     s3,
+    scaling,
     staging,
     transfer,
     window_size,
@@ -32,6 +33,7 @@ COMPARISONS: dict[str, Callable[..., Result]] = {
     "windows": windows.run,
     "database": database.run,
     "end_to_end": end_to_end.run,
+    "scaling": scaling.run,
     "window_size": window_size.run,
     "network": network.run,
     "s3": s3.run,
@@ -42,7 +44,7 @@ COMPARISONS: dict[str, Callable[..., Result]] = {
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(COMPARISONS)))
-@click.option("--quick", is_flag=True, help="Four minutes instead of about 50.")
+@click.option("--quick", is_flag=True, help="Seven minutes instead of about 50.")
 def main(*, names: tuple[str, ...], quick: bool) -> None:
     """Run comparisons (by default all), update the documents, and print the figures."""
     # Comparisons write bad events on purpose, which must not fill the log.

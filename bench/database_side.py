@@ -14,7 +14,7 @@ import psutil
 from simulator.transactions import PostgresTransactions
 from testbed.postgresql import PostgreSQL
 
-__all__ = ["Cost", "observe"]
+__all__ = ["COLUMNS", "Cost", "observe", "observe_waits"]
 
 #: Seconds between two samples of the sessions that wait for a lock.
 _INTERVAL = 0.01
@@ -82,24 +82,31 @@ COLUMNS = [
 
 
 @contextmanager
+def observe_waits(server: PostgreSQL, database: str) -> Iterator[Cost]:
+    """Measure the processor time, lock waits and connections of a block."""
+    cost = Cost()
+    cpu = _cpu(server)
+    over = Event()
+    looking = Thread(target=_look, args=(server, database, over, cost), daemon=True)
+    looking.start()
+    try:
+        yield cost
+    finally:
+        over.set()
+        looking.join()
+    cost.cpu = _cpu(server) - cpu
+
+
+@contextmanager
 def observe(server: PostgreSQL, database: str) -> Iterator[Cost]:
     """Measure the cost of a block; autovacuum must be off, and no other session active."""
-    cost = Cost()
     transactions = PostgresTransactions(server)
     transactions.start()
     with server.connect() as connection:
         connection.execute("SELECT pg_stat_statements_reset()")
         wal = _one(connection, "SELECT pg_current_wal_insert_lsn() - '0/0'")
-        cpu = _cpu(server)
-        over = Event()
-        looking = Thread(target=_look, args=(server, database, over, cost), daemon=True)
-        looking.start()
-        try:
+        with observe_waits(server, database) as cost:
             yield cost
-        finally:
-            over.set()
-            looking.join()
-        cost.cpu = _cpu(server) - cpu
         cost.wal_bytes = int(_one(connection, "SELECT pg_current_wal_insert_lsn() - '0/0'") - wal)
         cost.commits = transactions.count()
         ours = "FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid WHERE datname = %s"

@@ -16,6 +16,9 @@ from app.butler.refused_connections import RefusalKind, refused_connection
 
 __all__ = ["database_of", "is_away", "unmounted"]
 
+#: HTTP statuses of S3: too many requests, and something that a store does not offer at all.
+_TOO_MANY, _NOT_IMPLEMENTED = 429, 501
+
 #: SQLite's names of errors that pass.
 _SQLITE_STATES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL")
 
@@ -49,7 +52,8 @@ def _is_away(error: BaseException) -> bool:
     if isinstance(error, ClientError):
         status = http_status(error)
         is_clock_wrong = error.response.get("Error", {}).get("Code") == "RequestTimeTooSkewed"
-        return status >= 500 or status == 429 or is_clock_wrong
+        is_server_at_fault = status >= 500 and status != _NOT_IMPLEMENTED
+        return is_server_at_fault or status == _TOO_MANY or is_clock_wrong
     if isinstance(error, BotoSSLError):
         return False
     if isinstance(error, PoolTimeoutError | BotoConnectionError | HTTPClientError):

@@ -11,6 +11,8 @@ import sqlalchemy
 from lsst.utils.iteration import chunk_iterable
 from sqlalchemy.dialects import postgresql
 
+from app.butler.sessions.messages import deferring
+
 __all__ = [
     "Insertion",
     "Limits",
@@ -83,7 +85,7 @@ def insert_rows(connection: sqlalchemy.Connection, insertions: Iterable[Insertio
     While the database inserts some rows, the next ones are prepared.  To PostgreSQL, each column is
     sent as one array.  That is as fast as COPY, and twice as fast as a pipelined INSERT for each
     row (our measurement on PostgreSQL 15).  COPY itself is not used, since it takes several
-    messages of the protocol (see `app.butler.repository.sessions`).
+    messages of the protocol (see `app.butler.sessions.messages`).
 
     Parameters
     ----------
@@ -95,10 +97,11 @@ def insert_rows(connection: sqlalchemy.Connection, insertions: Iterable[Insertio
     Raises
     ------
     sqlalchemy.exc.DBAPIError
-        If the database refuses a row.
+        If the database refuses a row; with PostgreSQL, it may be raised by the next statement that
+        has a result, or by the commit.
     """
     prepare = _one_statement if connection.dialect.name == "postgresql" else _many_times
-    with ThreadPoolExecutor(1, thread_name_prefix="rows") as thread:
+    with deferring(connection), ThreadPoolExecutor(1, thread_name_prefix="rows") as thread:
         for statement in [thread.submit(prepare, insertion) for insertion in insertions]:
             if arguments := statement.result():
                 connection.execute(*arguments)

@@ -27,7 +27,7 @@ from app.butler.policy import WritePolicy
 from app.butler.private.datastores import Datastores
 from app.butler.private.registry import engine_of
 from app.butler.repository.dataset_types import DatasetTypes
-from app.butler.repository.look import DatabaseLook
+from app.butler.sessions.look import DatabaseLook
 from models.fields import EventContent
 
 __all__ = ["ButlerWriter", "PreparedWindow"]
@@ -44,13 +44,12 @@ _LONGEST_PARSE = 15.0
 class ButlerWriter:
     """Writes windows of events into a repository.
 
-    One thread may prepare a window while another one commits the previous window.  Each method may
-    be used by one thread at a time, and uses a Butler of its own.
+    It may be used by one thread at a time.
 
     Parameters
     ----------
     butler : `lsst.daf.butler.Butler`
-        The Butler to write with; used by nothing else.
+        The Butler to write with; no other thread uses it.
     policy : `WritePolicy`
         The operator's choices.
     """
@@ -58,17 +57,16 @@ class ButlerWriter:
     def __init__(self, butler: Butler, policy: WritePolicy) -> None:
         self._butler = butler
         self._look = DatabaseLook(engine_of(butler))
-        reader = butler.clone()
-        self._types = DatasetTypes(reader)
-        datastores = Datastores(reader)
-        self._context = ParsingContext(reader, policy, datastores, self._types)
+        self._types = DatasetTypes(butler)
+        datastores = Datastores(butler)
+        self._context = ParsingContext(butler, policy, datastores, self._types)
         self._artifacts = ArtifactCheck(datastores, policy)
         self._overlaps = OverlapRows(butler.dimensions)
         insert, records = choose_insert(butler, policy, datastores, self._overlaps)
-        self._prepare_examination = Examination(reader, datastores, policy)
+        self._examination = Examination(butler, datastores, policy)
         self._commit = WindowCommit(
             EventTransaction(butler, self._types, insert, records),
-            Examination(butler, datastores, policy),
+            self._examination,
             self._overlaps,
             policy,
         )
@@ -117,7 +115,7 @@ class ButlerWriter:
             if isinstance(event, Failed) and event.failure in (Failure.UNKNOWN, Failure.RACE)
         }
         if unknown or any(map(_is_failing, prepared.values())):
-            self._prepare_examination.check_repository()  # then those that fail wait alone
+            self._examination.check_repository()  # then those that fail wait alone
         if unknown:
             # What fails again is at fault.
             parsed = self._parse(unknown, is_current, turn)

@@ -118,6 +118,6 @@ def _tls_context(kafka: KafkaSettings) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=kafka.ca_file)
     except OSError as exc:
         raise SettingsError(
-            f"BUTLER_WRITER_KAFKA_CA_FILE='{kafka.ca_file}' cannot be read: {describe(exc)}; "
+            f"BUTLER_WRITER_KAFKA_CA_FILE='{kafka.ca_file}': {describe(exc)}; "
             "name a file with the certificates of authorities (PEM)"
         ) from exc

@@ -22,6 +22,8 @@ class WindowSettings(Section):
     """A window closes when its events have this many bytes; as many are fetched ahead."""
     max_bytes_held: int = Field(48 * MIB, ge=1, le=1024 * 1024 * MIB)
     """Limit on the bytes of all events that are received and not yet written."""
+    lanes: int = Field(2, ge=1, le=16)
+    """How many windows are written at once, each with a database connection of its own."""
     shutdown_timeout: Seconds = 20.0
     """Seconds to flush open windows on SIGTERM; other events will be redelivered."""
 

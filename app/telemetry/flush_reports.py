@@ -77,21 +77,25 @@ class FlushSummary:
 
 
 class FlushReports:
-    """Reports flushes and their steps.
+    """Reports the flushes of a lane, and their steps.
 
     Parameters
     ----------
     status : `Status`
         The status that the pages show.
+    lane : `int`
+        The lane's number.
     """
 
-    def __init__(self, status: Status) -> None:
+    def __init__(self, status: Status, lane: int) -> None:
         self._status = status
+        self._lane = lane
 
     @contextmanager
     def timing(self, step: Step) -> Iterator[None]:
         """Measure the time of one attempt of a step."""
-        with metrics.FLUSH_SECONDS.labels(step).time(), self._status.step_times.running(step.value):
+        running = self._status.step_times.running(step.value, self._lane)
+        with metrics.FLUSH_SECONDS.labels(step).time(), running:
             yield
 
     def failed(
@@ -112,12 +116,13 @@ class FlushReports:
         is_expected : `bool`
             Whether the error may pass by itself; other errors are logged with their traceback.
         """
-        self._status.failed(step.value, error)
-        self._status.note_login(step.value, refused_login(error))
+        self._status.failed(step.value, self._lane, error)
+        self._status.note_login(f"{step} {self._lane}", refused_login(error))
         metrics.RETRIES.labels(step).inc()
         logger.warning(
             "step failed, will retry",
             step=step.value,
+            lane=self._lane,
             attempt=attempt,
             wait=round(wait, 2),
             error=describe_with_type(error),
@@ -131,8 +136,8 @@ class FlushReports:
 
     def ended(self, step: Step) -> None:
         """Report that a step has ended: it succeeded, or its window was abandoned."""
-        self._status.ended(step.value)
-        self._status.note_login(step.value, None)
+        self._status.ended(step.value, self._lane)
+        self._status.note_login(f"{step} {self._lane}", None)
 
     def set_aside(self, letter: DeadLetter) -> None:
         """Report an event that was sent to the dead letters."""

@@ -42,9 +42,8 @@ class Status:
         Seconds since the Unix epoch.
     unassigned_since : `float` or `None`
         When the last rebalance began, in seconds of the monotonic clock; `None` once it is over.
-    retrying : `dict` [`str`, `Problem`]
-        The steps that are being retried now; there may be two, since one window is prepared while
-        another is written.
+    retrying : `dict` [`tuple` [`str`, `int`], `Problem`]
+        The steps that are being retried now, each with its lane.
     resets : `list` [`str`]
         The partitions whose log was reset, until they are read again.
     last_error : `Problem` or `None`
@@ -63,7 +62,7 @@ class Status:
 
     started_at: float = field(default_factory=time.time)
     unassigned_since: float | None = field(default_factory=time.monotonic)
-    retrying: dict[str, Problem] = field(default_factory=dict)
+    retrying: dict[tuple[str, int], Problem] = field(default_factory=dict)
     resets: list[str] = field(default_factory=list)
     last_error: Problem | None = None
     last_flush: dict[str, Any] = field(default_factory=dict)
@@ -92,14 +91,14 @@ class Status:
         """Note that all partitions are read from offsets that the log holds."""
         self.resets = []
 
-    def failed(self, step: str, error: BaseException) -> None:
-        """Note a step that failed and will be retried."""
+    def failed(self, step: str, lane: int, error: BaseException) -> None:
+        """Note a step that failed in a lane and will be retried."""
         self.last_error = Problem(step, describe_with_type(error), time.time())
-        self.retrying[step] = self.last_error
+        self.retrying[step, lane] = self.last_error
 
-    def ended(self, step: str) -> None:
+    def ended(self, step: str, lane: int) -> None:
         """Note that a step has ended: it succeeded, or its window was abandoned."""
-        self.retrying.pop(step, None)
+        self.retrying.pop((step, lane), None)
 
     def note_login(self, user: str, refusal: str | None) -> None:
         """Note that a login was refused, or was not.
@@ -151,7 +150,7 @@ class Status:
         ]
         problems += self._failing()
         problems += self.unavailable.values()
-        reason = "; ".join(problems)
+        reason = "; ".join(dict.fromkeys(problems))  # several lanes may have the same one
         for refusal, _ in self._refused_logins.values():
             if refusal not in reason:
                 reason += f"; {refusal}"

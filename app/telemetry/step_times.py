@@ -12,12 +12,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import structlog
 
 __all__ = ["STEP_CHECK_INTERVAL", "StepTimes"]
 
 logger = structlog.get_logger("butler_writer")
+
+_Key: TypeAlias = tuple[str, int]
+"""A step, and the lane in which it runs."""
 
 #: Seconds between two checks.
 STEP_CHECK_INTERVAL = 1.0
@@ -29,7 +33,7 @@ _FROZEN = 10.0
 
 @dataclass
 class StepTimes:
-    """How long each running step of a flush has been running; there may be two at once.
+    """How long the running steps of flushes have been running; each lane has one at a time.
 
     Attributes
     ----------
@@ -44,32 +48,36 @@ class StepTimes:
     warning_seconds: float = math.inf
     max_seconds: float = math.inf
     clock: Callable[[], float] = time.monotonic
-    _started: dict[str, float] = field(default_factory=dict)
-    _reported: set[str] = field(default_factory=set)
+    _started: dict[_Key, float] = field(default_factory=dict)
+    _reported: set[_Key] = field(default_factory=set)
     _checked_at: float | None = None
 
     @contextmanager
-    def running(self, step: str) -> Iterator[None]:
+    def running(self, step: str, lane: int) -> Iterator[None]:
         """Measure one attempt of a step."""
-        self._started[step] = self.clock()
+        key = step, lane
+        started = self._started[key] = self.clock()
         try:
             yield
         finally:
-            seconds = self.seconds(step)
-            del self._started[step]
-            if step in self._reported:
-                self._reported.remove(step)
-                logger.warning("a slow step has ended", step=step, seconds=round(seconds, 1))
+            started = self._started.pop(key)
+            if key in self._reported:
+                self._reported.remove(key)
+                seconds = round(self.clock() - started, 1)
+                logger.warning("a slow step has ended", step=step, lane=lane, seconds=seconds)
 
     def seconds(self, step: str) -> float:
-        """Return for how many seconds a step has been running; 0 if it is not running."""
-        started = self._started.get(step)
-        return 0.0 if started is None else self.clock() - started
+        """Return for how many seconds a step has been running; 0 if it is not running.
+
+        If several lanes are at the same step, that of the slowest counts.
+        """
+        started = (since for (name, _), since in self._started.items() if name == step)
+        return max((self.clock() - since for since in started), default=0.0)
 
     @property
     def slow(self) -> dict[str, float]:
         """The steps that have been running for longer than `warning_seconds`, and for how long."""
-        times = {step: self.seconds(step) for step in self._started}
+        times = {step: self.seconds(step) for step, _ in self._started}
         return {step: seconds for step, seconds in times.items() if seconds > self.warning_seconds}
 
     def check(self) -> str | None:
@@ -78,13 +86,14 @@ class StepTimes:
         if self._checked_at is not None and now - self._checked_at > _FROZEN:
             pause = now - self._checked_at
             self._started = {
-                step: min(started + pause, now) for step, started in self._started.items()
+                key: min(started + pause, now) for key, started in self._started.items()
             }
         self._checked_at = now
-        for step, seconds in self.slow.items():
-            if step not in self._reported:
-                self._reported.add(step)
-                logger.warning("a step is slow", step=step, seconds=round(seconds, 1))
+        for (step, lane), started in self._started.items():
+            seconds = now - started
+            if seconds > self.warning_seconds and (step, lane) not in self._reported:
+                self._reported.add((step, lane))
+                logger.warning("a step is slow", step=step, lane=lane, seconds=round(seconds, 1))
             if seconds > self.max_seconds:
                 return f"{step} has been running for {seconds:.0f} s"
         return None

@@ -137,8 +137,13 @@ def start(
     by_visit: bool = False,
     cadence: float = 34.0,
     window_seconds: float | None = None,
+    lanes: int | None = None,
 ) -> Load:
     """Start workers and let each write a window first; its size does not depend on their number."""
+    settings = {
+        "BUTLER_WRITER_WINDOW_SECONDS": window_seconds,
+        "BUTLER_WRITER_LANES": lanes,
+    }
     service = Service(
         kafka,
         stack.enter_context(repositories.copy()),
@@ -146,7 +151,7 @@ def start(
         workers=workers,
         partitions=partitions,
         by_visit=by_visit,
-        settings={"BUTLER_WRITER_WINDOW_SECONDS": str(window_seconds)} if window_seconds else {},
+        settings={name: str(value) for name, value in settings.items() if value},
     )
     load = Load(stack.enter_context(service), repositories.workload(datasets, cadence))
     load.burst(_WARM_UP)

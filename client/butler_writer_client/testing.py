@@ -186,9 +186,8 @@ class InProcessService:
                 if entry is not None:
                     windows += intake.add(entry, Received(None, value), now=0.0)
             for window in windows + intake.close():
-                flush = WindowFlush(window, parts)
-                await asyncio.wait_for(flush.prepare(), _PATIENCE)
-                await asyncio.wait_for(flush.finish(), _PATIENCE)
+                flush = WindowFlush(window, parts, parts.lanes[0])
+                await asyncio.wait_for(flush.run(), _PATIENCE)
         if sender.reasons:
             raise EventRefusedError("; ".join(sender.reasons))
 
@@ -200,7 +199,7 @@ class InProcessService:
         from app.butler.repository.connection import open_butler  # noqa: PLC0415
         from app.butler.writer import ButlerWriter  # noqa: PLC0415
         from app.intake.windows import WindowBounds  # noqa: PLC0415
-        from app.parts import Parts, new_intake  # noqa: PLC0415
+        from app.parts import Lane, Parts, new_intake  # noqa: PLC0415
         from app.telemetry.flush_reports import FlushReports  # noqa: PLC0415
         from app.telemetry.status import Status  # noqa: PLC0415
 
@@ -210,12 +209,15 @@ class InProcessService:
             missing_file_tries=1,
         )
         with closing(open_butler(str(self._repository), policy)) as butler:
-            parts = Parts(
-                intake=new_intake(WindowBounds(1.0, 500, sys.maxsize), sys.maxsize),
+            lane = Lane(
                 writer=ButlerWriter(butler, policy),
                 chain_keeper=ChainKeeper(butler),
+                reports=FlushReports(Status(), 0),
+            )
+            parts = Parts(
+                intake=new_intake(WindowBounds(1.0, 500, sys.maxsize), sys.maxsize),
+                lanes=[lane],
                 sender=sender,
-                reports=FlushReports(Status()),
                 list_directory=str(self._lists),
                 max_event_bytes=self.max_event_bytes,
                 retry_wait_max=1.0,

@@ -23,6 +23,7 @@ _TOTALS = ("sent", "written", "dead", "lost", "twice")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--figures", type=Path, help="file to write the scenarios' figures to")
     parser.addoption("--minutes", type=float, default=15.0, help="duration of the soak")
+    parser.addoption("--lanes", type=int, help="BUTLER_WRITER_LANES of the workers")
     parser.addoption("--seed", type=int, help="seed of the soak's faults")
 
 
@@ -57,6 +58,8 @@ def make_laboratory(
                 database=database or request.getfixturevalue("postgresql_url"),
                 **{"partitions": 2, **more},
             )
+            if lanes := request.config.getoption("--lanes"):
+                deployment.settings["BUTLER_WRITER_LANES"] = str(lanes)
             made.append(stack.enter_context(Laboratory(deployment, seed)))
             return made[-1]
 

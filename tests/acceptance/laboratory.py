@@ -10,13 +10,13 @@ import re
 from contextlib import ExitStack
 from pathlib import Path
 
+from testbed.control_groups import ControlGroup
 from testbed.waiting import wait_until
 from testbed.worker import Worker
 from tests.acceptance.pods import Pods
 from tests.acceptance.tally import Tally, reconcile
 from tests.support.deployment import Deployment
 from tests.support.events import DATASET_TYPES
-from tests.support.memory import MemoryGroup
 
 __all__ = ["FAIL_POINTS", "Laboratory"]
 
@@ -84,7 +84,7 @@ class Laboratory:
         self._stack.close()
 
     def start(
-        self, workers: int = 1, /, *, group: MemoryGroup | None = None, **environment: str
+        self, workers: int = 1, /, *, group: ControlGroup | None = None, **environment: str
     ) -> list[Worker]:
         """Start workers, in a control group if one is given, and wait until they are ready."""
         started = [

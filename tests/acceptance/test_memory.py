@@ -9,9 +9,10 @@ from typing import Any
 import orjson
 import pytest
 
+from testbed.control_groups import ControlGroup, memory_group
 from tests.acceptance.laboratory import FAIL_POINTS, Laboratory
 from tests.support.events import Night
-from tests.support.memory import MIB, MemoryGroup, memory_group, resident
+from tests.support.memory import MIB, resident
 
 MakeLaboratory = Callable[..., Laboratory]
 
@@ -28,7 +29,7 @@ OWN_BYTES = 7_000
 
 
 @pytest.fixture
-def pod() -> Iterator[MemoryGroup | None]:
+def pod() -> Iterator[ControlGroup | None]:
     """The control group of a pod; `None` if this machine does not allow one."""
     with memory_group(POD) as group:
         yield group
@@ -38,7 +39,7 @@ def pod() -> Iterator[MemoryGroup | None]:
 @pytest.mark.timeout(2400)
 @pytest.mark.parametrize("partitions", [1, 6, 64])
 def test_a_backlog_of_6000_events_of_125_kb_in_1_gib(
-    pod: MemoryGroup | None, make_laboratory: MakeLaboratory, partitions: int
+    pod: ControlGroup | None, make_laboratory: MakeLaboratory, partitions: int
 ) -> None:
     """The memory hardly grows after the first 500 events, and not at all once all are written."""
     laboratory = make_laboratory(partitions=partitions, settings=dict(PRODUCTION))
@@ -49,7 +50,7 @@ def test_a_backlog_of_6000_events_of_125_kb_in_1_gib(
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_backlog_of_18000_events(
-    pod: MemoryGroup | None, make_laboratory: MakeLaboratory
+    pod: ControlGroup | None, make_laboratory: MakeLaboratory
 ) -> None:
     """After an outage of an hour at 5 events/s: many small objects, made in every thread."""
     laboratory = make_laboratory(partitions=1, settings=dict(PRODUCTION))
@@ -60,7 +61,7 @@ def test_a_backlog_of_18000_events(
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_backlog_of_125_kb_events_and_a_slow_database_in_1_gib(
-    pod: MemoryGroup | None, make_laboratory: MakeLaboratory
+    pod: ControlGroup | None, make_laboratory: MakeLaboratory
 ) -> None:
     """Each write takes 2 s longer; more waits than a worker may hold."""
     laboratory = make_laboratory(partitions=64, settings=dict(PRODUCTION))
@@ -72,7 +73,7 @@ def test_a_backlog_of_125_kb_events_and_a_slow_database_in_1_gib(
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
 def test_a_backlog_of_the_largest_events_in_1_gib(
-    pod: MemoryGroup | None, make_laboratory: MakeLaboratory
+    pod: ControlGroup | None, make_laboratory: MakeLaboratory
 ) -> None:
     laboratory = make_laboratory(partitions=6, settings=dict(PRODUCTION))
     send_large(laboratory, 40, 10_400_000)
@@ -109,7 +110,7 @@ def bulk(night: Night, size: int) -> list[dict[str, Any]]:
 
 
 def drain(
-    laboratory: Laboratory, pod: MemoryGroup | None, **environment: str
+    laboratory: Laboratory, pod: ControlGroup | None, **environment: str
 ) -> list[tuple[int, int]]:
     """Let a worker in a pod write everything, and reconcile it.
 

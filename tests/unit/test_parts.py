@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from app.intake.windows import WindowBounds
-from app.parts import Parts, new_intake, tumbling_boundary
+from app.parts import Lane, Parts, new_intake, tumbling_boundary
 
 
 @pytest.fixture
@@ -15,20 +15,18 @@ def parts() -> Parts:
     unused: Any = object()
     return Parts(
         intake=new_intake(WindowBounds(1.0, 500, 1000), 1000),
-        writer=unused,
-        chain_keeper=unused,
+        lanes=[Lane(writer=unused, chain_keeper=unused, reports=unused) for _ in range(2)],
         sender=unused,
-        reports=unused,
         list_directory="",
         max_event_bytes=1,
         retry_wait_max=1.0,
     )
 
 
-def test_one_thread_prepares_windows_and_another_writes_them(parts: Parts) -> None:
+def test_each_lane_has_one_thread(parts: Parts) -> None:
     """Two threads must not share a Butler (rule bounded-database-calls)."""
-    for thread in (parts.prepare_thread, parts.write_thread):
-        assert cast("Any", thread)._max_workers == 1
+    assert [cast("Any", lane.thread)._max_workers for lane in parts.lanes] == [1, 1]
+    assert parts.lanes[0].thread is not parts.lanes[1].thread
     parts.shut_down()
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from lsst.daf.butler import Butler, MissingDatasetTypeError
 from sqlalchemy.exc import IntegrityError
@@ -15,6 +16,7 @@ from app.butler.insert.choice import Insert
 from app.butler.insert.dimension_records import DimensionRecords
 from app.butler.private.registry import RegistryTables
 from app.butler.repository.dataset_types import DatasetTypes
+from app.butler.sessions.messages import send_waiting
 from app.butler.statements import Limits
 
 __all__ = ["EventTransaction"]
@@ -58,13 +60,44 @@ class EventTransaction:
         limits : `Limits`, optional
             Limits on each statement, instead of those of the policy.
         """
-        counts = self.insert(events, limits)
+        batch = Batch.of(events)
+        self._write_shared_rows(batch, limits)
+        counts = self._insert_all(batch, limits)
         self._dimension_records.remember()
         return counts
 
+    def _write_shared_rows(self, batch: Batch, limits: Limits | None) -> None:
+        """Commit the rows that other windows need too, if they may be missing.
+
+        The writes of those would wait for them until this window is committed (rule
+        shared-rows-first).
+        """
+        lacks_shared = self._insert.lacks_shared(batch)
+        if lacks_shared or self._dimension_records.lacks_shared(batch.events):
+            with self._transaction(batch, limits):
+                self._dimension_records.insert_shared(batch.events)
+                if lacks_shared:
+                    self._insert.insert_shared(batch)
+            self._dimension_records.remember()
+            self._insert.remember_shared(batch)
+
     def insert(self, events: Sequence[ParsedEvent], limits: Limits | None = None) -> Counts:
-        """Insert some events, in a transaction of their own or inside of the caller's."""
-        batch = Batch.of(events)
+        """Insert some events, inside of the caller's transaction."""
+        return self._insert_all(Batch.of(events), limits, is_own=False)
+
+    def _insert_all(self, batch: Batch, limits: Limits | None, *, is_own: bool = True) -> Counts:
+        with self._transaction(batch, limits):
+            mismatched = self._dimension_records.insert(batch.events)
+            self._dimension_records.refuse_dangling(batch.events)
+            inserted = self._insert.insert(batch)
+            if not is_own:  # there is no commit here at which an error would be raised
+                with self._tables.connection() as connection:
+                    send_waiting(connection)
+        return Counts(inserted, mismatched)
+
+    @contextmanager
+    def _transaction(self, batch: Batch, limits: Limits | None) -> Iterator[None]:
+        """Return a context with a transaction that inserts rows of a batch."""
         names = self._names_of_current_types(batch)
         try:
             with self._butler.transaction():
@@ -75,9 +108,7 @@ class EventTransaction:
                     self._insert.forget()
                     if not self._tables.are_current(names):
                         raise self._outdated()  # noqa: TRY301
-                mismatched = self._dimension_records.insert(events)
-                self._dimension_records.refuse_dangling(events)
-                inserted = self._insert.insert(batch)
+                yield
         except BaseException as exc:
             self._insert.forget()
             if any(isinstance(link, IntegrityError) for link in exception_chain(exc)):
@@ -86,7 +117,6 @@ class EventTransaction:
                     raise self._outdated() from exc
                 self._insert.find_refused(batch)
             raise
-        return Counts(inserted, mismatched)
 
     @property
     def is_outdated(self) -> bool:

@@ -36,6 +36,24 @@ class BulkInsert:
     def __init__(self, tables: RegistryTables, datastores: Datastores) -> None:
         self._tables = tables
         self._datastores = datastores
+        self._summarized: set[tuple[str, ...]] = set()
+
+    def lacks_shared(self, batch: Batch) -> bool:
+        """Tell whether runs, or entries of their summaries, may be missing."""
+        return any(not self._summarized.issuperset(_entries(ref)) for ref in _kinds(batch))
+
+    def insert_shared(self, batch: Batch) -> None:
+        """Register the runs and complete their summaries, in the caller's transaction."""
+        kinds: dict[str, list[DatasetRef]] = defaultdict(list)
+        for ref in _kinds(batch):
+            kinds[ref.run].append(ref)
+        for run, refs in sorted(kinds.items()):
+            self._tables.run(run)
+            self._tables.update_summary(run, refs)
+
+    def remember_shared(self, batch: Batch) -> None:
+        """Remember that the runs and their summaries are complete; call after the commit."""
+        self._summarized.update(entry for ref in _kinds(batch) for entry in _entries(ref))
 
     def insert(self, batch: Batch) -> int:
         """Insert the datasets of a batch, in the caller's transaction.
@@ -89,8 +107,13 @@ class BulkInsert:
         """
         registered: set[DatasetId] = set()
         conflicts: dict[DatasetId, str] = {}
+        given = [(dataset_id,) for dataset_id in batch.datasets]
+        # Usually there are none, and the other tables need not be asked.
+        known = {
+            row[0] for row in select_by_key(connection, self._tables.dataset, ["id"], given, ["id"])
+        }
         for table, tags in tags_by_table.items():
-            ids = [(dataset_id,) for dataset_id in tags.rows]
+            ids = [(dataset_id,) for dataset_id in tags.rows.keys() & known]
             for row in select_by_key(connection, table, ["dataset_id"], ids, tags.columns):
                 if row == tags.rows[row[-1]]:
                     registered.add(row[-1])
@@ -174,6 +197,23 @@ class BulkInsert:
                 kinds[ref.run].append(ref)
         for run, refs in sorted(kinds.items()):
             self._tables.update_summary(run, refs)
+
+
+def _kinds(batch: Batch) -> Collection[DatasetRef]:
+    """Return a dataset for each dataset type and each data ID that a run gets."""
+    kinds: dict[tuple[str, int], DatasetRef] = {}
+    for dataset in batch.datasets.values():
+        ref = dataset.ref
+        kinds.setdefault((ref.run, id(ref.datasetType)), ref)
+        kinds.setdefault((ref.run, id(ref.dataId)), ref)
+    return kinds.values()
+
+
+def _entries(ref: DatasetRef) -> Iterator[tuple[str, ...]]:
+    """Yield the entries in the summary of a dataset's run that the dataset needs."""
+    yield ref.run, ref.datasetType.name
+    for governor in ref.dataId.dimensions.governors:
+        yield ref.run, governor, str(ref.dataId[governor])
 
 
 def _datastore_records(store: FileStore, datasets: Sequence[Dataset]) -> Iterator[Insertion]:

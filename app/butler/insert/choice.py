@@ -25,6 +25,15 @@ logger = structlog.get_logger("butler_writer")
 class Insert(Protocol):
     """A way of inserting the datasets of a batch."""
 
+    def lacks_shared(self, batch: Batch) -> bool:
+        """Tell whether runs, or what their summaries must contain, may be missing."""
+
+    def insert_shared(self, batch: Batch) -> None:
+        """Insert these, in the caller's transaction; other windows may need them too."""
+
+    def remember_shared(self, batch: Batch) -> None:
+        """Remember that these are stored; call after the commit."""
+
     def insert(self, batch: Batch) -> int:
         """Insert the datasets that are missing; return how many they were."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isnan
 from typing import Any, TypeAlias
@@ -15,6 +15,8 @@ from app.butler.insert.batch import RefusedEventsError
 from app.butler.insert.overlaps import OverlapRows
 from app.butler.insert.references import missing_record
 from app.butler.outcome import Rejection
+from app.butler.private.registry import RegistryTables
+from app.butler.sessions.messages import deferring
 
 __all__ = ["DimensionRecords"]
 
@@ -35,6 +37,9 @@ class DimensionRecords:
 
     A stored record is never changed: if an event brings a different one, that is logged and
     counted, and the stored one stays.
+
+    Records that several windows bring, such as that of a visit, are *shared* (rule
+    shared-rows-first).
 
     Attributes
     ----------
@@ -77,28 +82,64 @@ class DimensionRecords:
         unknown = {
             key: parsed for key, parsed in given.items() if self._stored.get(key) != parsed.digest
         }
-        for element in self.butler.dimensions.sorted({name for name, _ in unknown}):
-            keys = sorted(key for key in unknown if key[0] == element.name)
-            mismatched += self._insert_element(element, {key: unknown[key] for key in keys})
-        return mismatched
+        differing = self._insert_missing(unknown)
+        for key, kept in differing.items():
+            _log_mismatch(key, kept, unknown[key].record)
+        return mismatched + len(differing)
+
+    def lacks_shared(self, events: Iterable[ParsedEvent]) -> bool:
+        """Tell whether events bring shared records that are not known to be stored."""
+        return bool(self._unknown_shared(events))
+
+    def insert_shared(self, events: Iterable[ParsedEvent]) -> None:
+        """Insert the shared records that are missing, in the caller's transaction."""
+        self._pending = {}
+        differing = self._insert_missing(self._unknown_shared(events))
+        # They are stored; `insert` compares them, for its report.
+        self._pending.update(dict.fromkeys(differing))
+
+    def _unknown_shared(self, events: Iterable[ParsedEvent]) -> dict[RecordKey, ParsedRecord]:
+        """Return the shared records that are not known to be stored.
+
+        Events of other windows bring them too, unlike those that a single detector has of a visit.
+        """
+        unknown: dict[RecordKey, ParsedRecord] = {}
+        for event in events:
+            for key, parsed in event.records.items():
+                if key not in self._stored and self._is_shared(key[0]):
+                    unknown.setdefault(key, parsed)
+        return unknown
+
+    def _is_shared(self, name: str) -> bool:
+        return name == "detector" or "detector" not in self.butler.dimensions[name].required.names
+
+    def _insert_missing(
+        self, given: Mapping[RecordKey, ParsedRecord]
+    ) -> dict[RecordKey, DimensionRecord]:
+        """Insert records that are missing; return the stored ones that differ from the given."""
+        differing: dict[RecordKey, DimensionRecord] = {}
+        for element in self.butler.dimensions.sorted({name for name, _ in given}):
+            keys = sorted(key for key in given if key[0] == element.name)
+            differing |= self._insert_element(element, {key: given[key] for key in keys})
+        return differing
 
     def _insert_element(
         self, element: DimensionElement, given: dict[RecordKey, ParsedRecord]
-    ) -> int:
+    ) -> dict[RecordKey, DimensionRecord]:
         stored = self._fetch(element, [parsed.record.dataId for parsed in given.values()])
         new = [(key, p) for key, p in given.items() if p.record.dataId not in stored]
-        for records in self.overlaps.chunks(new):
-            # Another writer may be inserting the same records at this moment.
-            self.butler.registry.insertDimensionData(element, *records, skip_existing=True)
-        mismatched = 0
+        with RegistryTables(self.butler).connection() as connection, deferring(connection):
+            for records in self.overlaps.chunks(new):
+                # Another writer may be inserting the same records at this moment.
+                self.butler.registry.insertDimensionData(element, *records, skip_existing=True)
+        differing: dict[RecordKey, DimensionRecord] = {}
         for key, parsed in given.items():
             kept = stored.get(parsed.record.dataId, parsed.record)
             if _is_same(kept, parsed.record):
                 self._pending[key] = parsed.digest
             else:
-                mismatched += 1
-                _log_mismatch(key, kept, parsed.record)
-        return mismatched
+                differing[key] = kept
+        return differing
 
     def _fetch(
         self, element: DimensionElement, data_ids: Sequence[DataCoordinate]

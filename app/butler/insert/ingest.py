@@ -24,6 +24,23 @@ class PublicIngest:
     def __init__(self, butler: Butler) -> None:
         self._butler = butler
         self._stand_ins: dict[str, type[FormatterV2]] = {}
+        self._runs: set[str] = set()
+
+    def lacks_shared(self, batch: Batch) -> bool:
+        """Tell whether runs may be missing."""
+        return not self._runs.issuperset(_runs(batch))
+
+    def insert_shared(self, batch: Batch) -> None:
+        """Register the runs, in the caller's transaction.
+
+        Butler itself adds the dataset types to their summaries, in the transaction of the datasets.
+        """
+        for run in sorted(_runs(batch)):
+            self._butler.collections.register(run)
+
+    def remember_shared(self, batch: Batch) -> None:
+        """Remember that the runs are registered; call after the commit."""
+        self._runs |= _runs(batch)
 
     def insert(self, batch: Batch) -> int:
         """Insert the datasets of a batch, in the caller's transaction.
@@ -78,6 +95,10 @@ class PublicIngest:
 
             known = self._stand_ins[name] = StandIn
         return known
+
+
+def _runs(batch: Batch) -> set[str]:
+    return {dataset.ref.run for dataset in batch.datasets.values()}
 
 
 def _missing(artifact: Artifact, missing: Collection[DatasetId]) -> list[DatasetRef]:

@@ -43,10 +43,11 @@ class TagRows:
         return cls(columns, itemgetter(0, 1, *map(columns.index, dimensions.governors)))
 
     def without(self, ids: Collection[DatasetId]) -> list[Row]:
-        """Return the rows except those of some datasets."""
-        if not ids:
-            return list(self.rows.values())
-        return [row for dataset_id, row in self.rows.items() if dataset_id not in ids]
+        """Return the rows except those of some datasets, sorted by run and data ID.
+
+        Two writers of different datasets with the same data IDs then cannot deadlock.
+        """
+        return sorted(row for dataset_id, row in self.rows.items() if dataset_id not in ids)
 
 
 def tag_rows(tables: RegistryTables, batch: Batch) -> dict[sqlalchemy.Table, TagRows]:

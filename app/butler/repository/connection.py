@@ -16,7 +16,7 @@ from app.butler.failures import exception_chain
 from app.butler.logins import refusal_of
 from app.butler.policy import WritePolicy
 from app.butler.private.registry import engine_of
-from app.butler.repository.sessions import prepare_sessions
+from app.butler.sessions.prepare import prepare_sessions
 from app.errors import OperatorError, UnavailableError
 
 __all__ = ["RepositoryError", "open_butler", "opening"]

@@ -18,6 +18,9 @@ from faust.transport.consumer import Consumer
 from lsst.daf.butler.direct_butler import DirectButler
 from lsst.resources.file import FileResourcePath
 
+from app.butler.commit.transaction import EventTransaction
+from app.butler.insert.bulk_insert import BulkInsert
+
 #: How often the process passes the fail-point before it dies there.
 _PASSES = int(os.environ.get("FAIL_POINT_PASSES", "3"))
 _MARK = Path(os.environ.get("FAIL_POINT_MARK", "/nonexistent"))
@@ -34,30 +37,19 @@ def _die_here() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def die_after_the_commit_of_shared_rows() -> None:
+    """Die right after the shared rows of a window are committed, before its own transaction."""
+    _before(BulkInsert, "remember_shared")
+
+
 def die_after_the_database_commit() -> None:
     """Die right after a window's transaction is committed."""
-    transaction = DirectButler.transaction
-
-    @contextmanager
-    def dying(self: Any) -> Iterator[None]:
-        with transaction(self):
-            yield
-        _die_here()
-
-    DirectButler.transaction = dying  # type: ignore[method-assign]
+    _after(EventTransaction, "write")
 
 
 def die_before_the_database_commit() -> None:
-    """Die when everything is written but nothing is committed."""
-    transaction = DirectButler.transaction
-
-    @contextmanager
-    def dying(self: Any) -> Iterator[None]:
-        with transaction(self):
-            yield
-            _die_here()
-
-    DirectButler.transaction = dying  # type: ignore[method-assign]
+    """Die when everything is written but the window's transaction is not committed."""
+    _after(BulkInsert, "insert")
 
 
 def die_before_a_copy() -> None:
@@ -98,9 +90,22 @@ def _before(owner: Any, name: str) -> None:
     setattr(owner, name, dying)
 
 
+def _after(owner: Any, name: str) -> None:
+    original: Callable[..., Any] = getattr(owner, name)
+
+    def dying(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        _die_here()
+        return result
+
+    setattr(owner, name, dying)
+
+
 match os.environ.get("FAIL_POINT"):
     case "copy":
         die_before_a_copy()
+    case "shared-rows":
+        die_after_the_commit_of_shared_rows()
     case "database-write":
         die_before_the_database_commit()
     case "database-commit":

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy
-from lsst.daf.butler import Config
+from lsst.daf.butler import Butler, Config
 
 from app.butler.failures import RetryableError
 from app.butler.policy import WriteMethod, WritePolicy
 from app.butler.private.registry import engine_of
 from app.butler.repository.connection import RepositoryError, open_butler
+from app.butler.sessions.messages import deferring, send_waiting
 from app.butler.statements import Insertion, insert_rows
 from app.butler.writer import ButlerWriter
 from testbed.postgresql import PostgreSQL
@@ -30,6 +31,26 @@ only_postgresql = pytest.mark.postgresql
 
 #: Messages that declare a server-side cursor, and the last message of a session.
 _DECLARATION = {"Parse", "Bind", "Describe", "Execute", "Sync", "Terminate"}
+
+
+@contextmanager
+def traced(butler: Butler, file: Path) -> Iterator[list[list[str]]]:
+    """Return a list that has every message to the server after the context.
+
+    A message is its time, F(rom the client), its length in bytes, its name and its contents.
+    """
+    sent: list[list[str]] = []
+    with file.open("w") as opened:
+
+        def trace(connection: Any, *_: object) -> None:
+            connection.pgconn.trace(opened.fileno())
+
+        sqlalchemy.event.listen(engine_of(butler), "checkout", trace)
+        yield sent
+        sqlalchemy.event.remove(engine_of(butler), "checkout", trace)
+        lines = file.read_text().splitlines()
+    sent += [line.split("\t") for line in lines if "\tF\t" in line]
+
 
 SHOW = "SELECT current_setting('statement_timeout'), current_setting('lock_timeout')"
 
@@ -80,22 +101,13 @@ def test_a_write_sends_each_request_as_one_message(
     """Between two messages the server would wait for a frozen worker, which holds its locks."""
     policy = WritePolicy(write_method=write_method)
     butler = postgresql_repository.butler(policy)
-    trace = tmp_path / "trace"
-    with trace.open("w") as file:
-
-        @sqlalchemy.event.listens_for(engine_of(butler), "checkout")
-        def _trace(connection: Any, *_: object) -> None:
-            connection.pgconn.trace(file.fileno())
-
+    with traced(butler, tmp_path / "trace") as sent:
         night = postgresql_repository.night()
         events = [night.event(visit, detector) for visit in (1, 2) for detector in range(4)]
         assert written(
             write_window(ButlerWriter(butler, policy), decoded(*events)), len(events) - 1
         )
         engine_of(butler).dispose()
-
-    # Time, F(rom the client), length in bytes, name, contents.
-    sent = [line.split("\t") for line in trace.read_text().splitlines() if "\tF\t" in line]
     assert sum("INSERT INTO public.dataset " in message[-1] for message in sent) > 0
     several = [(name, int(length)) for _, _, length, name, *_ in sent if name != "Query"]
     # A server-side cursor takes a few small messages, which one system call sends.
@@ -116,8 +128,9 @@ def test_a_text_that_is_too_long_for_its_column_is_refused_and_not_truncated(
         names.create(connection)
         insert_rows(connection, [Insertion(names, ["name"], [("four",), (None,)])])
         assert connection.execute(names.select()).all() == [("four",), (None,)]
+        insert_rows(connection, [Insertion(names, ["name"], [("five5",)])])
         with pytest.raises(sqlalchemy.exc.DataError, match="too long"):
-            insert_rows(connection, [Insertion(names, ["name"], [("five5",)])])
+            send_waiting(connection)
 
 
 @only_postgresql
@@ -134,6 +147,91 @@ def test_rows_that_are_sent_together_arrive_unchanged_and_are_counted(
         assert counted.rowcount == len(set(names))
         found = connection.exec_driver_sql("SELECT name FROM names").scalars()
         assert set(found) == set(names)
+
+
+@only_postgresql
+@pytest.mark.parametrize(
+    ("second", "most"), [((1, 1), 8), ((2, 0), 12)], ids=["known visit", "new visit"]
+)
+def test_a_window_of_one_event_takes_few_round_trips(
+    postgresql_repository: Repository, second: tuple[int, int], most: int, tmp_path: Path
+) -> None:
+    """On a distant database, they are what such a window takes."""
+    butler = postgresql_repository.butler()
+    night = postgresql_repository.night()
+    writer = ButlerWriter(butler, WritePolicy())
+    written(write_window(writer, decoded(night.event())))
+    with traced(butler, tmp_path / "trace") as sent:
+        written(write_window(writer, decoded(night.event(*second))))
+    assert len(sent) <= most
+
+
+@pytest.fixture
+def numbers(postgresql_repository: Repository) -> sqlalchemy.Table:
+    """A table that takes each number once."""
+    column = sqlalchemy.Column("number", sqlalchemy.BigInteger, primary_key=True)
+    table = sqlalchemy.Table("numbers", sqlalchemy.MetaData(), column)
+    with engine_of(postgresql_repository.reader).begin() as connection:
+        table.create(connection)
+    return table
+
+
+@only_postgresql
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_inserts_that_wait_are_sent_with_the_commit_and_dropped_with_a_rollback(
+    postgresql_repository: Repository, numbers: sqlalchemy.Table, is_committed: bool
+) -> None:
+    engine = engine_of(postgresql_repository.butler())
+    with engine.connect() as connection:
+        for number in range(3):  # on the same connection
+            with connection.begin() as transaction, deferring(connection):
+                connection.execute(numbers.insert(), {"number": number})
+                if not is_committed:
+                    transaction.rollback()
+        found = connection.execute(numbers.select().order_by("number")).scalars().all()
+    assert found == ([0, 1, 2] if is_committed else [])
+
+
+@only_postgresql
+def test_an_insert_that_fails_with_the_commit_fails_the_transaction(
+    postgresql_repository: Repository, numbers: sqlalchemy.Table
+) -> None:
+    engine = engine_of(postgresql_repository.butler())
+    twice = [{"number": 1}, {"number": 2}, {"number": 1}]
+    with (
+        pytest.raises(sqlalchemy.exc.IntegrityError),
+        engine.begin() as connection,
+        deferring(connection),
+    ):
+        connection.execute(numbers.insert(), twice)
+    with engine.begin() as connection:
+        assert connection.execute(numbers.select()).all() == []
+
+
+@only_postgresql
+def test_inserts_that_wait_are_dropped_with_their_savepoint(
+    postgresql_repository: Repository, numbers: sqlalchemy.Table
+) -> None:
+    engine = engine_of(postgresql_repository.butler())
+    with engine.begin() as connection, deferring(connection):
+        connection.execute(numbers.insert(), {"number": 1})
+        savepoint = connection.begin_nested()
+        connection.execute(numbers.insert(), {"number": 1})
+        savepoint.rollback()
+        connection.execute(numbers.insert(), {"number": 2})
+        assert set(connection.execute(numbers.select()).scalars()) == {1, 2}
+
+
+@only_postgresql
+def test_a_transaction_without_statements_leaves_the_connection_usable(
+    postgresql_repository: Repository,
+) -> None:
+    engine = engine_of(postgresql_repository.butler())
+    for _ in range(3):
+        with engine.connect() as connection, connection.begin():
+            pass
+        with engine.begin() as connection:
+            assert connection.exec_driver_sql(SHOW).one()[0] == "20s"
 
 
 @only_postgresql

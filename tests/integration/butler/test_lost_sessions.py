@@ -13,7 +13,7 @@ import sqlalchemy
 
 from app.butler.failures import RetryableError
 from app.butler.private.registry import engine_of
-from app.butler.repository import answers
+from app.butler.sessions import answers
 from app.errors import UnavailableError
 from testbed.link import Link
 from testbed.postgresql import PostgreSQL

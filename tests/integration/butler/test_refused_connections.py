@@ -68,7 +68,12 @@ def refusal(server: PostgreSQL, user: str) -> str:
         ),
         ("writer", "nowhere", "refuses the connection: ", "registry.db in the repository's config"),
         ("retired", "postgres", "refuses the login: ", 'ALTER ROLE "retired" LOGIN'),
-        ("rejected", "postgres", "refuses the login: ", "allow this login in the server's pg_hba"),
+        (
+            "rejected",
+            "postgres",
+            "refuses the connection: ",
+            "an entry to the server's pg_hba.conf",
+        ),
         ("unknown", "postgres", "refuses the login: ", "check "),
         ("writer", "closed", "refuses the connection: ", 'DATABASE "closed" ALLOW_CONNECTIONS'),
         ("few", "postgres", "refuses the connection: ", 'ALTER ROLE "few" CONNECTION LIMIT'),

@@ -42,10 +42,18 @@ class Observed:
         self._visits = count(1)
 
     def events(self, windows: int, run: str = RUN, **more: Any) -> list[dict[str, Any]]:
-        """Return the events of some windows."""
+        """Return the events of some windows, each of a new visit."""
         night = Night(self._deployment.root, run=run)
         visits = [next(self._visits) for _ in range(windows)]
         return [night.event(v, d, **more) for v in visits for d in range(EVENTS_A_WINDOW)]
+
+    def known_visits(self, windows: int, run: str = RUN, **more: Any) -> list[dict[str, Any]]:
+        """Return the events of some windows; the worker has written others of their visit."""
+        night = Night(self._deployment.root, run=run)
+        visit = next(self._visits)
+        self.write(Night(self._deployment.root).event(visit, d) for d in range(EVENTS_A_WINDOW))
+        detectors = range(EVENTS_A_WINDOW, EVENTS_A_WINDOW * (1 + windows))
+        return [night.event(visit, detector, **more) for detector in detectors]
 
     def write(self, events: Iterable[dict[str, Any]]) -> tuple[int, int]:
         """Let the worker write events; return the numbers of windows and transactions."""
@@ -107,6 +115,8 @@ def observed(
         database=server.create_database(name, ["btree_gist", "pg_walinspect"]),
         settings={
             "BUTLER_WRITER_WINDOW_EVENTS": str(EVENTS_A_WINDOW),
+            # Otherwise the same shared rows may be looked up in each lane.
+            "BUTLER_WRITER_LANES": "1",
             "BUTLER_WRITER_WINDOW_SECONDS": "600",
         },
     )
@@ -124,33 +134,40 @@ def new_type(name: str, *dimensions: str) -> dict[str, Any]:
     return dict(orjson.loads(found.to_simple().model_dump_json()))
 
 
-def test_each_window_is_one_transaction(observed: Observed) -> None:
-    assert observed.write(observed.events(12)) == (12, 12)
+def test_each_window_of_known_visits_is_one_transaction(observed: Observed) -> None:
+    assert observed.write(observed.known_visits(3)) == (3, 3)
+
+
+def test_a_window_that_brings_a_new_visit_takes_one_more_transaction(observed: Observed) -> None:
+    assert observed.write(observed.events(4)) == (4, 4 + 4)
 
 
 def test_each_chain_change_takes_one_more_transaction(observed: Observed) -> None:
-    runs = [f"{RUN}-{n}" for n in range(3)]
+    run, other = f"{RUN}-1", f"{RUN}-2"
 
-    assert observed.write(e for run in runs for e in observed.events(1, run)) == (3, 3 + 3)
-    assert observed.write(e for run in runs for e in observed.events(2, run)) == (6, 6)
+    assert observed.write(observed.known_visits(1, run)) == (1, 1 + 1 + 1)
+    assert observed.write(observed.known_visits(3, run)) == (3, 3)
+    # A new visit and a new run are committed together.
+    assert observed.write(observed.events(1, other)) == (1, 1 + 1 + 1)
 
 
 def test_a_new_chain_is_made_in_the_transaction_of_its_first_run(observed: Observed) -> None:
     run = RUN.replace("2026-11-23", "2026-11-24")
 
-    assert observed.write(observed.events(1, run)) == (1, 1 + 1)
+    assert observed.write(observed.known_visits(1, run)) == (1, 1 + 1 + 1)
 
 
-def test_a_run_without_a_chain_takes_no_more_transactions(observed: Observed) -> None:
-    assert observed.write(observed.events(2, "u/somebody/run")) == (2, 2)
+def test_a_run_without_a_chain_takes_no_transaction_for_one(observed: Observed) -> None:
+    assert observed.write(observed.known_visits(2, "u/somebody/run")) == (2, 1 + 2)
 
 
 def test_each_new_dataset_type_takes_one_more_transaction(observed: Observed) -> None:
     types = [new_type(f"new_{n}", "visit", "detector") for n in range(2)]
     tables = observed.tables()
 
-    assert observed.write(observed.events(1, dataset_types=types[:1])) == (1, 1 + 1)
-    assert observed.write(observed.events(3, dataset_types=types)) == (3, 3 + 1)
+    # And one for its entry in the summary of the run.
+    assert observed.write(observed.known_visits(1, dataset_types=types[:1])) == (1, 1 + 1 + 1)
+    assert observed.write(observed.known_visits(3, dataset_types=types)) == (3, 3 + 1 + 1)
     assert observed.tables() == tables
 
 
@@ -160,12 +177,13 @@ def test_a_new_set_of_dimensions_takes_two_more_transactions(observed: Observed)
 
     # daf_butler uses a transaction for the key of the dimensions, one for their table, and one for
     # each dataset type: it creates no table inside another transaction.
-    assert observed.write(observed.events(1, dataset_types=types)) == (1, 1 + 2 + len(types))
+    windows, transactions = observed.write(observed.known_visits(1, dataset_types=types))
+    assert (windows, transactions) == (1, 1 + 1 + 2 + len(types))
     assert observed.tables() == tables + 1
 
 
 def test_redelivered_events_take_no_transaction(observed: Observed) -> None:
-    events = observed.events(2)
+    events = observed.known_visits(2)
     assert observed.write(events) == (2, 2)
 
     assert observed.write(events) == (2, 0)

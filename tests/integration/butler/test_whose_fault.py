@@ -403,7 +403,7 @@ def test_an_examination_leaves_nothing_behind(repository: Repository) -> None:
     writer = repository.writer(write_method=WriteMethod.PUBLIC)
     report = write_window(writer, decoded(*bad))
     assert [rejection(report, n).cause for n in range(2)]
-    for table in ("dataset", "visit", "file_datastore_records", "dataset_location"):
+    for table in ("dataset", "visit_detector_region", "file_datastore_records", "dataset_location"):
         assert repository.sql(f"SELECT count(*) FROM {table}") == [0]
     written(write_window(writer, decoded(night.event(2))))
     assert repository.stored("u/new") == Counter(dataset_ids(night.event(2)))

@@ -247,7 +247,7 @@ def test_the_worker_waits_for_an_unavailable_database_and_loses_nothing(
             deployment.wait_done()
             server.kill()
             deployment.send(*events[6:])
-            wait_not_ready(worker, "write is failing: .*connection")
+            wait_not_ready(worker, "(read|write) is failing: .*connection")
             assert deployment.committed() == 6
             server.start()
             deployment.wait_done()

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
 
 import pytest
 
 from agents import steps
 from agents.steps import until_done
 from app.butler.failures import AbandonedError, RetryableError
-from app.parts import Parts
 from app.telemetry.flush_reports import FlushReports, Step
 from app.telemetry.status import Status
 
 
 class Scene:
-    """The parts that a step needs, and a step that fails with each given error."""
+    """The reports that a step needs, and a step that fails with each given error."""
 
     def __init__(self, *failures: Exception) -> None:
         self.failures = list(failures)
         self.status = Status()
         self.ready: list[str | None] = []
-        parts: Any = type("Parts", (), {})
-        parts.reports = FlushReports(self.status)
-        parts.retry_wait_max = 0.01
-        self.parts = cast("Parts", parts)
+        self.reports = FlushReports(self.status, 0)
         self.runs = 0
 
     def __repr__(self) -> str:
@@ -40,7 +35,7 @@ class Scene:
 
 def run(scene: Scene, *, is_current: bool = True) -> None:
     scene.status.assigned()
-    asyncio.run(until_done(Step.WRITE, scene.step, scene.parts, lambda: is_current))
+    asyncio.run(until_done(Step.WRITE, scene.step, scene.reports, 0.01, lambda: is_current))
 
 
 def test_a_step_runs_without_formatting_its_window() -> None:
@@ -66,9 +61,8 @@ async def test_a_wait_ends_when_what_was_away_answers_again(
 ) -> None:
     monkeypatch.setattr(steps, "FIRST_WAIT", 10_000.0)
     scene = Scene(RetryableError("the database is unavailable"))
-    scene.parts.retry_wait_max = 10_000.0  # type: ignore[misc]
     step = asyncio.ensure_future(
-        until_done(Step.WRITE, scene.step, scene.parts, is_current=lambda: True)
+        until_done(Step.WRITE, scene.step, scene.reports, 10_000.0, lambda: True)
     )
     while not step.done():
         if scene.status.retrying:

@@ -29,7 +29,7 @@ from app.intake.received import Received
 from app.intake.windows import WindowBounds
 from app.kafka.errors import MessageSizeTooLargeError
 from app.kafka.sending import OutputTopic
-from app.parts import Parts, new_intake
+from app.parts import Lane, Parts, new_intake
 from app.telemetry.flush_reports import FlushReports
 from app.telemetry.status import Status
 from models.causes import Cause
@@ -135,10 +135,14 @@ class Scene:
         self.lists = lists
         self.parts = Parts(
             intake=new_intake(WindowBounds(1.0, 500, 10**6), 10**6),
-            writer=cast("ButlerWriter", self.writer),
-            chain_keeper=cast("ChainKeeper", self.chains),
+            lanes=[
+                Lane(
+                    writer=cast("ButlerWriter", self.writer),
+                    chain_keeper=cast("ChainKeeper", self.chains),
+                    reports=FlushReports(self.status, 0),
+                )
+            ],
             sender=self.topics,
-            reports=FlushReports(self.status),
             list_directory=str(lists),
             max_event_bytes=LARGEST,
             retry_wait_max=0.01,
@@ -155,16 +159,11 @@ class Scene:
             assert entry is not None
             intake.add(entry, received, now=0.0)
         (window,) = intake.close()
-        return WindowFlush(window, self.parts)
+        return WindowFlush(window, self.parts, self.parts.lanes[0])
 
     def run(self, *messages: Received | bytes | None) -> WindowFlush:
         flush = self.flush(*messages)
-
-        async def whole() -> None:
-            assert await flush.prepare()
-            assert await flush.finish()
-
-        asyncio.run(whole())
+        assert asyncio.run(flush.run())
         return flush
 
     def listed(self) -> list[list[str]]:
@@ -250,11 +249,7 @@ def test_a_dead_letter_that_was_sent_is_not_sent_again_by_the_next_attempt(scene
 
     scene.topics.send = fail_at_the_second  # type: ignore[method-assign]
 
-    async def whole() -> None:
-        assert await flush.prepare()
-        assert await flush.finish()
-
-    asyncio.run(whole())
+    assert asyncio.run(flush.run())
     offsets = [headers["offset"] for _, _, headers in scene.topics.sent]
     assert offsets == [b"0", b"1"]
     assert scene.acked == [0, 1]
@@ -299,13 +294,7 @@ def test_a_postponed_event_is_not_acked_and_holds_up_no_other(scene: Scene) -> N
     assert intake.put_back(math.inf)
     window = intake.take()
     assert window is not None
-    flush = WindowFlush(window, scene.parts)
-
-    async def whole() -> None:
-        assert await flush.prepare()
-        assert await flush.finish()
-
-    asyncio.run(whole())
+    assert asyncio.run(WindowFlush(window, scene.parts, scene.parts.lanes[0]).run())
     apart = Turn(is_repeated=True, is_apart=True, confirmed=1)
     assert scene.writer.turns == [Turn(), apart]
     assert intake.put_back(time.monotonic()) == [], "there must be a pause before the next attempt"
@@ -323,13 +312,14 @@ def test_an_event_whose_chain_is_locked_holds_up_no_other(scene: Scene) -> None:
 
 def test_a_window_whose_partitions_were_revoked_is_abandoned(scene: Scene) -> None:
     flush = scene.flush(event(event_id="a"))
+    prepare = scene.writer.prepare
 
-    async def whole() -> None:
-        assert await flush.prepare()
+    def revoked_meanwhile(*args: Any, **kwargs: Any) -> Any:
         scene.parts.intake.revoke()
-        assert not await flush.finish()
+        return prepare(*args, **kwargs)
 
-    asyncio.run(whole())
+    scene.writer.prepare = revoked_meanwhile  # type: ignore[method-assign]
+    assert not asyncio.run(flush.run())
     assert scene.topics.sent == []
     assert scene.acked == []
 

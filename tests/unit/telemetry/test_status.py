@@ -16,10 +16,10 @@ def test_only_changes_of_the_readiness_are_logged() -> None:
         status.assigned()
         for _ in range(3):
             status.log_readiness()
-        status.failed("write", OSError("gone"))
+        status.failed("write", 0, OSError("gone"))
         for _ in range(3):
             status.log_readiness()
-        status.ended("write")
+        status.ended("write", 0)
         status.log_readiness()
 
     assert [(line["event"], line.get("reason")) for line in lines] == [
@@ -77,10 +77,19 @@ def test_a_step_that_fails_by_a_refused_login_says_what_to_check_once() -> None:
     status = Status()
     status.assigned()
     for step in ("read", "announce"):
-        status.failed(step, OSError("InvalidAccessKeyId"))
+        status.failed(step, 0, OSError("InvalidAccessKeyId"))
         status.note_login(step, "the file store refuses the login; check AWS_ACCESS_KEY_ID")
     assert status.not_ready == (
         "read is failing: OSError: InvalidAccessKeyId; "
         "announce is failing: OSError: InvalidAccessKeyId; "
         "the file store refuses the login; check AWS_ACCESS_KEY_ID"
     )
+
+
+def test_a_problem_of_several_lanes_is_named_once() -> None:
+    status = Status()
+    status.assigned()
+    for lane in range(3):
+        status.failed("write", lane, OSError("gone"))
+    status.ended("write", 1)
+    assert status.not_ready == "write is failing: OSError: gone"

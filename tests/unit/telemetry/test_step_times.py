@@ -42,7 +42,7 @@ def test_a_step_that_runs_for_long_makes_the_worker_not_ready(
 ) -> None:
     status = Status(step_times=times)
     status.assigned()
-    with times.running("write"):
+    with times.running("write", lane=0):
         clock.pass_seconds(times, 30)
         assert status.not_ready is None
         clock.pass_seconds(times, 1)
@@ -54,9 +54,9 @@ def test_a_step_that_runs_for_long_makes_the_worker_not_ready(
 
 def test_a_slow_step_is_logged_once_and_when_it_ends(clock: Clock, times: StepTimes) -> None:
     with capture_logs() as lines:
-        with times.running("announce"):
+        with times.running("announce", lane=0):
             clock.pass_seconds(times, 100)
-        with times.running("announce"):
+        with times.running("announce", lane=0):
             clock.pass_seconds(times, 20)
     assert [(line["event"], line["step"], line["seconds"]) for line in lines] == [
         ("a step is slow", "announce", 31),
@@ -67,29 +67,34 @@ def test_a_slow_step_is_logged_once_and_when_it_ends(clock: Clock, times: StepTi
 def test_a_step_that_outlasts_the_maximum_is_a_reason_to_end(
     clock: Clock, times: StepTimes
 ) -> None:
-    with times.running("read"):
+    with times.running("read", lane=0):
         assert clock.pass_seconds(times, 300) is None
         assert clock.pass_seconds(times, 1) == "read has been running for 301 s"
 
 
 def test_each_attempt_has_the_maximum_for_itself(clock: Clock, times: StepTimes) -> None:
     for _ in range(5):
-        with times.running("write"):
+        with times.running("write", lane=0):
             assert clock.pass_seconds(times, 200) is None
 
 
-def test_two_windows_steps_are_measured_separately(clock: Clock, times: StepTimes) -> None:
-    with times.running("write"):
+@pytest.mark.parametrize("other", ["read", "write"])
+def test_the_steps_of_two_lanes_are_measured_separately(
+    clock: Clock, times: StepTimes, other: str
+) -> None:
+    with times.running("write", lane=1):
         clock.pass_seconds(times, 40)
-        with times.running("read"):
+        with times.running(other, lane=0):
             clock.pass_seconds(times, 10)
             assert times.slow == {"write": 50}
+            assert times.seconds(other) == (50 if other == "write" else 10)
+        assert times.slow == {"write": 50}
 
 
 def test_time_in_which_the_process_was_frozen_does_not_count(
     clock: Clock, times: StepTimes
 ) -> None:
-    with times.running("write"):
+    with times.running("write", lane=0):
         clock.pass_seconds(times, 5)
         clock.now += 1000
         assert clock.pass_seconds(times, 1) is None

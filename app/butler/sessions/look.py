@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import psycopg
 import sqlalchemy
 
 from app.errors import UnavailableError
@@ -17,7 +18,7 @@ class DatabaseLook:
     """Asks the database for an answer; one thread at a time may do so.
 
     With PostgreSQL it keeps a session of its own.  If that one no longer answers and a new one
-    does, then so do the others that wait in old sessions (see `app.butler.repository.answers`).
+    does, then so do the others that wait in old sessions (see `app.butler.sessions.answers`).
 
     Parameters
     ----------
@@ -43,7 +44,8 @@ class DatabaseLook:
             with self._engine.connect() as connection:
                 connection.execute(sqlalchemy.text("SELECT 1"))
             return
-        with suppress(sqlalchemy.exc.DBAPIError):  # a new session may lead to another server
+        # A new session may lead to another server.
+        with suppress(sqlalchemy.exc.DBAPIError, psycopg.Error):
             if self._session is not None and _is_writeable(self._session):
                 return
         self._close()
@@ -69,5 +71,8 @@ class DatabaseLook:
 
 
 def _is_writeable(session: sqlalchemy.Connection) -> bool:
+    driver = session.connection.dbapi_connection
+    if driver is not None:
+        session.dialect.do_ping(driver)  # has a shorter limit
     with session.begin():
         return not session.execute(_READ_ONLY).scalar()

@@ -21,8 +21,7 @@ __all__ = ["NoAnswerError", "SessionAnswers", "limit_waits", "sending"]
 
 _R = TypeVar("_R")
 
-#: Seconds in which a server answers outside of a transaction: to a ping, or to the statement that
-#: begins a transaction.
+#: Seconds in which a server answers outside of a transaction, to a ping.
 PING_SECONDS = 5.0
 
 #: Seconds after a statement's own limit in which the server says that it was exceeded.
@@ -67,8 +66,8 @@ class _Session(psycopg.Connection[Any]):
     answers: SessionAnswers
     answered_at: float
 
-    #: Statements in the message that is sent; the server's limit is for each of them.
-    statements = 1
+    #: Statements in the message that is sent; the server's limit is for each of them.  0: a ping.
+    statements = 0
 
     def wait(
         self,
@@ -83,8 +82,8 @@ class _Session(psycopg.Connection[Any]):
         asked_at = time.monotonic()
         is_in_transaction = self.pgconn.transaction_status != TransactionStatus.IDLE
         limit = PING_SECONDS
-        if is_in_transaction:
-            limit = self.statements * self.answers.statement_seconds + MARGIN_SECONDS
+        if is_in_transaction or self.statements:
+            limit = max(1, self.statements) * self.answers.statement_seconds + MARGIN_SECONDS
         try:
             expected = next(gen)
             while True:
@@ -118,14 +117,14 @@ def sending(session: psycopg.Connection[Any], statements: int) -> Iterator[None]
     try:
         yield
     finally:
-        session.statements = 1
+        session.statements = 0
 
 
 def limit_waits(engine: sqlalchemy.Engine, statement_seconds: float) -> None:
     """Limit how long the sessions of an engine wait for an answer.
 
-    - 5 s outside of a transaction: a ping, or the statement that begins a transaction.
-    - In a transaction, 10 s more than the server gives each statement.
+    - 5 s outside of a transaction: a ping, which comes before each use of a session.
+    - In a transaction, 10 s more than the server gives the statements of a message.
     - 5 s in a session that has not answered since another one was silent, once a new one
       answers: after a failover, the former address may hang.
 

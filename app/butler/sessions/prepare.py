@@ -1,25 +1,17 @@
 """Set up PostgreSQL sessions: limits on time, one message for each request, no faulty session.
 
 A worker can be frozen, or its node lost, at any time.  PostgreSQL ends a session that is idle in a
-transaction, which releases its locks.  But between the messages of one request (a COPY, a
-pipeline, the parts of the extended protocol) a session is not idle: the server waits for the rest,
-whatever the timeouts, for as long as the client's machine responds.  A worker that was frozen in
-psycopg's ``executemany``, which is a pipeline, blocked all other workers forever (our measurement
-on PostgreSQL 15; manual, 20.11.1 and 55.2).  So each request is a single message, which either
-arrives completely or has no effect.
+transaction, which releases its locks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
 import psycopg
 import sqlalchemy
-from psycopg.abc import Params, Query
 
 from app.butler.policy import WritePolicy
-from app.butler.repository.answers import limit_waits, sending
+from app.butler.sessions.answers import limit_waits
+from app.butler.sessions.messages import begin_together, forget_waiting, send_together_with_commit
 
 __all__ = ["prepare_sessions"]
 
@@ -31,22 +23,6 @@ _LONGEST_PAUSE = 10.0
 #: connection, read-only transaction (the session leads to a standby, or began when the database was
 #: read-only), idle for too long in a transaction, ended by an administrator or after a crash.
 _SESSION_STATES = ("08", "25006", "25P03", "57P01", "57P02", "57P03")
-
-
-class OneMessageCursor(psycopg.ClientCursor[Any]):
-    """A cursor that sends each request as one message of the simple query protocol."""
-
-    def executemany(
-        self, query: Query, params_seq: Iterable[Params], *, returning: bool = False
-    ) -> None:
-        """Execute a statement for each set of parameters; there are no results to fetch."""
-        if texts := [self.mogrify(query, params) for params in params_seq]:
-            with sending(self.connection, len(texts)):
-                self.execute(";".join(texts).encode())
-            changed = self.rowcount
-            while self.nextset():
-                changed += self.rowcount
-            self._rowcount = changed
 
 
 def prepare_sessions(engine: sqlalchemy.Engine, policy: WritePolicy) -> None:
@@ -85,14 +61,14 @@ def prepare_sessions(engine: sqlalchemy.Engine, policy: WritePolicy) -> None:
         "jit": "off",
     }
     calls = (f"set_config('{name}', '{value}', true)" for name, value in settings.items())
-    statement = sqlalchemy.text(f"SELECT {', '.join(calls)}")
+    statement = f"SELECT {', '.join(calls)}"
 
     @sqlalchemy.event.listens_for(engine, "begin")
-    def _prepare(connection: sqlalchemy.Connection) -> None:
-        driver = connection.connection.dbapi_connection
-        if isinstance(driver, psycopg.Connection):
-            driver.cursor_factory = OneMessageCursor
-        connection.execute(statement)
+    def _begin(connection: sqlalchemy.Connection) -> None:
+        begin_together(connection, statement)
+
+    sqlalchemy.event.listen(engine, "commit", send_together_with_commit)
+    sqlalchemy.event.listen(engine, "rollback", forget_waiting)
 
     @sqlalchemy.event.listens_for(engine, "handle_error")
     def _replace_connections(context: sqlalchemy.ExceptionContext) -> None:

@@ -1,0 +1,1 @@
+"""Sessions of PostgreSQL: their limits, what is sent in one message, and whether they answer."""

@@ -1,0 +1,161 @@
+"""What more workers, and more lanes of one worker, write of the same visits.
+
+Workers, database and brokers share the machine.  Here each worker gets a fifth of a core, as a
+stand-in for a node of its own, so that the machine is not the limit.  Lanes share the core of their
+process, so they are compared without such a limit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from statistics import median
+
+import click
+
+from bench.comparisons.end_to_end import Load, start
+from bench.database_side import Cost, observe_waits
+from bench.measuring import alternate, median_ratio, spread
+from bench.repositories import FEWER_DATASETS, Repositories
+from bench.result import Result, Table
+from bench.service import Run
+from testbed.cluster import Cluster
+from testbed.control_groups import processor_group
+from testbed.kafka import ApacheKafka
+
+__all__ = ["run"]
+
+#: The share of a core that each worker gets.
+_SHARE = 0.2
+
+_NUMBERS = (1, 2, 4)
+
+#: Events of a load for each worker, and those of a load for lanes: some seconds.
+_EVENTS_A_WORKER = 250
+_EVENTS_FOR_LANES = 600
+
+_ROUNDS = 3
+
+
+class NoControlGroupsError(RuntimeError):
+    """Processor time cannot be limited on this machine."""
+
+
+@dataclass
+class _Contender:
+    """A service under load, with what each load took."""
+
+    load: Load
+    events: int
+    costs: list[Cost] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+
+    def measure(self, repositories: Repositories) -> float:
+        """Send events of new visits at once; return the seconds that an event took."""
+        repository = self.load.service.repository
+        with observe_waits(repositories.server, repository.database) as cost:
+            self.runs.append(self.load.burst(self.events))
+        self.costs.append(cost)
+        return self.runs[-1].seconds / self.events
+
+    def of_each(self, name: str) -> float:
+        """Return what an event took of the database: the median of the loads."""
+        return float(median(getattr(cost, name) for cost in self.costs)) / self.events
+
+    @property
+    def idle(self) -> float:
+        """Share of the machine's processor time that was idle."""
+        return median(run.idle for run in self.runs)
+
+
+def run(*, quick: bool) -> Result:
+    """Measure 1, 2 and 4 workers, and 1, 2 and 4 lanes of one worker."""
+    result = Result("scaling")
+    rounds = _ROUNDS - 1 if quick else _ROUNDS
+    columns = ["events/s", "lock waits (ms)", "database CPU (ms)", "machine idle"]
+    with Repositories(autovacuum="off") as repositories, ApacheKafka() as kafka:
+        try:
+            with _workers(repositories, kafka) as workers:
+                table = Table([f"workers, each {_SHARE} core", *columns])
+                seconds = _compare(workers, repositories, rounds, table, result)
+        except NoControlGroupsError as exc:
+            if os.environ.get("CI"):
+                raise
+            click.echo(f"{exc}: the figures of several workers are left out")
+        else:
+            for number in _NUMBERS[1:]:
+                name = f"scaling_{number}_workers"
+                result.figures[name] = median_ratio(seconds[1], seconds[number])
+            most = workers[_NUMBERS[-1]]
+            result.figures["scaling_4_workers_idle"] = most.idle
+            result.figures["lock_wait_ms_per_event_4_workers"] = 1000 * most.of_each("lock_waits")
+        with _lanes(repositories, kafka) as lanes:
+            table = Table(["lanes of one worker", *columns])
+            seconds = _compare(lanes, repositories, rounds, table, result)
+            result.figures["scaling_2_lanes"] = median_ratio(seconds[1], seconds[2])
+            result.figures["scaling_2_lanes_idle"] = lanes[2].idle
+    return result
+
+
+@contextmanager
+def _workers(repositories: Repositories, kafka: Cluster) -> Iterator[dict[int, _Contender]]:
+    """Start services with different numbers of workers; every visit is on all partitions."""
+    # A group can be removed once its processes have ended.
+    with ExitStack() as groups, ExitStack() as stack:
+        contenders = {}
+        for number in _NUMBERS:
+            load = start(stack, repositories, kafka, FEWER_DATASETS, workers=number)
+            contenders[number] = _Contender(load, number * _EVENTS_A_WORKER)
+        # Only now: with so little of a core, a start takes a minute.
+        for contender in contenders.values():
+            for worker in contender.load.service.workers:
+                group = groups.enter_context(processor_group(_SHARE))
+                if group is None:
+                    raise NoControlGroupsError("no control group can limit processor time")
+                group.add(worker)
+        yield contenders
+
+
+@contextmanager
+def _lanes(repositories: Repositories, kafka: Cluster) -> Iterator[dict[int, _Contender]]:
+    """Start workers with different numbers of lanes."""
+    with ExitStack() as stack:
+        yield {
+            number: _Contender(
+                start(stack, repositories, kafka, FEWER_DATASETS, lanes=number), _EVENTS_FOR_LANES
+            )
+            for number in _NUMBERS
+        }
+
+
+def _compare(
+    contenders: dict[int, _Contender],
+    repositories: Repositories,
+    rounds: int,
+    table: Table,
+    result: Result,
+) -> dict[int, list[float]]:
+    """Let the contenders write in turn; return the seconds that an event took, by number."""
+    measured = alternate(
+        {
+            str(number): partial(contender.measure, repositories)
+            for number, contender in contenders.items()
+        },
+        rounds,
+    )
+    for number, contender in contenders.items():
+        seconds = measured[str(number)]
+        table.add(
+            number,
+            spread([1 / value for value in seconds]),
+            f"{1000 * contender.of_each('lock_waits'):.2f}",
+            f"{1000 * contender.of_each('cpu'):.1f}",
+            f"{contender.idle:.0%}",
+        )
+        contender.load.verify(repositories, quick=True)
+        result.raw[f"{number} {table.columns[0]}"] = [vars(run) for run in contender.runs]
+    result.tables.append(table)
+    return {int(number): seconds for number, seconds in measured.items()}
