@@ -60,10 +60,11 @@ class _Outbox:
             self._opening.append(text)
             return True
         # What somebody reads is the row count at most, and nobody does while `is_deferring`.
-        can_wait = self.is_deferring and text.startswith("INSERT ")
+        size = sum(map(len, self._waiting)) + len(text)
+        can_wait = self.is_deferring and text.startswith("INSERT ") and size < _MOST_WAITING
         if can_wait:
             self._waiting.append(text)
-        return can_wait and sum(map(len, self._waiting)) < _MOST_WAITING
+        return can_wait
 
     def released(self, text: str | None = None) -> str:
         """Return all statements that wait, with another one behind them."""

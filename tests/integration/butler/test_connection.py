@@ -193,6 +193,20 @@ def test_inserts_that_wait_are_sent_with_the_commit_and_dropped_with_a_rollback(
 
 
 @only_postgresql
+def test_inserts_that_are_too_long_to_wait_are_sent_once_and_in_order(
+    postgresql_repository: Repository, numbers: sqlalchemy.Table
+) -> None:
+    engine = engine_of(postgresql_repository.butler())
+    given = list(range(200_000))
+    parts = [given[:10], given[10:150_000], given[150_000:]]
+    insertions = [Insertion(numbers, ["number"], [(n,) for n in part]) for part in parts]
+    with engine.begin() as connection:
+        insert_rows(connection, insertions)
+    with engine.begin() as connection:
+        assert set(connection.execute(numbers.select()).scalars()) == set(given)
+
+
+@only_postgresql
 def test_an_insert_that_fails_with_the_commit_fails_the_transaction(
     postgresql_repository: Repository, numbers: sqlalchemy.Table
 ) -> None:
