@@ -53,7 +53,7 @@ bench: $(INSTALLED) ## run every benchmark (about 50 minutes), and write the fig
 	@.ci/servers
 	$(BIN)/python -m bench $(ARGS)
 
-bench-quick: $(INSTALLED) ## run the quick benchmarks (four minutes), and end with one line for each figure
+bench-quick: $(INSTALLED) ## run the quick benchmarks (seven minutes), and end with one line for each figure
 	@.ci/servers
 	$(BIN)/python -m bench --quick $(ARGS)
 

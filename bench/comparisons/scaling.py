@@ -34,8 +34,8 @@ _SHARE = 0.2
 _NUMBERS = (1, 2, 4)
 
 #: Events of a load for each worker, and those of a load for lanes: some seconds.
-_EVENTS_A_WORKER = 250
-_EVENTS_FOR_LANES = 600
+_EVENTS_A_WORKER = 400
+_EVENTS_FOR_LANES = 1000
 
 _ROUNDS = 3
 

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from uuid import UUID, uuid5
 
 from app.butler.outcome import Rejection
+from app.butler.private.registry import engine_of
 from app.butler.writer import ButlerWriter
 from bench.comparisons.write_path import worker_collector, write_ours
 from bench.measuring import alternate, median_ratio, spread, stopwatch
@@ -19,6 +20,7 @@ from bench.result import Result, Table
 from bench.workload import Workload
 from models.prompt_output import PromptOutput
 from simulator.event import encode_event
+from testbed.sent_messages import sent_messages
 from testbed.tables import check_same
 from testbed.writing import write_window
 
@@ -114,6 +116,11 @@ def _ones(repositories: Repositories, result: Result, number: int) -> None:
             result.figures["window_of_one_ms"] = max(
                 result.figures.get("window_of_one_ms", 0.0), statistics.median(mine)
             )
+        last = workload.events(2 + number, 1)
+        with sent_messages(engine_of(butler)) as sent:
+            write_ours(writer, last)
+        peer.write(last)
+        result.figures["round_trips_window_of_one"] = len(sent)
         check_same(ours.tables(), theirs.tables())
     result.tables.append(table)
 
