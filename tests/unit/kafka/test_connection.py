@@ -64,4 +64,4 @@ def test_an_unreadable_ca_file_is_named_with_its_setting(
     absent = tmp_path / "absent.pem"
     with pytest.raises(SettingsError) as caught:
         connection(monkeypatch, **TLS, BUTLER_WRITER_KAFKA_CA_FILE=str(absent))
-    assert str(caught.value).startswith(f"BUTLER_WRITER_KAFKA_CA_FILE='{absent}' ")
+    assert str(caught.value).startswith(f"BUTLER_WRITER_KAFKA_CA_FILE='{absent}': ")
