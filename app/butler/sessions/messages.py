@@ -47,15 +47,18 @@ class _Outbox:
     ----------
     is_deferring : `bool`
         Whether inserts wait too.
+    waiting : `int`
+        Number of statements that wait and change something.
     """
 
     def __init__(self, *opening: str) -> None:
         self.is_deferring = False
+        self.waiting = 0
         self._opening = [*opening]
         self._waiting: list[str] = []
 
-    def takes(self, text: str) -> bool:
-        """Keep a statement if it can wait, and tell whether it can."""
+    def takes(self, text: str, statements: int) -> bool:
+        """Keep one or more statements if they can wait, and tell whether they can."""
         if text.startswith("SET "):
             self._opening.append(text)
             return True
@@ -64,12 +67,13 @@ class _Outbox:
         can_wait = self.is_deferring and text.startswith("INSERT ") and size < _MOST_WAITING
         if can_wait:
             self._waiting.append(text)
+            self.waiting += statements
         return can_wait
 
     def released(self, text: str | None = None) -> str:
         """Return all statements that wait, with another one behind them."""
         if text is not None and text.startswith("ROLLBACK TO "):
-            self._waiting.clear()  # they were made after that savepoint
+            self._forget_changes()  # they were made after that savepoint
         texts = [*self._opening, *self._waiting, *([] if text is None else [text])]
         self.clear()
         return ";".join(texts)
@@ -77,12 +81,11 @@ class _Outbox:
     def clear(self) -> None:
         """Forget the statements that wait."""
         self._opening.clear()
-        self._waiting.clear()
+        self._forget_changes()
 
-    @property
-    def waiting(self) -> int:
-        """Number of statements that wait and change something."""
-        return len(self._waiting)
+    def _forget_changes(self) -> None:
+        self._waiting.clear()
+        self.waiting = 0
 
     @property
     def is_empty(self) -> bool:
@@ -116,7 +119,7 @@ class _Cursor(psycopg.ClientCursor[Any]):
         self._send([self.mogrify(query, params) for params in params_seq])
 
     def _send(self, texts: list[str]) -> None:
-        if not texts or self._outbox.takes(text := ";".join(texts)):
+        if not texts or self._outbox.takes(text := ";".join(texts), len(texts)):
             return
         statements = len(texts) + self._outbox.waiting
         is_ping = self._outbox.is_empty and self.connection.info.transaction_status == _IDLE

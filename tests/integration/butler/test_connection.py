@@ -16,6 +16,7 @@ from app.butler.failures import RetryableError
 from app.butler.policy import WriteMethod, WritePolicy
 from app.butler.private.registry import engine_of
 from app.butler.repository.connection import RepositoryError, open_butler
+from app.butler.sessions import answers
 from app.butler.sessions.messages import deferring, send_waiting
 from app.butler.statements import Insertion, insert_rows
 from app.butler.writer import ButlerWriter
@@ -199,6 +200,21 @@ def test_an_insert_that_fails_with_the_commit_fails_the_transaction(
         connection.execute(numbers.insert(), twice)
     with engine.begin() as connection:
         assert connection.execute(numbers.select()).all() == []
+
+
+@only_postgresql
+def test_each_insert_of_a_message_has_the_time_of_a_statement(
+    postgresql_repository: Repository,
+    numbers: sqlalchemy.Table,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(answers, "MARGIN_SECONDS", 0.1)
+    engine = engine_of(postgresql_repository.butler(WritePolicy(statement_timeout=0.4)))
+    slow = sqlalchemy.text("INSERT INTO numbers SELECT :number FROM pg_sleep(0.15)")
+    with engine.begin() as connection, deferring(connection):
+        connection.execute(slow, [{"number": number} for number in range(12)])
+    with engine.begin() as connection:
+        assert len(connection.execute(numbers.select()).all()) == 12
 
 
 @only_postgresql
