@@ -161,7 +161,7 @@ class ButlerWriterApp(StrictApp):
         self._kafka_watch = AvailabilityWatch(KAFKA, self._broker_probe.ask, self.status)
         self._database_watch = AvailabilityWatch(
             "the database",
-            lambda: in_daemon_thread(self.parts.lanes[0].writer.ask_database),
+            lambda: in_daemon_thread(self.parts.database_look.ask),
             self.status,
         )
         self.on_partitions_revoked.connect(self._drop_received)  # type: ignore[arg-type]

@@ -12,8 +12,10 @@ from lsst.resources import ResourcePath
 from app import topics
 from app.butler.files.usable import check_list_directory, check_staging_root, check_store
 from app.butler.private.datastores import Datastores
+from app.butler.private.registry import engine_of
 from app.butler.repository.chains import ChainKeeper
 from app.butler.repository.connection import open_butler, opening
+from app.butler.sessions.look import DatabaseLook
 from app.butler.writer import ButlerWriter
 from app.kafka.checks.access import check_access
 from app.kafka.checks.topics import check_topics
@@ -87,6 +89,7 @@ def _parts_of(app: ButlerWriterApp, butler: Butler) -> Parts:
         intake=app.intake,
         lanes=[_lane(app, butler.clone(), n) for n in range(app.settings.windows.lanes)],
         sender=TopicSender(topics.outputs),
+        database_look=DatabaseLook(engine_of(butler)),
         list_directory=write.dataset_list_directory or "",
         max_event_bytes=app.settings.kafka.max_message_bytes,
         retry_wait_max=write.retry_wait_max,

@@ -11,6 +11,7 @@ from typing import TypeVar
 from faust.windows import TumblingWindow
 
 from app.butler.repository.chains import ChainKeeper
+from app.butler.sessions.look import DatabaseLook
 from app.butler.writer import ButlerWriter
 from app.intake.intake import Intake
 from app.intake.received import Received
@@ -69,6 +70,8 @@ class Parts:
         As many windows are written at once.
     sender : `Sender`
         Sends dead letters, announcements and chain updates.
+    database_look : `DatabaseLook`
+        Asks the database for an answer, beside the lanes.
     list_directory : `str`
         Where dataset lists are written, any ``lsst.resources`` URI.
     max_event_bytes : `int`
@@ -80,6 +83,7 @@ class Parts:
     intake: Intake[Received]
     lanes: Sequence[Lane]
     sender: Sender
+    database_look: DatabaseLook
     list_directory: str
     max_event_bytes: int
     retry_wait_max: float

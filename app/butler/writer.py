@@ -25,9 +25,7 @@ from app.butler.insert.overlaps import OverlapRows
 from app.butler.outcome import Failed, WriteReport
 from app.butler.policy import WritePolicy
 from app.butler.private.datastores import Datastores
-from app.butler.private.registry import engine_of
 from app.butler.repository.dataset_types import DatasetTypes
-from app.butler.sessions.look import DatabaseLook
 from models.fields import EventContent
 
 __all__ = ["ButlerWriter", "PreparedWindow"]
@@ -56,7 +54,6 @@ class ButlerWriter:
 
     def __init__(self, butler: Butler, policy: WritePolicy) -> None:
         self._butler = butler
-        self._look = DatabaseLook(engine_of(butler))
         self._types = DatasetTypes(butler)
         datastores = Datastores(butler)
         self._context = ParsingContext(butler, policy, datastores, self._types)
@@ -157,18 +154,6 @@ class ButlerWriter:
         report, written = self._commit.run(prepared, turn, is_current)
         self._artifacts.remove_staged(written)
         return report
-
-    def ask_database(self) -> None:
-        """Wait for an answer of the database; one thread at a time may do so, beside the others.
-
-        Raises
-        ------
-        UnavailableError
-            If it is read-only.
-        sqlalchemy.exc.SQLAlchemyError
-            If there is none.
-        """
-        self._look.ask()
 
     def _look_again(self) -> bool:
         return attempt(self._types.look_again, lambda: True) is True

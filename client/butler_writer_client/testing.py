@@ -195,8 +195,10 @@ class InProcessService:
     def _open_parts(self, sender: Sender) -> Iterator[Parts]:
         """Create the parts of a flush for this repository."""
         from app.butler.policy import WritePolicy  # noqa: PLC0415
+        from app.butler.private.registry import engine_of  # noqa: PLC0415
         from app.butler.repository.chains import ChainKeeper  # noqa: PLC0415
         from app.butler.repository.connection import open_butler  # noqa: PLC0415
+        from app.butler.sessions.look import DatabaseLook  # noqa: PLC0415
         from app.butler.writer import ButlerWriter  # noqa: PLC0415
         from app.intake.windows import WindowBounds  # noqa: PLC0415
         from app.parts import Lane, Parts, new_intake  # noqa: PLC0415
@@ -218,6 +220,7 @@ class InProcessService:
                 intake=new_intake(WindowBounds(1.0, 500, sys.maxsize), sys.maxsize),
                 lanes=[lane],
                 sender=sender,
+                database_look=DatabaseLook(engine_of(butler)),
                 list_directory=str(self._lists),
                 max_event_bytes=self.max_event_bytes,
                 retry_wait_max=1.0,

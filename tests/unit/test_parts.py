@@ -17,6 +17,7 @@ def parts() -> Parts:
         intake=new_intake(WindowBounds(1.0, 500, 1000), 1000),
         lanes=[Lane(writer=unused, chain_keeper=unused, reports=unused) for _ in range(2)],
         sender=unused,
+        database_look=unused,
         list_directory="",
         max_event_bytes=1,
         retry_wait_max=1.0,

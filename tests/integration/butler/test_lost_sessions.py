@@ -14,6 +14,7 @@ import sqlalchemy
 from app.butler.failures import RetryableError
 from app.butler.private.registry import engine_of
 from app.butler.sessions import answers
+from app.butler.sessions.look import DatabaseLook
 from app.errors import UnavailableError
 from testbed.link import Link
 from testbed.postgresql import PostgreSQL
@@ -67,11 +68,12 @@ def test_the_look_at_the_database_finds_a_new_session(
     repository: Repository, postgresql: PostgreSQL, link: Link
 ) -> None:
     writer = repository.writer()
-    writer.ask_database()
+    look = DatabaseLook(engine_of(writer._butler))
+    look.ask()
     link.hang()
     link.lead_to(postgresql.port)
     started = time.monotonic()
-    writer.ask_database()
+    look.ask()
     assert time.monotonic() - started < 20
 
 
@@ -100,7 +102,8 @@ def test_a_transaction_in_a_lost_session_fails_once_a_new_session_answers(
     """It does not wait for its own limit, which is longer."""
     event = Night(repository.root).event()
     writer = repository.writer()
-    writer.ask_database()
+    look = DatabaseLook(engine_of(writer._butler))
+    look.ask()
     database = engine_of(writer._butler).url.database or ""
     with (
         ThreadPoolExecutor(1) as thread,
@@ -113,7 +116,7 @@ def test_a_transaction_in_a_lost_session_fails_once_a_new_session_answers(
         wait_until(lambda: blocking.execute(waiting).fetchone() == (1,), 20, "the write waits")
         link.hang()
         link.lead_to(postgresql.port)
-        writer.ask_database()
+        look.ask()
         with pytest.raises(RetryableError, match="not answered for"):
             write.result(15)
 
@@ -122,11 +125,12 @@ def test_a_read_only_database_is_no_answer(postgresql_repository: Repository) ->
     """The next look may find a server that is not."""
     writer = postgresql_repository.writer()
     engine = engine_of(writer._butler)
+    look = DatabaseLook(engine)
     change = f"ALTER DATABASE {engine.url.database} SET default_transaction_read_only"
     postgresql_repository.sql(f"{change} = on")
     engine.dispose()
     with pytest.raises(UnavailableError, match="read-only"):
-        writer.ask_database()
+        look.ask()
     postgresql_repository.sql("SET default_transaction_read_only = off")
     postgresql_repository.sql(f"{change} = off")
-    writer.ask_database()
+    look.ask()

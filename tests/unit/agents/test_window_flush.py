@@ -24,6 +24,7 @@ from app.butler.commit.isolation import Turn
 from app.butler.failures import RetryableError
 from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Written
 from app.butler.repository.chains import ChainKeeper
+from app.butler.sessions.look import DatabaseLook
 from app.butler.writer import ButlerWriter
 from app.intake.received import Received
 from app.intake.windows import WindowBounds
@@ -143,6 +144,7 @@ class Scene:
                 )
             ],
             sender=self.topics,
+            database_look=cast("DatabaseLook", None),  # no flush asks it
             list_directory=str(lists),
             max_event_bytes=LARGEST,
             retry_wait_max=0.01,
