@@ -152,9 +152,10 @@ class Intake(Generic[T]):
         return self._launch(self.windows.close())
 
     def take(self) -> Window[T] | None:
-        """Take the oldest window that waits for the sink, joined with later ones that fit.
+        """Take the oldest window that waits for a lane, joined with later ones that fit.
 
-        Windows wait if the sink is behind; one write of several costs less than a write of each.
+        Windows wait if all lanes are busy; one write of several costs less than a write of each.
+        What waits is shared between the lanes.
 
         Returns
         -------
@@ -163,8 +164,9 @@ class Intake(Generic[T]):
         """
         if not self._waiting:
             return None
+        share = sum(window.bytes for window in self._waiting) // self.windows.bounds.lanes
         first = window = self._waiting.popleft()
-        while self._waiting and self._may_join(window, self._waiting[0]):
+        while self._waiting and self._may_join(window, self._waiting[0], share):
             more = window.joined(self._waiting[0])
             self.in_flight.discard(self._waiting.popleft())
             window = more
@@ -173,9 +175,11 @@ class Intake(Generic[T]):
             self.in_flight.add(window)
         return window
 
-    def _may_join(self, window: Window[T], later: Window[T]) -> bool:
-        is_apart = window.is_apart or later.is_apart
-        return not is_apart and window.joined(later).fits(self.windows.bounds)
+    def _may_join(self, window: Window[T], later: Window[T], share: int) -> bool:
+        if window.is_apart or later.is_apart:
+            return False
+        joined = window.joined(later)
+        return joined.bytes <= share and joined.fits(self.windows.bounds)
 
     @property
     def postponed(self) -> int:

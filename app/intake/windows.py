@@ -19,6 +19,10 @@ __all__ = ["Arrival", "Window", "WindowBounds", "Windows"]
 
 T = TypeVar("T")
 
+#: Portions of the largest window for each lane: more of them give all lanes work for longer, and
+#: cost more transactions (docs/tuning.md has the measurement).
+_PORTIONS_PER_LANE = 4
+
 
 @dataclass(frozen=True, slots=True)
 class WindowBounds:
@@ -29,14 +33,25 @@ class WindowBounds:
     seconds : `float`
         Length of a window.
     events : `int`
-        A window with this many events closes at once.
+        The most events of a window; with them it closes at once.
     bytes : `int`
-        A window with this many bytes closes at once.
+        The most bytes of a window, except that one event may have more.
+    lanes : `int`
+        How many windows are written at once.
     """
 
     seconds: float
     events: int
     bytes: int
+    lanes: int = 1
+
+    @property
+    def portion(self) -> int:
+        """A window with this many bytes closes at once, so that each lane gets work in a burst.
+
+        If all lanes are busy, windows that wait are joined again.
+        """
+        return self.bytes if self.lanes == 1 else self.bytes // (self.lanes * _PORTIONS_PER_LANE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,8 +147,8 @@ class Windows(Generic[T]):
             self.open = Window(self._boundary_after(now), arrival.entry.epoch)
         self.open.arrivals.append(arrival)
         self.open.bytes += arrival.entry.size
-        full = len(self.open.arrivals) >= self.bounds.events or self.open.bytes >= self.bounds.bytes
-        return closed + self.close() if full else closed
+        is_full = len(self.open.arrivals) >= self.bounds.events
+        return closed + self.close() if is_full or self.open.bytes >= self.bounds.portion else closed
 
     def close_due(self, now: float) -> list[Window[T]]:
         """Close the open window if its boundary has passed."""

@@ -17,9 +17,9 @@ class WindowSettings(Section):
     window_seconds: Seconds = 1.0
     """Length of a window."""
     window_events: Count = 500
-    """A window closes when it has this many events."""
+    """The most events of a window."""
     window_bytes: Bytes = 16 * MIB
-    """A window closes when its events have this many bytes; as many are fetched ahead."""
+    """The most bytes of a window's events; as many are fetched ahead."""
     max_bytes_held: int = Field(48 * MIB, ge=1, le=1024 * 1024 * MIB)
     """Limit on the bytes of all events that are received and not yet written."""
     lanes: int = Field(2, ge=1, le=16)
@@ -30,4 +30,6 @@ class WindowSettings(Section):
     @property
     def bounds(self) -> WindowBounds:
         """When a window closes."""
-        return WindowBounds(self.window_seconds, self.window_events, self.window_bytes)
+        return WindowBounds(
+            self.window_seconds, self.window_events, self.window_bytes, self.lanes
+        )

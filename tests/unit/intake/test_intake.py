@@ -5,6 +5,7 @@ Rules acked-in-offset-order, no-gaps-in-offsets, rebalance-starts-a-new-epoch, b
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import floor
 
 import hypothesis.strategies as st
@@ -149,6 +150,20 @@ def test_windows_that_wait_for_the_sink_are_joined_up_to_the_bounds() -> None:
     assert target.is_empty
 
 
+def test_windows_that_wait_are_shared_between_the_lanes() -> None:
+    target: Intake[Position] = Intake(
+        replace(BOUNDS, events=100, bytes=10_000, lanes=2), 10_000, every_second
+    )
+    target.start_at(dict.fromkeys(PARTITIONS, 0))
+    for offset in range(6):
+        take(target, offset)
+        target.close()
+    taken = []
+    while window := target.take():
+        taken.append([arrival.payload[1] for arrival in window.arrivals])
+    assert taken == [[0, 1, 2], [3], [4], [5]], "a lane takes half of what waits, at least a window"
+
+
 def test_revoked_windows_are_not_taken() -> None:
     target = intake()
     take(target, 0)
@@ -175,7 +190,7 @@ class Interleavings(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.intake: Intake[Position] = Intake(BOUNDS, 1200, every_second)
+        self.intake: Intake[Position] = Intake(replace(BOUNDS, lanes=2), 1200, every_second)
         self.end = dict.fromkeys(PARTITIONS, 0)
         self.committed = dict.fromkeys(PARTITIONS, 0)
         self.position = dict.fromkeys(PARTITIONS, 0)

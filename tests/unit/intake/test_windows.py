@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from app.intake.ledger import Entry
 from app.intake.windows import Arrival, WindowBounds, Windows
 
@@ -44,6 +46,13 @@ def test_a_window_with_the_maximum_number_of_events_closes_at_once() -> None:
 
 def test_a_window_with_the_maximum_number_of_bytes_closes_at_once() -> None:
     windows: Windows[str] = Windows(BOUNDS, every_two_seconds)
+    assert windows.add(arrival(99), now=10.1) == []
+    (closed,) = windows.add(arrival(1), now=10.2)
+    assert closed.bytes == 100
+
+
+def test_with_several_lanes_a_window_closes_with_a_portion_of_the_largest_one() -> None:
+    windows: Windows[str] = Windows(replace(BOUNDS, lanes=2, bytes=800), every_two_seconds)
     assert windows.add(arrival(99), now=10.1) == []
     (closed,) = windows.add(arrival(1), now=10.2)
     assert closed.bytes == 100
