@@ -20,6 +20,8 @@ from tests.support.repositories import Repository, decoded
 
 pytestmark = pytest.mark.postgresql
 
+DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+
 
 def write_at_once(
     writers: list[ButlerWriter], windows: list[list[dict[str, Any]]]
@@ -55,9 +57,7 @@ def test_windows_with_the_same_datasets_in_any_order_do_not_deadlock(
 ) -> None:
     repository = postgresql_repository
     night = repository.night()
-    deadlocks = repository.sql(
-        "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-    )
+    deadlocks = repository.sql(DEADLOCKS)
     writers = [repository.writer() for _ in range(2)]
     for visit in range(1, 9):
         events = [night.event(visit, detector) for detector in range(8)]
@@ -76,6 +76,38 @@ def test_windows_with_the_same_datasets_in_any_order_do_not_deadlock(
         assert sum((stored & ids).total() for ids in given) == given[0].total() * (
             2 if make_twin is same else 1
         )
-    assert deadlocks == repository.sql(
-        "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    assert deadlocks == repository.sql(DEADLOCKS)
+
+
+def test_other_datasets_with_the_same_data_ids_are_inserted_in_the_same_order(
+    postgresql_repository: Repository,
+) -> None:
+    """Every inserted row takes a while, so that two inserts overlap whatever the machine does."""
+    repository = postgresql_repository
+    earlier, night = repository.night("earlier/run"), repository.night()
+    writers = [repository.writer() for _ in range(2)]
+    # The detectors' records are stored, so that no window waits for the other one's.
+    records = [earlier.event(1, detector) for detector in range(1, 9)]
+    for writer in writers:
+        for events in (records, [night.event(1, 0)]):
+            write_until_done(writer, dict(enumerate(decoded(*events))), 1)
+    slow_down_tags(repository)
+    deadlocks = repository.sql(DEADLOCKS)
+    events = [night.event(1, detector) for detector in range(1, 9)]
+    first, second = write_at_once(writers, [events, [with_other_ids(e) for e in events]])
+    for number in range(8):
+        kinds = {type(first[number]), type(second[number])}
+        assert kinds == {Written, Rejection}
+    assert deadlocks == repository.sql(DEADLOCKS)
+
+
+def slow_down_tags(repository: Repository) -> None:
+    repository.sql(
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN PERFORM pg_sleep(0.05); RETURN NEW; END'"
     )
+    tables = repository.sql("SELECT tablename FROM pg_tables WHERE tablename LIKE 'dataset_tags_%'")
+    for table in tables:
+        repository.sql(
+            f"CREATE TRIGGER slow BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION wait()"
+        )
