@@ -146,6 +146,25 @@ def test_a_window_of_one_event_takes_few_round_trips(
     assert len(sent) <= most
 
 
+@only_postgresql
+def test_a_window_too_large_for_one_message_takes_no_more_transactions(
+    postgresql_repository: Repository,
+) -> None:
+    """A message of inserts that wait has an upper limit."""
+    butler = postgresql_repository.butler()
+    night = postgresql_repository.night()
+    writer = ButlerWriter(butler, WritePolicy())
+    transactions, lengths = [], []
+    for visits in (range(1, 2), range(2, 3), range(3, 28)):
+        events = [night.event(visit, detector) for visit in visits for detector in range(12)]
+        with sent_messages(engine_of(butler)) as sent:
+            written(write_window(writer, decoded(*events)), len(events) - 1)
+        transactions.append(sum("BEGIN;" in message[-1] for message in sent))
+        lengths.append(sum(int(message[2]) for message in sent))
+    assert transactions[2] == transactions[1] == 2, "one is for the shared rows"
+    assert lengths[2] > 1_500_000
+
+
 @pytest.fixture
 def numbers(postgresql_repository: Repository) -> sqlalchemy.Table:
     """A table that takes each number once."""
