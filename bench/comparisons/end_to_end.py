@@ -138,15 +138,19 @@ def start(
     cadence: float = 34.0,
     window_seconds: float | None = None,
     lanes: int | None = None,
+    port: int | None = None,
 ) -> Load:
-    """Start workers and let each write a window first; its size does not depend on their number."""
+    """Start workers and let each write a window first; its size does not depend on their number.
+
+    They use the database at a port, by default its own one.
+    """
     settings = {
         "BUTLER_WRITER_WINDOW_SECONDS": window_seconds,
         "BUTLER_WRITER_LANES": lanes,
     }
     service = Service(
         kafka,
-        stack.enter_context(repositories.copy()),
+        stack.enter_context(repositories.copy(port=port)),
         Path(repositories.root.parent),
         workers=workers,
         partitions=partitions,

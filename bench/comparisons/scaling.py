@@ -18,6 +18,7 @@ import click
 
 from bench.comparisons.end_to_end import Load, start
 from bench.database_side import Cost, observe_waits
+from bench.delay import delayed
 from bench.measuring import alternate, median_ratio, spread
 from bench.repositories import FEWER_DATASETS, Repositories
 from bench.result import Result, Table
@@ -38,6 +39,9 @@ _EVENTS_A_WORKER = 400
 _EVENTS_FOR_LANES = 1000
 
 _ROUNDS = 3
+
+#: Milliseconds to the database, each way.
+_DELAYS = (1, 5)
 
 
 class NoControlGroupsError(RuntimeError):
@@ -72,42 +76,95 @@ class _Contender:
 
 
 def run(*, quick: bool) -> Result:
-    """Measure 1, 2 and 4 workers, and 1, 2 and 4 lanes of one worker."""
+    """Measure 1, 2 and 4 workers, and 1, 2 and 4 lanes of one worker.
+
+    In thorough runs, also with a database that is some milliseconds away.
+    """
     result = Result("scaling")
-    rounds = _ROUNDS - 1 if quick else _ROUNDS
-    columns = ["events/s", "lock waits (ms)", "database CPU (ms)", "machine idle"]
     with Repositories(autovacuum="off") as repositories, ApacheKafka() as kafka:
+        scaling = _Scaling(repositories, kafka, result, rounds=_ROUNDS - 1 if quick else _ROUNDS)
+        scaling.measure()
+        for milliseconds in () if quick else _DELAYS:
+            with delayed(repositories.server.port, milliseconds / 1000) as port:
+                scaling.measure(port, f", database {milliseconds} ms away")
+    return result
+
+
+@dataclass
+class _Scaling:
+    """Measures more and more workers, and lanes."""
+
+    repositories: Repositories
+    kafka: Cluster
+    result: Result
+    rounds: int
+
+    def measure(self, port: int | None = None, place: str = "") -> None:
+        """Let workers use the database at a port, by default its own one."""
         try:
-            with _workers(repositories, kafka) as workers:
-                table = Table([f"workers, each {_SHARE} core", *columns])
-                seconds = _compare(workers, repositories, rounds, table, result)
+            with _workers(self.repositories, self.kafka, port) as workers:
+                seconds = self._compare(workers, f"workers, each {_SHARE} core{place}")
         except NoControlGroupsError as exc:
             if os.environ.get("CI"):
                 raise
             click.echo(f"{exc}: the figures of several workers are left out")
         else:
-            for number in _NUMBERS[1:]:
-                name = f"scaling_{number}_workers"
-                result.figures[name] = median_ratio(seconds[1], seconds[number])
-            most = workers[_NUMBERS[-1]]
-            result.figures["scaling_4_workers_idle"] = most.idle
-            result.figures["lock_wait_ms_per_event_4_workers"] = 1000 * most.of_each("lock_waits")
-        with _lanes(repositories, kafka) as lanes:
-            table = Table(["lanes of one worker", *columns])
-            seconds = _compare(lanes, repositories, rounds, table, result)
-            result.figures["scaling_2_lanes"] = median_ratio(seconds[1], seconds[2])
-            result.figures["scaling_2_lanes_idle"] = lanes[2].idle
-    return result
+            if not place:
+                self._add_figures_of_workers(workers, seconds)
+        with _lanes(self.repositories, self.kafka, port) as lanes:
+            seconds = self._compare(lanes, f"lanes of one worker{place}")
+        if not place:
+            figures = self.result.figures
+            figures["scaling_2_lanes"] = median_ratio(seconds[1], seconds[2])
+            figures["scaling_2_lanes_idle"] = lanes[2].idle
+
+    def _add_figures_of_workers(
+        self, workers: dict[int, _Contender], seconds: dict[int, list[float]]
+    ) -> None:
+        figures, most = self.result.figures, workers[_NUMBERS[-1]]
+        for number in _NUMBERS[1:]:
+            figures[f"scaling_{number}_workers"] = median_ratio(seconds[1], seconds[number])
+        figures["scaling_4_workers_idle"] = most.idle
+        figures["lock_wait_ms_per_event_4_workers"] = 1000 * most.of_each("lock_waits")
+
+    def _compare(self, contenders: dict[int, _Contender], name: str) -> dict[int, list[float]]:
+        """Let the contenders write in turn; return the seconds that an event took, by number."""
+        measured = alternate(
+            {
+                str(number): partial(contender.measure, self.repositories)
+                for number, contender in contenders.items()
+            },
+            self.rounds,
+        )
+        table = Table([name, "events/s", "lock waits (ms)", "database CPU (ms)", "machine idle"])
+        for number, contender in contenders.items():
+            seconds = measured[str(number)]
+            table.add(
+                number,
+                spread([1 / value for value in seconds]),
+                f"{1000 * contender.of_each('lock_waits'):.2f}",
+                f"{1000 * contender.of_each('cpu'):.1f}",
+                f"{contender.idle:.0%}",
+            )
+            contender.load.verify(self.repositories, quick=True)
+            self.result.raw[f"{number} {name}"] = [
+                vars(run) | {"database": vars(cost)}
+                for run, cost in zip(contender.runs, contender.costs, strict=True)
+            ]
+        self.result.tables.append(table)
+        return {int(number): seconds for number, seconds in measured.items()}
 
 
 @contextmanager
-def _workers(repositories: Repositories, kafka: Cluster) -> Iterator[dict[int, _Contender]]:
+def _workers(
+    repositories: Repositories, kafka: Cluster, port: int | None = None
+) -> Iterator[dict[int, _Contender]]:
     """Start services with different numbers of workers; every visit is on all partitions."""
     # A group can be removed once its processes have ended.
     with ExitStack() as groups, ExitStack() as stack:
         contenders = {}
         for number in _NUMBERS:
-            load = start(stack, repositories, kafka, FEWER_DATASETS, workers=number)
+            load = start(stack, repositories, kafka, FEWER_DATASETS, workers=number, port=port)
             contenders[number] = _Contender(load, number * _EVENTS_A_WORKER)
         # Only now: with so little of a core, a start takes a minute.
         for contender in contenders.values():
@@ -120,42 +177,15 @@ def _workers(repositories: Repositories, kafka: Cluster) -> Iterator[dict[int, _
 
 
 @contextmanager
-def _lanes(repositories: Repositories, kafka: Cluster) -> Iterator[dict[int, _Contender]]:
+def _lanes(
+    repositories: Repositories, kafka: Cluster, port: int | None = None
+) -> Iterator[dict[int, _Contender]]:
     """Start workers with different numbers of lanes."""
     with ExitStack() as stack:
         yield {
             number: _Contender(
-                start(stack, repositories, kafka, FEWER_DATASETS, lanes=number), _EVENTS_FOR_LANES
+                start(stack, repositories, kafka, FEWER_DATASETS, lanes=number, port=port),
+                _EVENTS_FOR_LANES,
             )
             for number in _NUMBERS
         }
-
-
-def _compare(
-    contenders: dict[int, _Contender],
-    repositories: Repositories,
-    rounds: int,
-    table: Table,
-    result: Result,
-) -> dict[int, list[float]]:
-    """Let the contenders write in turn; return the seconds that an event took, by number."""
-    measured = alternate(
-        {
-            str(number): partial(contender.measure, repositories)
-            for number, contender in contenders.items()
-        },
-        rounds,
-    )
-    for number, contender in contenders.items():
-        seconds = measured[str(number)]
-        table.add(
-            number,
-            spread([1 / value for value in seconds]),
-            f"{1000 * contender.of_each('lock_waits'):.2f}",
-            f"{1000 * contender.of_each('cpu'):.1f}",
-            f"{contender.idle:.0%}",
-        )
-        contender.load.verify(repositories, quick=True)
-        result.raw[f"{number} {table.columns[0]}"] = [vars(run) for run in contender.runs]
-    result.tables.append(table)
-    return {int(number): seconds for number, seconds in measured.items()}
