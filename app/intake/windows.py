@@ -148,7 +148,9 @@ class Windows(Generic[T]):
         self.open.arrivals.append(arrival)
         self.open.bytes += arrival.entry.size
         is_full = len(self.open.arrivals) >= self.bounds.events
-        return closed + self.close() if is_full or self.open.bytes >= self.bounds.portion else closed
+        return (
+            closed + self.close() if is_full or self.open.bytes >= self.bounds.portion else closed
+        )
 
     def close_due(self, now: float) -> list[Window[T]]:
         """Close the open window if its boundary has passed."""

@@ -30,6 +30,4 @@ class WindowSettings(Section):
     @property
     def bounds(self) -> WindowBounds:
         """When a window closes."""
-        return WindowBounds(
-            self.window_seconds, self.window_events, self.window_bytes, self.lanes
-        )
+        return WindowBounds(self.window_seconds, self.window_events, self.window_bytes, self.lanes)
