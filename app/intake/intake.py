@@ -155,7 +155,7 @@ class Intake(Generic[T]):
         """Take the oldest window that waits for a lane, joined with later ones that fit.
 
         Windows wait if all lanes are busy; one write of several costs less than a write of each.
-        What waits is shared between the lanes.
+        What waits is shared between the lanes, unless it is less than a portion.
 
         Returns
         -------
@@ -164,7 +164,9 @@ class Intake(Generic[T]):
         """
         if not self._waiting:
             return None
-        share = sum(window.bytes for window in self._waiting) // self.windows.bounds.lanes
+        bounds = self.windows.bounds
+        waiting = sum(window.bytes for window in self._waiting)
+        share = max(bounds.portion, waiting // bounds.lanes)
         first = window = self._waiting.popleft()
         while self._waiting and self._may_join(window, self._waiting[0], share):
             more = window.joined(self._waiting[0])

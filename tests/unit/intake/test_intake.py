@@ -152,16 +152,29 @@ def test_windows_that_wait_for_the_sink_are_joined_up_to_the_bounds() -> None:
 
 def test_windows_that_wait_are_shared_between_the_lanes() -> None:
     target: Intake[Position] = Intake(
-        replace(BOUNDS, events=100, bytes=10_000, lanes=2), 10_000, every_second
+        replace(BOUNDS, events=100, bytes=800, lanes=2), 10_000, every_second
     )
     target.start_at(dict.fromkeys(PARTITIONS, 0))
     for offset in range(6):
         take(target, offset)
-        target.close()
     taken = []
     while window := target.take():
         taken.append([arrival.payload[1] for arrival in window.arrivals])
     assert taken == [[0, 1, 2], [3], [4], [5]], "a lane takes half of what waits, at least a window"
+
+
+def test_a_lane_takes_all_that_waits_up_to_a_portion() -> None:
+    target: Intake[Position] = Intake(
+        replace(BOUNDS, events=100, bytes=1600, lanes=2), 10_000, every_second
+    )
+    target.start_at(dict.fromkeys(PARTITIONS, 0))
+    for offset in range(5):
+        take(target, offset, size=60)
+        target.close()
+    taken = []
+    while window := target.take():
+        taken.append([arrival.payload[1] for arrival in window.arrivals])
+    assert taken == [[0, 1, 2], [3, 4]]
 
 
 def test_revoked_windows_are_not_taken() -> None:
