@@ -112,7 +112,8 @@ class ButlerWriterApp(StrictApp):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.connection = KafkaConnection.of(settings.kafka)
-        self.intake = new_intake(settings.windows.bounds, settings.windows.max_bytes_held)
+        windows = settings.windows
+        self.intake = new_intake(windows.bounds, windows.max_bytes_held, windows.lanes)
         self.status = Status(
             step_times=StepTimes(settings.service.step_warning_seconds, settings.step_max_seconds)
         )

@@ -94,9 +94,9 @@ class Parts:
             lane.thread.shutdown(wait=False, cancel_futures=True)
 
 
-def new_intake(bounds: WindowBounds, max_bytes_held: int) -> Intake[Received]:
+def new_intake(bounds: WindowBounds, max_bytes_held: int, lanes: int) -> Intake[Received]:
     """Return an empty intake, whose windows are Faust's tumbling windows."""
-    return Intake(bounds, max_bytes_held, tumbling_boundary(bounds.seconds))
+    return Intake(bounds, max_bytes_held, lanes, tumbling_boundary(bounds.seconds))
 
 
 def tumbling_boundary(seconds: float) -> Callable[[float], float]:

@@ -217,7 +217,7 @@ class InProcessService:
                 reports=FlushReports(Status(), 0),
             )
             parts = Parts(
-                intake=new_intake(WindowBounds(1.0, 500, sys.maxsize), sys.maxsize),
+                intake=new_intake(WindowBounds(1.0, 500, sys.maxsize), sys.maxsize, 1),
                 lanes=[lane],
                 sender=sender,
                 database_look=DatabaseLook(engine_of(butler)),

@@ -14,7 +14,7 @@ from app.parts import Lane, Parts, new_intake, tumbling_boundary
 def parts() -> Parts:
     unused: Any = object()
     return Parts(
-        intake=new_intake(WindowBounds(1.0, 500, 1000), 1000),
+        intake=new_intake(WindowBounds(1.0, 500, 1000), 1000, 2),
         lanes=[Lane(writer=unused, chain_keeper=unused, reports=unused) for _ in range(2)],
         sender=unused,
         database_look=unused,

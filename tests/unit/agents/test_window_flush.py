@@ -135,7 +135,7 @@ class Scene:
         self.acked: list[int] = []
         self.lists = lists
         self.parts = Parts(
-            intake=new_intake(WindowBounds(1.0, 500, 10**6), 10**6),
+            intake=new_intake(WindowBounds(1.0, 500, 10**6), 10**6, 1),
             lanes=[
                 Lane(
                     writer=cast("ButlerWriter", self.writer),

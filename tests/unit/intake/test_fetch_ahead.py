@@ -39,7 +39,7 @@ def test_a_message_counts_once_although_it_is_read_again() -> None:
 
 
 def test_messages_that_faust_has_dropped_do_not_stop_reading_for_ever() -> None:
-    intake: Intake[None] = Intake(WindowBounds(1, 500, bytes=100), 1000, lambda now: now + 1)
+    intake: Intake[None] = Intake(WindowBounds(1, 500, bytes=100), 1000, 2, lambda now: now + 1)
     intake.ahead.hand_over(PARTITIONS[0], {7: 100})
     intake.revoke()
     assert intake.ahead.may_fetch
@@ -50,7 +50,7 @@ def test_messages_that_faust_has_dropped_do_not_stop_reading_for_ever() -> None:
 
 
 def test_a_message_is_no_longer_ahead_once_the_intake_has_it() -> None:
-    intake: Intake[None] = Intake(WindowBounds(1, 500, bytes=100), 1000, lambda now: now + 1)
+    intake: Intake[None] = Intake(WindowBounds(1, 500, bytes=100), 1000, 2, lambda now: now + 1)
     intake.start_at({PARTITIONS[0]: 7})
     intake.ahead.hand_over(PARTITIONS[0], {7: 60})
     intake.receive(PARTITIONS[0], 7, 60, list)

@@ -25,7 +25,7 @@ def every_second(now: float) -> float:
 
 
 def intake(max_bytes_held: int = 1000) -> Intake[Position]:
-    made: Intake[Position] = Intake(BOUNDS, max_bytes_held, every_second)
+    made: Intake[Position] = Intake(BOUNDS, max_bytes_held, 1, every_second)
     made.start_at(dict.fromkeys(PARTITIONS, 0))
     return made
 
@@ -45,6 +45,34 @@ def test_at_the_bound_on_bytes_the_open_window_closes_at_once() -> None:
     (window,) = take(target, 2)
     assert not target.has_room
     target.settle(window)
+    assert target.has_room
+
+
+def test_at_the_bound_on_events_the_open_window_closes_at_once() -> None:
+    """With one lane, a full window is written and another one waits: 8 events."""
+    target = intake()
+    for offset in range(3):
+        assert take(target, offset, size=1) == []
+    (first,) = target.close()
+    closed = [window for offset in range(3, 7) for window in take(target, offset, size=1)]
+    assert [len(window.arrivals) for window in closed] == [4]
+    assert target.has_room
+    (last,) = take(target, 7, size=1)
+    assert len(last.arrivals) == 1
+    assert not target.has_room
+    target.settle(first)
+    assert target.has_room
+
+
+def test_postponed_events_leave_room_for_as_many_others() -> None:
+    target = intake()
+    (first, second) = [
+        window for offset in range(8) for window in take(target, offset, size=1)
+    ]
+    assert not target.has_room
+    target.postpone(first, [(first.arrivals, 0, True)], due=10.0)
+    target.postpone(second, [(second.arrivals, 0, True)], due=10.0)
+    assert target.events == 0
     assert target.has_room
 
 
@@ -175,7 +203,7 @@ class Interleavings(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.intake: Intake[Position] = Intake(BOUNDS, 1200, every_second)
+        self.intake: Intake[Position] = Intake(BOUNDS, 1200, 2, every_second)
         self.end = dict.fromkeys(PARTITIONS, 0)
         self.committed = dict.fromkeys(PARTITIONS, 0)
         self.position = dict.fromkeys(PARTITIONS, 0)

@@ -72,7 +72,7 @@ class Reader:
 
     def __init__(self, group: Group) -> None:
         self.status = Status()
-        self.intake = new_intake(WindowBounds(1.0, 500, 1000), 1000)
+        self.intake = new_intake(WindowBounds(1.0, 500, 1000), 1000, 2)
         monitor = SimpleNamespace(on_tp_commit=lambda _: None)
         app: Any = SimpleNamespace(consumer=group, monitor=monitor, should_stop=False)
         self.evidence = ReadEvidence()
