@@ -66,9 +66,7 @@ def test_at_the_bound_on_events_the_open_window_closes_at_once() -> None:
 
 def test_postponed_events_leave_room_for_as_many_others() -> None:
     target = intake()
-    (first, second) = [
-        window for offset in range(8) for window in take(target, offset, size=1)
-    ]
+    (first, second) = [window for offset in range(8) for window in take(target, offset, size=1)]
     assert not target.has_room
     target.postpone(first, [(first.arrivals, 0, True)], due=10.0)
     target.postpone(second, [(second.arrivals, 0, True)], due=10.0)
