@@ -61,8 +61,10 @@ def test_a_backlog_in_1_gib(
     laboratory = make_laboratory(partitions=partitions, settings=dict(PRODUCTION))
     send_events(laboratory, events, size)
     sizes = drain(laboratory, pod)
-    later = [rss for finished, rss in sizes if finished >= WORKING_SET]
-    assert max(later) < 1.1 * later[0]
+    first = next(n for n, (finished, _) in enumerate(sizes) if finished >= WORKING_SET)
+    # Sizes go up and down with the messages that are held, so the highest are compared.
+    highest_at_first = max(rss for _, rss in sizes[: first + 1])
+    assert max(rss for _, rss in sizes) < 1.1 * highest_at_first
 
 
 @pytest.mark.slow
