@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from agents.decoded_events import DecodedEvents
 from agents.steps import until_done
 from app.announce.announcements import announce, batch_id_of
 from app.announce.dead_letters import send_dead_letter
 from app.butler.commit.isolation import Turn
-from app.butler.descriptions import describe_with_type
 from app.butler.failures import AbandonedError
 from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Written
 from app.butler.writer import PreparedWindow
@@ -24,8 +24,6 @@ from app.intake.received import Received
 from app.intake.windows import Arrival, Window
 from app.parts import Lane, Parts
 from app.telemetry.flush_reports import FlushSummary, Step
-from models.errors import InvalidEventError
-from models.prompt_output import PromptOutput
 
 __all__ = ["WindowFlush"]
 
@@ -92,17 +90,13 @@ class WindowFlush:
         return Turn(attempts > 1 or is_apart, is_apart, self.window.confirmed)
 
     def _prepare_events(self) -> PreparedWindow[Arrival[Received]]:
-        outputs: dict[Arrival[Received], PromptOutput] = {}
-        self.outcomes = {}
-        for arrival in self.window.arrivals:
-            try:
-                outputs[arrival] = decode(arrival.payload.value, self.parts.max_event_bytes)
-            except InvalidEventError as exc:
-                self.outcomes[arrival] = Rejection.of(exc)
+        events = DecodedEvents(self.window.arrivals, self.parts.max_event_bytes)
         self._prepare_attempts += 1
-        return self.lane.writer.prepare(
-            outputs, is_current=self._is_current, turn=self._turn(self._prepare_attempts)
+        prepared = self.lane.writer.prepare(
+            events, is_current=self._is_current, turn=self._turn(self._prepare_attempts)
         )
+        self.outcomes = dict(events.rejected)
+        return prepared
 
     async def _write(self) -> None:
         """Write the events, in one transaction."""
@@ -211,28 +205,3 @@ class WindowFlush:
             seconds=round(seconds, 3),
         )
         self.lane.reports.flushed(summary, report.mismatched_records)
-
-
-def decode(value: bytes | None, max_bytes: int) -> PromptOutput:
-    """Decode a message of the input topic.
-
-    Parameters
-    ----------
-    value : `bytes` or `None`
-        The message's value.
-    max_bytes : `int`
-        Size of the largest event that is accepted.
-
-    Raises
-    ------
-    InvalidEventError
-        If it is not an event, whatever the error is: a message that cannot be decoded is bad.
-    """
-    if value is not None and len(value) > max_bytes:
-        raise InvalidEventError(f"{len(value)} bytes, more than the limit of {max_bytes}")
-    try:
-        return PromptOutput.decode(value)
-    except InvalidEventError:
-        raise
-    except Exception as exc:
-        raise InvalidEventError(describe_with_type(exc)) from exc

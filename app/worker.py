@@ -21,7 +21,7 @@ from app.application import ButlerWriterApp
 from app.errors import exiting_on_operator_errors
 from app.installation import own_version
 from app.kafka.faust_private import silence_banner
-from app.machine import check_data_directory, check_port, share_one_arena
+from app.machine import check_data_directory, check_port, limit_fragmentation
 from app.settings import doubtful_variables
 
 __all__ = ["COLLECTOR_THRESHOLDS", "Worker"]
@@ -52,7 +52,7 @@ class Worker(faust.Worker):
         own = cast("ButlerWriterApp", app)
         silence_banner()
         gc.set_threshold(*COLLECTOR_THRESHOLDS)
-        share_one_arena()
+        limit_fragmentation()
         # Faust does this only after our checks.
         signal(SIGTERM, lambda *_: sys.exit(0))
         logger.info(

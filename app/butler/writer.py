@@ -26,12 +26,12 @@ from app.butler.outcome import Failed, WriteReport
 from app.butler.policy import WritePolicy
 from app.butler.private.datastores import Datastores
 from app.butler.repository.dataset_types import DatasetTypes
+from models.causes import Cause
 from models.fields import EventContent
 
 __all__ = ["ButlerWriter", "PreparedWindow"]
 
 K = TypeVar("K", bound=Hashable)
-T = TypeVar("T")
 
 _FIRST_TURN = Turn()
 
@@ -83,7 +83,8 @@ class ButlerWriter:
         Parameters
         ----------
         events : `~collections.abc.Mapping` [`K`, `EventContent`]
-            The events; what they have in common is parsed once.
+            The events; what they have in common is parsed once.  They are asked for one after
+            another and not kept, so they may be decoded then.
         is_current : `~collections.abc.Callable`
             Called between attempts; returns `False` once the window's partitions are revoked.
         turn : `Turn`, optional
@@ -161,37 +162,33 @@ class ButlerWriter:
     def _parse(
         self, events: Mapping[K, EventContent], is_current: Callable[[], bool], turn: Turn
     ) -> dict[K, ParsedEvent | Failed]:
-        """Parse the events, after the dataset types of all of them are registered."""
+        """Parse the events, one at a time, and register the dataset types that they bring."""
         window = WindowParser(self._context)
         deadline = time.monotonic() + _LONGEST_PARSE
 
-        def register(event: EventContent) -> None:
+        def parse(event: EventContent) -> ParsedEvent:
             check_proportion(event)
             if event.dataset_types:
                 self._types.register(event.dataset_types, used_dataset_types(event))
-
-        def parse(event: EventContent) -> ParsedEvent:
             parsed = window.parse(event)
             self._overlaps.check(parsed)
             return parsed
 
-        def attempt_each(call: Callable[[EventContent], T], event: EventContent) -> T | Failed:
+        def attempt_to_parse(event: EventContent) -> ParsedEvent | Failed:
             try:
                 if turn.is_repeated and time.monotonic() > deadline:
                     return Failed.for_lack_of_time()
-                return attempt(partial(call, event), is_current)
+                return attempt(partial(parse, event), is_current)
             except RetryableError as exc:
                 if not turn.is_repeated:
                     raise
                 return Failed.of(exc)
 
-        registered = {key: attempt_each(register, event) for key, event in events.items()}
-        return {
-            key: failed
-            if isinstance(failed := registered[key], Failed)
-            else attempt_each(parse, event)
-            for key, event in events.items()
-        }
+        parsed = {key: attempt_to_parse(event) for key, event in events.items()}
+        # An event may use a dataset type that one after it has brought.
+        for key in [key for key, event in parsed.items() if _lacks_type(event)]:
+            parsed[key] = attempt_to_parse(events[key])
+        return parsed
 
 
 def _is_failing(event: ParsedEvent | Failed) -> bool:
@@ -200,3 +197,7 @@ def _is_failing(event: ParsedEvent | Failed) -> bool:
 
 def _is_rejected(event: ParsedEvent | Failed) -> bool:
     return isinstance(event, Failed) and event.failure is not Failure.RETRY
+
+
+def _lacks_type(event: ParsedEvent | Failed) -> bool:
+    return isinstance(event, Failed) and event.rejection.cause is Cause.UNKNOWN_DATASET_TYPE

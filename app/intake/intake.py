@@ -38,6 +38,9 @@ class Intake(Generic[T]):
     ----------
     ahead : `FetchAhead`
         What was fetched and has not arrived: at most as many bytes as a window has.
+    max_events : `int`
+        Bound on the events in windows: a full window for each lane, and one that waits.  More do
+        not make the write faster.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Intake(Generic[T]):
         self.ahead = FetchAhead(bounds.bytes)
         self.windows: Windows[T] = Windows(bounds, boundary_after)
         self.max_bytes_held = max_bytes_held
+        self.max_events = (bounds.lanes + 1) * bounds.events
         self.in_flight: set[Window[T]] = set()
         self._waiting: deque[Window[T]] = deque()
         self._postponed: deque[Window[T]] = deque()
@@ -62,13 +66,21 @@ class Intake(Generic[T]):
         return self.windows.open is None and not self.in_flight
 
     @property
-    def has_room(self) -> bool:
-        """Whether another event may be taken: below the bound, or if nothing is held.
+    def events(self) -> int:
+        """Number of events in windows, without those that are postponed."""
+        waiting = 0 if self.windows.open is None else len(self.windows.open.arrivals)
+        return waiting + sum(len(window.arrivals) for window in self.in_flight)
 
-        Postponed events, which may wait for long, leave room for others up to twice the bound.
+    @property
+    def has_room(self) -> bool:
+        """Whether another event may be taken: below the bounds, or if nothing is held.
+
+        Postponed events, which may wait for long, leave room for others up to twice the bound on
+        bytes.
         """
         held = self.ledger.bytes_held
-        return held < self.max_bytes_held or (self.is_empty and held < 2 * self.max_bytes_held)
+        most = 2 * self.max_bytes_held if self.is_empty else self.max_bytes_held
+        return held < most and self.events < self.max_events
 
     def revoke(self) -> None:
         """Drop everything; it will be redelivered, to this worker or to another."""
@@ -127,7 +139,7 @@ class Intake(Generic[T]):
     def add(self, entry: Entry, payload: T, now: float) -> list[Window[T]]:
         """Put an event that has an entry into its window; return the windows to flush.
 
-        At the bound on bytes held, the open window closes at once.
+        At a bound on what is held, the open window closes at once.
 
         Parameters
         ----------

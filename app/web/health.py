@@ -66,6 +66,8 @@ class StatePage(View):
                 "windows_in_flight": len(intake.in_flight),
                 "bytes_held": intake.ledger.bytes_held,
                 "max_bytes_held": intake.max_bytes_held,
+                "events_in_windows": intake.events,
+                "max_events_in_windows": intake.max_events,
                 "bytes_ahead": intake.ahead.bytes,
                 "max_bytes_ahead": intake.ahead.limit,
                 "accepted_gaps": intake.ledger.accepted_gaps,

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from lsst.daf.butler import DatasetType
 
-from agents.window_flush import decode
+from agents.decoded_events import decode
 from app.butler.outcome import Written
 from app.butler.policy import WriteMethod
 from app.butler.private.registry import engine_of

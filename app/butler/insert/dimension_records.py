@@ -22,8 +22,7 @@ __all__ = ["DimensionRecords"]
 
 logger = structlog.get_logger("butler_writer")
 
-#: How many records are remembered as stored, about 10 MB.  A night of visits has about 20,000,
-#: without those of single detectors.
+#: How many records are remembered as stored, about 10 MB.  A night of visits has about 20,000.
 _REMEMBERED = 50_000
 
 _FindStored: TypeAlias = Callable[
@@ -204,10 +203,14 @@ class DimensionRecords:
         return key in self._pending or key in self._stored
 
     def remember(self) -> None:
-        """Remember what the last `insert` found and inserted; call after the commit."""
+        """Remember what the last `insert` found and inserted; call after the commit.
+
+        Those of single detectors are left out: no other event brings them.
+        """
         if len(self._stored) + len(self._pending) > _REMEMBERED:
             self._stored.clear()
-        self._stored.update(self._pending)
+        shared = {key: kept for key, kept in self._pending.items() if self._is_shared(key[0])}
+        self._stored.update(shared)
 
     def forget(self) -> None:
         """Forget which records are stored: someone may have deleted some."""

@@ -27,8 +27,8 @@ _ROWS_AT_ONCE = 10_000
 #: About how many overlap rows are written in one transaction; that takes some 5 s.
 _ROWS_OF_A_TURN = 100_000
 
-#: For how many records the number of rows is remembered.
-_REMEMBERED = 50_000
+#: For how many records the number of rows is remembered: those of some windows.
+_REMEMBERED = 5_000
 
 
 class OverlapRows:

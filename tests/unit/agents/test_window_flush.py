@@ -19,7 +19,8 @@ from uuid import UUID
 import orjson
 import pytest
 
-from agents.window_flush import WindowFlush, decode
+from agents.decoded_events import decode
+from agents.window_flush import WindowFlush
 from app.butler.commit.isolation import Turn
 from app.butler.failures import RetryableError
 from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Written
@@ -61,8 +62,9 @@ class Writer:
     def prepare(
         self, events: Mapping[Any, PromptOutput], *, is_current: Callable[[], bool], turn: Turn
     ) -> Any:
-        self.prepared.append([output.event_id for output in events.values()])
-        return events
+        outputs = dict(events.items())
+        self.prepared.append([output.event_id for output in outputs.values()])
+        return outputs
 
     def commit(
         self, prepared: Mapping[Any, PromptOutput], *, is_current: Callable[[], bool], turn: Turn

@@ -49,6 +49,32 @@ def test_at_the_bound_on_bytes_the_open_window_closes_at_once() -> None:
     assert target.has_room
 
 
+def test_at_the_bound_on_events_the_open_window_closes_at_once() -> None:
+    """With one lane, a full window is written and another one waits: 8 events."""
+    target = intake()
+    for offset in range(3):
+        assert take(target, offset, size=1) == []
+    (first,) = target.close()
+    closed = [window for offset in range(3, 7) for window in take(target, offset, size=1)]
+    assert [len(window.arrivals) for window in closed] == [4]
+    assert target.has_room
+    (last,) = take(target, 7, size=1)
+    assert len(last.arrivals) == 1
+    assert not target.has_room
+    target.settle(first)
+    assert target.has_room
+
+
+def test_postponed_events_leave_room_for_as_many_others() -> None:
+    target = intake()
+    (first, second) = [window for offset in range(8) for window in take(target, offset, size=1)]
+    assert not target.has_room
+    target.postpone(first, [(first.arrivals, 0, True)], due=10.0)
+    target.postpone(second, [(second.arrivals, 0, True)], due=10.0)
+    assert target.events == 0
+    assert target.has_room
+
+
 def test_an_event_larger_than_the_bound_is_taken_alone() -> None:
     target = intake(max_bytes_held=250)
     assert target.has_room

@@ -1,0 +1,96 @@
+"""The events of a window, decoded one at a time.
+
+A decoded event takes about nine times the memory of its message, and most of it is the same in all
+events of a window, so that a parsed window takes little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import ItemsView, Iterator, Mapping, Sequence
+
+from app.butler.descriptions import describe_with_type
+from app.butler.outcome import Rejection
+from app.intake.received import Received
+from app.intake.windows import Arrival
+from models.errors import InvalidEventError
+from models.prompt_output import PromptOutput
+
+__all__ = ["DecodedEvents", "decode"]
+
+
+class DecodedEvents(Mapping[Arrival[Received], PromptOutput]):
+    """The events of a window; each is decoded whenever it is asked for, and not kept.
+
+    `items` leaves out those that cannot be decoded.
+
+    Parameters
+    ----------
+    arrivals : `~collections.abc.Sequence` [`Arrival`]
+        The events as they were received.
+    max_bytes : `int`
+        Size of the largest event that is accepted.
+
+    Attributes
+    ----------
+    rejected : `dict` [`Arrival`, `Rejection`]
+        Those that cannot be decoded, as far as `items` has found them.
+    """
+
+    def __init__(self, arrivals: Sequence[Arrival[Received]], max_bytes: int) -> None:
+        self._arrivals = arrivals
+        self._max_bytes = max_bytes
+        self.rejected: dict[Arrival[Received], Rejection] = {}
+
+    def __getitem__(self, arrival: Arrival[Received]) -> PromptOutput:
+        return decode(arrival.payload.value, self._max_bytes)
+
+    def __iter__(self) -> Iterator[Arrival[Received]]:
+        return (arrival for arrival in self._arrivals if arrival not in self.rejected)
+
+    def __len__(self) -> int:
+        return len(self._arrivals) - len(self.rejected)
+
+    def items(self) -> ItemsView[Arrival[Received], PromptOutput]:
+        """Return a view that decodes the events."""
+        return _DecodedItems(self)
+
+
+class _DecodedItems(ItemsView[Arrival[Received], PromptOutput]):
+    """The events that can be decoded."""
+
+    _mapping: DecodedEvents
+
+    def __iter__(self) -> Iterator[tuple[Arrival[Received], PromptOutput]]:
+        for arrival in self._mapping:
+            try:
+                event = self._mapping[arrival]
+            except InvalidEventError as exc:
+                self._mapping.rejected[arrival] = Rejection.of(exc)
+            else:
+                yield arrival, event
+                del event  # before the next one is decoded
+
+
+def decode(value: bytes | None, max_bytes: int) -> PromptOutput:
+    """Decode a message of the input topic.
+
+    Parameters
+    ----------
+    value : `bytes` or `None`
+        The message's value.
+    max_bytes : `int`
+        Size of the largest event that is accepted.
+
+    Raises
+    ------
+    InvalidEventError
+        If it is not an event, whatever the error is: a message that cannot be decoded is bad.
+    """
+    if value is not None and len(value) > max_bytes:
+        raise InvalidEventError(f"{len(value)} bytes, more than the limit of {max_bytes}")
+    try:
+        return PromptOutput.decode(value)
+    except InvalidEventError:
+        raise
+    except Exception as exc:
+        raise InvalidEventError(describe_with_type(exc)) from exc

@@ -1,0 +1,64 @@
+"""A window is decoded one event at a time, since a decoded event takes much memory."""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+
+from lsst.daf.butler import DatasetType
+
+from agents.decoded_events import DecodedEvents
+from app.intake.ledger import Entry
+from app.intake.received import Received
+from app.intake.windows import Arrival
+from models.prompt_output import PromptOutput
+from testbed.writing import write_window
+from tests.support.events import Night, dataset_ids, encode
+from tests.support.repositories import Repository, decoded, written
+
+
+class Counted(DecodedEvents):
+    """Counts how many decoded events there are at the same time."""
+
+    alive = most = 0
+
+    def __getitem__(self, arrival: Arrival[Received]) -> PromptOutput:
+        event = super().__getitem__(arrival)
+        self.alive += 1
+        self.most = max(self.most, self.alive)
+        weakref.finalize(event, self._ended)
+        return event
+
+    def _ended(self) -> None:
+        self.alive -= 1
+
+
+def test_decoded_events_are_not_kept(sqlite_repository: Repository) -> None:
+    night = Night(sqlite_repository.root)
+    events = [night.event(detector=detector) for detector in range(10)]
+    values = [*map(encode, events), b"no JSON"]
+    arrivals = [
+        Arrival(Entry(("pp-output", 0), offset, len(value), 1, list), Received(None, value))
+        for offset, value in enumerate(values)
+    ]
+    window = Counted(arrivals, max_bytes=10**6)
+    writer = sqlite_repository.writer()
+    prepared = writer.prepare(window, is_current=lambda: True)
+    assert window.most <= 2  # the next one is decoded before the last one is let go
+    assert window.alive == 0
+    assert [*window.rejected] == arrivals[-1:]
+    writer.commit(prepared, is_current=lambda: True)
+    assert sqlite_repository.stored() == Counter(dataset_ids(*events))
+
+
+def test_an_event_may_use_a_dataset_type_that_a_later_one_brings(
+    sqlite_repository: Repository,
+) -> None:
+    night = Night(sqlite_repository.root)
+    kind = DatasetType("new", ["visit", "detector"], "Packages", universe=night.universe)
+    types = [kind.to_simple().model_dump()]
+    first, second = (night.event(detector=n, dataset_types=types) for n in range(2))
+    del first["dataset_types"]
+    report = write_window(sqlite_repository.writer(), decoded(first, second))
+    assert set(written(report).dataset_ids) == dataset_ids(first)
+    assert set(written(report, 1).dataset_ids) == dataset_ids(second)
