@@ -23,7 +23,8 @@ from app.butler.writer import PreparedWindow
 from app.intake.received import Received
 from app.intake.windows import Arrival, Window
 from app.parts import Lane, Parts
-from app.telemetry.flush_reports import FlushSummary, Step
+from app.telemetry.flush_reports import FlushSummary
+from app.telemetry.labels import Step
 from models.errors import InvalidEventError
 from models.prompt_output import PromptOutput
 

@@ -6,41 +6,19 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 
 import structlog
 
 from app.butler.descriptions import describe_with_type
 from app.butler.logins import refused_login
 from app.telemetry import metrics
+from app.telemetry.labels import Step
 from app.telemetry.status import Status
 from models.dead_letter import DeadLetter
 
-__all__ = ["FlushReports", "FlushSummary", "Step"]
+__all__ = ["FlushReports", "FlushSummary"]
 
 logger = structlog.get_logger("butler_writer")
-
-
-class Step(StrEnum):
-    """The steps of a flush, with their names in metrics, logs and pages.
-
-    A public contract: dashboards select by these values.
-    """
-
-    READ = "read"
-    """Parse the events, and check their artifacts."""
-
-    WRITE = "write"
-    """Write the datasets to the Butler, in one transaction."""
-
-    PREPEND_TO_CHAINS = "prepend_to_chains"
-    """Prepend new runs to their chains."""
-
-    SET_ASIDE = "set_aside"
-    """Send events that can never be written to the dead letters."""
-
-    ANNOUNCE = "announce"
-    """Write the dataset list; send the announcement and the chain updates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

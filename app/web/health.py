@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from app import app
 from app.installation import own_version
 from app.telemetry import metrics
-from app.telemetry.flush_reports import Step
+from app.telemetry.labels import Step
 
 __all__ = ["LivePage", "MetricsPage", "ReadyPage", "StatePage"]
 
