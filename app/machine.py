@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import socket
 import threading
@@ -18,6 +19,7 @@ __all__ = [
     "check_data_directory",
     "check_port",
     "end_process_after",
+    "memory_limit",
     "share_one_arena",
 ]
 
@@ -102,6 +104,24 @@ def share_one_arena() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, 1)
+
+
+def memory_limit(cgroup: Path = Path("/sys/fs/cgroup")) -> float:
+    """Return how many bytes of memory a container's process may have; infinity if without limit.
+
+    Parameters
+    ----------
+    cgroup : `pathlib.Path`
+        Where the control groups are mounted.
+    """
+    # Version 2 of control groups, and version 1, whose number for no limit is close to 2**63.
+    for file in (cgroup / "memory.max", cgroup / "memory" / "memory.limit_in_bytes"):
+        try:
+            limit = float(file.read_text().replace("max", "inf"))
+        except (OSError, ValueError):
+            continue
+        return limit if limit < 2**60 else math.inf
+    return math.inf
 
 
 def end_process_after(seconds: float) -> None:

@@ -19,10 +19,11 @@ from faust.types import AppT
 
 from app.application import ButlerWriterApp
 from app.errors import exiting_on_operator_errors
-from app.installation import own_version
 from app.kafka.faust_private import silence_banner
-from app.machine import check_data_directory, check_port, share_one_arena
+from app.machine import check_data_directory, check_port, memory_limit, share_one_arena
 from app.settings import doubtful_variables
+from app.telemetry import metrics
+from app.telemetry.build_info import show_build
 
 __all__ = ["COLLECTOR_THRESHOLDS", "Worker"]
 
@@ -57,13 +58,14 @@ class Worker(faust.Worker):
         signal(SIGTERM, lambda *_: sys.exit(0))
         logger.info(
             "starting",
-            version=own_version(),
             faust=faust.__version__,
             python=platform.python_version(),
             group=own.settings.kafka.group,
             pid=os.getpid(),
             pages=str(own.conf.canonical_url),
         )
+        show_build()
+        metrics.MEMORY_LIMIT_BYTES.set(memory_limit())
         for reason in doubtful_variables(os.environ, own.settings):
             logger.warning("a variable has no effect", reason=reason)
         with exiting_on_operator_errors():

@@ -39,3 +39,15 @@ class Needed(StrEnum):
     DATABASE = "database"
     DATASTORE = "datastore"
     """The datastores, the staging areas and the directory of the dataset lists."""
+
+    @classmethod
+    def named(cls, name: str) -> Needed:
+        """Return what a name in messages means, such as ``the list directory``."""
+        return _NAMES.get(name, cls.DATASTORE)
+
+
+_NAMES = {
+    "Kafka": Needed.KAFKA,
+    "the database": Needed.DATABASE,
+    "the repository": Needed.DATABASE,
+}

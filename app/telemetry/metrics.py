@@ -6,8 +6,6 @@ So every series whose labels are known exists from the start.
 
 from __future__ import annotations
 
-import math
-
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 from app.intake.ledger import Receipt
@@ -53,7 +51,7 @@ __all__ = [
 KIB, MIB = 1024, 1024 * 1024
 
 # The series ``*_created`` would double the number of series; nothing reads them.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 RECEIPTS = Counter(
     "butler_writer_receipts", "Messages delivered by Kafka, by the ledger's receipt", ["receipt"]
