@@ -54,10 +54,14 @@ KIB, MIB = 1024, 1024 * 1024
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 RECEIPTS = Counter(
-    "butler_writer_receipts", "Messages delivered by Kafka, by the ledger's receipt", ["receipt"]
+    "butler_writer_receipts", "Messages that have arrived, by what the ledger decided", ["receipt"]
 )
-EVENTS = Counter("butler_writer_events", "Events settled, by outcome", ["outcome"])
-WINDOWS = Counter("butler_writer_windows", "Windows flushed")
+EVENTS = Counter(
+    "butler_writer_events",
+    "Events that are finished: written, or set aside as dead letters",
+    ["outcome"],
+)
+WINDOWS = Counter("butler_writer_windows", "Windows that were flushed")
 DATASETS = Counter(
     "butler_writer_datasets", "Datasets of flushed windows: inserted, or already there", ["state"]
 )
@@ -102,7 +106,9 @@ INPUT_PARTITIONS = Gauge(
     "butler_writer_input_partitions", "Partitions that the input topic has; 0 if not known yet"
 )
 CONSUMER_LAG = Gauge(
-    "butler_writer_consumer_lag", "Messages of the log after the acked offset", ["partition"]
+    "butler_writer_consumer_lag",
+    "Messages of an own partition after the acked offset",
+    ["partition"],
 )
 OLDEST_UNACKED_SECONDS = Gauge(
     "butler_writer_oldest_unacked_seconds",
@@ -114,7 +120,9 @@ OPEN_TRANSACTION_SECONDS = Gauge(
     "Time for which a sender's open transaction has held reading back; 0 below 10 s",
 )
 BYTES_HELD = Gauge("butler_writer_bytes_held", "Bytes of events received and not yet written")
-MAX_BYTES_HELD = Gauge("butler_writer_max_bytes_held", "Bound on the bytes held")
+MAX_BYTES_HELD = Gauge(
+    "butler_writer_max_bytes_held", "Limit on the bytes held (BUTLER_WRITER_MAX_BYTES_HELD)"
+)
 POSTPONED_EVENTS = Gauge(
     "butler_writer_postponed_events", "Events that wait for a turn of their own, apart from others"
 )
