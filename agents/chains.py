@@ -13,6 +13,7 @@ from app import app, topics
 from app.butler.descriptions import describe_with_type
 from app.kafka.held_events import held_events
 from app.tables import chains as table
+from app.telemetry import metrics
 from models.chains import ChainUpdate
 
 logger = structlog.get_logger("butler_writer")
@@ -32,6 +33,7 @@ async def chains(stream: StreamT[bytes]) -> None:
         try:
             chain_table.note(ChainUpdate.from_data(orjson.loads(event.value)))
         except Exception as exc:  # noqa: BLE001 - rule no-exception-leaves-an-agent
+            metrics.SKIPPED_CHAIN_UPDATES.inc()
             logger.warning(
                 "chain update skipped",
                 partition=event.message.partition,

@@ -25,6 +25,9 @@ TAIL_INTERVAL = 5.0
 #: Seconds between looks for partitions whose position the brokers have refused.
 RESET_INTERVAL = 0.5
 
+#: Seconds between looks for the ends of the logs: the lag is at most this old.
+LOG_END_INTERVAL = 5.0
+
 
 @app.agent(topics.events)
 async def collect(stream: StreamT[bytes]) -> None:
@@ -42,7 +45,9 @@ def receive(event: HeldEvent, now: float) -> list[Window[Received]]:
     partition = (message.topic, message.partition)
     headers = dict(message.headers or ())
     size = size_of(message.key, message.value, headers.items())
-    receipt, entry = app.intake.receive(partition, message.offset, size, event.release)
+    receipt, entry = app.intake.receive(
+        partition, message.offset, size, event.release, sent_at=message.timestamp, now=now
+    )
     metrics.RECEIPTS.labels(receipt.value).inc()
     if receipt is Receipt.JUMPED:
         logger.warning(
@@ -106,6 +111,13 @@ async def commit_past_markers() -> None:
     """Commit past transaction markers at the end of a partition: no event will do so."""
     if not (app.status.stopping or app.rebalancing):
         await app.positions.commit(app.intake.ledger.pass_over_gaps())
+
+
+@app.timer(interval=LOG_END_INTERVAL)
+async def look_for_log_ends() -> None:
+    """Look how far the logs go, for the lag."""
+    if not (app.status.stopping or app.rebalancing):
+        await app.log_ends.look()
 
 
 @app.timer(interval=TAIL_INTERVAL)

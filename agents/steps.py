@@ -8,7 +8,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_ran
 
 from app.butler.failures import AbandonedError, RetryableError
 from app.kafka.errors import KafkaError
-from app.telemetry.flush_reports import FlushReports, Step
+from app.telemetry.flush_reports import FlushReports
+from app.telemetry.labels import Step
 
 __all__ = ["until_done"]
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from agents.decoded_events import DecodedEvents
+from agents.flush_summary import summary_of
 from agents.steps import until_done
 from app.announce.announcements import announce, batch_id_of
 from app.announce.dead_letters import send_dead_letter
@@ -20,10 +21,11 @@ from app.butler.commit.isolation import Turn
 from app.butler.failures import AbandonedError
 from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Written
 from app.butler.writer import PreparedWindow
+from app.intake.entries import Entry
 from app.intake.received import Received
 from app.intake.windows import Arrival, Window
 from app.parts import Lane, Parts
-from app.telemetry.flush_reports import FlushSummary, Step
+from app.telemetry.labels import Step
 
 __all__ = ["WindowFlush"]
 
@@ -55,6 +57,7 @@ class WindowFlush:
     _report: WriteReport[Arrival[Received]] | None = None
     _letters_sent: set[Arrival[Received]] = field(default_factory=set)
     _started: float = field(default_factory=time.monotonic)
+    _step_seconds: dict[str, float] = field(default_factory=dict)
     _prepare_attempts: int = 0
     _write_attempts: int = 0
     _chain_attempts: int = 0
@@ -70,15 +73,16 @@ class WindowFlush:
         }
         try:
             for step, call in steps.items():
+                begun = time.monotonic()
                 await until_done(
                     step, call, self.lane.reports, self.parts.retry_wait_max, self._is_current
                 )
+                self._step_seconds[step.value] = round(time.monotonic() - begun, 3)
         except AbandonedError:
             self.lane.reports.abandoned(self.window.epoch)
             return False
         if self.window.arrivals:
-            acked = self.parts.intake.settle(self.window)
-            self._report_done(acked, time.monotonic() - self._started)
+            self._report_done(self.parts.intake.settle(self.window))
         return True
 
     async def _prepare(self) -> None:
@@ -184,24 +188,16 @@ class WindowFlush:
     def _is_current(self) -> bool:
         return self.parts.intake.is_current(self.window)
 
-    def _report_done(self, acked: int, seconds: float) -> None:
+    def _report_done(self, acked: Sequence[Entry]) -> None:
         report = self._report or WriteReport({})
-        # Each dataset once, though several events may bring it, so that the figures add up.
-        datasets = {
-            dataset_id
-            for outcome in report.outcomes.values()
-            if isinstance(outcome, Written)
-            for dataset_id in outcome.dataset_ids
-        }
-        summary = FlushSummary(
-            batch_id=str(self.batch_id),
-            events=len(self.window.arrivals),
-            datasets=len(datasets),
-            inserted=report.inserted,
-            already_there=len(datasets) - report.inserted,
+        summary = summary_of(
+            self.window,
+            report,
+            acked,
+            batch_id=self.batch_id,
             dead_letters=len(self._rejected),
-            acked=acked,
-            bytes=self.window.bytes,
-            seconds=round(seconds, 3),
+            started=self._started,
+            step_seconds=self._step_seconds,
         )
         self.lane.reports.flushed(summary, report.mismatched_records)
+        self.lane.reports.acked(acked)

@@ -30,6 +30,7 @@ from app.kafka.availability import BrokerProbe
 from app.kafka.connection import KafkaConnection
 from app.kafka.faust_private import StrictApp, has_consumer, lacks_leader
 from app.kafka.open_transactions import OpenTransactions
+from app.kafka.positions.log_ends import LogEnds
 from app.kafka.positions.reading_positions import ReadingPositions
 from app.kafka.positions.replaced_logs import ReplacedLogs
 from app.kafka.positions.topic_id import TopicId
@@ -96,6 +97,8 @@ class ButlerWriterApp(StrictApp):
         Waits at the start for what the worker depends on.
     positions : `ReadingPositions`
         Moves the consumer to the offsets at which reading starts.
+    log_ends : `LogEnds`
+        Looks how far the logs go.
     open_transactions : `OpenTransactions`
         Reports senders that leave a transaction open.
     replaced_logs : `ReplacedLogs`
@@ -135,6 +138,7 @@ class ButlerWriterApp(StrictApp):
             connection=self.connection,
             topic=settings.kafka.topic,
         )
+        self.log_ends = LogEnds(self, self.intake, settings.kafka.topic)
         self.open_transactions = OpenTransactions(self, self.intake)
         self.replaced_logs = ReplacedLogs(
             self.suspects,

@@ -23,6 +23,7 @@ from app.kafka.sending import TopicSender
 from app.parts import Lane, Parts
 from app.startup import Dependency
 from app.telemetry.availability import in_daemon_thread
+from app.telemetry.build_info import show_build
 from app.telemetry.flush_reports import FlushReports
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def _parts_of(app: ButlerWriterApp, butler: Butler) -> Parts:
     write = app.settings.write
     for store in Datastores(butler).stores:
         check_store(store.root)
+    show_build(butler.dimensions)
     return Parts(
         intake=app.intake,
         lanes=[_lane(app, butler.clone(), n) for n in range(app.settings.windows.lanes)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import socket
 import threading
@@ -19,6 +20,7 @@ __all__ = [
     "check_port",
     "end_process_after",
     "limit_fragmentation",
+    "memory_limit",
 ]
 
 logger = structlog.get_logger("butler_writer")
@@ -112,6 +114,24 @@ def limit_fragmentation() -> None:
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, 1)
         mallopt(_M_MMAP_THRESHOLD, _MAPPED_ALONE)
+
+
+def memory_limit(cgroup: Path = Path("/sys/fs/cgroup")) -> float:
+    """Return how many bytes of memory a container's process may have; infinity if without limit.
+
+    Parameters
+    ----------
+    cgroup : `pathlib.Path`
+        Where the control groups are mounted.
+    """
+    # Version 2 of control groups, and version 1, whose number for no limit is close to 2**63.
+    for file in (cgroup / "memory.max", cgroup / "memory" / "memory.limit_in_bytes"):
+        try:
+            limit = float(file.read_text().replace("max", "inf"))
+        except (OSError, ValueError):
+            continue
+        return limit if limit < 2**60 else math.inf
+    return math.inf
 
 
 def end_process_after(seconds: float) -> None:

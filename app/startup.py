@@ -187,7 +187,7 @@ class _Report:
 
     def _show(self, name: str, text: str) -> None:
         self._name = name
-        self._status.unavailable[self._key] = text
+        self._status.cannot_use(name, text, key=self._key)
 
     def _clear(self) -> None:
-        self._status.unavailable.pop(self._key, None)
+        self._status.can_use(self._key)

@@ -16,13 +16,20 @@ from typing import Any, cast
 import faust
 import structlog
 from faust.types import AppT
+from prometheus_client import disable_created_metrics
 
 from app.application import ButlerWriterApp
 from app.errors import exiting_on_operator_errors
-from app.installation import own_version
 from app.kafka.faust_private import silence_banner
-from app.machine import check_data_directory, check_port, limit_fragmentation
+from app.machine import (
+    check_data_directory,
+    check_port,
+    limit_fragmentation,
+    memory_limit,
+)
 from app.settings import doubtful_variables
+from app.telemetry import metrics
+from app.telemetry.build_info import show_build
 
 __all__ = ["COLLECTOR_THRESHOLDS", "Worker"]
 
@@ -57,13 +64,16 @@ class Worker(faust.Worker):
         signal(SIGTERM, lambda *_: sys.exit(0))
         logger.info(
             "starting",
-            version=own_version(),
             faust=faust.__version__,
             python=platform.python_version(),
             group=own.settings.kafka.group,
             pid=os.getpid(),
             pages=str(own.conf.canonical_url),
         )
+        # The series ``*_created`` would double the number of series, and nothing reads them.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        show_build()
+        metrics.MEMORY_LIMIT_BYTES.set(memory_limit())
         for reason in doubtful_variables(os.environ, own.settings):
             logger.warning("a variable has no effect", reason=reason)
         with exiting_on_operator_errors():

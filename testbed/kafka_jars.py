@@ -3,16 +3,15 @@
 ``python -m testbed.kafka_jars`` downloads them in advance.
 """
 
-import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from .availability import ServerUnavailableError
+from .cache import cache_folder, cached
 
 __all__ = ["KAFKA_VERSION", "find_java", "kafka_jars"]
 
@@ -74,79 +73,54 @@ def find_java() -> Path:
 def kafka_jars() -> Path:
     """Return the folder with the broker's jars; the first call on a machine downloads them.
 
-    The folder is ``kafka-<version>`` in ``BUTLER_WRITER_CACHE``, by default
-    ``${XDG_CACHE_HOME:-~/.cache}/butler-writer``. It appears only when it is complete. If two
-    processes need it at once, it is downloaded once.
+    The folder is ``kafka-<version>`` in the cache.
 
     Raises
     ------
     ServerUnavailableError
         The jars are not in the cache and cannot be downloaded.
     """
-    cache = _cache_folder()
-    jars = cache / f"kafka-{KAFKA_VERSION}"
-    if jars.is_dir():
-        return jars
+    return cached(f"kafka-{KAFKA_VERSION}", _fetch)
+
+
+def _fetch(folder: Path) -> Path:
     maven = shutil.which("mvn")
     if maven is None:
         raise ServerUnavailableError(
-            f"Apache Kafka is not in the cache {cache}, and there is no Maven to download it: "
-            "install the package maven"
+            f"Apache Kafka is not in the cache {cache_folder()}, and there is no Maven to download "
+            "it: install the package maven"
         )
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with (cache / f"kafka-{KAFKA_VERSION}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not jars.is_dir():
-                _fetch(maven, jars)
-    except OSError as error:
-        raise ServerUnavailableError(
-            f"cannot write the cache folder {cache} ({error.strerror}): set BUTLER_WRITER_CACHE"
-        ) from None
-    return jars
-
-
-def _cache_folder() -> Path:
-    if own := os.environ.get("BUTLER_WRITER_CACHE"):
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "butler-writer"
-
-
-def _fetch(maven: str, jars: Path) -> None:
     sys.stderr.write(
         f"Downloading Apache Kafka {KAFKA_VERSION} (about 60 MB) with Maven: a minute or two\n"
     )
-    with tempfile.TemporaryDirectory(prefix=f"{jars.name}-", dir=jars.parent) as name:
-        folder = Path(name)
-        pom = folder / "pom.xml"
-        pom.write_text(_POM)
-        fetched = folder / "jars"
-        answer = subprocess.run(
-            [
-                maven,
-                "--batch-mode",
-                "--quiet",
-                f"--file={pom}",
-                f"{_DEPENDENCY_PLUGIN}:copy-dependencies",
-                "-DincludeScope=runtime",
-                f"-DoutputDirectory={fetched}",
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
+    pom = folder / "pom.xml"
+    pom.write_text(_POM)
+    fetched = folder / "jars"
+    answer = subprocess.run(
+        [
+            maven,
+            "--batch-mode",
+            "--quiet",
+            f"--file={pom}",
+            f"{_DEPENDENCY_PLUGIN}:copy-dependencies",
+            "-DincludeScope=runtime",
+            f"-DoutputDirectory={fetched}",
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if answer.returncode != 0:
+        # Maven's first error has the cause; the others say how to get more output.
+        said = [line for line in answer.stdout.splitlines() if line.strip()]
+        errors = [line for line in said if line.startswith("[ERROR]")] or said[-1:] or ["?"]
+        raise ServerUnavailableError(
+            f"Maven could not download Apache Kafka {KAFKA_VERSION} (is there a network?): "
+            f"{errors[0].removeprefix('[ERROR] ')}"
         )
-        if answer.returncode != 0:
-            # Maven's first error has the cause; the others say how to get more output.
-            said = [line for line in answer.stdout.splitlines() if line.strip()]
-            errors = [line for line in said if line.startswith("[ERROR]")] or said[-1:] or ["?"]
-            raise ServerUnavailableError(
-                f"Maven could not download Apache Kafka {KAFKA_VERSION} (is there a network?): "
-                f"{errors[0].removeprefix('[ERROR] ')}"
-            )
-        fetched.rename(jars)
+    return fetched
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import count
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import pytest
@@ -20,6 +21,7 @@ from testbed.cluster import Cluster
 from testbed.embedded import EmbeddedBroker
 from testbed.kafka import ApacheKafka
 from testbed.postgresql import PostgreSQL
+from testbed.prometheus_programs import find_prometheus
 from testbed.s3 import S3Door, S3Server
 from tests.support.buckets import Bucket
 
@@ -132,6 +134,15 @@ def postgresql_url(postgresql: PostgreSQL) -> Iterator[str]:
     name = f"butler{next(_numbers)}"
     yield postgresql.create_database(name)
     postgresql.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def prometheus_programs() -> Path:
+    """The folder of ``prometheus`` and ``promtool``."""
+    try:
+        return find_prometheus()
+    except ServerUnavailableError as reason:
+        _skip("Prometheus", str(reason))
 
 
 @pytest.fixture(scope="session")

@@ -15,11 +15,12 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 
 from lsst.resources import ResourcePath
 
-from app.butler.failures import RetryableError
+from app.butler.away import StoreError
 from app.butler.files.threads import DaemonThreads
 from app.butler.outcome import Written
 from app.intake.ledger import Entry
 from app.kafka.sending import OutputTopic, Sender
+from app.telemetry import metrics
 from models.batch_ingested import BatchIngested, dataset_list, dataset_list_name
 from models.chains import ChainUpdate
 
@@ -65,7 +66,7 @@ async def announce(
 
     Raises
     ------
-    KafkaError, OSError, RetryableError, botocore.exceptions.ClientError
+    KafkaError, OSError, StoreError, botocore.exceptions.ClientError
         If something could not be written or sent; the call may be repeated.
     """
     announcement = await write_dataset_list(directory, batch_id, written)
@@ -74,6 +75,7 @@ async def announce(
         await sender.send(
             OutputTopic.CHAIN_UPDATES, key=update.chain.encode(), value=update.dumps()
         )
+        metrics.CHAIN_UPDATES.inc()
 
 
 async def write_dataset_list(
@@ -92,7 +94,7 @@ async def write_dataset_list(
 
     Raises
     ------
-    RetryableError
+    StoreError
         If writing takes too long.
     OSError, botocore.exceptions.ClientError
         If the list cannot be written.
@@ -115,7 +117,7 @@ async def _write(uri: ResourcePath, content: bytes) -> None:
     writing = asyncio.wrap_future(_THREAD.submit(uri.write, content))
     done, _ = await asyncio.wait([writing], timeout=LIST_TIMEOUT)
     if not done:
-        raise RetryableError(
+        raise StoreError(
             f"OUTPUT_DATASET_LIST_DIRECTORY did not respond: {uri} was not written within "
             f"{LIST_TIMEOUT:g} s"
         )

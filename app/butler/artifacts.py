@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias, TypeVar
 
+from app.butler.away import StoreError
 from app.butler.commit.division import attempt
 from app.butler.commit.isolation import Turn
 from app.butler.events.parsed import ParsedEvent
@@ -169,7 +170,7 @@ class ArtifactCheck:
         stores = [[store] for store in self._datastores.stores]
         call = partial(call_for_groups, stores, check, min(self._timeout, _TIMEOUT_ALONE))
         if isinstance(failed := attempt(call, lambda: True), Failed):
-            raise RetryableError(failed.rejection.reason, alarm=True)
+            raise StoreError(failed.rejection.reason, alarm=True)
 
 
 def _is_failing(missing: _Missing) -> bool:

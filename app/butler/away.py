@@ -1,20 +1,41 @@
-"""Tells a dependency that is away, and may come back by itself, from a setting that is wrong."""
+"""Tells what is away: the database or a file store; and whether it may come back by itself."""
 
 from __future__ import annotations
 
 import errno
 from pathlib import Path
 
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.exceptions import SSLError as BotoSSLError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from app.butler.failures import PASSING_STATES, exception_chain, http_status, sqlstate
+from app.butler.failures import (
+    PASSING_STATES,
+    RetryableError,
+    exception_chain,
+    http_status,
+    sqlstate,
+)
 from app.butler.refused_connections import RefusalKind, refused_connection
 
-__all__ = ["database_of", "is_away", "unmounted"]
+__all__ = ["LostStoreError", "StoreError", "database_of", "is_away", "is_of_store", "unmounted"]
+
+
+class StoreError(RetryableError):
+    """A file store is away, or refuses what the service needs."""
+
+
+class LostStoreError(StoreError):
+    """A file store has none of the files that it had before, or its root does not exist."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, alarm=True)
+
+
+#: Errors of file stores; those of PostgreSQL and Kafka are of other classes.
+_OF_STORES = (StoreError, BotoCoreError, ClientError, OSError)
 
 #: HTTP statuses of S3: too many requests, and something that a store does not offer at all.
 _TOO_MANY, _NOT_IMPLEMENTED = 429, 501
@@ -79,6 +100,13 @@ def _server_is_away(error: DBAPIError) -> bool:
 def database_of(error: BaseException) -> bool:
     """Return whether an error is one of the database."""
     return any(isinstance(link, DBAPIError | PoolTimeoutError) for link in exception_chain(error))
+
+
+def is_of_store(error: BaseException) -> bool:
+    """Return whether a failure of a step is one of a file store."""
+    # Other errors may have been raised while an `OSError` was handled.
+    chain = exception_chain(error) if isinstance(error, RetryableError) else [error]
+    return not database_of(error) and any(isinstance(link, _OF_STORES) for link in chain)
 
 
 def unmounted(path: Path) -> Path | None:

@@ -115,6 +115,24 @@ class Fetches:
                 run.gaps.popleft()
             return offset
 
+    def messages(self, partition: Partition, start: int, end: int) -> int:
+        """Return how many messages a range of offsets has, as far as the fetches tell.
+
+        What was not fetched yet counts as a message.
+
+        Parameters
+        ----------
+        partition : `tuple` [`str`, `int`]
+            Topic and partition.
+        start, end : `int`
+            The range; the end is not part of it.
+        """
+        with self._lock:
+            run = self._runs.get(partition)
+            gaps = () if run is None else run.gaps
+            passed_over = sum(max(0, min(end, last) - max(start, first)) for first, last in gaps)
+        return max(0, end - start - passed_over)
+
     def end(self, partition: Partition) -> int | None:
         """Return the offset that is fetched next, or `None` if nothing is known."""
         with self._lock:

@@ -105,23 +105,18 @@ class Intake(Generic[T]):
         return resets
 
     def receive(
-        self, partition: Partition, offset: int, size: int, ack: Callable[[], object]
+        self,
+        partition: Partition,
+        offset: int,
+        size: int,
+        ack: Callable[[], object],
+        *,
+        sent_at: float = 0.0,
+        now: float = 0.0,
     ) -> tuple[Receipt, Entry | None]:
-        """Enter an event into the ledger (see `Ledger.receive`); after a jump, drop all windows.
-
-        Parameters
-        ----------
-        partition : `tuple` [`str`, `int`]
-            Topic and partition number.
-        offset : `int`
-            The offset of the event.
-        size : `int`
-            Its size in bytes.
-        ack : `~collections.abc.Callable`
-            Called when the offset may be committed.
-        """
+        """Enter an event into the ledger (see `Ledger.receive`); after a jump, drop all windows."""
         self.ahead.arrived(partition, offset)
-        receipt, entry = self.ledger.receive(partition, offset, size, ack)
+        receipt, entry = self.ledger.receive(partition, offset, size, ack, sent_at=sent_at, now=now)
         if receipt is Receipt.JUMPED:
             self._drop_windows()
         return receipt, entry
@@ -261,10 +256,10 @@ class Intake(Generic[T]):
         """Return whether this worker may still write and ack a window's events."""
         return window.epoch == self.epoch
 
-    def settle(self, window: Window[T]) -> int:
-        """Settle a window's events; return how many events were acked (see `Ledger.settle`)."""
+    def settle(self, window: Window[T]) -> list[Entry]:
+        """Settle a window's events; return the entries that were acked (see `Ledger.settle`)."""
         if not self.is_current(window):
-            return 0
+            return []
         self.in_flight.discard(window)
         return self.ledger.settle([arrival.entry for arrival in window.arrivals])
 

@@ -12,56 +12,14 @@ Pure: no I/O, no clock, no Faust.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 
+from app.intake.entries import Entry, Receipt
 from app.intake.fetches import Fetches, Partition
 from app.intake.lost_tails import LostTails
 
 __all__ = ["Entry", "Ledger", "Partition", "Receipt"]
-
-
-class Receipt(Enum):
-    """What the ledger decides about an event that has just arrived."""
-
-    EXPECTED = "expected"
-    """It has the next offset: the event now has an entry."""
-
-    REPEATED = "repeated"
-    """It was received before in this epoch: the event gets no second entry."""
-
-    NOT_STARTED = "unplaced"
-    """The partition's starting offset is not known yet: the event will be redelivered."""
-
-    JUMPED = "jumped"
-    """Fetched events before it are missing: all must be read again from the committed offsets."""
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """An event that was received; it is acked only after its window is settled.
-
-    Attributes
-    ----------
-    partition : `tuple` [`str`, `int`]
-        Topic and partition.
-    offset : `int`
-        The event's offset.
-    size : `int`
-        Its size in bytes.
-    epoch : `int`
-        The epoch in which it was received.
-    ack : `~collections.abc.Callable`
-        Acks the event, so that its offset may be committed.
-    """
-
-    partition: Partition
-    offset: int
-    size: int
-    epoch: int
-    ack: Callable[[], object]
-    settled: bool = False
 
 
 @dataclass(slots=True)
@@ -148,7 +106,14 @@ class Ledger:
         return resets
 
     def receive(
-        self, partition: Partition, offset: int, size: int, ack: Callable[[], object]
+        self,
+        partition: Partition,
+        offset: int,
+        size: int,
+        ack: Callable[[], object],
+        *,
+        sent_at: float = 0.0,
+        now: float = 0.0,
     ) -> tuple[Receipt, Entry | None]:
         """Enter an event as soon as it is received.
 
@@ -166,6 +131,10 @@ class Ledger:
             Its size in bytes.
         ack : `~collections.abc.Callable`
             Called when the offset may be committed.
+        sent_at : `float`
+            The message's timestamp, in seconds since the Unix epoch.
+        now : `float`
+            In seconds of the monotonic clock.
 
         Returns
         -------
@@ -186,7 +155,7 @@ class Ledger:
                 return Receipt.JUMPED, None
             self._count_gap(partition, progress.expected, offset)
             progress.gap_end = offset
-        entry = Entry(partition, offset, size, self.epoch, ack)
+        entry = Entry(partition, offset, size, self.epoch, ack, sent_at, now)
         progress.held.append(entry)
         progress.expected = offset + 1
         self.bytes_held += size
@@ -239,15 +208,15 @@ class Ledger:
             if (end := self.fetches.end(partition)) is not None and end > progress.expected
         }
 
-    def settle(self, entries: list[Entry]) -> int:
+    def settle(self, entries: list[Entry]) -> list[Entry]:
         """Mark entries as settled, and ack the events that no unsettled event precedes.
 
         Entries of an earlier epoch are ignored.
 
         Returns
         -------
-        acked : `int`
-            How many events were acked; events after an unsettled one wait for it.
+        acked : `list` [`Entry`]
+            The entries that were acked; those after an unsettled one wait for it.
         """
         partitions = set()
         for entry in entries:
@@ -255,15 +224,41 @@ class Ledger:
                 entry.settled = True
                 self.bytes_held -= entry.size
                 partitions.add(entry.partition)
-        return sum(self._ack_head(self._progress[partition]) for partition in partitions)
+        return [
+            entry for partition in partitions for entry in self._ack_head(self._progress[partition])
+        ]
 
     @staticmethod
-    def _ack_head(progress: _Progress) -> int:
-        acked = 0
+    def _ack_head(progress: _Progress) -> Iterator[Entry]:
         while progress.held and progress.held[0].settled:
-            progress.held.popleft().ack()
-            acked += 1
-        return acked
+            entry = progress.held.popleft()
+            entry.ack()
+            yield entry
+
+    def lags(self, ends: Mapping[Partition, int]) -> dict[Partition, int]:
+        """Return how many messages each partition's log has after the acked offset.
+
+        Parameters
+        ----------
+        ends : `~collections.abc.Mapping`
+            The offset at which each log ends, as far as it is known; it may be outdated.
+        """
+        return {
+            partition: len(progress.held) + self._not_received(partition, ends.get(partition, 0))
+            for partition, progress in self._progress.items()
+        }
+
+    def _not_received(self, partition: Partition, end: int) -> int:
+        """Return how many messages the log has that were not received yet."""
+        end = max(end, self.fetches.end(partition) or 0)
+        return self.fetches.messages(partition, self._progress[partition].expected, end)
+
+    def oldest(self) -> dict[Partition, float | None]:
+        """Return when the oldest event of each partition that is not acked was received."""
+        return {
+            partition: progress.held[0].received_at if progress.held else None
+            for partition, progress in self._progress.items()
+        }
 
     def state(self) -> dict[Partition, dict[str, int]]:
         """Return the offsets that each partition has reached, and how many entries it holds."""

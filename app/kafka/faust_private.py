@@ -26,6 +26,7 @@ from app.kafka.errors import KafkaError
 from app.kafka.private.consumer_thread import TolerantConsumerThread
 from app.kafka.private.fetch_limit import FetchLimit
 from app.kafka.readers import as_read
+from app.telemetry import metrics
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer
@@ -38,6 +39,7 @@ __all__ = [
     "has_consumer",
     "lacks_leader",
     "membership_error",
+    "number_of_partitions",
     "own_commits",
     "restart_partitions",
     "silence_banner",
@@ -73,6 +75,7 @@ class _ConsumerThread(TolerantConsumerThread):
         is_done = await super().commit(offsets)
         if is_done:
             self.committed.update(offsets)
+            metrics.COMMITS.inc()
         return is_done
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
@@ -232,6 +235,12 @@ def stable_and_end(app: faust.App, partition: TP) -> tuple[int, int] | None:
     if state is None or state.lso is None or state.lso < 0 or state.highwater is None:
         return None
     return state.lso, state.highwater
+
+
+def number_of_partitions(app: faust.App, topic: str) -> int:
+    """Return how many partitions a topic has, as far as the consumer knows."""
+    consumer = _thread(app)._consumer if has_consumer(app) else None
+    return 0 if consumer is None else len(consumer.partitions_for_topic(topic) or ())
 
 
 def lacks_leader(app: faust.App) -> bool:

@@ -6,7 +6,7 @@ import logging
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from app.butler.policy import Seconds
 from app.settings.section import Section
@@ -18,7 +18,9 @@ class ServiceSettings(Section):
     """The worker process."""
 
     debug_level: str = Field("INFO", validation_alias="WRITER_DEBUG_LEVEL")
-    """Python log level; an unknown one means INFO, and a warning."""
+    """Python log level of the service's own lines; an unknown one means INFO, and a warning."""
+    log_levels: str = ""
+    """Levels of libraries, ``logger=LEVEL[,logger=LEVEL...]``; the others log warnings only."""
     data_directory: Path = Path("/tmp/butler-writer")  # noqa: S108 - a cache
     """Faust's own files; nothing in it is needed after a restart."""
     watchdog: bool = True
@@ -30,6 +32,25 @@ class ServiceSettings(Section):
     """A step of a flush that runs for longer ends the process, so that the pod is restarted."""
     start_wait_seconds: Seconds | None = None
     """Longest wait at the start for brokers, database and stores that are away; `None`: endless."""
+
+    @field_validator("log_levels")
+    @classmethod
+    def _check_levels(cls, value: str) -> str:
+        known = logging.getLevelNamesMapping()
+        for part in value.split(",") if value else ():
+            name, _, level = part.strip().partition("=")
+            if not name or level.upper() not in known:
+                raise ValueError(
+                    f"not logger=LEVEL[,logger=LEVEL...]: {part.strip()!r}; "
+                    "the levels are DEBUG, INFO, WARNING, ERROR and CRITICAL"
+                )
+        return value
+
+    @property
+    def library_levels(self) -> dict[str, str]:
+        """The level of each library that is named, by the name of its logger."""
+        parts = (part.strip().partition("=") for part in self.log_levels.split(",") if part)
+        return {name: level.upper() for name, _, level in parts}
 
     @cached_property
     def log_level(self) -> int:

@@ -83,15 +83,15 @@ class AvailabilityWatch:
         """
         before = self._status.unavailable.get(self._name)
         if refusal is not None:
-            self._status.unavailable[self._name] = refusal
+            self._status.cannot_use(self._name, refusal)
             if before != refusal:
                 logger.warning("refused", dependency=self._name, reason=refusal)
         elif reason is not None:
-            self._status.unavailable[self._name] = f"{self._name} does not answer: {reason}"
+            self._status.cannot_use(self._name, f"{self._name} does not answer: {reason}")
             if before is None:
                 logger.warning("no answer", dependency=self._name, reason=reason)
         elif before is not None:
-            del self._status.unavailable[self._name]
+            self._status.can_use(self._name)
             self._status.note_login(self._name, None)
             logger.info("answers again", dependency=self._name)
             self._status.pauses.end()

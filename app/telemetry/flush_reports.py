@@ -3,44 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 
 import structlog
 
 from app.butler.descriptions import describe_with_type
 from app.butler.logins import refused_login
+from app.intake.entries import Entry
 from app.telemetry import metrics
+from app.telemetry.labels import Step
 from app.telemetry.status import Status
 from models.dead_letter import DeadLetter
 
-__all__ = ["FlushReports", "FlushSummary", "Step"]
+__all__ = ["FlushReports", "FlushSummary", "latency"]
 
 logger = structlog.get_logger("butler_writer")
-
-
-class Step(StrEnum):
-    """The steps of a flush, with their names in metrics, logs and pages.
-
-    A public contract: dashboards select by these values.
-    """
-
-    READ = "read"
-    """Parse the events, and check their artifacts."""
-
-    WRITE = "write"
-    """Write the datasets to the Butler, in one transaction."""
-
-    PREPEND_TO_CHAINS = "prepend_to_chains"
-    """Prepend new runs to their chains."""
-
-    SET_ASIDE = "set_aside"
-    """Send events that can never be written to the dead letters."""
-
-    ANNOUNCE = "announce"
-    """Write the dataset list; send the announcement and the chain updates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +31,10 @@ class FlushSummary:
     ----------
     batch_id : `str`
         UUID of the batch.
+    opened_at : `str`
+        When its first event was received.
+    offsets : `dict` [`str`, `tuple` [`int`, `int`]]
+        The first and the last offset of each partition.
     events, datasets : `int`
         Events of the window, and distinct datasets of those that are in the Butler.
     inserted, already_there : `int`
@@ -63,9 +47,15 @@ class FlushSummary:
         Total size of the window's messages.
     seconds : `float`
         From the first attempt of the first step to the ack.
+    step_seconds : `dict` [`str`, `float`]
+        The time of each step, with the waits between its attempts.
+    max_latency : `float` or `None`
+        The greatest latency of an event that was acked, in seconds.
     """
 
     batch_id: str
+    opened_at: str
+    offsets: dict[str, tuple[int, int]]
     events: int
     datasets: int
     inserted: int
@@ -74,6 +64,8 @@ class FlushSummary:
     acked: int
     bytes: int
     seconds: float
+    step_seconds: dict[str, float]
+    max_latency: float | None
 
 
 class FlushReports:
@@ -187,3 +179,16 @@ class FlushReports:
         metrics.DATASETS.labels("inserted").inc(summary.inserted)
         metrics.DATASETS.labels("already_there").inc(summary.already_there)
         metrics.MISMATCHED_RECORDS.inc(mismatched_records)
+        metrics.WINDOW_EVENTS.observe(summary.events)
+        metrics.WINDOW_BYTES.observe(summary.bytes)
+
+    def acked(self, entries: Iterable[Entry]) -> None:
+        """Report events that were acked, of this window or of others that waited for it."""
+        now = time.time()
+        for entry in entries:
+            metrics.LATENCY_SECONDS.observe(latency(entry, now))
+
+
+def latency(entry: Entry, now: float) -> float:
+    """Return the time since an event's message was sent; 0 if the sender's clock is ahead."""
+    return max(0.0, now - entry.sent_at)

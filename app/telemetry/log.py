@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import socket
 import sys
 import threading
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from typing import Any, TextIO
 import structlog
 
 from app.butler.descriptions import describe_with_type
+from app.installation import own_version
 from app.settings import Settings
 
 logger = structlog.get_logger("butler_writer")
@@ -33,8 +35,19 @@ MAX_BITS = 1024
 
 __all__ = ["logging_config", "start_logging", "to_json"]
 
+#: What every line says: the service's version, and which worker writes it.
+_WHO = {"version": own_version(), "worker": socket.gethostname()}
+
+
+def _bind_who(_logger: Any, _name: str, line: structlog.typing.EventDict) -> Any:
+    for name, value in _WHO.items():
+        line.setdefault(name, value)
+    return line
+
+
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
+    _bind_who,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -150,30 +163,31 @@ def logging_config(settings: Settings) -> dict[str, Any]:
     """Configure structlog; return the matching logging configuration for Faust.
 
     All log lines, including those of libraries, use the same formatter and standard error.
+    Libraries log warnings only, whatever the service's own level is, unless they are named.
     """
     _configure_structlog()
     level = settings.service.log_level
     libraries = max(level, logging.WARNING)
+    named = settings.service.library_levels
+    is_debugging_kafka = settings.kafka.debug == "1"
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"structured": _formatter()},
         "filters": {"repeat_limit": {"()": RepeatLimit}},
         "handlers": {"libraries": _handler("repeat_limit"), "stderr": _handler()},
-        "root": {"handlers": ["stderr"], "level": level},
+        "root": {"handlers": ["stderr"], "level": libraries},
         "loggers": {
-            "aiokafka": {
-                "level": "DEBUG" if settings.kafka.debug == "1" else libraries,
-                "handlers": ["stderr" if settings.kafka.debug == "1" else "libraries"],
-                "propagate": False,
-            },
-            "app": {"level": libraries},  # Faust's lines about our services
-            "aiohttp.access": {"level": libraries},
-            "botocore": {"level": libraries},
-            "faust": {"level": libraries},
+            "butler_writer": {"level": level},
+            "timer.lsst.queued_butler_writer": {"level": level},
             # A starting worker says itself, once, that the Butler cannot be created yet.
             "lsst.daf.butler.direct_butler": {"level": "CRITICAL"},
-            "mode": {"level": libraries},
+            **{name: {"level": level} for name, level in named.items()},
+            "aiokafka": {
+                "level": "DEBUG" if is_debugging_kafka else named.get("aiokafka", libraries),
+                "handlers": ["stderr" if is_debugging_kafka else "libraries"],
+                "propagate": False,
+            },
         },
     }
 

@@ -10,7 +10,9 @@ from typing import Any
 import structlog
 
 from app.butler.descriptions import describe_with_type
+from app.telemetry.labels import Needed
 from app.telemetry.pauses import Pauses
+from app.telemetry.step_failures import StepFailures
 from app.telemetry.step_times import StepTimes
 
 __all__ = ["LOGIN_PATIENCE", "Problem", "Status"]
@@ -54,6 +56,8 @@ class Status:
         What cannot be used, and why; the worker may be idle.
     step_times : `StepTimes`
         How long the running steps have been running.
+    step_failures : `StepFailures`
+        How long the failing steps have been failing.
     pauses : `Pauses`
         The waits between two attempts of a step.
     stopping : `bool`
@@ -68,8 +72,10 @@ class Status:
     last_flush: dict[str, Any] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
     step_times: StepTimes = field(default_factory=StepTimes)
+    step_failures: StepFailures = field(default_factory=StepFailures)
     pauses: Pauses = field(default_factory=Pauses)
     stopping: bool = False
+    _away: dict[str, Needed] = field(default_factory=dict)
     _refused_logins: dict[str, tuple[str, float]] = field(default_factory=dict)
     _failing_since: tuple[str, float] | None = None
     _was_ready: bool = False
@@ -95,10 +101,38 @@ class Status:
         """Note a step that failed in a lane and will be retried."""
         self.last_error = Problem(step, describe_with_type(error), time.time())
         self.retrying[step, lane] = self.last_error
+        self.step_failures.failed(step, lane, error)
 
     def ended(self, step: str, lane: int) -> None:
         """Note that a step has ended: it succeeded, or its window was abandoned."""
         self.retrying.pop((step, lane), None)
+        self.step_failures.ended(step, lane)
+
+    def cannot_use(self, name: str, reason: str, *, key: str | None = None) -> None:
+        """Note that something cannot be used.
+
+        Parameters
+        ----------
+        name : `str`
+            What it is, such as ``the database``.
+        reason : `str`
+            Why it cannot be used.
+        key : `str`, optional
+            Identifies it, if several have the same name.
+        """
+        self.unavailable[key or name] = reason
+        self._away[key or name] = Needed.named(name)
+
+    def can_use(self, key: str) -> None:
+        """Note that something can be used, or need no longer be asked."""
+        self.unavailable.pop(key, None)
+        self._away.pop(key, None)
+
+    def is_up(self, needed: Needed) -> bool:
+        """Return whether something that the worker needs answers, as far as is known."""
+        if needed is Needed.DATASTORE and self.step_failures.is_store_away:
+            return False
+        return needed not in self._away.values()
 
     def note_login(self, user: str, refusal: str | None) -> None:
         """Note that a login was refused, or was not.

@@ -9,10 +9,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app import app
 from app.installation import own_version
-from app.telemetry import metrics
-from app.telemetry.flush_reports import Step
+from app.telemetry.readings import Readings
 
 __all__ = ["LivePage", "MetricsPage", "ReadyPage", "StatePage"]
+
+_readings = Readings(app.status, app.intake)
 
 
 @app.page("/livez", name="livez")
@@ -40,12 +41,7 @@ class MetricsPage(View):
 
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer with the metrics in Prometheus' text format."""
-        metrics.BYTES_HELD.set(app.intake.ledger.bytes_held)
-        metrics.POSTPONED_EVENTS.set(app.intake.postponed)
-        metrics.BYTES_AHEAD.set(app.intake.ahead.bytes)
-        for step in Step:
-            seconds = app.status.step_times.seconds(step.value)
-            metrics.STEP_RUNNING_SECONDS.labels(step).set(seconds)
+        _readings.take(app.log_ends.ends, app.log_ends.partitions)
         return self.bytes(generate_latest(), content_type=CONTENT_TYPE_LATEST.split(";")[0])
 
 

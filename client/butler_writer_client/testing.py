@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -182,7 +183,14 @@ class InProcessService:
             intake.start_at({_PARTITION: 0})
             windows = []
             for offset, value in enumerate(values):
-                _, entry = intake.receive(_PARTITION, offset, len(value), ack=lambda: None)
+                _, entry = intake.receive(
+                    _PARTITION,
+                    offset,
+                    len(value),
+                    ack=lambda: None,
+                    sent_at=time.time(),
+                    now=time.monotonic(),
+                )
                 if entry is not None:
                     windows += intake.add(entry, Received(None, value), now=0.0)
             for window in windows + intake.close():

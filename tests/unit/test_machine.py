@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import socket
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.machine import MachineError, check_port
+from app.machine import MachineError, check_port, memory_limit
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -102,3 +103,21 @@ def test_a_port_in_use_is_named() -> None:
         port = other.getsockname()[1]
         with pytest.raises(MachineError, match=f"port {port} of 127.0.0.1: Address already in use"):
             check_port("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "limit"),
+    [
+        ("memory.max", "1073741824\n", 2**30),
+        ("memory.max", "max\n", math.inf),
+        ("memory/memory.limit_in_bytes", "536870912\n", 2**29),
+        ("memory/memory.limit_in_bytes", "9223372036854771712\n", math.inf),
+        ("cgroup.controllers", "memory\n", math.inf),
+    ],
+)
+def test_the_memory_limit_is_that_of_the_control_group(
+    tmp_path: Path, file: str, content: str, limit: float
+) -> None:
+    (tmp_path / "memory").mkdir()
+    (tmp_path / file).write_text(content)
+    assert memory_limit(tmp_path) == limit

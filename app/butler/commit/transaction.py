@@ -9,6 +9,7 @@ from lsst.daf.butler import Butler, MissingDatasetTypeError
 from sqlalchemy.exc import IntegrityError
 
 from app.butler.commit.division import Counts
+from app.butler.commit.times import WriteTimes
 from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import RetryableError, exception_chain
 from app.butler.insert.batch import Batch
@@ -61,9 +62,11 @@ class EventTransaction:
             Limits on each statement, instead of those of the policy.
         """
         batch = Batch.of(events)
+        times = WriteTimes()
         self._write_shared_rows(batch, limits)
-        counts = self._insert_all(batch, limits)
+        counts = self._insert_all(batch, limits, times)
         self._dimension_records.remember()
+        times.log(batch)
         return counts
 
     def _write_shared_rows(self, batch: Batch, limits: Limits | None) -> None:
@@ -83,12 +86,15 @@ class EventTransaction:
 
     def insert(self, events: Sequence[ParsedEvent], limits: Limits | None = None) -> Counts:
         """Insert some events, inside of the caller's transaction."""
-        return self._insert_all(Batch.of(events), limits, is_own=False)
+        return self._insert_all(Batch.of(events), limits, WriteTimes(), is_own=False)
 
-    def _insert_all(self, batch: Batch, limits: Limits | None, *, is_own: bool = True) -> Counts:
+    def _insert_all(
+        self, batch: Batch, limits: Limits | None, times: WriteTimes, *, is_own: bool = True
+    ) -> Counts:
         with self._transaction(batch, limits):
             mismatched = self._dimension_records.insert(batch.events)
             self._dimension_records.refuse_dangling(batch.events)
+            times.records_inserted()
             inserted = self._insert.insert(batch)
             if not is_own:  # there is no commit here at which an error would be raised
                 with self._tables.connection() as connection:

@@ -11,9 +11,9 @@ import structlog
 from botocore.exceptions import ClientError
 from lsst.resources import ResourcePath
 
-from app.butler.away import is_away
+from app.butler.away import StoreError, is_away
 from app.butler.descriptions import describe
-from app.butler.failures import Failure, RetryableError
+from app.butler.failures import Failure
 from app.butler.files.listing import list_some
 from app.butler.logins import refused_login
 from app.butler.outcome import Failed, Rejection
@@ -46,7 +46,7 @@ def check_logins(roots: Iterable[ResourcePath]) -> None:
 
     Raises
     ------
-    RetryableError
+    StoreError
         If a store refuses the login, or all requests.
     """
     for root in roots:
@@ -55,9 +55,9 @@ def check_logins(roots: Iterable[ResourcePath]) -> None:
                 next(list_some(root, "", 1), None)
             except ClientError as exc:
                 if (refusal := refused_login(exc)) is not None:
-                    raise RetryableError(refusal, alarm=True) from exc
+                    raise StoreError(refusal, alarm=True) from exc
                 if is_away(exc):  # the clock of this machine is wrong, for example
-                    raise RetryableError(f"{root}: {describe(exc)}", alarm=True) from exc
+                    raise StoreError(f"{root}: {describe(exc)}", alarm=True) from exc
 
 
 def check_denied(
@@ -72,13 +72,13 @@ def check_denied(
 
     Raises
     ------
-    RetryableError
+    StoreError
         If none can be read, so that no file is known to be missing.
     """
     check_logins(denied)
     for root, file in denied.items():
         if root not in known or is_denied(known[root]):
-            raise RetryableError(
+            raise StoreError(
                 f"the staging area denies access (403) to {file}, which is missing or not "
                 "readable; check the credentials, and that they have the rights s3:GetObject "
                 "and s3:ListBucket",

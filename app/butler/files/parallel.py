@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from lsst.utils.iteration import chunk_iterable
 
-from app.butler.failures import RetryableError
+from app.butler.away import StoreError
 from app.butler.files.threads import DaemonThreads
 from app.butler.policy import WritePolicy
 
@@ -57,7 +57,7 @@ class _Chunk(Collection[_T]):
 _late: dict[Future[Any], _Chunk[Any]] = {}
 
 
-class UnansweredError(RetryableError):
+class UnansweredError(StoreError):
     """A file store has not responded in time.
 
     Attributes

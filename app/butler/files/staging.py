@@ -16,9 +16,10 @@ import structlog
 from botocore.exceptions import ClientError
 from lsst.resources import ResourcePath
 
+from app.butler.away import LostStoreError
 from app.butler.descriptions import describe_with_type
 from app.butler.events.parsed import ParsedEvent
-from app.butler.failures import Failure, RetryableError
+from app.butler.failures import Failure
 from app.butler.files.copying import copy_to_datastore
 from app.butler.files.denial import (
     alarm_about_listing,
@@ -248,7 +249,7 @@ class StagedArtifacts:
     def _check_mounted(self) -> None:
         for root in self._policy.staging_roots:
             if root.isLocal and not root.exists():
-                raise RetryableError(f"the staging root {root} does not exist", alarm=True)
+                raise LostStoreError(f"the staging root {root} does not exist")
 
 
 def _missing_of(

@@ -11,7 +11,7 @@ from lsst.daf.butler import Butler, DatasetRef
 from lsst.daf.butler.datastore.stored_file_info import StoredFileInfo
 from lsst.resources import ResourcePath
 
-from app.butler.failures import RetryableError
+from app.butler.away import LostStoreError, StoreError
 from app.butler.paths import path_in_datastore
 from app.butler.private.recent_paths import recent_paths
 from app.butler.private.registry import engine_of
@@ -182,7 +182,7 @@ class Datastores:
 
         Raises
         ------
-        RetryableError
+        StoreError
             If it has none of them: it is another store, or it has lost its files.
         """
         seen = [self._last_seen[store]] if store in self._last_seen else []
@@ -193,11 +193,10 @@ class Datastores:
         if any(_is_readable(store, path) for path in recorded or config):
             return
         if known := [*recorded, *config, *seen]:
-            raise RetryableError(
+            raise LostStoreError(
                 f"the datastore at {store.root} has none of the artifacts that events name, and "
                 f"{store.uri(known[-1])}, which it had before, is missing too; check that the "
-                "right store is mounted or configured",
-                alarm=True,
+                "right store is mounted or configured"
             )
 
     def check_access(self, store: FileStore, denied: str) -> None:
@@ -215,7 +214,7 @@ class Datastores:
 
         Raises
         ------
-        RetryableError
+        StoreError
             If it denies access to these too, or if none is known.
         """
         first = self._last_seen.get(store) or self._config_paths.get(store)
@@ -226,7 +225,7 @@ class Datastores:
             return
         known = next((path for path in (first, *recorded) if path), None)
         also = f" and to {store.uri(known)}, which it had before" if known else ""
-        raise RetryableError(
+        raise StoreError(
             f"the file store denies access (403) to {store.uri(denied)}{also}; check the "
             "credentials, and that they have the rights s3:GetObject and s3:ListBucket",
             alarm=True,
@@ -237,12 +236,12 @@ class Datastores:
 
         Raises
         ------
-        RetryableError
+        StoreError
             If one does not exist.
         """
         for store in self.stores:
             if store.root.isLocal and not store.root.exists():
-                raise RetryableError(f"the datastore root {store.root} does not exist", alarm=True)
+                raise LostStoreError(f"the datastore root {store.root} does not exist")
 
 
 def _is_readable(store: FileStore, path: str) -> bool:

@@ -204,7 +204,9 @@ class ReadingPositions:
 
     def _report_reset(self, tp: TP, committed: int | None, log: LogRange) -> None:
         self._status.logs_reset([_key(tp)])
+        lost = 0 if committed is None else max(0, log.first - committed)
         metrics.LOG_RESETS.inc()
+        metrics.LOST_MESSAGES.inc(lost)
         logger.critical(
             "the log does not hold the offset that was read or committed; "
             "reading from its first offset",
@@ -213,6 +215,7 @@ class ReadingPositions:
             committed=committed,
             log_start=log.first,
             log_end=log.end,
+            lost=lost,
         )
 
 

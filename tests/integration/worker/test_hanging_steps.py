@@ -11,7 +11,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.telemetry.flush_reports import Step
+from app.telemetry.labels import Step
 from testbed.cluster import Cluster
 from testbed.kafka import ApacheKafka
 from testbed.postgresql import PostgreSQL

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from agents import chains
+from app.telemetry import metrics
 from models.chains import ChainUpdate
 
 UPDATE = ChainUpdate(chain="chain", run="run", datasets=1, events=1, batch_id="b", written_at=0.0)
@@ -41,10 +42,12 @@ async def test_a_bad_chain_update_is_logged_and_the_next_one_is_read(
     monkeypatch.setattr(
         chains, "logger", SimpleNamespace(warning=lambda _, **facts: logged.append(facts["offset"]))
     )
+    skipped = metrics.SKIPPED_CHAIN_UPDATES._value.get()
     stream = FakeStream(*BAD, orjson.dumps(UPDATE.asdict()))
 
     await cast("Any", chains.chains).fun(stream)
 
     assert noted == [UPDATE]
     assert logged == [*range(len(BAD))]
+    assert metrics.SKIPPED_CHAIN_UPDATES._value.get() == skipped + len(BAD)
     assert held == [*range(len(BAD) + 1)]

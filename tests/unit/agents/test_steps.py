@@ -9,7 +9,8 @@ import pytest
 from agents import steps
 from agents.steps import until_done
 from app.butler.failures import AbandonedError, RetryableError
-from app.telemetry.flush_reports import FlushReports, Step
+from app.telemetry.flush_reports import FlushReports
+from app.telemetry.labels import Step
 from app.telemetry.status import Status
 
 

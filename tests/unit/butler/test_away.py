@@ -12,7 +12,15 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from app.butler.away import database_of, is_away, unmounted
+from app.butler.away import (
+    LostStoreError,
+    StoreError,
+    database_of,
+    is_away,
+    is_of_store,
+    unmounted,
+)
+from app.butler.failures import RetryableError
 
 
 def answer(text: str) -> OperationalError:
@@ -99,3 +107,29 @@ def test_only_an_empty_folder_is_taken_for_a_mount_point(tmp_path: Path) -> None
     assert unmounted(missing) == tmp_path / "mount"
     (tmp_path / "mount" / "other").touch()
     assert unmounted(missing) is None
+
+
+def raised_from(error: Exception, cause: BaseException) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (StoreError("no answer"), True),
+        (LostStoreError("the root does not exist"), True),
+        (s3("InternalError", 500), True),
+        (EndpointConnectionError(endpoint_url="http://store"), True),
+        (NotADirectoryError("lists"), True),
+        (raised_from(RetryableError("x"), OSError(errno.EIO, "x")), True),
+        (raised_from(RetryableError("x"), answer("Connection refused")), False),
+        (raised_from(answer("Connection refused"), ConnectionRefusedError()), False),
+        (raised_from(RuntimeError("Kafka"), ConnectionRefusedError()), False),
+        (RetryableError("a dataset type has changed"), False),
+        (ValueError("x"), False),
+    ],
+    ids=repr,
+)
+def test_a_failure_of_a_file_store_is_told_from_others(error: Exception, expected: bool) -> None:
+    assert is_of_store(error) is expected

@@ -29,9 +29,9 @@ def started_ledger(start: int = 0) -> Ledger:
 def test_an_event_is_acked_only_after_all_events_before_it() -> None:
     ledger, acks = started_ledger(), Acks()
     first, second, third = (acks.receive(ledger, offset) for offset in range(3))
-    assert ledger.settle([second, third]) == 0
+    assert len(ledger.settle([second, third])) == 0
     assert acks == []
-    assert ledger.settle([first]) == 3
+    assert len(ledger.settle([first])) == 3
     assert acks == [(P, 0), (P, 1), (P, 2)]
 
 
@@ -49,7 +49,7 @@ def test_an_entry_of_an_earlier_epoch_is_never_acked() -> None:
     ledger.revoke()
     ledger.start_at({P: 0})
     fresh = acks.receive(ledger, 0)
-    assert ledger.settle([stale]) == 0
+    assert len(ledger.settle([stale])) == 0
     assert acks == []
     ledger.settle([fresh])
     assert acks == [(P, 0)]
@@ -86,8 +86,8 @@ def test_a_gap_of_the_log_is_passed_at_once_and_counted() -> None:
     ledger.fetches.note(P, 0, [0, 3], 5)
     below, above = (acks.receive(ledger, offset) for offset in (0, 3))
     assert (ledger.epoch, ledger.accepted_gaps) == (0, 1)
-    assert ledger.settle([above]) == 0
-    assert ledger.settle([below]) == 2
+    assert len(ledger.settle([above])) == 0
+    assert len(ledger.settle([below])) == 2
     assert acks == [(P, 0), (P, 3)]
 
 
@@ -158,7 +158,7 @@ def test_a_partition_that_was_reset_takes_nothing_until_it_starts_anew() -> None
     assert ledger.receive(P, 1, 10, list) == (Receipt.NOT_STARTED, None)
     assert ledger.drop_reset() == {P}
     assert ledger.drop_reset() == frozenset()
-    assert ledger.settle([entry]) == 0
+    assert len(ledger.settle([entry])) == 0
     ledger.start_at({P: 0}, [P])
     acks.receive(ledger, 0)
 
@@ -167,7 +167,7 @@ def test_a_jump_drops_all_entries() -> None:
     ledger, acks = started_ledger(), Acks()
     entry = acks.receive(ledger, 0)
     ledger.receive(P, 3, 10, list)
-    assert ledger.settle([entry]) == 0
+    assert len(ledger.settle([entry])) == 0
     assert acks == []
     assert ledger.bytes_held == 0
 
@@ -214,6 +214,55 @@ def test_markers_at_the_end_of_the_log_are_no_lost_tail() -> None:
     ledger = started_ledger()
     ledger.fetches.note(P, 0, [], 2)
     assert not any(ledger.misses_tail() for _ in range(5))
+
+
+def test_the_lag_counts_the_messages_after_the_acked_offset() -> None:
+    ledger, acks = started_ledger(7), Acks()
+    assert ledger.lags({P: 7, Q: 7}) == {P: 0, Q: 0}
+    entries = [acks.receive(ledger, offset) for offset in (7, 8, 9)]
+    assert ledger.lags({P: 12, Q: 7}) == {P: 5, Q: 0}
+    ledger.settle(entries[1:])
+    assert ledger.lags({P: 12, Q: 7}) == {P: 5, Q: 0}
+    ledger.settle(entries[:1])
+    assert ledger.lags({P: 12, Q: 7}) == {P: 2, Q: 0}
+    ledger.revoke()
+    assert ledger.lags({P: 12, Q: 7}) == {}
+
+
+def test_the_lag_does_not_count_offsets_at_which_the_log_holds_no_message() -> None:
+    ledger, acks = started_ledger(), Acks()
+    ledger.fetches.note(P, 0, [0, 3], 6)  # gaps at 1, 2, 4 and 5
+    assert ledger.lags({P: 6}) == {P: 2, Q: 0}
+    first = acks.receive(ledger, 0)
+    assert ledger.lags({P: 6}) == {P: 2, Q: 0}
+    last = acks.receive(ledger, 3)
+    assert ledger.lags({P: 6}) == {P: 2, Q: 0}
+    ledger.settle([first, last])
+    assert ledger.lags({P: 6}) == {P: 0, Q: 0}
+    assert ledger.lags({P: 7}) == {P: 1, Q: 0}, "what was not fetched may be a message"
+    ledger.pass_over_gaps()
+    assert ledger.lags({P: 6}) == {P: 0, Q: 0}
+
+
+def test_the_lag_is_right_if_the_known_end_of_the_log_is_outdated() -> None:
+    ledger, acks = started_ledger(), Acks()
+    ledger.fetches.note(P, 0, [0, 1, 2], 3)
+    acks.receive(ledger, 0)
+    assert ledger.lags({P: 0}) == ledger.lags({}) == {P: 3, Q: 0}
+
+
+def test_the_oldest_event_is_the_first_that_is_not_acked() -> None:
+    ledger = started_ledger()
+    assert ledger.oldest() == {P: None, Q: None}
+    _, first = ledger.receive(P, 0, 10, list, now=5.0)
+    _, second = ledger.receive(P, 1, 10, list, now=6.0)
+    assert first is not None
+    assert second is not None
+    assert ledger.oldest() == {P: 5.0, Q: None}
+    ledger.settle([second])
+    assert ledger.oldest() == {P: 5.0, Q: None}
+    ledger.settle([first])
+    assert ledger.oldest() == {P: None, Q: None}
 
 
 def test_the_state_has_the_offsets_that_a_partition_has_reached() -> None:

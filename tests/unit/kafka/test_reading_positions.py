@@ -125,7 +125,9 @@ def test_reading_starts_at_the_first_offset_without_a_committed_one() -> None:
 
 def test_a_committed_offset_below_the_log_starts_the_partition_anew() -> None:
     group = Group(3, first=5, end=9)
+    lost = metrics.LOST_MESSAGES._value.get()
     assert Reader(group).start() == group.position == group.committed == 5
+    assert metrics.LOST_MESSAGES._value.get() == lost + 2
     assert group._acked == {}
     assert group._committed_offset == {P: 5}
 
@@ -137,9 +139,11 @@ def test_a_position_that_was_refused_starts_the_partition_anew() -> None:
     assert reader.start() == 7
     reader.intake.ledger.fetches.note_reset((P.topic, P.partition))
     assert reader.intake.drop_reset()
+    lost = metrics.LOST_MESSAGES._value.get()
     assert asyncio.run(reader.positions.start())
     assert group.position == group.committed == 0
     assert reader.status.resets == []
+    assert metrics.LOST_MESSAGES._value.get() == lost, "the log went back: it has dropped nothing"
 
 
 def test_a_committed_offset_that_has_vanished_is_a_reset_but_0_is_not() -> None:

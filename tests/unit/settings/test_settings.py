@@ -238,6 +238,24 @@ def test_an_unknown_log_level_means_info(
     assert load_settings().service.log_level == expected
 
 
+def test_libraries_may_have_levels_of_their_own(environment: dict[str, str]) -> None:
+    assert load_settings().service.library_levels == {}
+    environment["BUTLER_WRITER_LOG_LEVELS"] = "lsst.daf.butler=DEBUG, faust=info"
+
+    levels = load_settings().service.library_levels
+
+    assert levels == {"lsst.daf.butler": "DEBUG", "faust": "INFO"}
+
+
+@pytest.mark.parametrize("text", ["DEBUG", "faust=", "=DEBUG", "faust=LOUD", "faust=INFO,", "a b"])
+def test_levels_of_libraries_that_cannot_be_read_are_refused(
+    environment: dict[str, str], text: str
+) -> None:
+    said = refusal(environment | {"BUTLER_WRITER_LOG_LEVELS": text})
+
+    assert said.startswith(f"BUTLER_WRITER_LOG_LEVELS={text!r}: not logger=LEVEL[,logger=LEVEL...]")
+
+
 @pytest.mark.parametrize(
     ("variable", "reason"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from structlog.processors import JSONRenderer
 
+from app.installation import own_version
 from app.telemetry.log import MAX_TEXT, to_json
 from testbed.worker import CHECKOUT
 
@@ -116,6 +118,7 @@ PROGRAM = """
 import logging, logging.config, sys
 import structlog
 from app.settings import load_settings
+from app.installation import own_version
 from app.telemetry.log import logging_config
 
 class WithoutText(Exception):
@@ -159,3 +162,58 @@ def test_no_log_call_prints_a_logging_error() -> None:
     assert kinds["happened"] == kinds["failed"] == kinds["said"] == 5
     assert kinds["a log line cannot be written"] == 3  # the error, the number, the arguments
     assert events[-1]["error"] == "TypeError: not enough arguments for format string"
+
+
+LEVELS = """
+import logging, logging.config
+import structlog
+from app.settings import load_settings
+from app.installation import own_version
+from app.telemetry.log import logging_config
+
+logging.config.dictConfig(logging_config(load_settings()))
+structlog.get_logger("butler_writer").debug("own")
+timer = "timer.lsst.queued_butler_writer.butler"
+for name in timer, "lsst.daf.butler", "faust.app", "aiokafka.conn":
+    for level in logging.DEBUG, logging.INFO, logging.WARNING:
+        logging.getLogger(name).log(level, logging.getLevelName(level))
+"""
+
+
+def logged_levels(**environment: str) -> dict[str, list[str]]:
+    """Return what each logger has logged in a process with these variables."""
+    result = subprocess.run(
+        [sys.executable, "-c", LEVELS],
+        cwd=CHECKOUT,
+        env=environment,
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=60,
+    )
+    found: dict[str, list[str]] = {}
+    for line in map(json.loads, result.stderr.splitlines()):
+        found.setdefault(line["logger"], []).append(line["event"])
+        assert (line["version"], line["worker"]) == (own_version(), socket.gethostname())
+    return found
+
+
+TIMER = "timer.lsst.queued_butler_writer.butler"
+
+
+def test_only_the_services_own_lines_and_the_timers_follow_the_log_level() -> None:
+    libraries = {name: ["WARNING"] for name in ("lsst.daf.butler", "faust.app", "aiokafka.conn")}
+    everything = ["DEBUG", "INFO", "WARNING"]
+    debug = logged_levels(WRITER_DEBUG_LEVEL="DEBUG")
+    assert debug == libraries | {"butler_writer": ["own"], TIMER: everything}
+    assert logged_levels() == libraries | {TIMER: ["INFO", "WARNING"]}
+    assert logged_levels(WRITER_DEBUG_LEVEL="ERROR") == {}
+
+
+def test_a_library_that_is_named_has_a_level_of_its_own() -> None:
+    found = logged_levels(BUTLER_WRITER_LOG_LEVELS="lsst=DEBUG,faust=INFO,aiokafka=ERROR")
+    assert found == {
+        TIMER: ["INFO", "WARNING"],
+        "lsst.daf.butler": ["DEBUG", "INFO", "WARNING"],
+        "faust.app": ["INFO", "WARNING"],
+    }
