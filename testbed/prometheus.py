@@ -41,7 +41,11 @@ class Prometheus(Server):
         super().__init__("prometheus")
         (self._folder / "rules.yaml").write_text(yaml.safe_dump(dict(rules)))
         configuration = {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "global": {
+                "scrape_interval": "1s",
+                "scrape_timeout": "1s",
+                "evaluation_interval": "1s",
+            },
             "rule_files": ["rules.yaml"],
             "scrape_configs": [
                 {"job_name": "butler-writer", "static_configs": [{"targets": list(targets)}]}
