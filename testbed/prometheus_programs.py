@@ -6,6 +6,7 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from .availability import ServerUnavailableError
@@ -60,7 +61,7 @@ def _fetch(folder: Path) -> Path:
     return unpacked
 
 
-def _run(command: list[str | Path], folder: Path) -> str | None:
+def _run(command: Sequence[str | Path], folder: Path) -> str | None:
     """Run a command in a folder, and return the last line of its output if it fails."""
     answer = subprocess.run(
         command,

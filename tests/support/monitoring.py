@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +12,17 @@ import yaml
 
 from testbed.worker import CHECKOUT
 
-__all__ = ["MONITORING", "AlertRule", "alert_names", "alert_rules", "rule_file"]
+__all__ = [
+    "MONITORING",
+    "AlertRule",
+    "alert_names",
+    "alert_rules",
+    "dashboard",
+    "log_queries",
+    "metric_queries",
+    "panels",
+    "rule_file",
+]
 
 MONITORING = CHECKOUT / "deploy/monitoring"
 
@@ -54,3 +67,33 @@ def alert_rules() -> list[AlertRule]:
 def alert_names() -> list[str]:
     """Return the names of the alerts, without repetitions, in the order of the file."""
     return list(dict.fromkeys(rule.alert for rule in alert_rules()))
+
+
+def dashboard() -> dict[str, Any]:
+    """Return the content of ``dashboard.json``."""
+    content: dict[str, Any] = json.loads((MONITORING / "dashboard.json").read_text())
+    return content
+
+
+def panels() -> list[dict[str, Any]]:
+    """Return the dashboard's panels, without the rows."""
+    return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
+
+
+def metric_queries() -> list[tuple[str, str]]:
+    """Return the PromQL expressions of the panels, each with the panel's title."""
+    return [
+        (panel["title"], target["expr"])
+        for panel in panels()
+        if panel["datasource"]["type"] == "prometheus"
+        for target in panel["targets"]
+    ]
+
+
+def log_queries() -> Iterator[tuple[str, set[str]]]:
+    """Return the filters of the log panels, each with the keys of log lines that it shows."""
+    for panel in panels():
+        if panel["datasource"]["type"] == "loki":
+            for target in panel["targets"]:
+                _, _, chosen, text = target["expr"].split(" | ", 3)
+                yield chosen, set(re.findall(r"{{\.(\w+)}}", text))
