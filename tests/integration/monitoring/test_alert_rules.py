@@ -33,6 +33,11 @@ def test_the_alerts_pass(prometheus_programs: Path, arguments: tuple[str, str]) 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_configuration_of_prometheus_passes(prometheus_programs: Path) -> None:
+    done = promtool(prometheus_programs, "check", "config", "prometheus.yaml", folder=MONITORING)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("rule", RULES, ids=str)
 @pytest.mark.parametrize("expression", ["vector(1) < 0", "vector(1)"], ids=["never", "always"])
 def test_a_rule_that_never_or_always_fires_fails_its_tests(
