@@ -149,6 +149,7 @@ WHAT_IS_WRONG = [
             (f"sum(increase({workers('lost_messages_total')}[1h]))", "lost messages"),
             (f"sum(increase({workers('log_resets_total')}[1h]))", "log resets"),
             (f"sum(increase({workers('mismatched_records_total')}[1h]))", "records that differ"),
+            (f"sum({workers('store_lost')})", "stores that lost all files"),
         ],
     ),
 ]
