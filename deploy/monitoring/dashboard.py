@@ -94,8 +94,10 @@ def log_panel(title: str, description: str, section: str, chosen: str, text: str
     """Return a panel with log lines."""
     query = f"{{$log_stream}} | json | {chosen} | line_format `{text}`"
     panel = logs.Panel().title(title).description(description).unit("short").datasource(LOGS)
-    panel.show_time(True).span(12).height(7).links([link(section)])
-    return panel.with_target(loki.Dataquery().expr(query))
+    panel.show_time(True).enable_log_details(True).wrap_log_message(True).span(12).height(7).links(
+        [link(section)]
+    )
+    return panel.with_target(loki.Dataquery().expr(query).ref_id("A"))
 
 
 def annotation(alert: str, severity: str) -> dashboard.AnnotationQuery:
