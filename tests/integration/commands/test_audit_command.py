@@ -15,8 +15,10 @@ import pytest
 from confluent_kafka import Producer
 from lsst.daf.butler import Butler
 
+from app.butler.repository.presence import Presence
 from app.kafka.connection import KafkaConnection
-from app.operations.audit import Audited, AuditError, AuditRange, Finding, audit_events
+from app.operations.audit import Audited, Finding, audit_events
+from app.operations.audit_range import AuditError, AuditRange
 from app.operations.dead_letters import DeadLetters, StoredLetter
 from app.settings import Settings
 from testbed.cluster import Cluster
@@ -110,7 +112,7 @@ async def audit_here(
     for name, value in deployment.environment.items():
         monkeypatch.setenv(name, value)
     kafka = Settings().kafka
-    found = audit_events(KafkaConnection.of(kafka), kafka, deployment.butler, audit_range)
+    found = audit_events(KafkaConnection.of(kafka), kafka, Presence(deployment.butler), audit_range)
     return [audited async for audited, _ in found]
 
 
