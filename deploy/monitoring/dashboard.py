@@ -105,7 +105,7 @@ def annotation(alert: str, severity: str) -> dashboard.AnnotationQuery:
     own = dashboard.AnnotationQuery().name(alert).datasource(METRICS).enable(True)
     own.expr(f'ALERTS{{alertname="{alert}", alertstate="firing"}}').title_format(alert)
     own.text_format("{{problem}} {{instance}}").icon_color(COLORS[severity])
-    return own.hide(True)  # fourteen switches would fill the top
+    return own.hide(True)  # a switch for each would fill the top
 
 
 def build() -> Any:

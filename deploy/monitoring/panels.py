@@ -116,7 +116,7 @@ WHAT_IS_WRONG = [
         "Steps that fail",
         "s",
         "For how long a step has been failing.",
-        "ButlerWriterDatabaseAway",
+        "ButlerWriterStepFailing",
         [(f"max by (step) ({workers('step_failing_seconds')})", "{{step}}")],
     ),
     Chart(
@@ -130,7 +130,7 @@ WHAT_IS_WRONG = [
         "Repeated steps",
         "cps",
         "Attempts that failed.",
-        "ButlerWriterDatabaseAway",
+        "ButlerWriterStepFailing",
         [(per_second("retries_total", "step"), "{{step}}")],
     ),
     Chart(
@@ -264,7 +264,7 @@ LOG_PANELS = [
     (
         "Warnings",
         "Steps that fail, and what does not answer.",
-        "ButlerWriterDatabaseAway",
+        "ButlerWriterStepFailing",
         'level="warning"',
         "{{.event}} {{.step}} {{.dependency}} {{.reason}} {{.error}}",
     ),

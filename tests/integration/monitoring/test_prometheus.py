@@ -159,7 +159,8 @@ def test_a_stopped_database_raises_its_alert_and_every_panel_has_data(
 
     private_postgresql.stop()
     deployment.send(*(night.event(3, detector) for detector in range(6)))
-    wait_firing(prometheus, lambda names: "ButlerWriterDatabaseAway" in names)
+    both = {"ButlerWriterDeadLetters", "ButlerWriterDatabaseAway"}
+    wait_firing(prometheus, lambda names: names == both)
     wait_value(prometheus, "sum(butler_writer_consumer_lag)", 6)
     wait_value(prometheus, "sum(butler_writer_ready)", 0)
 
