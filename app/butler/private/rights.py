@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy
 from sqlalchemy import func
 
-__all__ = ["MissingRightError", "check_rights", "lacking_rights", "required_grants"]
+__all__ = [
+    "MissingRightError",
+    "check_rights",
+    "lacking_rights",
+    "missing_grants",
+    "required_grants",
+]
 
 #: What a write does with a table.
 _RIGHTS = ("SELECT", "INSERT")
+
+#: What a write does with some tables besides: it locks a chain, and moves its children.
+_FURTHER_RIGHTS = MappingProxyType({"collection": "UPDATE", "collection_chain": "DELETE"})
+
+#: Tables of a repository that a write only reads, or does not use.
+_READ_ONLY = ("butler_attributes", "dataset_location_trash", "opaque_meta")
+_CALIBRATIONS = "dataset_calibs_"
 
 _TEXTS: sqlalchemy.ARRAY[Any] = sqlalchemy.ARRAY(sqlalchemy.Text)
 
@@ -57,3 +71,35 @@ def check_rights(connection: sqlalchemy.Connection, tables: Collection[sqlalchem
     if lacking := lacking_rights(connection, tables):
         statements = "; ".join(required_grants(connection, lacking))
         raise MissingRightError(f"the database user lacks a right that writes need: {statements}")
+
+
+def missing_grants(connection: sqlalchemy.Connection, schema: str | None) -> list[str]:
+    """Return the statements that grant what any write may need and the user lacks.
+
+    Parameters
+    ----------
+    connection : `sqlalchemy.Connection`
+        A connection of the user.
+    schema : `str` or `None`
+        The schema that the repository's tables are in; `None`: the default one.
+    """
+    if connection.dialect.name != "postgresql":
+        return []
+    names = [
+        name
+        for name in sqlalchemy.inspect(connection).get_table_names(schema)
+        if name not in _READ_ONLY and not name.startswith(_CALIBRATIONS)
+    ]
+    tables = [sqlalchemy.Table(name, sqlalchemy.MetaData(), schema=schema) for name in names]
+    grants = required_grants(connection, lacking_rights(connection, tables))
+    role = connection.execute(sqlalchemy.select(func.current_user())).scalar_one()
+    prefix = f"{schema}." if schema else ""
+    for name, right in _FURTHER_RIGHTS.items():
+        may = func.has_table_privilege(f"{prefix}{name}", right)
+        if name in names and not connection.execute(sqlalchemy.select(may)).scalar_one():
+            grants.append(f"GRANT {right} ON {prefix}{name} TO {role}")
+    for sequence in sqlalchemy.inspect(connection).get_sequence_names(schema):
+        may = func.has_sequence_privilege(f'{prefix}"{sequence}"', "USAGE")
+        if not connection.execute(sqlalchemy.select(may)).scalar_one():
+            grants.append(f"GRANT USAGE ON SEQUENCE {prefix}{sequence} TO {role}")
+    return grants
