@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from testbed.embedded import EmbeddedBroker
 from testbed.worker import faust_command
 from tests.support.deployment import Deployment
+from tests.support.events import Night, dataset_ids
 
 #: A module that Python imports when it starts.  A library warns, or crashes, while ``agents.flush``
 #: is imported; later, a thread of a library crashes.
@@ -30,6 +32,10 @@ class Library:
 
 sys.meta_path.insert(0, Library())
 """
+
+
+#: The logger of the timing lines, as the deployed service names it.
+TIMER = "timer.lsst.queued_butler_writer.butler"
 
 
 def json_lines(text: str) -> list[dict[str, Any]]:
@@ -94,3 +100,37 @@ def test_a_crash_while_modules_are_imported_is_one_log_line(
     *_, crash = json_lines(done.stderr)
     assert (crash["level"], crash["event"]) == ("critical", "crashed")
     assert "RuntimeError: a library\ncrashed" in crash["exception"]
+
+
+def test_with_debug_the_worker_alone_writes_more_and_the_timing_lines_of_each_write(
+    embedded_broker: EmbeddedBroker, topic_name: str, tmp_path: Path
+) -> None:
+    """The deployed service's dashboard reads these two lines."""
+    settings = {"WRITER_DEBUG_LEVEL": "DEBUG", "BUTLER_WRITER_WINDOW_EVENTS": "3"}
+    deployment = Deployment(embedded_broker, topic_name, tmp_path, settings=settings)
+    events = [Night(deployment.root).event(1, detector) for detector in range(3)]
+    with deployment.worker(BUTLER_WRITER_WINDOW_SECONDS="600") as worker:
+        worker.wait_ready()
+        deployment.send(*events)
+        deployment.wait_done()
+        worker.term()
+        assert worker.wait() == 0
+        lines = json_lines(worker.log_text())
+    records = {
+        (each["definition"], str(sorted(each["record"].items())))
+        for event in events
+        for each in event["dimension_records"]
+    }
+    timed = [line["event"] for line in lines if line["logger"] == TIMER]
+    assert len(timed) == 2
+    texts = [text.rpartition(": Took ")[0] for text in timed]
+    assert texts == [
+        f"inserted {len(records)} dimension data records from 3 events",
+        f"ingested {len(dataset_ids(*events))} datasets from 3 events",
+    ]
+    for text in timed:
+        taken = re.fullmatch(r".*: Took (\d+\.\d{4}) seconds", text)
+        assert taken is not None
+        assert 0 < float(taken[1]) < 60
+    chatty = {line["logger"] for line in lines if line["level"] in ("debug", "info")}
+    assert chatty == {"butler_writer", TIMER}
