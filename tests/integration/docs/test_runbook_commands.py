@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -89,13 +90,13 @@ class Pod:
                 self._start()
             return ""
         done = subprocess.run(
-            ["sh", "-c", command.text.replace("(PID)", "(0)")],
+            ["bash", "-o", "pipefail", "-c", command.text.replace("(PID)", "(0)")],
             cwd=CHECKOUT,
             env=self._environment,
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=150,
         )
         # 1: a finding, or no line of the log that matches.
         may_find = "faust" in command.text or command.text.startswith("kubectl logs")
@@ -138,6 +139,7 @@ def test_each_command_is_executed_or_needs_a_cluster() -> None:
 
 @pytest.mark.kafka
 @pytest.mark.postgresql
+@pytest.mark.timeout(300)
 def test_commands_for_a_running_worker_work_as_printed(
     deployment: Deployment, pod: Pod, postgresql: PostgreSQL
 ) -> None:
@@ -152,13 +154,18 @@ def test_commands_for_a_running_worker_work_as_printed(
     assert len(deployment.dead_letters()) == 2
 
     lines = {
-        command.text: command
+        command.text.split(" | ")[0]: command
         for command in COMMANDS
         if command.section != RESTORED and not command.text.startswith((STOP, *START))
     }
-    printed = {text: pod.do(command) for text, command in lines.items()}
+    replays = [command for text, command in lines.items() if " replay " in text]
+    others = [command for command in lines.values() if command not in replays]
+    with ThreadPoolExecutor(3) as pool:
+        printed = dict(zip(others, pool.map(pod.do, others), strict=True))
+    for command in replays:
+        pod.do(command)
 
-    listed = next(out for text, out in printed.items() if text.endswith("dead-letters list"))
+    listed = next(out for command, out in printed.items() if "letters list" in command.text)
     assert "missing_file" in listed
     assert "unknown_dataset_type" in listed
     deployment.wait_done()
