@@ -16,6 +16,7 @@ from typing import Any, cast
 import faust
 import structlog
 from faust.types import AppT
+from prometheus_client import disable_created_metrics
 
 from app.application import ButlerWriterApp
 from app.errors import exiting_on_operator_errors
@@ -64,6 +65,8 @@ class Worker(faust.Worker):
             pid=os.getpid(),
             pages=str(own.conf.canonical_url),
         )
+        # The series ``*_created`` would double the number of series, and nothing reads them.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         show_build()
         metrics.MEMORY_LIMIT_BYTES.set(memory_limit())
         for reason in doubtful_variables(os.environ, own.settings):

@@ -6,7 +6,7 @@ So every series whose labels are known exists from the start.
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import Counter, Gauge, Histogram
 
 from app.intake.ledger import Receipt
 from app.telemetry.labels import Needed, Step
@@ -49,9 +49,6 @@ __all__ = [
 ]
 
 KIB, MIB = 1024, 1024 * 1024
-
-# The series ``*_created`` would double the number of series; nothing reads them.
-disable_created_metrics()  # type: ignore[no-untyped-call]
 
 RECEIPTS = Counter(
     "butler_writer_receipts", "Messages that have arrived, by what the ledger decided", ["receipt"]

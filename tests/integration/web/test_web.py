@@ -185,13 +185,23 @@ def test_a_failing_step_is_reported_until_it_succeeds(
     assert state["last_error"]["step"] == "announce"
     assert state["last_error"]["error"] in reason
     assert state["windows_in_flight"] == 1
-    assert metrics(worker)["butler_writer_retries_total:announce"] >= 1
+    found = metrics(worker)
+    assert found["butler_writer_retries_total:announce"] >= 1
+    assert found["butler_writer_step_failing_seconds:announce"] > 0
+    assert found["butler_writer_step_failing_seconds:write"] == 0
+    assert found["butler_writer_dependency_up:datastore"] == 0
+    assert found["butler_writer_dependency_up:database"] == 1
+    assert found["butler_writer_ready"] == 0
     assert get(worker, "/livez")[0] == 200
 
     deployment.lists.unlink()
     deployment.wait_done()
 
     assert readiness(worker) == (200, None)
+    found = metrics(worker)
+    assert found["butler_writer_step_failing_seconds:announce"] == 0
+    assert found["butler_writer_dependency_up:datastore"] == 1
+    assert found["butler_writer_ready"] == 1
     state = worker.state()
     assert state["last_error"]["step"] == "announce"
     assert state["last_flush"]["at"] > state["last_error"]["at"]

@@ -57,6 +57,13 @@ def resets(worker: Worker) -> int:
     return int(found[1])
 
 
+def lost(worker: Worker) -> int:
+    text = worker.page("/metrics")
+    found = re.search(r"^butler_writer_lost_messages_total (\d+)", text, re.MULTILINE)
+    assert found is not None
+    return int(found[1])
+
+
 def critical_lines(worker: Worker) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in worker.log_text().splitlines() if line[:1] == "{"]
     return [line for line in lines if line["level"] == "critical"]
@@ -75,7 +82,7 @@ def test_a_topic_made_again_while_no_worker_ran_is_read_from_its_start(
         wait_committed(deployment, 5)
         deployment.send(*events[5:])
         wait_committed(deployment, 8)
-        assert resets(worker) == 1
+        assert (resets(worker), lost(worker)) == (1, 0)
         (line,) = critical_lines(worker)
     assert (line["topic"], line["partition"]) == (deployment.topic, 0)
     assert (line["committed"], line["log_start"], line["log_end"]) == (100, 0, 5)
@@ -93,7 +100,7 @@ def test_events_that_retention_dropped_before_they_were_read_are_reported(
     with deployment.worker() as worker:
         worker.wait_ready()
         wait_committed(deployment, 6)
-        assert resets(worker) == 1
+        assert (resets(worker), lost(worker)) == (1, 3)
         (line,) = critical_lines(worker)
     assert (line["committed"], line["log_start"], line["log_end"]) == (1, 4, 6)
     check_all_written(deployment, events[4:])
