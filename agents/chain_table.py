@@ -141,7 +141,9 @@ class ChainTable:
 
         Updates that come later are added to it.  A chain without runs is removed.
         """
-        self._change(str(state.chain), _Change(state, replaces=True))
+        # A state without a list of runs is an error here, not a chain to remove.
+        rebuilt = ChainState(chain=str(state.chain), runs=[*state.runs])
+        self._change(rebuilt.chain, _Change(rebuilt, replaces=True))
 
     def _change(self, chain: str, later: _Change) -> None:
         before = self._pending.get(chain)

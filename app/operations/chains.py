@@ -39,7 +39,8 @@ async def stored_chains(
     for key, value in latest.items():
         try:
             if value is not None:
-                chains[str(orjson.loads(key))] = ChainState.from_data(orjson.loads(value))
+                state = ChainState.from_data(orjson.loads(value))
+                chains[str(orjson.loads(key))] = ChainState(chain=state.chain, runs=[*state.runs])
         except Exception as exc:  # noqa: BLE001 - rule optional-parts-stop-nothing
             logger.warning("record of the chains' changelog skipped", error=describe_with_type(exc))
     return dict(sorted(chains.items()))

@@ -57,7 +57,8 @@ def required_grants(
 ) -> list[str]:
     """Return the statements that grant the user what a write needs on some tables."""
     role = connection.execute(sqlalchemy.select(func.current_user())).scalar_one()
-    return [f"GRANT {', '.join(_RIGHTS)} ON {table} TO {role}" for table in tables]
+    name = connection.dialect.identifier_preparer.format_table  # `group` is a reserved word
+    return [f"GRANT {', '.join(_RIGHTS)} ON {name(table)} TO {role}" for table in tables]
 
 
 def check_rights(connection: sqlalchemy.Connection, tables: Collection[sqlalchemy.Table]) -> None:

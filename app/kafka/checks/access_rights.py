@@ -46,7 +46,7 @@ class Operation(IntEnum):
     READ = 3
     WRITE = 4
     CREATE = 5
-    DESCRIBE_CONFIGS = 11
+    DESCRIBE_CONFIGS = 10
 
 
 class Right(NamedTuple):

@@ -6,15 +6,31 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import (
     ConsumerProtocolMemberAssignment,
     ConsumerProtocolMemberMetadata,
 )
-from aiokafka.errors import for_code
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+    for_code,
+)
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from app.kafka.connection import KafkaConnection, admin_client
 
 __all__ = ["WORKER_PROTOCOL", "Group", "Member", "describe_group"]
+
+#: What brokers answer that have just started, or have never had a group, and for how many seconds
+#: the question is repeated.
+_NO_COORDINATOR = (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+)
+_COORDINATOR_SECONDS = 10.0
 
 #: How workers share partitions: the name of Faust's assignor.
 WORKER_PROTOCOL = "faust"
@@ -100,11 +116,22 @@ async def describe_group(connection: KafkaConnection, request_timeout: float = 1
         If the brokers cannot be reached, or refuse the request.
     """
     async with admin_client(connection, request_timeout) as admin:
-        (answer,) = await admin.describe_consumer_groups([connection.group])
-    ((code, name, state, _type, protocol, members, *_),) = answer.groups
-    if code:
-        raise for_code(code)(f"the group {name} cannot be described")
+        _code, name, state, _type, protocol, members, *_ = await _described(admin, connection.group)
     return Group(name, state, protocol, [_member(*each) for each in members])
+
+
+@retry(
+    retry=retry_if_exception_type(_NO_COORDINATOR),
+    stop=stop_after_delay(_COORDINATOR_SECONDS),
+    wait=wait_fixed(0.5),
+    reraise=True,
+)
+async def _described(admin: AIOKafkaAdminClient, group: str) -> tuple[Any, ...]:
+    (answer,) = await admin.describe_consumer_groups([group])
+    found: tuple[Any, ...] = answer.groups[0]
+    if found[0]:
+        raise for_code(found[0])(f"the group {group} cannot be described")
+    return found
 
 
 def _member(_id: str, client: str, host: str, metadata: bytes, assignment: bytes) -> Member:

@@ -27,7 +27,7 @@ from app.errors import UnavailableError
 from app.operations.checks.items import Item, Verdict, item_of
 from app.settings import ButlerSettings
 
-__all__ = ["folder_items", "repository_items"]
+__all__ = ["folder_items", "repository_items", "store_items"]
 
 _DATABASE, _SCHEMA, _RIGHTS = "database", "schema versions", "rights on tables and sequences"
 _CLOCK, _STORE = "clock", "datastore"
@@ -63,7 +63,7 @@ def repository_items(
                 Item(_SCHEMA, Verdict.OK, _versions(butler)),
                 *_right_items(butler),
                 _clock_item(butler, clock),
-                *_store_items(butler, settings),
+                *store_items(butler, settings),
             ]
     except RepositoryError as exc:
         return _not_opened(exc)
@@ -134,7 +134,8 @@ def _clock_item(butler: Butler, clock: Callable[[], float]) -> Item:
     return Item(_CLOCK, Verdict.WRONG, reason)
 
 
-def _store_items(butler: Butler, settings: ButlerSettings) -> Iterator[Item]:
+def store_items(butler: Butler, settings: ButlerSettings) -> Iterator[Item]:
+    """Check that the datastores can be used as a worker uses them."""
     for store in Datastores(butler).stores:
         found = item_of(f"{_STORE} {store.root}", partial(check_store, store.root))
         yield found
