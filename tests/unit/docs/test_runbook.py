@@ -18,28 +18,52 @@ TEXT = RUNBOOK.read_text()
 #: What a line may start with. Lines of `faust` are executed by tests/integration/docs.
 PROGRAMS = {"kubectl", "psql", "amtool"}
 
-STATEFUL_SET = {"statefulset/butler-writer-service", "butler-writer-service"}
+LEVELS = {"info", "warning", "error", "critical"}
 
 
-def critical_lines() -> Iterator[str]:
-    """Return the text of each log line of level critical that the source can write."""
+def log_lines() -> Iterator[tuple[str, str]]:
+    """Return level and text of each log line that the source can write with a fixed text."""
     for folder in ("agents", "app", "models"):
         for module in (CHECKOUT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(module.read_text())):
                 if (
                     isinstance(node, ast.Call)
                     and isinstance(node.func, ast.Attribute)
-                    and node.func.attr == "critical"
+                    and node.func.attr in LEVELS
+                    and node.args
+                    and isinstance(node.args[0], ast.Constant)
                 ):
-                    text = ast.literal_eval(node.args[0])
-                    assert isinstance(text, str)
-                    yield text
+                    yield node.func.attr, str(node.args[0].value)
 
 
 def test_every_critical_log_line_is_listed_with_its_alert() -> None:
     rows = table_of("Log lines")
-    assert sorted(row[0].strip("`") for row in rows) == sorted(set(critical_lines()))
+    critical = {text for level, text in log_lines() if level == "critical"}
+    assert sorted(row[0].strip("`") for row in rows) == sorted(critical)
     assert {row[1].strip("`") for row in rows} <= {*alert_names(), "none"}
+
+
+def test_a_critical_log_line_has_a_fixed_text() -> None:
+    calls = sum(
+        len(re.findall(r"logger\.critical\(", module.read_text()))
+        for folder in ("agents", "app", "models")
+        for module in (CHECKOUT / folder).rglob("*.py")
+    )
+    assert calls == sum(level == "critical" for level, _ in log_lines())
+
+
+def test_log_lines_that_it_searches_for_exist() -> None:
+    texts = [f'"event": "{text}"' for _, text in log_lines()]
+    searched = [
+        pattern
+        for command in runbook_commands()
+        if command.text.startswith("kubectl logs")
+        for pattern in re.findall(r"grep (?:-\w+ )?'([^']+)'", command.text)
+        if '"level"' not in pattern
+    ]
+    assert len(searched) >= 4
+    for pattern in searched:
+        assert any(re.search(pattern, text) for text in texts), pattern
 
 
 @pytest.mark.parametrize("alert", alert_names())
