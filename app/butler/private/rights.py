@@ -91,16 +91,20 @@ def missing_grants(connection: sqlalchemy.Connection, schema: str | None) -> lis
         for name in sqlalchemy.inspect(connection).get_table_names(schema)
         if name not in _READ_ONLY and not name.startswith(_CALIBRATIONS)
     ]
-    tables = [sqlalchemy.Table(name, sqlalchemy.MetaData(), schema=schema) for name in names]
-    grants = required_grants(connection, lacking_rights(connection, tables))
+    tables = {name: sqlalchemy.Table(name, sqlalchemy.MetaData(), schema=schema) for name in names}
+    grants = required_grants(connection, lacking_rights(connection, tables.values()))
     role = connection.execute(sqlalchemy.select(func.current_user())).scalar_one()
-    prefix = f"{schema}." if schema else ""
+    preparer = connection.dialect.identifier_preparer
     for name, right in _FURTHER_RIGHTS.items():
-        may = func.has_table_privilege(f"{prefix}{name}", right)
-        if name in names and not connection.execute(sqlalchemy.select(may)).scalar_one():
-            grants.append(f"GRANT {right} ON {prefix}{name} TO {role}")
-    for sequence in sqlalchemy.inspect(connection).get_sequence_names(schema):
-        may = func.has_sequence_privilege(f'{prefix}"{sequence}"', "USAGE")
-        if not connection.execute(sqlalchemy.select(may)).scalar_one():
-            grants.append(f"GRANT USAGE ON SEQUENCE {prefix}{sequence} TO {role}")
+        table = preparer.format_table(tables[name])
+        if not _may(connection, func.has_table_privilege(table, right)):
+            grants.append(f"GRANT {right} ON {table} TO {role}")
+    for name in sqlalchemy.inspect(connection).get_sequence_names(schema):
+        sequence = preparer.format_sequence(sqlalchemy.Sequence(name, schema=schema))
+        if not _may(connection, func.has_sequence_privilege(sequence, "USAGE")):
+            grants.append(f"GRANT USAGE ON SEQUENCE {sequence} TO {role}")
     return grants
+
+
+def _may(connection: sqlalchemy.Connection, question: sqlalchemy.ColumnElement[Any]) -> bool:
+    return bool(connection.execute(sqlalchemy.select(question)).scalar_one())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -76,6 +77,30 @@ def test_each_event_has_one_finding(deployment: Deployment, tmp_path: Path) -> N
     reason = f"no event is in this range; there are events of {deployment.topic}-0 from 0 to 6"
     assert orjson.loads(beyond.stdout) == {"error": reason}
     assert beyond.stderr == f"butler-writer: {reason}\n"
+
+
+def test_what_publication_has_removed_is_expired_and_not_missing(deployment: Deployment) -> None:
+    """No event is in the Butler; the first one is older than publication takes."""
+    deployment.cluster.create_topic(deployment.dead_letter_topic)
+    night = Night(deployment.root)
+    pod = Producer(deployment.cluster.client_config)
+    three_days_ago = int((time.time() - 3 * 24 * 3600) * 1000)
+    pod.produce(deployment.topic, encode(night.event(1, 0)), timestamp=three_days_ago)
+    pod.produce(deployment.topic, b"no event at all", timestamp=three_days_ago)
+    pod.produce(deployment.topic, encode(night.event(1, 1)))
+    pod.flush(20)
+    deployment.commit(1)
+
+    audit = faust_command(deployment.environment, "audit", "--published-after", "48h")
+    assert audit.returncode == 0, audit.stderr
+    assert "audit: written=0 expired=1 dead-letter=0 pending=2 missing=0" in audit.stdout
+
+    deployment.commit(3)
+    audit = faust_command(deployment.environment, "audit", "--published-after", "48h")
+    assert audit.returncode == 1
+    assert "audit: written=0 expired=1 dead-letter=0 pending=0 missing=2" in audit.stdout
+    audit = faust_command(deployment.environment, "audit", "--published-after", "96h")
+    assert "audit: written=0 expired=0 dead-letter=0 pending=0 missing=3" in audit.stdout
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def chain_events(deployment: Deployment) -> dict[str, int]:
     return {name: run[name] for name in ("events", "datasets")}
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_every_command_does_its_work(deployment: Deployment) -> None:
     """One test, since its steps build on each other; they are those of a restored database."""
     night = Night(deployment.root)

@@ -25,11 +25,11 @@ class FakeTable:
 
     def __init__(self) -> None:
         self.data: dict[str, ChainState] = {}
-        self.sent: list[tuple[str, ChainState]] = []
+        self.sent: list[tuple[str, Any]] = []
         self.refusals: list[Exception] = []
         self.changelog_topic = SimpleNamespace(send=self.send)
 
-    async def send(self, *, key: str, value: ChainState, **options: object) -> Any:
+    async def send(self, *, key: str, value: ChainState | None, **options: object) -> Any:
         assert options == {"partition": 0, "key_serializer": "json", "value_serializer": "json"}
 
         async def sent() -> None:

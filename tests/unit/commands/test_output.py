@@ -58,9 +58,13 @@ def test_progress_on_a_terminal_is_a_bar(
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with output().progress("events") as show:
+    own = output()
+    with own.progress("events") as show:
         show(1, 2)
-    assert "1/2" in capsys.readouterr().err
+        own.line("piped")
+    printed = capsys.readouterr()
+    assert "1/2" in printed.err
+    assert printed.out == "piped\n"
 
 
 OK, AWAY = Item("a", Verdict.OK), Item("b", Verdict.NOT_CHECKED, "away")
