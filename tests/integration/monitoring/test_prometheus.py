@@ -139,6 +139,7 @@ def test_a_stopped_database_raises_its_alert_and_every_panel_has_data(
 ) -> None:
     """One test, because the servers take half of its time."""
     wait_value(prometheus, "sum(butler_writer_ready)", WORKERS)
+    wait_firing(prometheus, lambda names: not names)  # idle workers are well
     night = Night(deployment.root)
     deployment.send(*(night.event(1, detector) for detector in range(10)))
     deployment.wait_done()
