@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -20,6 +22,9 @@ __all__ = ["AuditError", "AuditRange", "Audited", "Finding", "audit_events"]
 
 #: How many events are looked up in one call: some 50,000 datasets.
 _CHUNK = 500
+
+#: How many chunks are looked up at once.
+_AT_ONCE = 3
 
 
 class Finding(StrEnum):
@@ -122,9 +127,9 @@ async def audit_events(
         total = sum(end - start for start, end in bounds.values())
         is_empty = True
         messages = reader.read_until({p: end for p, (_, end) in bounds.items()})
-        async for chunk in _chunks(messages):
+        async for all_of_chunk in _in_threads(judge.audit, _chunks(messages)):
             is_empty = False
-            for audited in judge.audit(chunk):
+            for audited in all_of_chunk:
                 yield audited, total
         # A time in which no event was sent is no mistake: there are nights without any.
         if is_empty and audit_range.names_offsets:
@@ -140,6 +145,22 @@ async def _chunks(messages: AsyncIterator[Message]) -> AsyncIterator[list[Messag
             chunk = []
     if chunk:
         yield chunk
+
+
+async def _in_threads(
+    audit: Callable[[list[Message]], list[Audited]], chunks: AsyncIterator[list[Message]]
+) -> AsyncIterator[list[Audited]]:
+    """Audit a chunk while the database looks for another one; yield the results in order."""
+    running: deque[asyncio.Future[list[Audited]]] = deque()
+    try:
+        async for chunk in chunks:
+            running.append(asyncio.ensure_future(asyncio.to_thread(audit, chunk)))
+            if len(running) == _AT_ONCE:
+                yield await running.popleft()
+        while running:
+            yield await running.popleft()
+    finally:
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 async def _held(reader: TopicReader, topic: str) -> str:

@@ -6,6 +6,7 @@ The rows are read by their keys, and ids stay text: to make a `UUID`, a `Dataset
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from lsst.utils.iteration import chunk_iterable
 
 from app.butler.paths import is_plain
 from app.butler.private.datastores import Datastores, FileStore
-from app.butler.private.registry import RegistryTables
+from app.butler.private.registry import RegistryTables, engine_of
 from app.butler.statements import Row, select_by_key
 
 __all__ = ["GivenDataset", "Presence", "Registered"]
@@ -84,7 +85,7 @@ class Registered:
 
 
 class Presence:
-    """Looks up datasets in a repository.
+    """Looks up datasets in a repository; several threads may do so at once.
 
     Parameters
     ----------
@@ -94,10 +95,13 @@ class Presence:
 
     def __init__(self, butler: Butler) -> None:
         self._butler = butler
+        self._engine = engine_of(butler)
         self._tables = RegistryTables(butler)
         self._datastores = Datastores(butler)
         self._types: dict[str, _Type | None] = {}
         self._runs: dict[str, int | None] = {}
+        # One Butler in two threads breaks.
+        self._lock = threading.Lock()
 
     def registered(self, given: Iterable[tuple[str, GivenDataset]]) -> Registered:
         """Look up datasets in the registry.
@@ -153,7 +157,7 @@ class Presence:
     ) -> Iterator[Row]:
         """Return the id, and some columns, of the rows of datasets."""
         key = ("dataset_id",)
-        with self._tables.connection() as connection:
+        with self._engine.connect() as connection:
             if connection.dialect.name == "postgresql":
                 text = sqlalchemy.cast(table.columns["dataset_id"], sqlalchemy.Text)
                 ids = [(dataset_id,) for dataset_id in dataset_ids]
@@ -166,18 +170,23 @@ class Presence:
     def _type(self, name: str) -> _Type | None:
         """Return the dataset type of a name, or `None` if there is none."""
         if name not in self._types:
-            try:
-                key, tags = self._tables.dataset_type(name)
-                dimensions = self._butler.get_dataset_type(name).dimensions.required
-                self._types[name] = _Type(key, tags, tuple(dimensions))
-            except MissingDatasetTypeError:
-                self._types[name] = None
+            with self._lock:
+                self._types[name] = self._find_type(name)
         return self._types[name]
+
+    def _find_type(self, name: str) -> _Type | None:
+        try:
+            key, tags = self._tables.dataset_type(name)
+        except MissingDatasetTypeError:
+            return None
+        dimensions = self._butler.get_dataset_type(name).dimensions.required
+        return _Type(key, tags, tuple(dimensions))
 
     def _run(self, name: str) -> int | None:
         """Return the key of a run, or `None` if there is none."""
         if name not in self._runs:
-            self._runs[name] = self._tables.collection(name)
+            with self._lock:
+                self._runs[name] = self._tables.collection(name)
         return self._runs[name]
 
 
