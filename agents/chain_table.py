@@ -16,14 +16,12 @@ import structlog
 from faust.types.tables import TableT
 
 from app.butler.descriptions import describe_with_type
-from app.kafka.connection import KafkaConnection
+from app.kafka.changelog import Changelog
 from app.kafka.held_events import HeldEvent
-from app.kafka.readers import open_reader
-from app.settings import MIB
 from app.telemetry.availability import in_daemon_thread
 from models.chains import ChainState, ChainUpdate
 
-__all__ = ["ChainTable", "Changelog"]
+__all__ = ["ChainTable"]
 
 logger = structlog.get_logger("butler_writer")
 
@@ -35,43 +33,18 @@ RETRY_SECONDS = 5.0
 MOST_HELD = 10_000
 
 
-@dataclass
-class Changelog:
-    """Reads the last state of each chain; what was read before is not read again.
+@dataclass(frozen=True)
+class _Change:
+    """What is to be done to a chain: add to its state, or replace it."""
 
-    Parameters
-    ----------
-    connection : `KafkaConnection`
-        The brokers to ask.
-    topic : `str`
-        The changelog; it has one partition.
-    """
+    state: ChainState
+    replaces: bool = False
 
-    connection: KafkaConnection
-    topic: str
-    _read_to: int = 0
-
-    def forget(self) -> None:
-        """Read everything the next time."""
-        self._read_to = 0
-
-    async def read(self) -> Mapping[bytes, bytes | None]:
-        """Return the last value of each key that was written since the last call.
-
-        Raises
-        ------
-        KafkaError
-            If the changelog cannot be read.
-        """
-        latest: dict[bytes, bytes | None] = {}
-        async with open_reader(self.connection, self.topic, MIB) as reader:
-            first, end = (await reader.first_offsets())[0], (await reader.end_offsets())[0]
-            start = self._read_to if first <= self._read_to <= end else first
-            reader.seek(0, start)
-            async for message in reader.read_until({0: end}):
-                latest[message.key or b""] = message.value
-        self._read_to = end
-        return latest
+    def then(self, later: _Change) -> _Change:
+        """Return both changes as one."""
+        if later.replaces:
+            return later
+        return _Change(self.state.merged(later.state), self.replaces)
 
 
 @dataclass
@@ -94,7 +67,7 @@ class ChainTable:
     table: TableT[str, ChainState]
     changelog: Changelog
     is_restored: bool = False
-    _pending: dict[str, ChainState] = field(default_factory=dict)
+    _pending: dict[str, _Change] = field(default_factory=dict)
     _held: list[HeldEvent] = field(default_factory=list)
     _epoch: int = 0
 
@@ -134,7 +107,7 @@ class ChainTable:
                 # Faust's pages ask its producer for the partition of a chain, and the producer
                 # knows only topics that it has sent to: one chain is written again.
                 for chain in list(self.table.data)[:1]:
-                    self._pending.setdefault(chain, ChainState(chain=chain, runs=[]))
+                    self._pending.setdefault(chain, _Change(ChainState(chain=chain, runs=[])))
                 seconds = round(time.monotonic() - started, 1)
                 logger.info("chains restored", chains=len(self.table.data), seconds=seconds)
             return
@@ -161,8 +134,20 @@ class ChainTable:
     def note(self, update: ChainUpdate) -> None:
         """Note an update; `write` puts it into the table."""
         chain = str(update.chain)
-        before = self._pending.get(chain) or ChainState(chain=chain, runs=[])
-        self._pending[chain] = before.updated(update)
+        self._change(chain, _Change(ChainState(chain=chain, runs=[]).updated(update)))
+
+    def rebuild(self, state: ChainState) -> None:
+        """Note a state that was rebuilt from the Butler: it replaces what was before.
+
+        Updates that come later are added to it.  A chain without runs is removed.
+        """
+        # A state without a list of runs is an error here, not a chain to remove.
+        rebuilt = ChainState(chain=str(state.chain), runs=[*state.runs])
+        self._change(rebuilt.chain, _Change(rebuilt, replaces=True))
+
+    def _change(self, chain: str, later: _Change) -> None:
+        before = self._pending.get(chain)
+        self._pending[chain] = later if before is None else before.then(later)
 
     def hold(self, event: HeldEvent) -> None:
         """Hold an event until its update is in the table."""
@@ -180,33 +165,38 @@ class ChainTable:
         epoch, held = self._epoch, len(self._held)
         for chain in list(self._pending):
             changes = self._pending.pop(chain)
-            state = self._merged(chain, changes)
+            state = self._changed(chain, changes)
             try:
-                await self._send(chain, state)
+                await self._send(chain, state if state.runs else None)
             except Exception as exc:  # noqa: BLE001 - rule optional-parts-stop-nothing
                 logger.warning(
                     "the changelog of the chains cannot be written", error=describe_with_type(exc)
                 )
                 if epoch == self._epoch:
                     later = self._pending.get(chain)
-                    self._pending[chain] = changes if later is None else changes.merged(later)
+                    self._pending[chain] = changes if later is None else changes.then(later)
                 return
             if epoch != self._epoch:
                 return
-            self.table.data[chain] = state
+            if state.runs:
+                self.table.data[chain] = state
+            else:
+                self.table.data.pop(chain, None)
         self._release(held)
 
-    def _merged(self, chain: str, changes: ChainState) -> ChainState:
+    def _changed(self, chain: str, changes: _Change) -> ChainState:
         try:
             before = self.table.data.get(chain)
-            return changes if before is None else before.merged(changes)
+            if before is None or changes.replaces:
+                return changes.state
+            return before.merged(changes.state)
         except Exception as exc:  # noqa: BLE001 - rule optional-parts-stop-nothing
             logger.warning(
                 "chain written anew, its state is bad", chain=chain, error=describe_with_type(exc)
             )
-            return changes
+            return changes.state
 
-    async def _send(self, chain: str, state: ChainState) -> None:
+    async def _send(self, chain: str, state: ChainState | None) -> None:
         """Send a state to the changelog, and wait until the brokers have it.
 
         Not by the table: it can only be changed while a stream has an event, and Faust's buffer,

@@ -8,13 +8,14 @@ import orjson
 import structlog
 from faust.types import TP, StreamT
 
-from agents.chain_table import ChainTable, Changelog
+from agents.chain_table import ChainTable
 from app import app, topics
 from app.butler.descriptions import describe_with_type
+from app.kafka.changelog import Changelog
 from app.kafka.held_events import held_events
 from app.tables import chains as table
 from app.telemetry import metrics
-from models.chains import ChainUpdate
+from models.chains import ChainState, ChainUpdate
 
 logger = structlog.get_logger("butler_writer")
 
@@ -31,7 +32,11 @@ async def chains(stream: StreamT[bytes]) -> None:
     """Track each chain's runs and what was written to them, in the table ``chains``."""
     async for event in held_events(stream):
         try:
-            chain_table.note(ChainUpdate.from_data(orjson.loads(event.value)))
+            message = orjson.loads(event.value)
+            if "runs" in message:  # `faust -A app chains resync`
+                chain_table.rebuild(ChainState.from_data(message))
+            else:
+                chain_table.note(ChainUpdate.from_data(message))
         except Exception as exc:  # noqa: BLE001 - rule no-exception-leaves-an-agent
             metrics.SKIPPED_CHAIN_UPDATES.inc()
             logger.warning(

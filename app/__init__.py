@@ -20,10 +20,10 @@ def __getattr__(name: str) -> Any:
     """Create the application when ``app`` is first accessed."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from app.errors import exiting_on_operator_errors  # noqa: PLC0415 - see above
+    from app.errors import OperatorError  # noqa: PLC0415 - see above
     from app.installation import find_own  # noqa: PLC0415
 
-    with exiting_on_operator_errors():
+    try:
         find_own("models")
         from app.settings import load_settings  # noqa: PLC0415
         from app.telemetry.log import start_logging  # noqa: PLC0415
@@ -33,5 +33,9 @@ def __getattr__(name: str) -> Any:
         from app.application import ButlerWriterApp  # noqa: PLC0415
 
         made = ButlerWriterApp(settings)
+    except OperatorError as exc:
+        from app.commands.unusable import end_unusable  # noqa: PLC0415
+
+        end_unusable(exc)
     globals()["app"] = made
     return made

@@ -10,7 +10,12 @@ from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
 from app import topics
-from app.butler.files.usable import check_list_directory, check_staging_root, check_store
+from app.butler.files.usable import (
+    check_list_directory,
+    check_staging_root,
+    check_store,
+    check_writing,
+)
 from app.butler.private.datastores import Datastores
 from app.butler.private.registry import engine_of
 from app.butler.repository.chains import ChainKeeper
@@ -86,6 +91,8 @@ def _parts_of(app: ButlerWriterApp, butler: Butler) -> Parts:
     write = app.settings.write
     for store in Datastores(butler).stores:
         check_store(store.root)
+        if write.staging_roots:
+            check_writing(store.root)
     show_build(butler.dimensions)
     return Parts(
         intake=app.intake,

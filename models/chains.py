@@ -49,7 +49,10 @@ class RunState(faust.Record, serializer="json", include_metadata=False):
 
 
 class ChainState(faust.Record, serializer="json", include_metadata=False):
-    """A chain as the table keeps it; its runs are newest first, as in the Butler."""
+    """A chain as the table keeps it; its runs are newest first, as in the Butler.
+
+    As a message on the topic of chain updates, it replaces what the table has.
+    """
 
     chain: str
     runs: list[RunState]

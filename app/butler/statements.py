@@ -182,7 +182,7 @@ def select_by_key(
     table: sqlalchemy.Table,
     columns: Sequence[str],
     keys: Sequence[Row],
-    returned: Sequence[str],
+    returned: Sequence[str | sqlalchemy.ColumnElement[Any]],
 ) -> Iterator[Row]:
     """Look for the rows of a table that have one of some keys.
 
@@ -200,8 +200,8 @@ def select_by_key(
         Names of the columns of the keys.
     keys : `~collections.abc.Sequence` [`tuple`]
         The keys, without duplicates.
-    returned : `~collections.abc.Sequence` [`str`]
-        Names of the columns to return.
+    returned : `~collections.abc.Sequence` [`str` or `sqlalchemy.ColumnElement`]
+        The columns to return, by their names or as expressions.
 
     Yields
     ------
@@ -211,15 +211,17 @@ def select_by_key(
     if not keys:
         return
     given = [table.columns[name] for name in columns]
-    selected = sqlalchemy.select(*(table.columns[name] for name in returned))
+    selected = sqlalchemy.select(
+        *(table.columns[each] if isinstance(each, str) else each for each in returned)
+    )
     if connection.dialect.name == "postgresql":
         required = _unnested(table, columns, keys)
         join = sqlalchemy.and_(*(column == required.columns[column.name] for column in given))
-        yield from map(tuple, connection.execute(selected.join_from(table, required, join)))
+        yield from map(tuple, connection.execute(selected.join_from(table, required, join)).all())
         return
     for chunk in chunk_iterable(keys, _MAX_PARAMETERS // len(columns)):
         among = sqlalchemy.tuple_(*given).in_(chunk)
-        yield from map(tuple, connection.execute(selected.where(among)))
+        yield from map(tuple, connection.execute(selected.where(among)).all())
 
 
 def select_by_index(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO
 
 import click
@@ -12,13 +12,13 @@ import orjson
 from faust.cli import option
 
 from app import app
+from app.butler.repository.presence import Presence
+from app.commands.age import Age
 from app.commands.operator_command import operator_command, read_only_butler
-from app.operations.audit import Audited, AuditRange, Finding, audit_events
+from app.operations.audit import Audited, Finding, audit_events
+from app.operations.audit_range import AuditRange
 
 __all__ = ["audit"]
-
-#: Events between two progress lines.
-_PROGRESS = 1000
 
 _OFFSET = click.IntRange(min=0, max=2**63 - 2)
 
@@ -40,6 +40,12 @@ _LISTED = (Finding.MISSING, Finding.EXPIRED, Finding.DEAD_LETTER)
     option("--first", type=_OFFSET, help="From this offset on, on every partition."),
     option("--last", type=_OFFSET, help="Up to this offset, on every partition."),
     option(
+        "--published-after",
+        type=Age(),
+        help="Datasets are published, and removed from the repository, at this age, such as 80h: "
+        "events that were sent before that and lack datasets are expired, not missing.",
+    ),
+    option(
         "--json",
         "report",
         type=click.File("wb", lazy=False),
@@ -53,30 +59,30 @@ async def audit(
     until: datetime | None,
     first: int | None,
     last: int | None,
+    published_after: timedelta | None,
     report: BinaryIO | None,
 ) -> None:
     """Report what became of each event of the input topic.
 
-    Each event is written, expired (written, but artifacts were removed since), in the dead letters,
-    pending, or missing.  The exit code is 1 if any event is missing, and 2 if the audit could not
+    Each event is written, expired (written, but removed since), in the dead letters, pending, or
+    missing.  The exit code is 1 if any event is missing, and 2 if the audit could not
     be completed, or no event is in the range.  Nothing is changed.
     """
     findings: Counter[Finding] = Counter()
     events = []
-    with operator_command(command) as output:
+    before = None if published_after is None else datetime.now(UTC) - published_after
+    with operator_command(command) as output, output.progress("events") as show_progress:
+        audit_range = AuditRange(_utc(since), _utc(until), first, last)
+        presence = Presence(read_only_butler())
         async for audited, total in audit_events(
-            app.connection,
-            app.settings.kafka,
-            read_only_butler(),
-            AuditRange(_utc(since), _utc(until), first, last),
+            app.connection, app.settings.kafka, presence, audit_range, published_before=before
         ):
             findings[audited.finding] += 1
             if report is not None or output.is_json:
                 events.append(asdict(audited))
             if audited.finding in _LISTED:
                 output.line(_line(audited))
-            if findings.total() % _PROGRESS == 0:
-                output.progress(f"{findings.total()} of {total} events")
+            show_progress(findings.total(), total)
         summary = {finding.value: findings[finding] for finding in Finding}
         document = {"summary": summary, "events": events}
         if report is not None:

@@ -10,10 +10,10 @@ from typing import Any
 import click
 import orjson
 from faust.cli import argument, option
-from lsst.daf.butler import Butler
 
 from app import app
 from app.butler.repository.connection import RepositoryError
+from app.butler.repository.presence import Presence
 from app.commands.operator_command import CommandError, operator_command, read_only_butler
 from app.commands.output import Output
 from app.kafka.readers import MessageId
@@ -63,7 +63,7 @@ async def dead_letters(
             selected = _select(stored_letters, ids, error_class, only_latest=action == "replay")
             if action == "list":
                 listing = _Listing(output, everything=everything or bool(ids))
-                await listing.show(stored_letters.with_presence(selected, _butler))
+                await listing.show(stored_letters.with_presence(selected, _presence))
             elif action == "show":
                 await _show(output, stored_letters, selected)
             else:
@@ -198,10 +198,10 @@ def _line(stored: StoredLetter, *, is_written: bool) -> str:
     return "  ".join(column for column in columns if column)
 
 
-def _butler() -> Butler | None:
+def _presence() -> Presence | None:
     """Open the repository; without it, the letters are shown, but not what was written since."""
     try:
-        return read_only_butler()
+        return Presence(read_only_butler())
     except RepositoryError as exc:
         click.echo(f"butler-writer: cannot tell which events were written since: {exc}", err=True)
         return None
@@ -219,7 +219,7 @@ async def _replay(
     skipped: Counter[str] = Counter()
 
     async def useful() -> AsyncIterator[StoredLetter]:
-        async for stored, is_written in letters.with_presence(selected, _butler):
+        async for stored, is_written in letters.with_presence(selected, _presence):
             if is_written:
                 skipped["whose event was written since"] += 1
             elif await letters.holds_event(stored):

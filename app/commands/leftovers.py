@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from datetime import timedelta
-from types import MappingProxyType
 from typing import Any
 
-import click
 from faust.cli import option
 
 from app import app
+from app.commands.age import Age
 from app.commands.operator_command import operator_command, read_only_butler
 from app.operations.leftovers import Leftover, Leftovers
 
 __all__ = ["leftovers"]
 
 
-class _Age(click.ParamType):
-    """A number and its unit: ``90m``, ``12h``, ``1d``."""
-
-    name = "age"
-    _UNITS = MappingProxyType({"m": "minutes", "h": "hours", "d": "days"})
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> timedelta:
-        if not (match := re.fullmatch(r"(\d{1,6})([mhd])", value)):
-            self.fail(f"{value!r} is not an age such as 90m, 12h or 1d", param, ctx)
-        return timedelta(**{self._UNITS[match[2]]: int(match[1])})
-
-
 @app.command(
     option(
         "--older-than",
-        type=_Age(),
+        type=Age(),
         required=True,
         help="Only files of at least this age, such as 12h or 1d; the minimum is 1h.",
     ),

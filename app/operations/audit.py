@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from itertools import chain
-from uuid import UUID
 
-from lsst.daf.butler import Butler
-
-from app.butler.repository.presence import look_up
-from app.errors import OperatorError
+from app.butler.repository.presence import Presence
 from app.kafka.connection import KafkaConnection
-from app.kafka.readers import Message, MessageId, TopicReader, committed_offsets, open_reader
-from app.operations.dead_letters import DeadLetters, StoredLetter
-from app.operations.event_presence import datasets_of, missing_datasets
+from app.kafka.group.offsets import committed_offsets
+from app.kafka.readers import Message, MessageId, TopicReader, open_reader
+from app.operations.audit_range import AuditError, AuditRange, Range
+from app.operations.dead_letters import DeadLetters
+from app.operations.event_presence import EventPresence, datasets_of, look_up
 from app.settings import KafkaSettings
 
 __all__ = ["AuditError", "AuditRange", "Audited", "Finding", "audit_events"]
 
 #: How many events are looked up in one call: some 50,000 datasets.
 _CHUNK = 500
+
+#: How many chunks are looked up at once.
+_AT_ONCE = 3
 
 
 class Finding(StrEnum):
@@ -32,7 +34,7 @@ class Finding(StrEnum):
     """All its datasets are in the Butler, and their artifacts exist."""
 
     EXPIRED = "expired"
-    """All its datasets are in the Butler, but artifacts have been removed since."""
+    """It was written, but its artifacts, or its datasets with them, have been removed since."""
 
     DEAD_LETTER = "dead-letter"
     """It was set aside."""
@@ -42,58 +44,6 @@ class Finding(StrEnum):
 
     MISSING = "missing"
     """Its offset is committed, but it was not set aside, and the Butler lacks datasets of it."""
-
-
-class AuditError(OperatorError):
-    """No event is in the range to audit."""
-
-
-@dataclass(frozen=True)
-class AuditRange:
-    """A part of the input topic; it never goes beyond the ends of the partitions.
-
-    Attributes
-    ----------
-    since, until : `datetime.datetime`, optional
-        From the first event sent at or after ``since``; up to, but not including, the first one
-        sent at or after ``until``.
-    first, last : `int`, optional
-        From one offset to another, both included, on every partition.
-    """
-
-    since: datetime | None = None
-    until: datetime | None = None
-    first: int | None = None
-    last: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse ends that are in the wrong order.
-
-        Raises
-        ------
-        AuditError
-            If they are.
-        """
-        if self.first is not None and self.last is not None and self.first > self.last:
-            raise AuditError(f"no event is from --first {self.first} to --last {self.last}")
-        if self.since is not None and self.until is not None and self.since >= self.until:
-            raise AuditError(f"no event is sent from --since {self.since} until {self.until}")
-
-    async def bounds(self, reader: TopicReader) -> dict[int, tuple[int, int]]:
-        """Return the first offset in the range, and the first after it, of each partition."""
-        ends = await reader.end_offsets()
-        starts = await reader.first_offsets()
-        stops = ends
-        if self.since is not None:
-            starts = ends | await reader.offsets_at(self.since)
-        if self.until is not None:
-            stops = ends | await reader.offsets_at(self.until)
-        bounds = {}
-        for partition, end in ends.items():
-            stop = stops[partition] if self.last is None else min(stops[partition], self.last + 1)
-            start = min(max(starts[partition], self.first or 0), end)
-            bounds[partition] = (start, max(start, stop))
-        return bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,23 +58,30 @@ class Audited:
         What became of it.
     datasets : `int`
         How many datasets it has; 0 if it cannot be decoded.
-    missing : `tuple` [`uuid.UUID`, ...]
+    missing : `tuple` [`str`, ...]
         Datasets that are not in the Butler as the event describes them.
     reason : `str`
         Why it was set aside, if it was.
+    letter : `str`
+        The name of its last letter, if it was set aside.
     """
 
     partition: int
     offset: int
     finding: Finding
     datasets: int = 0
-    missing: tuple[UUID, ...] = ()
+    missing: tuple[str, ...] = ()
     reason: str = ""
     letter: str = ""
 
 
 async def audit_events(
-    connection: KafkaConnection, settings: KafkaSettings, butler: Butler, audit_range: AuditRange
+    connection: KafkaConnection,
+    settings: KafkaSettings,
+    presence: Presence,
+    audit_range: Range,
+    *,
+    published_before: datetime | None = None,
 ) -> AsyncIterator[tuple[Audited, int]]:
     """Find out what became of each event of a range.
 
@@ -134,10 +91,13 @@ async def audit_events(
         The brokers to read from.
     settings : `~app.settings.KafkaSettings`
         Names of the topics, and the largest event.
-    butler : `lsst.daf.butler.Butler`
-        The repository that the datasets are expected in.
-    audit_range : `AuditRange`
+    presence : `Presence`
+        Looks up datasets in the repository that they are expected in.
+    audit_range : `Range`
         The events to audit.
+    published_before : `datetime.datetime`, optional
+        Datasets of events that were sent before this time may have been published, and removed from
+        the repository: an event that lacks them is `Finding.EXPIRED`, not `Finding.MISSING`.
 
     Yields
     ------
@@ -159,25 +119,48 @@ async def audit_events(
     # pending, not as missing.
     committed = await committed_offsets(connection, settings.topic)
     letters = await _letters(DeadLetters(connection, settings), settings.topic)
+    judge = _Judge(presence, letters, committed, published_before)
     async with open_reader(connection, settings.topic, settings.max_message_bytes) as reader:
         bounds = await audit_range.bounds(reader)
         for partition, (start, _) in bounds.items():
             reader.seek(partition, start)
         total = sum(end - start for start, end in bounds.values())
-        chunk: list[Message] = []
         is_empty = True
-        async for message in reader.read_until({p: end for p, (_, end) in bounds.items()}):
-            chunk.append(message)
+        messages = reader.read_until({p: end for p, (_, end) in bounds.items()})
+        async for all_of_chunk in _in_threads(judge.audit, _chunks(messages)):
             is_empty = False
-            if len(chunk) == _CHUNK:
-                for audited in _audit(butler, chunk, letters, committed):
-                    yield audited, total
-                chunk = []
-        for audited in _audit(butler, chunk, letters, committed):
-            yield audited, total
+            for audited in all_of_chunk:
+                yield audited, total
         # A time in which no event was sent is no mistake: there are nights without any.
-        if is_empty and (audit_range.first, audit_range.last) != (None, None):
+        if is_empty and audit_range.names_offsets:
             raise AuditError(f"no event is in this range; {await _held(reader, settings.topic)}")
+
+
+async def _chunks(messages: AsyncIterator[Message]) -> AsyncIterator[list[Message]]:
+    chunk: list[Message] = []
+    async for message in messages:
+        chunk.append(message)
+        if len(chunk) == _CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+async def _in_threads(
+    audit: Callable[[list[Message]], list[Audited]], chunks: AsyncIterator[list[Message]]
+) -> AsyncIterator[list[Audited]]:
+    """Audit a chunk while the database looks for another one; yield the results in order."""
+    running: deque[asyncio.Future[list[Audited]]] = deque()
+    try:
+        async for chunk in chunks:
+            running.append(asyncio.ensure_future(asyncio.to_thread(audit, chunk)))
+            if len(running) == _AT_ONCE:
+                yield await running.popleft()
+        while running:
+            yield await running.popleft()
+    finally:
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 async def _held(reader: TopicReader, topic: str) -> str:
@@ -191,43 +174,53 @@ async def _held(reader: TopicReader, topic: str) -> str:
     return f"there are events of {', '.join(held)}" if held else f"{topic} holds no event"
 
 
-async def _letters(letters: DeadLetters, topic: str) -> dict[MessageId, StoredLetter]:
-    """Return the last letter of each event of a topic that was set aside."""
+async def _letters(letters: DeadLetters, topic: str) -> dict[MessageId, tuple[str, str]]:
+    """Return the name and the reason of the last letter of each event that was set aside."""
     return {
-        MessageId(stored.letter.partition, stored.letter.offset): stored
+        MessageId(stored.letter.partition, stored.letter.offset): (
+            str(stored.id),
+            stored.letter.reason,
+        )
         async for stored in letters.read()
         if stored.letter.topic == topic
     }
 
 
-def _audit(
-    butler: Butler,
-    messages: list[Message],
-    letters: Mapping[MessageId, StoredLetter],
-    committed: Mapping[int, int],
-) -> list[Audited]:
-    expected = [datasets_of(message.value) for message in messages]
-    presence = look_up(butler, set(chain.from_iterable(given for given in expected if given)))
-    audited = []
-    for message, given in zip(messages, expected, strict=True):
+@dataclass(frozen=True)
+class _Judge:
+    """Says what became of events."""
+
+    presence: Presence
+    letters: Mapping[MessageId, tuple[str, str]]
+    committed: Mapping[int, int]
+    published_before: datetime | None
+
+    def audit(self, messages: list[Message]) -> list[Audited]:
+        """Look up the datasets of some events, and say what became of each."""
+        events = [datasets_of(message.value) for message in messages]
+        return [
+            self._audited(message, found, is_event=event is not None)
+            for message, event, found in zip(
+                messages, events, look_up(self.presence, events), strict=True
+            )
+        ]
+
+    def _audited(self, message: Message, found: EventPresence, *, is_event: bool) -> Audited:
         event_id = MessageId(message.partition, message.offset)
-        datasets = given or {}
-        missing = missing_datasets(presence, datasets)
-        if given is not None and not missing:
-            are_readable = datasets.keys() <= presence.readable
-            finding = Finding.WRITTEN if are_readable else Finding.EXPIRED
+        letter = reason = ""
+        if is_event and not found.missing:
+            finding = Finding.WRITTEN if found.is_readable else Finding.EXPIRED
+        elif event_id in self.letters:
+            finding = Finding.DEAD_LETTER
+            letter, reason = self.letters[event_id]
+        elif message.offset >= self.committed.get(message.partition, 0):
+            finding = Finding.PENDING
+        elif is_event and self._may_be_published(message):
+            finding = Finding.EXPIRED
         else:
-            finished = message.offset < committed.get(message.partition, 0)
-            finding = _finding_of_absent(set_aside=event_id in letters, finished=finished)
-        found = Audited(*event_id, finding, len(datasets), missing)
-        if finding is Finding.DEAD_LETTER:
-            stored = letters[event_id]
-            found = replace(found, reason=stored.letter.reason, letter=str(stored.id))
-        audited.append(found)
-    return audited
+            finding = Finding.MISSING
+        return Audited(*event_id, finding, found.datasets, found.missing, reason, letter)
 
-
-def _finding_of_absent(*, set_aside: bool, finished: bool) -> Finding:
-    if set_aside:
-        return Finding.DEAD_LETTER
-    return Finding.MISSING if finished else Finding.PENDING
+    def _may_be_published(self, message: Message) -> bool:
+        before = self.published_before
+        return before is not None and message.timestamp < before.timestamp() * 1000

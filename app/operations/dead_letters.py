@@ -10,10 +10,10 @@ from functools import cache
 from typing import Any, Self
 
 import structlog
-from lsst.daf.butler import Butler
 
 from app.butler.descriptions import describe_with_type
 from app.butler.repository.chains import WRITTEN_BUT
+from app.butler.repository.presence import Presence
 from app.errors import OperatorError
 from app.kafka.connection import KafkaConnection
 from app.kafka.errors import MessageSizeTooLargeError
@@ -185,7 +185,7 @@ class DeadLetters:
             return True
 
     async def with_presence(
-        self, letters: AsyncIterable[StoredLetter], open_butler: Callable[[], Butler | None]
+        self, letters: AsyncIterable[StoredLetter], open_presence: Callable[[], Presence | None]
     ) -> AsyncIterator[tuple[StoredLetter, bool]]:
         """Look up whether the events of letters are in the Butler by now.
 
@@ -193,7 +193,7 @@ class DeadLetters:
         ----------
         letters : `~collections.abc.AsyncIterable` [`StoredLetter`]
             The letters.
-        open_butler : `~collections.abc.Callable`
+        open_presence : `~collections.abc.Callable`
             Opens the repository, once there is a letter; if it returns `None`, no event is found.
 
         Yields
@@ -205,7 +205,7 @@ class DeadLetters:
             the event was set aside, because its run could not be put into its chain: it is still to
             be announced.
         """
-        opened = cache(open_butler)
+        opened = cache(open_presence)
         chunk: list[StoredLetter] = []
         async for stored in letters:
             chunk.append(stored)
@@ -218,9 +218,9 @@ class DeadLetters:
                 yield pair
 
     async def _presence_of(
-        self, letters: list[StoredLetter], butler: Butler | None
+        self, letters: list[StoredLetter], presence: Presence | None
     ) -> list[tuple[StoredLetter, bool]]:
-        if butler is None:
+        if presence is None:
             return [(stored, False) for stored in letters]
         values = []
         for stored in letters:
@@ -230,7 +230,7 @@ class DeadLetters:
                 values.append(None)
         return [
             (stored, is_written and not stored.letter.reason.startswith(WRITTEN_BUT))
-            for stored, is_written in zip(letters, are_written(butler, values), strict=True)
+            for stored, is_written in zip(letters, are_written(presence, values), strict=True)
         ]
 
     async def replay(

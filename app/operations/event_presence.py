@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 from uuid import UUID
 
-from lsst.daf.butler import Butler, DatasetRef
-
-from app.butler.repository.presence import DatasetPresence, look_up
+from app.butler.repository.presence import GivenDataset, Presence
 from models.errors import InvalidEventError
 from models.prompt_output import PromptOutput
 
-__all__ = ["are_written", "datasets_of", "missing_datasets"]
+__all__ = ["EventPresence", "are_written", "datasets_of", "look_up"]
 
 
-def datasets_of(value: bytes | None) -> dict[UUID, Any] | None:
+#: Matches an id in the usual notation; pods may use any other one.
+_USUAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
+
+
+def datasets_of(value: bytes | None) -> dict[str, GivenDataset] | None:
     """Return the datasets of an event by id, or `None` if it cannot be decoded.
 
     Parameters
@@ -26,57 +29,74 @@ def datasets_of(value: bytes | None) -> dict[UUID, Any] | None:
     """
     try:
         output = PromptOutput.decode(value)
-        return {
-            UUID(dataset_id): ref
+        datasets: dict[str, GivenDataset] = {
+            (dataset_id if _USUAL(dataset_id) else str(UUID(dataset_id))): ref
             for dataset in output.datasets
             for dataset_id, ref in dataset["refs"].items()
         }
     except (InvalidEventError, ValueError, TypeError, KeyError, AttributeError):
         return None
+    return datasets if all(isinstance(ref, dict) for ref in datasets.values()) else None
 
 
-def missing_datasets(presence: DatasetPresence, datasets: Mapping[UUID, Any]) -> tuple[UUID, ...]:
-    """Return the datasets of an event that are not registered as the event gives them."""
-    return tuple(
-        sorted(
-            dataset_id
-            for dataset_id, ref in datasets.items()
-            if not _is_registered(presence.registered.get(dataset_id), ref)
+@dataclass(frozen=True, slots=True)
+class EventPresence:
+    """Which datasets of an event are in the Butler.
+
+    Attributes
+    ----------
+    datasets : `int`
+        How many datasets it has.
+    missing : `tuple` [`str`, ...]
+        Those that are not registered as the event gives them.
+    is_readable : `bool`
+        Whether all of them have a datastore record, and all their artifacts.
+    """
+
+    datasets: int
+    missing: tuple[str, ...]
+    is_readable: bool
+
+
+def look_up(
+    presence: Presence, events: Sequence[Mapping[str, GivenDataset] | None]
+) -> list[EventPresence]:
+    """Look up the datasets of events.
+
+    Parameters
+    ----------
+    presence : `Presence`
+        Looks up datasets in the repository.
+    events : `~collections.abc.Sequence`
+        The datasets of each event, as `datasets_of` returns them.
+    """
+    registered = presence.registered(chain.from_iterable(each.items() for each in events if each))
+    has = registered.has
+    absent = [
+        tuple(sorted([i for i, given in (each or {}).items() if not has(i, given)]))
+        for each in events
+    ]
+    complete = [each or {} for each, missing in zip(events, absent, strict=True) if not missing]
+    readable = presence.readable(set(chain.from_iterable(complete)))
+    return [
+        EventPresence(
+            datasets=len(each or {}),
+            missing=missing,
+            is_readable=not missing and (each or {}).keys() <= readable,
         )
-    )
+        for each, missing in zip(events, absent, strict=True)
+    ]
 
 
-def are_written(butler: Butler, values: Sequence[bytes | None]) -> list[bool]:
+def are_written(presence: Presence, values: Sequence[bytes | None]) -> list[bool]:
     """Return for each event whether all its datasets are in the Butler, and readable.
 
     Parameters
     ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
+    presence : `Presence`
+        Looks up datasets in the repository.
     values : `~collections.abc.Sequence` [`bytes` or `None`]
         The values of the events' messages.
     """
-    events = [datasets_of(value) for value in values]
-    presence = look_up(butler, set(chain.from_iterable(event for event in events if event)))
-    return [
-        event is not None
-        and len(event) > 0
-        and not missing_datasets(presence, event)
-        and event.keys() <= presence.readable
-        for event in events
-    ]
-
-
-def _is_registered(found: DatasetRef | None, given: Any) -> bool:
-    """Return whether a dataset was found with the run, type and data ID of the event."""
-    try:
-        return (
-            found is not None
-            and found.run == given["run"]
-            and found.datasetType.name == given["dataset_type_name"]
-            and all(
-                given["data_id"][name] == value for name, value in found.dataId.required.items()
-            )
-        )
-    except (TypeError, KeyError):
-        return False
+    found = look_up(presence, [datasets_of(value) for value in values])
+    return [each.datasets > 0 and each.is_readable for each in found]

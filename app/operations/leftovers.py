@@ -24,7 +24,8 @@ from app.butler.private.datastores import Datastores
 from app.butler.repository.recorded import recorded_addresses
 from app.errors import OperatorError
 from app.kafka.connection import KafkaConnection
-from app.kafka.readers import committed_offsets, open_reader
+from app.kafka.group.offsets import committed_offsets
+from app.kafka.readers import open_reader
 from app.operations.dead_letters import DeadLetters, LostEventError
 from app.settings import KafkaSettings
 from models.errors import InvalidEventError

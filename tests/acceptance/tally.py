@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from uuid import UUID
 
-from app.butler.repository.presence import look_up
+from app.butler.repository.presence import Presence
 from tests.acceptance.pods import Pods, digest
 from tests.support.deployment import Deployment
 from tests.support.events import CHAIN, RUN, dataset_ids, stored_ids
@@ -59,7 +59,7 @@ def reconcile(
     topic = deployment.topic
     butler = deployment.fresh_butler()
     found = Counter(stored_ids(butler, "*"))  # spoiled events have their own runs
-    readable = look_up(butler, found).readable
+    readable = {UUID(i) for i in Presence(butler).readable([*map(str, found)])}
     letters = [dict(message.headers) for message in deployment.dead_letters()]
     dead = {(int(letter["partition"]), int(letter["offset"])) for letter in letters}
     announced = set(map(UUID, deployment.announced_ids()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TypeAlias
 
 from confluent_kafka.admin import AclOperation, ResourceType
 
@@ -10,28 +11,54 @@ from testbed.kafka import ApacheKafka
 from testbed.worker import CHECKOUT
 from tests.support.deployment import Deployment
 
-__all__ = ["LOGIN", "RULES", "grant", "name_in"]
+__all__ = ["LOGIN", "OPERATORS_RULES", "RULES", "grant", "name_in"]
 
 #: The worker's login, of the fixtures ``secure_kafka`` and ``private_secure_kafka``.
 LOGIN = {"KAFKA_USERNAME": "writer", "KAFKA_PASSWORD": "writer-secret"}
 
+_Rule: TypeAlias = tuple[str, str, str]
+
+
+def _rules(last_column: str) -> list[_Rule]:
+    return [
+        (kind, name, operation)
+        for kind, name, operations in re.findall(
+            rf"^\| (group|topic) `([^`]+)` \| ([A-Z_, ]+) \|{last_column}$",
+            (CHECKOUT / "README.md").read_text(),
+            re.MULTILINE,
+        )
+        for operation in operations.split(", ")
+    ]
+
+
 #: The access rules in README.md: (kind of resource, its name, operation).
-RULES = [
-    (kind, name, operation)
-    for kind, name, operations in re.findall(
-        r"^\| (group|topic) `(.+)` \| ([A-Z_, ]+) \|$",
-        (CHECKOUT / "README.md").read_text(),
-        re.MULTILINE,
-    )
-    for operation in operations.split(", ")
-]
+RULES = _rules("")
+
+#: Those that the commands need besides.
+OPERATORS_RULES = _rules(" `.+` \\|")
 
 
 def grant(
-    cluster: ApacheKafka, deployment: Deployment, *, but: tuple[str, str, str] | None = None
+    cluster: ApacheKafka,
+    deployment: Deployment,
+    *,
+    but: _Rule | None = None,
+    operators: bool = False,
 ) -> None:
-    """Grant the user ``writer`` the access rules of the README, optionally except one."""
-    for kind, name, operation in RULES:
+    """Grant the user ``writer`` the access rules of the README, optionally except one.
+
+    Parameters
+    ----------
+    cluster : `ApacheKafka`
+        The brokers.
+    deployment : `Deployment`
+        Names the topics and the group.
+    but : `tuple`, optional
+        The rule that is not granted.
+    operators : `bool`
+        Whether to grant what the commands need besides.
+    """
+    for kind, name, operation in [*RULES, *(OPERATORS_RULES if operators else [])]:
         if (kind, name, operation) != but:
             cluster.allow(
                 "writer",

@@ -17,10 +17,18 @@ from lsst.resources import ResourcePath
 
 from app.butler.away import is_away, unmounted
 from app.butler.descriptions import describe_with_type
+from app.butler.files.listing import list_some
 from app.butler.logins import refused_login
 from app.errors import OperatorError, UnavailableError
 
-__all__ = ["FolderError", "check_list_directory", "check_staging_root", "check_store"]
+__all__ = [
+    "FolderError",
+    "check_list_directory",
+    "check_listing",
+    "check_staging_root",
+    "check_store",
+    "check_writing",
+]
 
 _LIST_DIRECTORY = "OUTPUT_DATASET_LIST_DIRECTORY"
 _STAGING_ROOTS = "BUTLER_WRITER_STAGING_ROOTS"
@@ -43,25 +51,15 @@ def check_list_directory(folder: ResourcePath) -> None:
         If it cannot be used at this moment.
     """
     with _explained(_LIST_DIRECTORY, folder, "name a folder that this user may write to"):
-        if folder.isLocal:
-            path = Path(folder.ospath)
-            if path.exists():
-                _write_on_disk(path)
-                return
-            path.mkdir()
-            try:
-                _write_on_disk(path)
-            finally:
-                path.rmdir()
+        path = Path(folder.ospath) if folder.isLocal else None
+        if path is None or path.exists():
+            _write_probe(folder)
             return
-        if folder.scheme == "s3":
-            client, where = _object_in(folder)
-            client.put_object(**where, Body=b"probe")
-            client.delete_object(**where)
-            return
-        probe = folder.join(_probe_name(), forceDirectory=False)
-        probe.write(b"probe")
-        probe.remove()
+        path.mkdir()
+        try:
+            _write_on_disk(path)
+        finally:
+            path.rmdir()
 
 
 def check_staging_root(folder: ResourcePath) -> None:
@@ -102,6 +100,49 @@ def check_store(root: ResourcePath) -> None:
                 raise UnavailableError(f"{root} does not exist; is it mounted?", "the store")
         elif root.scheme == "s3":
             _read_nothing(root)
+
+
+def check_listing(root: ResourcePath) -> None:
+    """Check that a datastore can be listed: otherwise S3 does not tell that a file is missing.
+
+    Raises
+    ------
+    FolderError
+        If it cannot.
+    UnavailableError
+        If it cannot be reached at this moment.
+    """
+    with _explained("the datastore", root, "grant the right to list it (S3: s3:ListBucket)"):
+        if root.isLocal or root.scheme == "s3":
+            next(list_some(root, "", 1), None)
+
+
+def check_writing(root: ResourcePath) -> None:
+    """Put an object into a datastore, and delete it, as a worker does that copies staged files.
+
+    Raises
+    ------
+    FolderError
+        If it cannot.
+    UnavailableError
+        If it cannot be reached at this moment.
+    """
+    remedy = "grant the right to write and delete there (S3: s3:PutObject, s3:DeleteObject)"
+    with _explained("the datastore", root, remedy):
+        _write_probe(root)
+
+
+def _write_probe(folder: ResourcePath) -> None:
+    if folder.isLocal:
+        _write_on_disk(Path(folder.ospath))
+    elif folder.scheme == "s3":
+        client, where = _object_in(folder)
+        client.put_object(**where, Body=b"probe")
+        client.delete_object(**where)
+    else:
+        probe = folder.join(_probe_name(), forceDirectory=False)
+        probe.write(b"probe")
+        probe.remove()
 
 
 def _read_nothing(root: ResourcePath) -> None:

@@ -16,6 +16,7 @@ from lsst.daf.butler import (
     DatasetRef,
     DatasetType,
     DimensionElement,
+    MissingCollectionError,
     MissingDatasetTypeError,
 )
 from lsst.daf.butler.registry import CollectionSummary, CollectionTypeError
@@ -205,6 +206,14 @@ class RegistryTables:
             tags = self._datasets._get_tags_table(storage.dynamic_tables)
             known = self._types[name] = (storage.dataset_type_id, tags)
         return known
+
+    def collection(self, name: str) -> int | None:
+        """Return the key of a collection, or `None` if there is no such collection."""
+        try:
+            key: int = self._collections.find(name).key
+        except MissingCollectionError:
+            return None
+        return key
 
     def run(self, name: str) -> int:
         """Return the key of a run, which is registered if it does not exist.

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy
 from sqlalchemy import func
 
-__all__ = ["MissingRightError", "check_rights", "lacking_rights", "required_grants"]
+__all__ = [
+    "MissingRightError",
+    "check_rights",
+    "lacking_rights",
+    "missing_grants",
+    "required_grants",
+]
 
 #: What a write does with a table.
 _RIGHTS = ("SELECT", "INSERT")
+
+#: What a write does with some tables besides: it locks a chain, and moves its children.
+_FURTHER_RIGHTS = MappingProxyType({"collection": "UPDATE", "collection_chain": "DELETE"})
+
+#: Tables of a repository that a write only reads, or does not use.
+_READ_ONLY = ("butler_attributes", "dataset_location_trash", "opaque_meta")
+_CALIBRATIONS = "dataset_calibs_"
 
 _TEXTS: sqlalchemy.ARRAY[Any] = sqlalchemy.ARRAY(sqlalchemy.Text)
 
@@ -43,7 +57,8 @@ def required_grants(
 ) -> list[str]:
     """Return the statements that grant the user what a write needs on some tables."""
     role = connection.execute(sqlalchemy.select(func.current_user())).scalar_one()
-    return [f"GRANT {', '.join(_RIGHTS)} ON {table} TO {role}" for table in tables]
+    name = connection.dialect.identifier_preparer.format_table  # `group` is a reserved word
+    return [f"GRANT {', '.join(_RIGHTS)} ON {name(table)} TO {role}" for table in tables]
 
 
 def check_rights(connection: sqlalchemy.Connection, tables: Collection[sqlalchemy.Table]) -> None:
@@ -57,3 +72,39 @@ def check_rights(connection: sqlalchemy.Connection, tables: Collection[sqlalchem
     if lacking := lacking_rights(connection, tables):
         statements = "; ".join(required_grants(connection, lacking))
         raise MissingRightError(f"the database user lacks a right that writes need: {statements}")
+
+
+def missing_grants(connection: sqlalchemy.Connection, schema: str | None) -> list[str]:
+    """Return the statements that grant what any write may need and the user lacks.
+
+    Parameters
+    ----------
+    connection : `sqlalchemy.Connection`
+        A connection of the user.
+    schema : `str` or `None`
+        The schema that the repository's tables are in; `None`: the default one.
+    """
+    if connection.dialect.name != "postgresql":
+        return []
+    names = [
+        name
+        for name in sqlalchemy.inspect(connection).get_table_names(schema)
+        if name not in _READ_ONLY and not name.startswith(_CALIBRATIONS)
+    ]
+    tables = {name: sqlalchemy.Table(name, sqlalchemy.MetaData(), schema=schema) for name in names}
+    grants = required_grants(connection, lacking_rights(connection, tables.values()))
+    role = connection.execute(sqlalchemy.select(func.current_user())).scalar_one()
+    preparer = connection.dialect.identifier_preparer
+    for name, right in _FURTHER_RIGHTS.items():
+        table = preparer.format_table(tables[name])
+        if not _may(connection, func.has_table_privilege(table, right)):
+            grants.append(f"GRANT {right} ON {table} TO {role}")
+    for name in sqlalchemy.inspect(connection).get_sequence_names(schema):
+        sequence = preparer.format_sequence(sqlalchemy.Sequence(name, schema=schema))
+        if not _may(connection, func.has_sequence_privilege(sequence, "USAGE")):
+            grants.append(f"GRANT USAGE ON SEQUENCE {sequence} TO {role}")
+    return grants
+
+
+def _may(connection: sqlalchemy.Connection, question: sqlalchemy.ColumnElement[Any]) -> bool:
+    return bool(connection.execute(sqlalchemy.select(question)).scalar_one())

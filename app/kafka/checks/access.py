@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 
-from aiokafka.conn import collect_hosts
+from aiokafka.conn import AIOKafkaConnection, collect_hosts
 from aiokafka.errors import KafkaError
 
 from app.butler.descriptions import describe
 from app.errors import OperatorError, UnavailableError
-from app.kafka.checks.access_rights import check_permissions, connect, may_be_temporary
+from app.kafka.checks.access_rights import (
+    Operation,
+    Right,
+    check_permissions,
+    connect,
+    lacking,
+    may_be_temporary,
+)
 from app.kafka.checks.diagnosis import diagnose
 from app.kafka.checks.refusals import refusal
-from app.kafka.checks.required import required_operations
+from app.kafka.checks.required import all_rights, required_operations, required_topics
 from app.kafka.checks.sessions import session_mismatch
 from app.kafka.connection import KafkaConnection
 from app.kafka.errors import TopicError
 from app.settings import KafkaSettings
 
-__all__ = ["check_access", "kafka_error"]
+__all__ = ["check_access", "kafka_error", "missing_rights"]
 
 
 async def check_access(connection: KafkaConnection, settings: KafkaSettings) -> None:
@@ -40,11 +48,44 @@ async def check_access(connection: KafkaConnection, settings: KafkaSettings) -> 
     UnavailableError
         If no broker answers at this moment.
     """
-    try:
-        with closing(await connect(connection)) as broker:
-            await check_permissions(broker, connection, required_operations(settings))
+    async with _logged_in(connection) as broker:
+        await check_permissions(broker, connection, required_operations(settings))
         if mismatch := await session_mismatch(connection, settings):
             raise TopicError(mismatch)
+
+
+async def missing_rights(connection: KafkaConnection, settings: KafkaSettings) -> set[Right]:
+    """Log in, and return the rights that the user lacks: `all_rights`, and to create topics.
+
+    Raises
+    ------
+    LoginRefusedError, TopicError, UnavailableError
+        As `check_access`.
+    """
+    operations = {topic.name: [Operation.CREATE] for topic in required_topics(settings)}
+    for right in all_rights(settings):
+        if right.kind == "topic":
+            operations[right.name].append(right.operation)
+    async with _logged_in(connection) as broker:
+        return set(await lacking(broker, connection.group, operations))
+
+
+@asynccontextmanager
+async def _logged_in(connection: KafkaConnection) -> AsyncIterator[AIOKafkaConnection]:
+    """Log in to any broker; explain why, if that, or what is asked then, is not possible.
+
+    Raises
+    ------
+    LoginRefusedError
+        If the brokers refuse the login, or their certificate is refused.
+    TopicError
+        If the brokers refuse the encryption.
+    UnavailableError
+        If no broker answers at this moment.
+    """
+    try:
+        with closing(await connect(connection)) as broker:
+            yield broker
     except (KafkaError, OSError) as exc:
         for host, port, _ in collect_hosts(list(connection.brokers)):
             if reason := await diagnose(connection, host, port):

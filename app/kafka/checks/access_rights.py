@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from enum import IntEnum
 from ssl import SSLEOFError, SSLError, SSLZeroReturnError
+from typing import NamedTuple
 
 from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
 from aiokafka.errors import (
@@ -30,7 +31,7 @@ from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 from app.kafka.connection import KafkaConnection
 from app.kafka.errors import TopicError
 
-__all__ = ["Operation", "check_permissions", "connect", "may_be_temporary"]
+__all__ = ["Operation", "Right", "check_permissions", "connect", "lacking", "may_be_temporary"]
 
 #: Seconds that one broker gets for the connection and the login.
 _CONNECT_SECONDS = 5.0
@@ -44,6 +45,20 @@ class Operation(IntEnum):
 
     READ = 3
     WRITE = 4
+    CREATE = 5
+    DESCRIBE_CONFIGS = 10
+
+
+class Right(NamedTuple):
+    """An operation on a resource of the brokers."""
+
+    operation: Operation
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        """Return ``READ on topic ...``."""
+        return f"{self.operation.name} on {self.kind} {self.name}"
 
 
 def may_be_temporary(error: BaseException) -> bool:
@@ -119,19 +134,28 @@ async def check_permissions(
     KafkaError
         For example, if the broker closes the connection.
     """
-    if denied := await _missing_permissions(broker, connection.group, topics, must_exist):
+    if denied := await lacking(broker, connection.group, topics, must_exist):
         raise TopicError(
-            f"Kafka user {connection.username or 'ANONYMOUS'} lacks {', '.join(denied)}; "
+            f"Kafka user {connection.username or 'ANONYMOUS'} lacks {', '.join(map(str, denied))}; "
             "grant the access rules listed in README.md"
         )
 
 
-async def _missing_permissions(
+async def lacking(
     broker: AIOKafkaConnection,
     group: str,
     topics: Mapping[str, Sequence[Operation]],
-    must_exist: Collection[str],
-) -> list[str]:
+    must_exist: Collection[str] = (),
+) -> list[Right]:
+    """Return the rights that the user lacks; the parameters are those of `check_permissions`.
+
+    Raises
+    ------
+    TopicError
+        If a topic that must exist is missing.
+    KafkaError
+        For example, if the broker closes the connection.
+    """
     try:
         answer = await broker.send(_Topics(list(topics)))
     except (IncompatibleBrokerVersion, NotImplementedError):
@@ -144,14 +168,14 @@ async def _missing_permissions(
         for error, name, _, _, operations in answer.topics
     }
     missing = [
-        f"{operation.name} on topic {name}"
+        Right(operation, "topic", name)
         for name, operations in topics.items()
         for operation in operations
         if allowed[name] != _NOT_LISTED and not allowed[name] & 1 << operation
     ]
     beat = await broker.send(HeartbeatRequest(group, -1, ""))
     if for_code(beat.error_code) is GroupAuthorizationFailedError:
-        missing.append(f"{Operation.READ.name} on group {group}")
+        missing.append(Right(Operation.READ, "group", group))
     return missing
 
 

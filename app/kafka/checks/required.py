@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from app.kafka.checks.access_rights import Operation
+from app.kafka.checks.access_rights import Operation, Right
 from app.settings import MIB, KafkaSettings
 
-__all__ = ["CHAIN_PARTITIONS", "RequiredTopic", "required_operations", "required_topics"]
+__all__ = [
+    "CHAIN_PARTITIONS",
+    "RequiredTopic",
+    "all_rights",
+    "required_operations",
+    "required_topics",
+]
 
 #: One partition is enough for a few runs a day.  Faust requires that the chain updates and the
 #: changelog of the table have the same number.
@@ -40,6 +46,7 @@ class RequiredTopic:
     is_own: bool = True
     partitions: int | None = None
     largest_message: int | None = None
+    is_compacted: bool = False
     config: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -74,6 +81,7 @@ def required_topics(settings: KafkaSettings) -> list[RequiredTopic]:
             settings.changelog_topic,
             (Operation.READ, Operation.WRITE),
             partitions=CHAIN_PARTITIONS,
+            is_compacted=True,
             config=_CHANGELOG,
         ),
     ]
@@ -88,3 +96,27 @@ def required_operations(settings: KafkaSettings) -> dict[str, tuple[Operation, .
         Names of the topics.
     """
     return {topic.name: topic.operations for topic in required_topics(settings)}
+
+
+def all_rights(settings: KafkaSettings) -> dict[Right, str]:
+    """Return the rights that workers and commands need, and which of them need it.
+
+    Parameters
+    ----------
+    settings : `~app.settings.KafkaSettings`
+        Names of the topics and of the group.
+    """
+    topics = required_topics(settings)
+    rights = {
+        Right(operation, "topic", topic.name): "workers"
+        for topic in topics
+        for operation in topic.operations
+    }
+    rights[Right(Operation.READ, "group", settings.group)] = "workers"
+    rights[Right(Operation.READ, "topic", settings.dead_letter_topic)] = (
+        "dead-letters, audit, leftovers, status and rewind"
+    )
+    rights[Right(Operation.WRITE, "topic", settings.topic)] = "dead-letters replay"
+    for topic in topics:
+        rights[Right(Operation.DESCRIBE_CONFIGS, "topic", topic.name)] = "check"
+    return rights

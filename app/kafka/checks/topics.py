@@ -9,14 +9,19 @@ many workers can share the load.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from app.kafka.checks.access import kafka_error
+from app.kafka.checks.found_topics import (
+    FoundTopic,
+    find_topics,
+    partition_problem,
+    policy_problem,
+    size_problem,
+)
 from app.kafka.checks.required import RequiredTopic, required_topics
 from app.kafka.connection import KafkaConnection, admin_client
 from app.kafka.errors import TopicError
@@ -76,8 +81,11 @@ async def _check(connection: KafkaConnection, settings: KafkaSettings) -> None:
             )
         if missing:
             await _create(admin, missing, settings.replication_factor)
-        await _check_partitions(admin, required)
-        await _check_sizes(admin, required)
+        limited = [topic.name for topic in required if topic.largest_message is not None]
+        names = [topic.name for topic in required]
+        found = await find_topics(admin, names, with_config=limited)
+    for topic in required:
+        _check_topic(topic, found[topic.name])
 
 
 async def _create(
@@ -107,47 +115,18 @@ async def _create(
         logger.info("topic created", topic=name, replication_factor=factor)
 
 
-async def _check_partitions(admin: AIOKafkaAdminClient, required: list[RequiredTopic]) -> None:
-    found: dict[str, Any] = {
-        topic["topic"]: topic
-        for topic in await admin.describe_topics([topic.name for topic in required])
+def _check_topic(topic: RequiredTopic, found: FoundTopic) -> None:
+    if problem := partition_problem(topic, found):
+        raise TopicError(problem)
+    if topic.largest_message is not None and found.config is None:
+        logger.warning("size limit of topic not checked", topic=topic.name)
+    warnings = {
+        "the input topic refuses large events": size_problem(topic, found),
+        "the input topic is compacted": policy_problem(topic, found),
     }
-    for topic in required:
-        if code := found[topic.name]["error_code"]:  # just created, not yet known to every broker
-            raise for_code(code)(topic.name)
-        partitions = len(found[topic.name]["partitions"])
-        if topic.partitions is not None and partitions != topic.partitions:
-            raise TopicError(
-                f"topic {topic.name} has {partitions} partitions but must have {topic.partitions}; "
-                "delete it and create it again"
-            )
-
-
-async def _check_sizes(admin: AIOKafkaAdminClient, required: list[RequiredTopic]) -> None:
-    limited = {topic.name: topic for topic in required if topic.largest_message is not None}
-    responses = await admin.describe_configs(
-        # Ask for all settings: the embedded broker closes the connection if asked for only one.
-        [ConfigResource(ConfigResourceType.TOPIC, name) for name in limited]
-    )
-    for response in responses:
-        for code, _message, _type, name, entries in response.resources:
-            if code:  # the user may not ask, or the broker has no such setting
-                logger.warning("size limit of topic not checked", topic=name)
-                continue
-            limits = [int(entry[1]) for entry in entries if entry[0] == "max.message.bytes"]
-            if limits:
-                _check_size(limited[name], limits[0])
-
-
-def _check_size(topic: RequiredTopic, limit: int) -> None:
-    largest = topic.largest_message or 0
-    if limit >= largest:
-        return
-    remedy = (
-        f"topic {topic.name} accepts messages of up to {limit} bytes; set its max.message.bytes to "
-        f"at least {largest}, or lower BUTLER_WRITER_KAFKA_MAX_MESSAGE_BYTES"
-    )
-    if topic.is_own:
-        raise TopicError(remedy)
-    # The brokers refuse larger events to the pods; the worker itself can do its work.
-    logger.warning("the input topic refuses large events", topic=topic.name, remedy=remedy)
+    for warning, problem in warnings.items():
+        if problem and topic.is_own:
+            raise TopicError(problem)
+        if problem:
+            # The brokers refuse such events to the pods; the worker itself can do its work.
+            logger.warning(warning, topic=topic.name, remedy=problem)

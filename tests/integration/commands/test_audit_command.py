@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -15,8 +16,10 @@ import pytest
 from confluent_kafka import Producer
 from lsst.daf.butler import Butler
 
+from app.butler.repository.presence import Presence
 from app.kafka.connection import KafkaConnection
-from app.operations.audit import Audited, AuditError, AuditRange, Finding, audit_events
+from app.operations.audit import Audited, Finding, audit_events
+from app.operations.audit_range import AuditError, AuditRange
 from app.operations.dead_letters import DeadLetters, StoredLetter
 from app.settings import Settings
 from testbed.cluster import Cluster
@@ -76,6 +79,30 @@ def test_each_event_has_one_finding(deployment: Deployment, tmp_path: Path) -> N
     assert beyond.stderr == f"butler-writer: {reason}\n"
 
 
+def test_what_publication_has_removed_is_expired_and_not_missing(deployment: Deployment) -> None:
+    """No event is in the Butler; the first one is older than publication takes."""
+    deployment.cluster.create_topic(deployment.dead_letter_topic)
+    night = Night(deployment.root)
+    pod = Producer(deployment.cluster.client_config)
+    three_days_ago = int((time.time() - 3 * 24 * 3600) * 1000)
+    pod.produce(deployment.topic, encode(night.event(1, 0)), timestamp=three_days_ago)
+    pod.produce(deployment.topic, b"no event at all", timestamp=three_days_ago)
+    pod.produce(deployment.topic, encode(night.event(1, 1)))
+    pod.flush(20)
+    deployment.commit(1)
+
+    audit = faust_command(deployment.environment, "audit", "--published-after", "48h")
+    assert audit.returncode == 0, audit.stderr
+    assert "audit: written=0 expired=1 dead-letter=0 pending=2 missing=0" in audit.stdout
+
+    deployment.commit(3)
+    audit = faust_command(deployment.environment, "audit", "--published-after", "48h")
+    assert audit.returncode == 1
+    assert "audit: written=0 expired=1 dead-letter=0 pending=0 missing=2" in audit.stdout
+    audit = faust_command(deployment.environment, "audit", "--published-after", "96h")
+    assert "audit: written=0 expired=0 dead-letter=0 pending=0 missing=3" in audit.stdout
+
+
 @pytest.mark.parametrize(
     "ends",
     [
@@ -110,7 +137,7 @@ async def audit_here(
     for name, value in deployment.environment.items():
         monkeypatch.setenv(name, value)
     kafka = Settings().kafka
-    found = audit_events(KafkaConnection.of(kafka), kafka, deployment.butler, audit_range)
+    found = audit_events(KafkaConnection.of(kafka), kafka, Presence(deployment.butler), audit_range)
     return [audited async for audited, _ in found]
 
 

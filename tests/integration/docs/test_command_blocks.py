@@ -41,7 +41,13 @@ OPERATORS = [
     "docs/dead-letters.md: List, show and replay them",
     "docs/reliability.md: Check that everything is there",
     "docs/staging.md: Leftovers",
+    "docs/commands.md: check",
+    "docs/commands.md: status",
+    "docs/commands.md: chains",
 ]
+
+#: Executed once all workers have stopped.
+REWIND = "docs/commands.md: rewind"
 
 PODS = "docs/client.md: The pods' side: `butler-writer-client`"
 
@@ -193,7 +199,7 @@ def start_from_the_wheel_alone(own: Installation) -> None:
 
 
 def test_every_block_is_executed_or_listed_with_its_reason() -> None:
-    assert {RUN_IT, *OPERATORS, PODS, FRAGMENT, *NOT_EXECUTED} == set(BLOCKS)
+    assert {RUN_IT, *OPERATORS, REWIND, PODS, FRAGMENT, *NOT_EXECUTED} == set(BLOCKS)
     assert len(NOT_EXECUTED) <= 5
 
 
@@ -215,6 +221,7 @@ def test_the_service_is_installed_and_used_as_the_documents_say(
             for folder in (own.checkout, own.elsewhere):
                 list(pool.map(lambda name, at=folder: check(name, at, environment), OPERATORS))
         shell.stop_worker()
+    check(REWIND, own.checkout, environment)
     start_from_the_wheel_alone(own)
     check(PODS, own.checkout, own.environment)
 

@@ -25,11 +25,11 @@ class FakeTable:
 
     def __init__(self) -> None:
         self.data: dict[str, ChainState] = {}
-        self.sent: list[tuple[str, ChainState]] = []
+        self.sent: list[tuple[str, Any]] = []
         self.refusals: list[Exception] = []
         self.changelog_topic = SimpleNamespace(send=self.send)
 
-    async def send(self, *, key: str, value: ChainState, **options: object) -> Any:
+    async def send(self, *, key: str, value: ChainState | None, **options: object) -> Any:
         assert options == {"partition": 0, "key_serializer": "json", "value_serializer": "json"}
 
         async def sent() -> None:
@@ -94,6 +94,42 @@ async def test_updates_wait_for_the_changelog_and_are_added_to_it() -> None:
 
     await keeper.write()
     assert len(table.sent) == 1
+
+
+def rebuilt(**runs: int) -> ChainState:
+    return ChainState.from_data(
+        {
+            "chain": "c",
+            "runs": [
+                {"run": run, "first_write": 1.0, "last_write": 1.0, "datasets": 1, "events": events}
+                for run, events in runs.items()
+            ],
+        }
+    )
+
+
+async def test_a_rebuilt_chain_replaces_what_was_before_and_later_updates_are_added() -> None:
+    keeper, table = make({b'"c"': STORED})
+    await keeper.restore(is_ours=True)
+    keeper.note(update("r1"))
+    keeper.rebuild(rebuilt(r7=7, r1=1))
+    keeper.note(update("r7"))
+    table.refusals.append(OSError("away"))
+    await keeper.write()
+    assert counts(table.data["c"]) == {"r1": 3}
+    keeper.note(update("r1"))
+    await keeper.write()
+    assert counts(table.data["c"]) == {"r7": 8, "r1": 2}
+
+
+async def test_a_rebuilt_chain_without_runs_is_removed() -> None:
+    keeper, table = make({b'"c"': STORED})
+    await keeper.restore(is_ours=True)
+    keeper.rebuild(rebuilt())
+    await keeper.write()
+    assert (table.sent, table.data) == ([("c", None)], {})
+    with pytest.raises(TypeError):
+        keeper.rebuild(ChainState.from_data({"chain": "c", "runs": None}))
 
 
 async def test_one_chain_is_written_again_after_a_restart_so_that_the_pages_find_it() -> None:

@@ -101,8 +101,10 @@ def test_services_wait_only_for_services_that_start_and_become_ready(
 
 def test_long_running_services_have_health_checks(services: dict[str, Service]) -> None:
     assert {name for name, service in services.items() if "healthcheck" in service} == {
+        "grafana",
         "kafka",
         "postgresql",
+        "prometheus",
         "standby",
         "worker",
     }

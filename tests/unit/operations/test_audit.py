@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from app.operations.audit import AuditRange
+from app.operations.audit_range import AuditRange
 
 if TYPE_CHECKING:
     from app.kafka.readers import TopicReader

@@ -1,0 +1,124 @@
+"""``faust -A app status``: the state of the whole service, also without a worker."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from app import app
+from app.commands.operator_command import operator_command
+from app.commands.output import Output
+from app.operations.lag import PartitionLag
+from app.operations.service_status import ServiceStatus, service_status
+from app.operations.worker_pages import WorkerReport
+
+__all__ = ["status"]
+
+
+@app.command()
+async def status(command: Any) -> None:
+    """Show the group, its workers, the lag of each partition, and the dead letters.
+
+    It asks the brokers, and then the pages of each worker that can be reached from here; it works
+    without any worker.  The exit code is 1 if there is no worker, a worker is not ready, or a
+    partition has no worker, and 2 if the brokers cannot be asked.  Nothing is changed.
+    """
+    with operator_command(command) as output:
+        found = await service_status(app.connection, app.settings.kafka)
+        _show(output, found)
+        output.document(_document(found))
+    if found.findings:
+        raise SystemExit(1)
+
+
+def _show(output: Output, found: ServiceStatus) -> None:
+    now = time.time()
+    lag = sum(each.lag for each in found.partitions)
+    output.line(
+        f"group {found.group.name}: {found.group.state}, members={len(found.workers)} lag={lag}"
+    )
+    if found.workers:
+        output.table(
+            ("worker", "partitions", "ready", "version", "last error"),
+            [_worker_row(found, report) for report in found.workers],
+        )
+    output.table(
+        ("partition", "owner", "committed", "end", "lag", "oldest pending event"),
+        [_partition_row(found, each, now) for each in found.partitions],
+    )
+    if found.letters is None:
+        output.line("dead letters: there is no topic for them yet")
+    else:
+        counts = "".join(f" {name}={count}" for name, count in found.letters.most_common())
+        output.line(f"dead letters: total={found.letters.total()}{counts}")
+    for finding in found.findings:
+        output.line(f"finding: {finding}")
+
+
+def _worker_row(found: ServiceStatus, report: WorkerReport) -> tuple[object, ...]:
+    member, error = report.member, report.last_error
+    ready = {True: "yes", False: f"no: {report.not_ready}", None: "not reachable"}[report.is_ready]
+    partitions = ",".join(map(str, member.partitions.get(found.topic, ())))
+    last = f"{_utc(error['at'])} {error['step']}: {error['error']}" if error else ""
+    return (_name(report), partitions or "spare", ready, report.version, last)
+
+
+def _name(report: WorkerReport) -> str:
+    return report.member.pages or f"{report.member.client} at {report.member.host}"
+
+
+def _partition_row(found: ServiceStatus, each: PartitionLag, now: float) -> tuple[object, ...]:
+    owner = found.group.owner(found.topic, each.partition)
+    oldest = each.oldest
+    return (
+        f"{found.topic}-{each.partition}",
+        "none" if owner is None else owner.pages or owner.host,
+        "none" if each.committed is None else each.committed,
+        each.end,
+        each.lag,
+        "" if oldest is None else f"{_utc(oldest)} ({now - oldest:.0f} s old)",
+    )
+
+
+def _document(found: ServiceStatus) -> dict[str, Any]:
+    now = time.time()
+    return {
+        "group": {
+            "name": found.group.name,
+            "state": found.group.state,
+            "protocol": found.group.protocol,
+        },
+        "workers": [
+            {
+                "client": report.member.client,
+                "host": report.member.host,
+                "pages": report.member.pages,
+                "partitions": report.member.partitions.get(found.topic, []),
+                "ready": report.is_ready,
+                "not_ready": report.not_ready,
+                "version": report.version,
+                "last_error": report.last_error,
+            }
+            for report in found.workers
+        ],
+        "partitions": [
+            {
+                "partition": each.partition,
+                "owner": (owner := found.group.owner(found.topic, each.partition))
+                and (owner.pages or owner.host),
+                "committed": each.committed,
+                "end": each.end,
+                "lag": each.lag,
+                "oldest_seconds": None if each.oldest is None else now - each.oldest,
+            }
+            for each in found.partitions
+        ],
+        "lag": sum(each.lag for each in found.partitions),
+        "dead_letters": found.letters,
+        "findings": found.findings,
+    }
+
+
+def _utc(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"

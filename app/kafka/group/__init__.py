@@ -1,0 +1,1 @@
+"""The consumer group as an operator's command sees it, from outside."""

@@ -1,0 +1,122 @@
+"""Every command, by a user who has exactly the access rules that the README lists."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed.kafka import ApacheKafka
+from testbed.waiting import wait_until
+from testbed.worker import Worker, faust_command
+from tests.support.access_rules import LOGIN, grant
+from tests.support.deployment import Deployment
+from tests.support.events import CHAIN, RUN, Night, dataset_ids, stored_ids
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+def deployment(secure_kafka: ApacheKafka, topic_name: str, tmp_path: Path) -> Deployment:
+    settings = {**LOGIN, "BUTLER_WRITER_MISSING_FILE_WAIT": "0.1"}
+    found = Deployment(secure_kafka, topic_name, tmp_path, partitions=2, settings=settings)
+    grant(secure_kafka, found, operators=True)
+    return found
+
+
+def document(deployment: Deployment, *arguments: str, exit_code: int = 0) -> Any:
+    """Return the document that a command prints."""
+    done = faust_command(deployment.environment, "--json", *arguments)
+    assert done.returncode == exit_code, f"{arguments}: {done.stdout}{done.stderr}"
+    return json.loads(done.stdout)
+
+
+def chain_events(deployment: Deployment) -> dict[str, int]:
+    """Return how many events and datasets the changelog has last for the chain."""
+    messages = deployment.cluster.consume(f"{deployment.group}-chains-changelog")
+    if not messages:
+        return {}
+    (run,) = json.loads(messages[-1].value or b"")["runs"]
+    return {name: run[name] for name in ("events", "datasets")}
+
+
+@pytest.mark.timeout(600)
+def test_every_command_does_its_work(deployment: Deployment) -> None:
+    """One test, since its steps build on each other; they are those of a restored database."""
+    night = Night(deployment.root)
+    good = [night.event(1, detector) for detector in range(4)]
+    bad = night.event(2)
+    bad["datasets"][0]["path"] += ".lost"
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(*good, bad)
+        deployment.wait_done()
+        wait_until(lambda: chain_events(deployment) == {"events": 4, "datasets": 40}, 30, "chains")
+        commands_beside_a_worker(deployment, worker, good)
+        worker.term()
+        assert worker.wait() == 0
+    commands_without_a_worker(deployment, night)
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.wait_done()
+        expected = dataset_ids(*good, night.event(3))
+        assert set(stored_ids(deployment.fresh_butler())) == expected
+        wait_until(lambda: chain_events(deployment) == {"events": 9, "datasets": 90}, 30, "chains")
+        (resynced,) = document(deployment, "chains", "resync")
+        assert (resynced["chain"], resynced["datasets"]) == (CHAIN, 50)
+        wait_until(lambda: chain_events(deployment) == {"events": 9, "datasets": 50}, 30, "resync")
+
+
+def commands_beside_a_worker(
+    deployment: Deployment, worker: Worker, good: list[dict[str, Any]]
+) -> None:
+    checked = document(deployment, "check")
+    assert checked["summary"]["ok"] == len(checked["items"])
+
+    status = document(deployment, "status")
+    (member,) = status["workers"]
+    assert (member["ready"], member["partitions"]) == (True, [0, 1])
+    assert member["pages"].endswith(f":{worker.port}")
+    assert {each["owner"] for each in status["partitions"]} == {member["pages"]}
+    assert (status["lag"], status["dead_letters"]) == (0, {"missing_file": 1})
+    assert (status["group"]["state"], status["findings"]) == ("Stable", [])
+
+    assert document(deployment, "audit")["summary"]["dead-letter"] == 1
+    (listed,) = document(deployment, "dead-letters", "list")
+    assert document(deployment, "dead-letters", "show", listed["name"])
+    replayed = document(deployment, "dead-letters", "replay", listed["name"])
+    assert replayed["replayed"] == [listed["name"]]
+    folder = good[0]["datasets"][0]["path"].split("/")[0]
+    assert document(deployment, "leftovers", "--older-than", "1d", "--folder", folder)
+    (chain,) = document(deployment, "chains", "list")
+    assert (chain["chain"], chain["runs"], chain["datasets"]) == (CHAIN, 1, 40)
+    (run,) = document(deployment, "chains", "show", CHAIN)
+    assert (run["run"], run["events"]) == (RUN, 4)
+    refused = document(deployment, "rewind", "--offset", "0", exit_code=2)
+    assert f"the group {deployment.group} has 1 members (" in refused["error"]
+    assert "stop all workers first" in refused["error"]
+    deployment.wait_done()
+
+
+def commands_without_a_worker(deployment: Deployment, night: Night) -> None:
+    deployment.send(night.event(3), partition=0)
+    status = document(deployment, "status", exit_code=1)
+    assert [each["lag"] for each in status["partitions"]] == [1, 0]
+    assert status["partitions"][0]["oldest_seconds"] > 0
+    assert status["findings"][0].startswith(f"no worker is in the group {deployment.group}; start")
+
+    butler = deployment.butler
+    lost = butler.get_many_datasets(dataset_ids(night.event(1, 1)))
+    butler.pruneDatasets(lost, disassociate=True, unstore=True, purge=True)
+    night.event(1, 1)  # writes the files again
+    before = deployment.committed()
+    planned = document(deployment, "rewind", "--offset", "0", "--dry-run")
+    assert (planned["done"], planned["events"], planned["findings"]["missing"]) == (False, 6, 1)
+    assert deployment.committed() == before
+    done = document(deployment, "rewind", "--to", "2020-01-01T00:00:00")
+    assert (done["done"], done["events"], done["findings"]["missing"]) == (True, 6, 1)
+    assert deployment.committed() == 0
+    again = document(deployment, "rewind", "--offset", "0", exit_code=2)
+    assert again["error"].startswith("nothing to set back")
