@@ -15,6 +15,7 @@ from aiokafka.errors import (
 
 from app.errors import OperatorError
 from app.kafka.connection import KafkaConnection
+from app.kafka.group.members import describe_group
 from app.kafka.readers import topic_partitions
 
 __all__ = ["GroupInUseError", "committed_offsets", "set_committed"]
@@ -39,6 +40,9 @@ async def committed_offsets(connection: KafkaConnection, topic: str) -> dict[int
     KafkaError
         If the brokers cannot be reached, or refuse the request.
     """
+    # aiokafka takes the answer of a coordinator that is starting for one without offsets; this
+    # question waits for it.
+    await describe_group(connection)
     async with _outsider(connection, topic) as (consumer, partitions):
         async with asyncio.timeout(_TIMEOUT):
             found = {tp.partition: await consumer.committed(tp) for tp in partitions}
@@ -73,9 +77,7 @@ async def _outsider(
 ) -> AsyncIterator[tuple[AIOKafkaConsumer, list[TopicPartition]]]:
     """Run a consumer that knows the group's coordinator, and is no member of the group.
 
-    Not the administration clients: aiokafka's takes a refusal of the whole group for an answer
-    without offsets, and librdkafka's ends the process by a segmentation fault if a broker answers
-    "not coordinator" (confluentinc/librdkafka#5040).
+    XX
     """
     partitions = await topic_partitions(connection, topic)
     consumer = AIOKafkaConsumer(

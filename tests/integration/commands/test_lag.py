@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import CoordinatorLoadInProgressError
 from confluent_kafka import Consumer, Producer
-from confluent_kafka.admin import AclOperation, ResourceType
 
 from app.kafka.connection import KafkaConnection
-from app.kafka.errors import AuthorizationError
 from app.kafka.group.members import describe_group
 from app.kafka.group.offsets import GroupInUseError, committed_offsets, set_committed
 from app.operations.lag import PartitionLag, measure_lag
 from app.operations.rewinding import check_stopped
 from app.settings import KafkaSettings
 from testbed.cluster import Cluster
-from testbed.kafka import ApacheKafka
 from testbed.waiting import wait_until
-from tests.support.access_rules import LOGIN
 from tests.support.checked import settings_from
 
 pytestmark = pytest.mark.kafka
@@ -79,6 +78,25 @@ async def test_open_transactions_and_markers_at_the_end_are_no_lag(
     assert at_the_marker.oldest is None
 
 
+async def test_the_offsets_are_asked_for_once_the_coordinator_has_started(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer is imitated: a real one lasts for milliseconds."""
+    connection = KafkaConnection.of(settings)
+    await set_committed(connection, settings.topic, {0: 0, 1: 0})
+    describe = AIOKafkaAdminClient.describe_consumer_groups
+    answers = [CoordinatorLoadInProgressError, CoordinatorLoadInProgressError]
+
+    async def starting(client: Any, groups: list[str]) -> Any:
+        if answers:
+            raise answers.pop()
+        return await describe(client, groups)
+
+    monkeypatch.setattr(AIOKafkaAdminClient, "describe_consumer_groups", starting)
+    assert await committed_offsets(connection, settings.topic) == {0: 0, 1: 0}
+    assert answers == []
+
+
 async def test_the_offsets_of_a_group_with_members_are_not_set(
     kafka: Cluster, settings: KafkaSettings
 ) -> None:
@@ -101,13 +119,3 @@ async def test_the_offsets_of_a_group_with_members_are_not_set(
     finally:
         member.close()
     assert await committed_offsets(connection, settings.topic) == {0: 1}
-
-
-async def test_a_refusal_of_the_group_is_no_answer_without_offsets(
-    secure_kafka: ApacheKafka, topic_name: str
-) -> None:
-    secure_kafka.create_topic(topic_name)
-    secure_kafka.allow("writer", AclOperation.READ, ResourceType.TOPIC, topic_name)
-    environment = {"KAFKA_CLUSTER": secure_kafka.bootstrap, "KAFKA_TOPIC": topic_name, **LOGIN}
-    with settings_from(environment) as found, pytest.raises(AuthorizationError):
-        await committed_offsets(KafkaConnection.of(found.kafka), topic_name)
