@@ -19,18 +19,14 @@ __all__ = [
     "check_data_directory",
     "check_port",
     "end_process_after",
-    "limit_fragmentation",
     "memory_limit",
+    "share_one_arena",
 ]
 
 logger = structlog.get_logger("butler_writer")
 
-#: The GNU C library's numbers for two parameters of ``mallopt``: the limit on the number of arenas,
-#: and the size from which on a block is mapped on its own.
-_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3
-
-#: Size from which on a block of memory is mapped on its own, in bytes; pods' events are larger.
-_MAPPED_ALONE = 64 * 1024
+#: The GNU C library's number for the parameter of ``mallopt`` that limits the number of arenas.
+_M_ARENA_MAX = -8
 
 
 class MachineError(OperatorError):
@@ -96,24 +92,18 @@ def check_data_directory(folder: Path) -> None:
         ) from exc
 
 
-def limit_fragmentation() -> None:
-    """Let freed memory be used again, or be returned, if this is the GNU C library.
+def share_one_arena() -> None:
+    """Let all threads allocate memory in one arena, if this is the GNU C library.
 
-    All threads allocate in one arena.  Each would get its own, and keep most of what it has freed
-    there: in a backlog of 6,000 events of 7 kB, a worker grew from 315 to 376 MiB after the first
-    500 events; with one arena from 285 to 293 MiB.  Threads that hold Python's lock do not wait for
-    an arena.
-
-    Large blocks, such as messages, are mapped on their own, and returned when they are freed.  The
-    library would soon take them from the arena, between small ones that live longer: after 6,000
-    events of 125 kB, 122 of 172 MiB were free and not returned.
+    Each of the threads would get an arena of its own, and keep most of what it has freed there.  In
+    a backlog of 6,000 events of 7 kB, a worker grew from 315 to 376 MiB after the first 500 events;
+    with one arena from 285 to 293 MiB.  Threads that hold Python's lock do not wait for an arena.
 
     It must be called before the threads are started.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, 1)
-        mallopt(_M_MMAP_THRESHOLD, _MAPPED_ALONE)
 
 
 def memory_limit(cgroup: Path = Path("/sys/fs/cgroup")) -> float:

@@ -21,12 +21,7 @@ from prometheus_client import disable_created_metrics
 from app.application import ButlerWriterApp
 from app.errors import exiting_on_operator_errors
 from app.kafka.faust_private import silence_banner
-from app.machine import (
-    check_data_directory,
-    check_port,
-    limit_fragmentation,
-    memory_limit,
-)
+from app.machine import check_data_directory, check_port, memory_limit, share_one_arena
 from app.settings import doubtful_variables
 from app.telemetry import metrics
 from app.telemetry.build_info import show_build
@@ -59,7 +54,7 @@ class Worker(faust.Worker):
         own = cast("ButlerWriterApp", app)
         silence_banner()
         gc.set_threshold(*COLLECTOR_THRESHOLDS)
-        limit_fragmentation()
+        share_one_arena()
         # Faust does this only after our checks.
         signal(SIGTERM, lambda *_: sys.exit(0))
         logger.info(

@@ -15,11 +15,8 @@ from app.machine import MachineError, check_port, memory_limit
 
 CHECKOUT = Path(__file__).parents[2]
 
-#: What a worker does at its start.
-PREPARE = "from app.machine import limit_fragmentation; limit_fragmentation()"
-
 #: Lets eight threads allocate at the same time; then the C library lists its arenas.
-IN_THREADS = """
+PROGRAM = """
 import ctypes
 from threading import Barrier, Thread
 {prepare}
@@ -39,56 +36,19 @@ libc.fflush(None)
 """
 
 
-#: Frees a block of 8 MiB; then it lists how many of 100 events of 100 kB are mapped on their own.
-AFTER_A_LARGE_BLOCK = """
-import ctypes
-{prepare}
-libc = ctypes.CDLL(None)
-libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
-libc.free(libc.malloc(8 * 2**20))
-[libc.malloc(100_000) for _ in range(100)]
-libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
-libc.fflush(None)
-"""
-
-with_the_gnu_c_library = pytest.mark.skipif(
-    sys.platform != "linux", reason="only the GNU C library has these parameters"
-)
+def arenas(prepare: str) -> int:
+    program = PROGRAM.format(prepare=prepare)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    )
+    return len(re.findall("<heap nr=", done.stdout))
 
 
-def memory_after(program: str, prepare: str) -> str:
-    """Run a program; return what the C library says about its memory."""
-    return subprocess.run(
-        [sys.executable, "-c", program.format(prepare=prepare)],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-
-
-@with_the_gnu_c_library
+@pytest.mark.skipif(sys.platform != "linux", reason="the GNU C library has arenas")
 def test_all_threads_allocate_in_one_arena() -> None:
-    def arenas(prepare: str) -> int:
-        return len(re.findall("<heap nr=", memory_after(IN_THREADS, prepare)))
-
     assert arenas("") > 4
     # One more may have been made while modules were imported.
-    assert arenas(PREPARE) <= 2
-
-
-@with_the_gnu_c_library
-def test_events_of_100_kb_are_mapped_on_their_own() -> None:
-    """So their memory is returned when they are freed."""
-
-    def mapped(prepare: str) -> int:
-        text = memory_after(AFTER_A_LARGE_BLOCK, prepare)
-        found = re.search(r'<total type="mmap" count="(\d+)"', text)
-        assert found is not None
-        return int(found[1])
-
-    assert mapped("") < 20
-    assert mapped(PREPARE) >= 100
+    assert arenas("from app.machine import share_one_arena; share_one_arena()") <= 2
 
 
 def test_an_unknown_address_is_named() -> None:
