@@ -1,7 +1,7 @@
 """The events of a window, decoded one at a time.
 
-A decoded event takes about nine times the memory of its message, and most of it is the same in all
-events of a window, so that a parsed window takes little.
+A decoded event takes about nine times the memory of its message.  Most of its content is the same in
+all events of a window, so a parsed window is small.  At most two decoded events are in memory.
 """
 
 from __future__ import annotations
@@ -68,7 +68,6 @@ class _DecodedItems(ItemsView[Arrival[Received], PromptOutput]):
                 self._mapping.rejected[arrival] = Rejection.of(exc)
             else:
                 yield arrival, event
-                del event  # before the next one is decoded
 
 
 def decode(value: bytes | None, max_bytes: int) -> PromptOutput:

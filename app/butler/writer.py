@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -107,16 +107,16 @@ class ButlerWriter:
         if any(_is_rejected(event) for event in parsed.values()) and self._look_again():
             parsed = self._parse(events, is_current, turn)
         prepared = self._artifacts.check(parsed, is_current, turn)
-        unknown = {
-            key: events[key]
+        unknown = [
+            key
             for key, event in prepared.items()
             if isinstance(event, Failed) and event.failure in (Failure.UNKNOWN, Failure.RACE)
-        }
+        ]
         if unknown or any(map(_is_failing, prepared.values())):
             self._examination.check_repository()  # then those that fail wait alone
         if unknown:
             # What fails again is at fault.
-            parsed = self._parse(unknown, is_current, turn)
+            parsed = self._parse(events, is_current, turn, unknown)
             again = self._artifacts.check(parsed, is_current, turn)
             alarm_about_rights(again.values())
             prepared |= again
@@ -160,9 +160,13 @@ class ButlerWriter:
         return attempt(self._types.look_again, lambda: True) is True
 
     def _parse(
-        self, events: Mapping[K, EventContent], is_current: Callable[[], bool], turn: Turn
+        self,
+        events: Mapping[K, EventContent],
+        is_current: Callable[[], bool],
+        turn: Turn,
+        keys: Iterable[K] | None = None,
     ) -> dict[K, ParsedEvent | Failed]:
-        """Parse the events, one at a time, and register the dataset types that they bring."""
+        """Parse all or some events, one at a time, and register the dataset types they bring."""
         window = WindowParser(self._context)
         deadline = time.monotonic() + _LONGEST_PARSE
 
@@ -184,7 +188,8 @@ class ButlerWriter:
                     raise
                 return Failed.of(exc)
 
-        parsed = {key: attempt_to_parse(event) for key, event in events.items()}
+        chosen = events.items() if keys is None else ((key, events[key]) for key in keys)
+        parsed = {key: attempt_to_parse(event) for key, event in chosen}
         # An event may use a dataset type that one after it has brought.
         for key in [key for key, event in parsed.items() if _lacks_type(event)]:
             parsed[key] = attempt_to_parse(events[key])

@@ -14,6 +14,7 @@ from app.intake.windows import Arrival
 from models.prompt_output import PromptOutput
 from testbed.writing import write_window
 from tests.support.events import Night, dataset_ids, encode
+from tests.support.faulty_writes import impossible_type
 from tests.support.repositories import Repository, decoded, written
 
 
@@ -36,7 +37,8 @@ class Counted(DecodedEvents):
 def test_decoded_events_are_not_kept(sqlite_repository: Repository) -> None:
     night = Night(sqlite_repository.root)
     events = [night.event(detector=detector) for detector in range(10)]
-    values = [*map(encode, events), b"no JSON"]
+    bad = [impossible_type(night, visit) for visit in range(2, 8)]  # these are parsed again
+    values = [*map(encode, [*events, *bad]), b"no JSON"]
     arrivals = [
         Arrival(Entry(("pp-output", 0), offset, len(value), 1, list), Received(None, value))
         for offset, value in enumerate(values)
