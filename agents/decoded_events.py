@@ -1,7 +1,7 @@
 """The events of a window, decoded one at a time.
 
-A decoded event takes about nine times the memory of its message.  Most of its content is the same in
-all events of a window, so a parsed window is small.  At most two decoded events are in memory.
+A decoded event takes about nine times the memory of its message.  Most of its content is the same
+in all events of a window, so a parsed window is small.
 """
 
 from __future__ import annotations

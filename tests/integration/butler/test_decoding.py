@@ -34,23 +34,33 @@ class Counted(DecodedEvents):
         self.alive -= 1
 
 
-def test_decoded_events_are_not_kept(sqlite_repository: Repository) -> None:
-    night = Night(sqlite_repository.root)
-    events = [night.event(detector=detector) for detector in range(10)]
-    bad = [impossible_type(night, visit) for visit in range(2, 8)]  # these are parsed again
-    values = [*map(encode, [*events, *bad]), b"no JSON"]
+def window_of(values: list[bytes]) -> Counted:
     arrivals = [
         Arrival(Entry(("pp-output", 0), offset, len(value), 1, list), Received(None, value))
         for offset, value in enumerate(values)
     ]
-    window = Counted(arrivals, max_bytes=10**6)
+    return Counted(arrivals, max_bytes=10**6)
+
+
+def test_decoded_events_are_not_kept(sqlite_repository: Repository) -> None:
+    night = Night(sqlite_repository.root)
+    events = [night.event(detector=detector) for detector in range(10)]
+    window = window_of([*map(encode, events), b"no JSON"])
     writer = sqlite_repository.writer()
     prepared = writer.prepare(window, is_current=lambda: True)
     assert window.most <= 2  # the next one is decoded before the last one is let go
     assert window.alive == 0
-    assert [*window.rejected] == arrivals[-1:]
+    assert [arrival.entry.offset for arrival in window.rejected] == [10]
     writer.commit(prepared, is_current=lambda: True)
     assert sqlite_repository.stored() == Counter(dataset_ids(*events))
+
+
+def test_decoded_events_that_fail_are_not_kept(sqlite_repository: Repository) -> None:
+    """They are parsed again, to find out whether they are at fault."""
+    night = Night(sqlite_repository.root)
+    window = window_of([encode(impossible_type(night, visit)) for visit in range(1, 9)])
+    sqlite_repository.writer().prepare(window, is_current=lambda: True)
+    assert window.most <= 3  # one is in the traceback of the latest error
 
 
 def test_an_event_may_use_a_dataset_type_that_a_later_one_brings(
