@@ -192,7 +192,7 @@ WINDOWS = [
         "Open transactions of senders",
         "s",
         "For how long one has held reading back.",
-        "ButlerWriterLagGrowing",
+        "ButlerWriterStuck",
         [(f"max({workers('open_transaction_seconds')})", "oldest")],
     ),
 ]

@@ -32,6 +32,7 @@ def hasty_rules() -> dict[str, Any]:
     """Return the alerts, each of which fires after a second."""
     rules = copy.deepcopy(rule_file())
     for group in rules["groups"]:
+        group["interval"] = "1s"
         for rule in group["rules"]:
             if "for" in rule:
                 rule["for"] = "1s"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from app.telemetry.status import LOGIN_PATIENCE
 from testbed.worker import CHECKOUT
 from tests.support.monitoring import (
     MONITORING,
@@ -20,6 +21,7 @@ from tests.support.monitoring import (
     dashboard,
     metric_queries,
     panels,
+    rule_file,
 )
 from tests.support.runbook import RUNBOOK, RUNBOOK_URL, anchors
 
@@ -84,6 +86,16 @@ def test_an_alert_has_a_severity_and_leads_to_its_section(rule: AlertRule) -> No
     assert content["annotations"]["runbook_url"] == f"{RUNBOOK_URL}#{content['alert'].lower()}"
     assert content["annotations"]["summary"]
     assert content["annotations"]["description"]
+
+
+def test_what_is_away_raises_its_alert_before_a_refused_worker_ends_itself() -> None:
+    (group,) = rule_file()["groups"]
+    config = yaml.safe_load((MONITORING / "prometheus.yaml").read_text())
+    away = [rule for rule in group["rules"] if "dependency_up{" in rule["expr"]]
+    assert len(away) == 3
+    for rule in away:
+        times = [config["global"]["scrape_interval"], group["interval"], rule["for"]]
+        assert sum(int(time.removesuffix("s")) for time in times) <= LOGIN_PATIENCE
 
 
 def test_alerts_and_panels_use_only_metrics_that_workers_expose() -> None:
