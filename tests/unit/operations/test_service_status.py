@@ -39,7 +39,11 @@ def test_a_worker_that_is_not_ready_and_a_partition_without_a_worker_are_finding
     assert len(found.findings) == 2
 
 
-@pytest.mark.parametrize("pages", [None, f"http://127.0.0.1:{free_port()}", "no address"])
+@pytest.mark.parametrize(
+    "pages",
+    [None, f"http://127.0.0.1:{free_port()}", "no address"],
+    ids=["no pages", "nobody listens", "no address"],
+)
 async def test_a_worker_whose_pages_cannot_be_reached_is_no_finding(pages: str | None) -> None:
     member = Member("faust", "10.0.0.1", pages, {"t": [0, 1]})
     (report,) = await ask_workers([member])
