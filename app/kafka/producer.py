@@ -18,15 +18,19 @@ class Producer:
 
     Parameters
     ----------
+    connection : `KafkaConnection`
+        The brokers, which are asked for the topic.
     topic : `str`
         Name of the topic.
     client : `aiokafka.AIOKafkaProducer`
         A started client; the caller stops it.
     """
 
-    def __init__(self, topic: str, client: AIOKafkaProducer) -> None:
+    def __init__(self, connection: KafkaConnection, topic: str, client: AIOKafkaProducer) -> None:
+        self._connection = connection
         self._topic = topic
         self._client = client
+        self._is_there = False
 
     async def send(
         self,
@@ -48,11 +52,17 @@ class Producer:
 
         Raises
         ------
+        TopicError
+            If there is no such topic.
         MessageSizeTooLargeError
             If the message is larger than this producer or the topic allows.
         KafkaError
             If the brokers refuse the message for another reason, or do not answer.
         """
+        if not self._is_there:
+            # The client waits for a missing topic until it times out, and then does not name it.
+            await topic_partitions(self._connection, self._topic)
+            self._is_there = True
         await self._client.send_and_wait(
             self._topic, value, key=key, headers=list((headers or {}).items())
         )
@@ -75,18 +85,14 @@ async def open_producer(
 
     Raises
     ------
-    TopicError
-        If there is no such topic.
     KafkaError
         If no broker can be reached, or the login is refused.
     """
-    # A send waits for a missing topic until it times out, and then does not name it.
-    await topic_partitions(connection, topic)
     client = AIOKafkaProducer(
         acks="all", max_request_size=largest_message, **connection.client_options
     )
     try:
         await client.start()
-        yield Producer(topic, client)
+        yield Producer(connection, topic, client)
     finally:
         await client.stop()

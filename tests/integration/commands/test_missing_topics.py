@@ -8,10 +8,13 @@ import pytest
 
 from app.kafka.connection import KafkaConnection
 from app.kafka.errors import TopicError
+from app.kafka.readers import MessageId
 from app.operations.chains import send_chains
 from app.operations.dead_letters import DeadLetters, StoredLetter
 from app.settings import KafkaSettings
+from models.causes import Cause
 from models.chains import ChainState
+from models.dead_letter import DeadLetter
 from testbed.cluster import Cluster
 from tests.support.checked import settings_from
 
@@ -40,11 +43,11 @@ async def test_letters_are_not_replayed_without_the_input_topic(
 ) -> None:
     with pytest.raises(TopicError, match=f"there is no topic {settings.topic}, "):
         async with DeadLetters(KafkaConnection.of(settings), settings) as letters:
-            async for _ in letters.replay(no_letters()):
+            async for _ in letters.replay(one_letter()):
                 pass
     assert settings.topic not in kafka.topics()
 
 
-async def no_letters() -> AsyncIterator[StoredLetter]:
-    for letter in ():
-        yield letter
+async def one_letter() -> AsyncIterator[StoredLetter]:
+    letter = DeadLetter.of(("input", 0), 0, Cause.MISSING_FILE, "the reason")
+    yield StoredLetter(MessageId(0, 0), letter, None, b"event")
