@@ -1,4 +1,4 @@
-"""A producer for use outside Faust; it waits until each message has arrived."""
+"""A producer of one topic, for use outside Faust; it waits until each message has arrived."""
 
 from __future__ import annotations
 
@@ -8,25 +8,32 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaProducer
 
 from app.kafka.connection import KafkaConnection
+from app.kafka.readers import topic_partitions
 
 __all__ = ["Producer", "open_producer"]
 
 
 class Producer:
-    """Sends messages one by one.
+    """Sends messages to a topic, one by one.
 
     Parameters
     ----------
+    connection : `KafkaConnection`
+        The brokers, which are asked for the topic.
+    topic : `str`
+        Name of the topic.
     client : `aiokafka.AIOKafkaProducer`
         A started client; the caller stops it.
     """
 
-    def __init__(self, client: AIOKafkaProducer) -> None:
+    def __init__(self, connection: KafkaConnection, topic: str, client: AIOKafkaProducer) -> None:
+        self._connection = connection
+        self._topic = topic
         self._client = client
+        self._is_there = False
 
     async def send(
         self,
-        topic: str,
         value: bytes | None,
         *,
         key: bytes | None = None,
@@ -36,8 +43,6 @@ class Producer:
 
         Parameters
         ----------
-        topic : `str`
-            Where to send it.
         value : `bytes` or `None`
             The message.
         key : `bytes`, optional
@@ -47,28 +52,36 @@ class Producer:
 
         Raises
         ------
+        TopicError
+            If there is no such topic.
         MessageSizeTooLargeError
             If the message is larger than this producer or the topic allows.
         KafkaError
             If the brokers refuse the message for another reason, or do not answer.
         """
+        if not self._is_there:
+            # The client waits for a missing topic until it times out, and then does not name it.
+            await topic_partitions(self._connection, self._topic)
+            self._is_there = True
         await self._client.send_and_wait(
-            topic, value, key=key, headers=list((headers or {}).items())
+            self._topic, value, key=key, headers=list((headers or {}).items())
         )
 
 
 @asynccontextmanager
 async def open_producer(
-    connection: KafkaConnection, largest_message: int
+    connection: KafkaConnection, topic: str, largest_message: int
 ) -> AsyncIterator[Producer]:
-    """Run a producer.
+    """Run a producer of a topic.
 
     Parameters
     ----------
     connection : `KafkaConnection`
         The brokers to connect to.
+    topic : `str`
+        Name of the topic.
     largest_message : `int`
-        Size limit in bytes; a topic's own may be lower.
+        Size limit in bytes; the topic's own may be lower.
 
     Raises
     ------
@@ -80,6 +93,6 @@ async def open_producer(
     )
     try:
         await client.start()
-        yield Producer(client)
+        yield Producer(connection, topic, client)
     finally:
         await client.stop()

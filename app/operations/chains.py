@@ -115,11 +115,11 @@ async def send_chains(
 
     Raises
     ------
+    app.kafka.errors.TopicError
+        If there is no topic for them.
     app.kafka.errors.KafkaError
         If the brokers cannot be reached or refuse the user.
     """
-    async with open_producer(connection, MIB) as producer:
+    async with open_producer(connection, settings.chain_update_topic, MIB) as producer:
         for chain in chains:
-            await producer.send(
-                settings.chain_update_topic, chain.dumps(), key=chain.chain.encode()
-            )
+            await producer.send(chain.dumps(), key=chain.chain.encode())

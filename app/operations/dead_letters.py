@@ -246,12 +246,17 @@ class DeadLetters:
             Each letter, once its event was sent or could not be sent.
         problem : `str` or `None`
             Why the event could not be sent.
+
+        Raises
+        ------
+        app.kafka.errors.TopicError
+            If there is no input topic.
         """
-        async with open_producer(self._connection, _LARGEST_EVENT) as producer:
+        topic = self._settings.topic
+        async with open_producer(self._connection, topic, _LARGEST_EVENT) as producer:
             async for stored in letters:
                 try:
                     await producer.send(
-                        self._settings.topic,
                         await self.event(stored),
                         key=stored.key,
                         headers=replay_headers(stored.letter.replays + 1),
