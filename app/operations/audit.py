@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from app.butler.repository.presence import Presence
 from app.kafka.connection import KafkaConnection
+from app.kafka.group.log_ranges import log_ranges
 from app.kafka.group.offsets import committed_offsets
 from app.kafka.readers import Message, MessageId, TopicReader, open_reader
 from app.operations.audit_range import AuditError, AuditRange, Range
@@ -119,8 +120,12 @@ async def audit_events(
     # pending, not as missing.
     committed = await committed_offsets(connection, settings.topic)
     letters = await _letters(DeadLetters(connection, settings), settings.topic)
-    judge = _Judge(presence, letters, committed, published_before)
     async with open_reader(connection, settings.topic, settings.max_message_bytes) as reader:
+        logs = await log_ranges(connection, reader, committed)
+        pending = {
+            partition: log.start(committed.get(partition)) for partition, log in logs.items()
+        }
+        judge = _Judge(presence, letters, pending, published_before)
         bounds = await audit_range.bounds(reader)
         for partition, (start, _) in bounds.items():
             reader.seek(partition, start)
@@ -192,7 +197,7 @@ class _Judge:
 
     presence: Presence
     letters: Mapping[MessageId, tuple[str, str]]
-    committed: Mapping[int, int]
+    pending: Mapping[int, int]  # the first pending offset of each partition
     published_before: datetime | None
 
     def audit(self, messages: list[Message]) -> list[Audited]:
@@ -213,7 +218,7 @@ class _Judge:
         elif event_id in self.letters:
             finding = Finding.DEAD_LETTER
             letter, reason = self.letters[event_id]
-        elif message.offset >= self.committed.get(message.partition, 0):
+        elif message.offset >= self.pending[message.partition]:
             finding = Finding.PENDING
         elif is_event and self._may_be_published(message):
             finding = Finding.EXPIRED

@@ -19,7 +19,7 @@ from lsst.daf.butler import Butler
 from app.butler.repository.presence import Presence
 from app.kafka.connection import KafkaConnection
 from app.operations.audit import Audited, Finding, audit_events
-from app.operations.audit_range import AuditError, AuditRange
+from app.operations.audit_range import AuditError, AuditRange, OffsetRanges, Range
 from app.operations.dead_letters import DeadLetters, StoredLetter
 from app.settings import Settings
 from testbed.cluster import Cluster
@@ -131,7 +131,7 @@ def test_an_event_whose_ids_belong_to_other_datasets_is_not_written(deployment: 
 
 
 async def audit_here(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, audit_range: AuditRange
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, audit_range: Range
 ) -> list[Audited]:
     """Run an audit in this process."""
     for name, value in deployment.environment.items():
@@ -185,6 +185,19 @@ async def test_a_time_without_an_event_is_no_error(
     ten_events: Deployment, monkeypatch: pytest.MonkeyPatch, audit_range: AuditRange
 ) -> None:
     assert await audit_here(ten_events, monkeypatch, audit_range) == []
+
+
+async def test_all_events_of_a_log_that_went_back_are_pending(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its disk was lost, and its committed offset lies beyond its end."""
+    deployment.cluster.create_topic(deployment.dead_letter_topic)
+    deployment.send(Night(deployment.root).event())
+    deployment.commit(1000)
+    for audit_range in (AuditRange(), OffsetRanges({0: (0, 1000)})):
+        async with asyncio.timeout(30):
+            found = await audit_here(deployment, monkeypatch, audit_range)
+        assert [audited.finding for audited in found] == [Finding.PENDING]
 
 
 @pytest.fixture(scope="module")
