@@ -35,7 +35,7 @@ class Finding(StrEnum):
     """All its datasets are in the Butler, and their artifacts exist."""
 
     EXPIRED = "expired"
-    """It was written, but its artifacts, or its datasets with them, have been removed since."""
+    """It was written, and is so old that its artifacts or datasets may have been removed since."""
 
     DEAD_LETTER = "dead-letter"
     """It was set aside."""
@@ -44,7 +44,10 @@ class Finding(StrEnum):
     """Its offset is not committed yet: the service has not finished it."""
 
     MISSING = "missing"
-    """Its offset is committed, but it was not set aside, and the Butler lacks datasets of it."""
+    """Its offset is committed, but it was not set aside, and the Butler lacks datasets of it.
+
+    Or it has all of them, and their artifacts are gone.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Audited:
     missing : `tuple` [`str`, ...]
         Datasets that are not in the Butler as the event describes them.
     reason : `str`
-        Why it was set aside, if it was.
+        Why it was set aside, or is missing although the Butler has its datasets.
     letter : `str`
         The name of its last letter, if it was set aside.
     """
@@ -98,7 +101,9 @@ async def audit_events(
         The events to audit.
     published_before : `datetime.datetime`, optional
         Datasets of events that were sent before this time may have been published, and removed from
-        the repository: an event that lacks them is `Finding.EXPIRED`, not `Finding.MISSING`.
+        the repository: an event that lacks them, or their artifacts, is `Finding.EXPIRED`, not
+        `Finding.MISSING`.  If it is not given, artifacts may have been removed at any time, and
+        datasets never.
 
     Yields
     ------
@@ -213,8 +218,11 @@ class _Judge:
     def _audited(self, message: Message, found: EventPresence, *, is_event: bool) -> Audited:
         event_id = MessageId(message.partition, message.offset)
         letter = reason = ""
-        if is_event and not found.missing:
-            finding = Finding.WRITTEN if found.is_readable else Finding.EXPIRED
+        is_registered = is_event and not found.missing
+        if is_registered and found.is_readable:
+            finding = Finding.WRITTEN
+        elif is_registered and self._may_lack_artifacts(message):
+            finding = Finding.EXPIRED
         elif event_id in self.letters:
             finding = Finding.DEAD_LETTER
             letter, reason = self.letters[event_id]
@@ -224,7 +232,11 @@ class _Judge:
             finding = Finding.EXPIRED
         else:
             finding = Finding.MISSING
+            reason = "its artifacts are gone" if is_registered else ""
         return Audited(*event_id, finding, found.datasets, found.missing, reason, letter)
+
+    def _may_lack_artifacts(self, message: Message) -> bool:
+        return self.published_before is None or self._may_be_published(message)
 
     def _may_be_published(self, message: Message) -> bool:
         before = self.published_before

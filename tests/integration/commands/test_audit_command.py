@@ -37,22 +37,26 @@ def deployment(kafka: Cluster, topic_name: str, tmp_path: Path) -> Deployment:
 
 def test_each_event_has_one_finding(deployment: Deployment, tmp_path: Path) -> None:
     night = Night(deployment.root)
-    written, expired, pruned, missing, bad, pending = (night.event(1, n) for n in range(6))
+    written, emptied, pruned, missing, bad, pending = (night.event(1, n) for n in range(6))
     bad["datasets"][0]["path"] += ".lost"
     with deployment.worker() as worker:
         worker.wait_ready()
-        deployment.send(written, expired, pruned, missing, bad)
+        deployment.send(written, emptied, pruned, missing, bad)
         deployment.cluster.produce(deployment.topic, b"no event at all")
         deployment.wait_done()
-    (deployment.root / expired["datasets"][3]["path"]).unlink()
+    (deployment.root / emptied["datasets"][3]["path"]).unlink()
     butler = Butler.from_config(str(deployment.root), writeable=True)
     refs = butler.get_many_datasets(dataset_ids(pruned))
     butler.pruneDatasets(refs, disassociate=False, unstore=True)
     deployment.send(pending)
 
-    healthy = faust_command(deployment.environment, "audit")
+    healthy = faust_command(deployment.environment, "audit", "--published-after", "0m")
     assert healthy.returncode == 0, healthy.stderr
     assert "audit: written=2 expired=2 dead-letter=2 pending=1 missing=0" in healthy.stdout
+    young = faust_command(deployment.environment, "audit", "--published-after", "80h")
+    assert young.returncode == 1
+    assert "audit: written=2 expired=0 dead-letter=2 pending=1 missing=2" in young.stdout
+    assert f"missing      {deployment.topic}-0@1  its artifacts are gone" in young.stdout
     assert re.search(r"^dead-letter  \S+@\d+  letter 0-[01]  ", healthy.stdout, re.MULTILINE)
 
     lost = butler.get_many_datasets([next(iter(dataset_ids(missing)))])
@@ -60,12 +64,12 @@ def test_each_event_has_one_finding(deployment: Deployment, tmp_path: Path) -> N
     report = tmp_path / "report.json"
     audit = faust_command(deployment.environment, "audit", "--json", str(report))
     assert audit.returncode == 1
-    assert "audit: written=1 expired=2 dead-letter=2 pending=1 missing=1" in audit.stdout
+    assert "audit: written=1 expired=0 dead-letter=2 pending=1 missing=3" in audit.stdout
     assert f"missing      {deployment.topic}-0@3  1 of 10 datasets" in audit.stdout
     written_report = orjson.loads(report.read_bytes())
     findings = [event["finding"] for event in written_report["events"]]
     assert findings == [
-        *("written", "expired", "expired", "missing", "dead-letter", "dead-letter", "pending")
+        *("written", "missing", "missing", "missing", "dead-letter", "dead-letter", "pending")
     ]
     assert written_report["summary"] == Counter(findings)
     printed = faust_command(deployment.environment, "--json", "audit", "--last", "99")
