@@ -49,8 +49,7 @@ def _show(output: Output, found: ServiceStatus) -> None:
     if found.letters is None:
         output.line("dead letters: there is no topic for them yet")
     else:
-        counts = "".join(f" {name}={count}" for name, count in found.letters.most_common())
-        output.line(f"dead letters: total={found.letters.total()}{counts}")
+        output.line(f"dead letters: {found.letters}")
     for finding in found.findings:
         output.line(f"finding: {finding}")
 
@@ -114,6 +113,7 @@ def _document(found: ServiceStatus) -> dict[str, Any]:
             for each in found.partitions
         ],
         "lag": sum(each.lag for each in found.partitions),
-        "dead_letters": found.letters,
+        "dead_letters": found.letters and found.letters.by_cause,
+        "dead_letters_complete": found.letters is None or found.letters.is_complete,
         "findings": found.findings,
     }
