@@ -75,7 +75,9 @@ def _list(output: Output, found: Iterable[ChainState]) -> None:
             "runs": len(chain.runs),
             "datasets": sum(run.datasets for run in chain.runs),
             "events": sum(run.events for run in chain.runs),
-            "first_write": min((run.first_write for run in chain.runs), default=None),
+            "first_write": min(
+                (each.first_write for each in chain.runs if each.first_write), default=None
+            ),
             "last_write": max((run.last_write for run in chain.runs), default=None),
         }
         for chain in found
