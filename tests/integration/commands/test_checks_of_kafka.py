@@ -133,6 +133,10 @@ async def test_a_missing_access_rule_is_named(
         (LETTERS, "cleanup.policy", "compact", "delete", "cleanup.policy", "policy to delete"),
         (UPDATES, "cleanup.policy", "compact", "delete", "cleanup.policy", "policy to delete"),
         (CHANGELOG, "cleanup.policy", "delete", "compact", "cleanup.policy", "policy to compact"),
+        (
+            *(CHANGELOG, "cleanup.policy", "compact,delete", "compact"),
+            *("cleanup.policy", "policy to compact"),
+        ),
     ],
 )
 async def test_a_wrong_topic_is_named(
