@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from app.butler.repository.presence import Presence
 from app.kafka.connection import KafkaConnection
-from app.kafka.group.log_ranges import log_ranges
+from app.kafka.group.log_ranges import first_pending
 from app.kafka.group.offsets import committed_offsets
 from app.kafka.readers import Message, MessageId, TopicReader, open_reader
 from app.operations.audit_range import AuditError, AuditRange, Range
@@ -100,10 +100,8 @@ async def audit_events(
     audit_range : `Range`
         The events to audit.
     published_before : `datetime.datetime`, optional
-        Datasets of events that were sent before this time may have been published, and removed from
-        the repository: an event that lacks them, or their artifacts, is `Finding.EXPIRED`, not
-        `Finding.MISSING`.  If it is not given, artifacts may have been removed at any time, and
-        datasets never.
+        Events sent before this time may have been published and removed: if they lack datasets or
+        artifacts, they are `Finding.EXPIRED`.  Absent: all may lack artifacts, and none datasets.
 
     Yields
     ------
@@ -126,10 +124,7 @@ async def audit_events(
     committed = await committed_offsets(connection, settings.topic)
     letters = await _letters(DeadLetters(connection, settings), settings.topic)
     async with open_reader(connection, settings.topic, settings.max_message_bytes) as reader:
-        logs = await log_ranges(connection, reader, committed)
-        pending = {
-            partition: log.start(committed.get(partition)) for partition, log in logs.items()
-        }
+        pending = await first_pending(connection, reader, committed)
         judge = _Judge(presence, letters, pending, published_before)
         bounds = await audit_range.bounds(reader)
         for partition, (start, _) in bounds.items():

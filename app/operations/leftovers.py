@@ -24,7 +24,7 @@ from app.butler.private.datastores import Datastores
 from app.butler.repository.recorded import recorded_addresses
 from app.errors import OperatorError
 from app.kafka.connection import KafkaConnection
-from app.kafka.group.log_ranges import log_ranges
+from app.kafka.group.log_ranges import first_pending
 from app.kafka.group.offsets import committed_offsets
 from app.kafka.readers import open_reader
 from app.operations.dead_letters import DeadLetters, LostEventError
@@ -199,9 +199,9 @@ class Leftovers:
         topic = self._settings.topic
         committed = await committed_offsets(self._connection, topic)
         async with open_reader(self._connection, topic, self._settings.max_message_bytes) as reader:
-            # A log that went back does not hold the committed offset: all of it is pending.
-            for partition, log in (await log_ranges(self._connection, reader, committed)).items():
-                reader.seek(partition, log.start(committed.get(partition)))
+            pending = await first_pending(self._connection, reader, committed)
+            for partition, offset in pending.items():
+                reader.seek(partition, offset)
             async for message in reader.read_until(await reader.end_offsets()):
                 yield message.value
         async with DeadLetters(self._connection, self._settings) as letters:

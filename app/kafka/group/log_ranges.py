@@ -8,7 +8,7 @@ from app.intake.log_range import LogRange
 from app.kafka.connection import KafkaConnection
 from app.kafka.readers import TopicReader, open_reader
 
-__all__ = ["log_ends", "log_ranges"]
+__all__ = ["first_pending", "log_ends", "log_ranges"]
 
 
 async def log_ends(
@@ -66,3 +66,19 @@ async def log_ranges(
     firsts = await reader.first_offsets()
     ends = await log_ends(connection, reader.topic, await reader.end_offsets(), committed)
     return {partition: LogRange(first, ends[partition]) for partition, first in firsts.items()}
+
+
+async def first_pending(
+    connection: KafkaConnection, reader: TopicReader, committed: Mapping[int, int]
+) -> dict[int, int]:
+    """Return the first pending offset of each partition; the parameters are those of `log_ranges`.
+
+    A log that went back does not hold the committed offset: all of it is pending.
+
+    Raises
+    ------
+    KafkaError
+        If the brokers cannot be reached, or refuse the user.
+    """
+    logs = await log_ranges(connection, reader, committed)
+    return {partition: log.start(committed.get(partition)) for partition, log in logs.items()}
