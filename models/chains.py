@@ -36,7 +36,7 @@ class RunState(faust.Record, serializer="json", include_metadata=False):
     Attributes
     ----------
     first_write, last_write : `float`
-        Seconds since the Unix epoch.
+        Seconds since the Unix epoch; 0 if the run has no dataset.
     datasets, events : `int`
         Sums over all updates.
     """
@@ -76,7 +76,7 @@ class ChainState(faust.Record, serializer="json", include_metadata=False):
             if before := runs.get(run.run):
                 runs[run.run] = RunState(
                     run=run.run,
-                    first_write=min(before.first_write, run.first_write),
+                    first_write=min(before.first_write or run.first_write, run.first_write),
                     last_write=max(before.last_write, run.last_write),
                     datasets=before.datasets + run.datasets,
                     events=before.events + run.events,

@@ -13,13 +13,14 @@ __all__ = ["Age"]
 
 
 class Age(click.ParamType):
-    """A number and its unit: ``90m``, ``12h``, ``1d``."""
+    """A number of up to five digits, and its unit: ``90m``, ``12h``, ``1d``."""
 
     name = "age"
     _UNITS = MappingProxyType({"m": "minutes", "h": "hours", "d": "days"})
 
     def convert(self, value: Any, param: Any, ctx: Any) -> timedelta:
         """Return the age."""
-        if not (match := re.fullmatch(r"(\d{1,6})([mhd])", value)):
-            self.fail(f"{value!r} is not an age such as 90m, 12h or 1d", param, ctx)
+        if not (match := re.fullmatch(r"(\d{1,5})([mhd])", value)):
+            reason = f"{value!r} is not an age of up to five digits, such as 90m, 12h or 1d"
+            self.fail(reason, param, ctx)
         return timedelta(**{self._UNITS[match[2]]: int(match[1])})

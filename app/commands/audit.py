@@ -22,6 +22,9 @@ __all__ = ["audit"]
 
 _OFFSET = click.IntRange(min=0, max=2**63 - 2)
 
+#: No event was sent before this time.
+_NOTHING = datetime.fromtimestamp(0, UTC)
+
 #: Findings of which each event is listed.
 _LISTED = (Finding.MISSING, Finding.EXPIRED, Finding.DEAD_LETTER)
 
@@ -43,7 +46,8 @@ _LISTED = (Finding.MISSING, Finding.EXPIRED, Finding.DEAD_LETTER)
         "--published-after",
         type=Age(),
         help="Datasets are published, and removed from the repository, at this age, such as 80h: "
-        "events that were sent before that and lack datasets are expired, not missing.",
+        "events that were sent before that and lack datasets or artifacts are expired, not "
+        "missing.",
     ),
     option(
         "--json",
@@ -64,13 +68,14 @@ async def audit(
 ) -> None:
     """Report what became of each event of the input topic.
 
-    Each event is written, expired (written, but removed since), in the dead letters, pending, or
-    missing.  The exit code is 1 if any event is missing, and 2 if the audit could not
-    be completed, or no event is in the range.  Nothing is changed.
+    Each event is written, expired (published and removed, with --published-after), in the dead
+    letters, pending, or missing.  The exit code is 1 if any event is missing, and 2 if the audit
+    could not be completed, or no event is in the range.  Nothing is changed.
     """
     findings: Counter[Finding] = Counter()
     events = []
-    before = None if published_after is None else datetime.now(UTC) - published_after
+    # Without an age, nothing has been published.
+    before = _NOTHING if published_after is None else datetime.now(UTC) - published_after
     with operator_command(command) as output, output.progress("events") as show_progress:
         audit_range = AuditRange(_utc(since), _utc(until), first, last)
         presence = Presence(read_only_butler())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -11,7 +10,7 @@ from faust.cli import argument
 
 from app import app
 from app.commands.operator_command import CommandError, operator_command, read_only_butler
-from app.commands.output import Output
+from app.commands.output import Output, utc
 from app.operations.chains import rebuilt_chains, send_chains, stored_chains
 from models.chains import ChainState
 
@@ -76,7 +75,9 @@ def _list(output: Output, found: Iterable[ChainState]) -> None:
             "runs": len(chain.runs),
             "datasets": sum(run.datasets for run in chain.runs),
             "events": sum(run.events for run in chain.runs),
-            "first_write": min((run.first_write for run in chain.runs), default=None),
+            "first_write": min(
+                (each.first_write for each in chain.runs if each.first_write), default=None
+            ),
             "last_write": max((run.last_write for run in chain.runs), default=None),
         }
         for chain in found
@@ -96,11 +97,7 @@ def _print(output: Output, rows: list[dict[str, Any]]) -> None:
         output.line("the table has no chain")
         return
     cells = [
-        [_utc(value) if name.endswith("_write") else value for name, value in row.items()]
+        [utc(value) if name.endswith("_write") else value for name, value in row.items()]
         for row in rows
     ]
     output.table([name.replace("_", " ") for name in rows[0]], cells)
-
-
-def _utc(seconds: float | None) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}" if seconds else ""

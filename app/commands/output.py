@@ -6,14 +6,20 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-__all__ = ["Output"]
+__all__ = ["Output", "utc"]
 
 #: Steps between two lines of progress, if standard error is no terminal.
 _PROGRESS = 1000
+
+
+def utc(seconds: float | None) -> str:
+    """Return a time since the Unix epoch as people read it; nothing for 0 and `None`."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}" if seconds else ""
 
 
 class Output:

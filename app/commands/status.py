@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 from app import app
 from app.commands.operator_command import operator_command
-from app.commands.output import Output
+from app.commands.output import Output, utc
 from app.operations.lag import PartitionLag
 from app.operations.service_status import ServiceStatus, service_status
 from app.operations.worker_pages import WorkerReport
@@ -50,8 +49,7 @@ def _show(output: Output, found: ServiceStatus) -> None:
     if found.letters is None:
         output.line("dead letters: there is no topic for them yet")
     else:
-        counts = "".join(f" {name}={count}" for name, count in found.letters.most_common())
-        output.line(f"dead letters: total={found.letters.total()}{counts}")
+        output.line(f"dead letters: {found.letters}")
     for finding in found.findings:
         output.line(f"finding: {finding}")
 
@@ -60,7 +58,7 @@ def _worker_row(found: ServiceStatus, report: WorkerReport) -> tuple[object, ...
     member, error = report.member, report.last_error
     ready = {True: "yes", False: f"no: {report.not_ready}", None: "not reachable"}[report.is_ready]
     partitions = ",".join(map(str, member.partitions.get(found.topic, ())))
-    last = f"{_utc(error['at'])} {error['step']}: {error['error']}" if error else ""
+    last = f"{utc(error['at'])} {error['step']}: {error['error']}" if error else ""
     return (_name(report), partitions or "spare", ready, report.version, last)
 
 
@@ -77,7 +75,7 @@ def _partition_row(found: ServiceStatus, each: PartitionLag, now: float) -> tupl
         "none" if each.committed is None else each.committed,
         each.end,
         each.lag,
-        "" if oldest is None else f"{_utc(oldest)} ({now - oldest:.0f} s old)",
+        "" if oldest is None else f"{utc(oldest)} ({now - oldest:.0f} s old)",
     )
 
 
@@ -115,10 +113,7 @@ def _document(found: ServiceStatus) -> dict[str, Any]:
             for each in found.partitions
         ],
         "lag": sum(each.lag for each in found.partitions),
-        "dead_letters": found.letters,
+        "dead_letters": found.letters and found.letters.by_cause,
+        "dead_letters_complete": found.letters is None or found.letters.is_complete,
         "findings": found.findings,
     }
-
-
-def _utc(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"

@@ -76,10 +76,15 @@ class TopicReader:
         Name of the topic.
     consumer : `aiokafka.AIOKafkaConsumer`
         Started, with all partitions of the topic assigned.
+
+    Attributes
+    ----------
+    topic : `str`
+        Name of the topic.
     """
 
     def __init__(self, topic: str, consumer: AIOKafkaConsumer) -> None:
-        self._topic = topic
+        self.topic = topic
         self._consumer = consumer
 
     @property
@@ -106,7 +111,7 @@ class TopicReader:
 
     def seek(self, partition: int, offset: int) -> None:
         """Continue reading a partition at an offset."""
-        self._consumer.seek(TopicPartition(self._topic, partition), offset)
+        self._consumer.seek(TopicPartition(self.topic, partition), offset)
 
     async def read_until(self, ends: Mapping[int, int]) -> AsyncIterator[Message]:
         """Read partitions up to given offsets; the messages of one partition are in order.
@@ -155,7 +160,7 @@ class TopicReader:
 
     def _all(self, partitions: Iterable[int] | None = None) -> set[TopicPartition]:
         chosen = self.partitions if partitions is None else partitions
-        return {TopicPartition(self._topic, partition) for partition in chosen}
+        return {TopicPartition(self.topic, partition) for partition in chosen}
 
 
 @asynccontextmanager

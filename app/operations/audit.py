@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from app.butler.repository.presence import Presence
 from app.kafka.connection import KafkaConnection
+from app.kafka.group.log_ranges import first_pending
 from app.kafka.group.offsets import committed_offsets
 from app.kafka.readers import Message, MessageId, TopicReader, open_reader
 from app.operations.audit_range import AuditError, AuditRange, Range
@@ -34,7 +35,7 @@ class Finding(StrEnum):
     """All its datasets are in the Butler, and their artifacts exist."""
 
     EXPIRED = "expired"
-    """It was written, but its artifacts, or its datasets with them, have been removed since."""
+    """It was written, and is so old that its artifacts or datasets may have been removed since."""
 
     DEAD_LETTER = "dead-letter"
     """It was set aside."""
@@ -43,7 +44,10 @@ class Finding(StrEnum):
     """Its offset is not committed yet: the service has not finished it."""
 
     MISSING = "missing"
-    """Its offset is committed, but it was not set aside, and the Butler lacks datasets of it."""
+    """Its offset is committed, but it was not set aside, and the Butler lacks datasets of it.
+
+    Or it has all of them, and their artifacts are gone.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class Audited:
     missing : `tuple` [`str`, ...]
         Datasets that are not in the Butler as the event describes them.
     reason : `str`
-        Why it was set aside, if it was.
+        Why it was set aside, or is missing although the Butler has its datasets.
     letter : `str`
         The name of its last letter, if it was set aside.
     """
@@ -96,8 +100,8 @@ async def audit_events(
     audit_range : `Range`
         The events to audit.
     published_before : `datetime.datetime`, optional
-        Datasets of events that were sent before this time may have been published, and removed from
-        the repository: an event that lacks them is `Finding.EXPIRED`, not `Finding.MISSING`.
+        Events sent before this time may have been published and removed: if they lack datasets or
+        artifacts, they are `Finding.EXPIRED`.  Absent: all may lack artifacts, and none datasets.
 
     Yields
     ------
@@ -119,8 +123,9 @@ async def audit_events(
     # pending, not as missing.
     committed = await committed_offsets(connection, settings.topic)
     letters = await _letters(DeadLetters(connection, settings), settings.topic)
-    judge = _Judge(presence, letters, committed, published_before)
     async with open_reader(connection, settings.topic, settings.max_message_bytes) as reader:
+        pending = await first_pending(connection, reader, committed)
+        judge = _Judge(presence, letters, pending, published_before)
         bounds = await audit_range.bounds(reader)
         for partition, (start, _) in bounds.items():
             reader.seek(partition, start)
@@ -192,7 +197,7 @@ class _Judge:
 
     presence: Presence
     letters: Mapping[MessageId, tuple[str, str]]
-    committed: Mapping[int, int]
+    pending: Mapping[int, int]  # the first pending offset of each partition
     published_before: datetime | None
 
     def audit(self, messages: list[Message]) -> list[Audited]:
@@ -208,18 +213,25 @@ class _Judge:
     def _audited(self, message: Message, found: EventPresence, *, is_event: bool) -> Audited:
         event_id = MessageId(message.partition, message.offset)
         letter = reason = ""
-        if is_event and not found.missing:
-            finding = Finding.WRITTEN if found.is_readable else Finding.EXPIRED
+        is_registered = is_event and not found.missing
+        if is_registered and found.is_readable:
+            finding = Finding.WRITTEN
+        elif is_registered and self._may_lack_artifacts(message):
+            finding = Finding.EXPIRED
         elif event_id in self.letters:
             finding = Finding.DEAD_LETTER
             letter, reason = self.letters[event_id]
-        elif message.offset >= self.committed.get(message.partition, 0):
+        elif message.offset >= self.pending[message.partition]:
             finding = Finding.PENDING
         elif is_event and self._may_be_published(message):
             finding = Finding.EXPIRED
         else:
             finding = Finding.MISSING
+            reason = "its artifacts are gone" if is_registered else ""
         return Audited(*event_id, finding, found.datasets, found.missing, reason, letter)
+
+    def _may_lack_artifacts(self, message: Message) -> bool:
+        return self.published_before is None or self._may_be_published(message)
 
     def _may_be_published(self, message: Message) -> bool:
         before = self.published_before

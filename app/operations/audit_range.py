@@ -88,6 +88,10 @@ class OffsetRanges:
     ranges: Mapping[int, tuple[int, int]]
     names_offsets = False
 
-    async def bounds(self, _reader: TopicReader) -> Mapping[int, tuple[int, int]]:
-        """Return the ranges."""
-        return self.ranges
+    async def bounds(self, reader: TopicReader) -> Mapping[int, tuple[int, int]]:
+        """Return the ranges, as far as the log goes: a committed offset may lie beyond its end."""
+        ends = await reader.end_offsets()
+        return {
+            partition: (min(start, ends[partition]), min(stop, ends[partition]))
+            for partition, (start, stop) in self.ranges.items()
+        }

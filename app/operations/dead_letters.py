@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Mapping,
+)
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cache
@@ -112,7 +119,7 @@ class DeadLetters:
         self._inputs.clear()
         await self._consumers.aclose()
 
-    async def read(self) -> AsyncIterator[StoredLetter]:
+    async def read(self) -> AsyncGenerator[StoredLetter, None]:
         """Read the letters that exist now; letters of one partition are in order.
 
         Raises

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.intake.log_range import LogRange
 from app.kafka.connection import KafkaConnection
+from app.kafka.group.log_ranges import log_ranges
 from app.kafka.group.offsets import committed_offsets
 from app.kafka.readers import TopicReader, open_reader
 from app.settings import KafkaSettings
@@ -56,18 +58,17 @@ async def measure_lag(connection: KafkaConnection, settings: KafkaSettings) -> l
     # The offsets first: what is committed in between is then reported as pending, not as negative.
     committed = await committed_offsets(connection, settings.topic)
     async with open_reader(connection, settings.topic, settings.max_message_bytes) as reader:
-        firsts, ends = await reader.first_offsets(), await reader.end_offsets()
+        logs = await log_ranges(connection, reader, committed)
         return [
-            await _measured(reader, partition, committed.get(partition), firsts[partition], end)
-            for partition, end in sorted(ends.items())
+            await _measured(reader, partition, committed.get(partition), logs[partition], end)
+            for partition, end in sorted((await reader.end_offsets()).items())
         ]
 
 
 async def _measured(
-    reader: TopicReader, partition: int, committed: int | None, first: int, end: int
+    reader: TopicReader, partition: int, committed: int | None, log: LogRange, end: int
 ) -> PartitionLag:
-    # A worker starts at the first offset if the log does not hold the committed one.
-    start = committed if committed is not None and first <= committed <= end else first
+    start = log.start(committed)
     tail = max(start, end - _TAIL)
     after_last = tail
     reader.seek(partition, tail)
@@ -80,4 +81,4 @@ async def _measured(
             oldest = message.timestamp / 1000
             break
     lag = 0 if oldest is None else after_last - start
-    return PartitionLag(partition, committed, first, end, lag, oldest)
+    return PartitionLag(partition, committed, log.first, end, lag, oldest)

@@ -24,6 +24,7 @@ from app.butler.private.datastores import Datastores
 from app.butler.repository.recorded import recorded_addresses
 from app.errors import OperatorError
 from app.kafka.connection import KafkaConnection
+from app.kafka.group.log_ranges import first_pending
 from app.kafka.group.offsets import committed_offsets
 from app.kafka.readers import open_reader
 from app.operations.dead_letters import DeadLetters, LostEventError
@@ -198,8 +199,9 @@ class Leftovers:
         topic = self._settings.topic
         committed = await committed_offsets(self._connection, topic)
         async with open_reader(self._connection, topic, self._settings.max_message_bytes) as reader:
-            for partition, first in (await reader.first_offsets()).items():
-                reader.seek(partition, max(first, committed.get(partition, 0)))
+            pending = await first_pending(self._connection, reader, committed)
+            for partition, offset in pending.items():
+                reader.seek(partition, offset)
             async for message in reader.read_until(await reader.end_offsets()):
                 yield message.value
         async with DeadLetters(self._connection, self._settings) as letters:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from app.kafka.connection import KafkaConnection
@@ -14,7 +16,31 @@ from app.operations.lag import PartitionLag, measure_lag
 from app.operations.worker_pages import WorkerReport, ask_workers
 from app.settings import KafkaSettings
 
-__all__ = ["ServiceStatus", "service_status"]
+__all__ = ["DeadLetterCounts", "ServiceStatus", "service_status"]
+
+#: For how many seconds dead letters are counted: each is read whole, and there may be very many.
+_COUNTING_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterCounts:
+    """How many dead letters there are.
+
+    Attributes
+    ----------
+    by_cause : `~collections.Counter` [`str`]
+        Their number by cause.
+    is_complete : `bool`
+        Whether all were counted; if not, there are at least so many.
+    """
+
+    by_cause: Counter[str]
+    is_complete: bool = True
+
+    def __str__(self) -> str:
+        """Return ``total=...`` or ``total>=...``, and the number of each cause."""
+        counts = "".join(f" {name}={count}" for name, count in self.by_cause.most_common())
+        return f"total{'=' if self.is_complete else '>='}{self.by_cause.total()}{counts}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +57,15 @@ class ServiceStatus:
         What each member says of itself.
     partitions : `list` [`PartitionLag`]
         The partitions of the input topic.
-    letters : `~collections.Counter` [`str`] or `None`
-        Number of dead letters by cause; `None` if there is no dead-letter topic yet.
+    letters : `DeadLetterCounts` or `None`
+        The dead letters; `None` if there is no topic for them yet.
     """
 
     topic: str
     group: Group
     workers: list[WorkerReport]
     partitions: list[PartitionLag]
-    letters: Counter[str] | None
+    letters: DeadLetterCounts | None
 
     @property
     def findings(self) -> list[str]:
@@ -85,11 +111,15 @@ async def service_status(connection: KafkaConnection, settings: KafkaSettings) -
     return ServiceStatus(settings.topic, group, workers, partitions, letters)
 
 
-async def _letters(connection: KafkaConnection, settings: KafkaSettings) -> Counter[str] | None:
+async def _letters(connection: KafkaConnection, settings: KafkaSettings) -> DeadLetterCounts | None:
     counts: Counter[str] = Counter()
+    end = time.monotonic() + _COUNTING_SECONDS
     try:
-        async for stored in DeadLetters(connection, settings).read():
-            counts[stored.letter.error_class] += 1
+        async with aclosing(DeadLetters(connection, settings).read()) as letters:
+            async for stored in letters:
+                counts[stored.letter.error_class] += 1
+                if time.monotonic() > end:
+                    return DeadLetterCounts(counts, is_complete=False)
     except TopicError:  # the first worker creates the topic
         return None
-    return counts
+    return DeadLetterCounts(counts)

@@ -27,6 +27,9 @@ _FURTHER_RIGHTS = MappingProxyType({"collection": "UPDATE", "collection_chain": 
 _READ_ONLY = ("butler_attributes", "dataset_location_trash", "opaque_meta")
 _CALIBRATIONS = "dataset_calibs_"
 
+#: Either right lets the user take the next number of a sequence.
+_EITHER = "USAGE, UPDATE"
+
 _TEXTS: sqlalchemy.ARRAY[Any] = sqlalchemy.ARRAY(sqlalchemy.Text)
 
 
@@ -100,8 +103,10 @@ def missing_grants(connection: sqlalchemy.Connection, schema: str | None) -> lis
         if not _may(connection, func.has_table_privilege(table, right)):
             grants.append(f"GRANT {right} ON {table} TO {role}")
     for name in sqlalchemy.inspect(connection).get_sequence_names(schema):
+        if name.startswith(_CALIBRATIONS):  # the sequence of the table's ids
+            continue
         sequence = preparer.format_sequence(sqlalchemy.Sequence(name, schema=schema))
-        if not _may(connection, func.has_sequence_privilege(sequence, "USAGE")):
+        if not _may(connection, func.has_sequence_privilege(sequence, _EITHER)):
             grants.append(f"GRANT USAGE ON SEQUENCE {sequence} TO {role}")
     return grants
 

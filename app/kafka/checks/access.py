@@ -12,10 +12,10 @@ from app.butler.descriptions import describe
 from app.errors import OperatorError, UnavailableError
 from app.kafka.checks.access_rights import (
     Operation,
-    Right,
+    Permissions,
     check_permissions,
     connect,
-    lacking,
+    find_permissions,
     may_be_temporary,
 )
 from app.kafka.checks.diagnosis import diagnose
@@ -26,7 +26,7 @@ from app.kafka.connection import KafkaConnection
 from app.kafka.errors import TopicError
 from app.settings import KafkaSettings
 
-__all__ = ["check_access", "kafka_error", "missing_rights"]
+__all__ = ["check_access", "find_rights", "kafka_error"]
 
 
 async def check_access(connection: KafkaConnection, settings: KafkaSettings) -> None:
@@ -54,8 +54,8 @@ async def check_access(connection: KafkaConnection, settings: KafkaSettings) -> 
             raise TopicError(mismatch)
 
 
-async def missing_rights(connection: KafkaConnection, settings: KafkaSettings) -> set[Right]:
-    """Log in, and return the rights that the user lacks: `all_rights`, and to create topics.
+async def find_rights(connection: KafkaConnection, settings: KafkaSettings) -> Permissions:
+    """Log in, and ask which rights the user has: of `all_rights`, and to create topics.
 
     Raises
     ------
@@ -67,7 +67,7 @@ async def missing_rights(connection: KafkaConnection, settings: KafkaSettings) -
         if right.kind == "topic":
             operations[right.name].append(right.operation)
     async with _logged_in(connection) as broker:
-        return set(await lacking(broker, connection.group, operations))
+        return await find_permissions(broker, connection.group, operations)
 
 
 @asynccontextmanager

@@ -31,7 +31,15 @@ from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 from app.kafka.connection import KafkaConnection
 from app.kafka.errors import TopicError
 
-__all__ = ["Operation", "Right", "check_permissions", "connect", "lacking", "may_be_temporary"]
+__all__ = [
+    "Operation",
+    "Permissions",
+    "Right",
+    "check_permissions",
+    "connect",
+    "find_permissions",
+    "may_be_temporary",
+]
 
 #: Seconds that one broker gets for the connection and the login.
 _CONNECT_SECONDS = 5.0
@@ -59,6 +67,21 @@ class Right(NamedTuple):
     def __str__(self) -> str:
         """Return ``READ on topic ...``."""
         return f"{self.operation.name} on {self.kind} {self.name}"
+
+
+class Permissions(NamedTuple):
+    """What the brokers say of the rights that were asked for; the user has all others.
+
+    Attributes
+    ----------
+    lacking : `list` [`Right`]
+        Those that the user lacks.
+    not_listed : `list` [`Right`]
+        Those of which the brokers say nothing.
+    """
+
+    lacking: list[Right]
+    not_listed: list[Right]
 
 
 def may_be_temporary(error: BaseException) -> bool:
@@ -134,20 +157,21 @@ async def check_permissions(
     KafkaError
         For example, if the broker closes the connection.
     """
-    if denied := await lacking(broker, connection.group, topics, must_exist):
+    found = await find_permissions(broker, connection.group, topics, must_exist)
+    if denied := found.lacking:
         raise TopicError(
             f"Kafka user {connection.username or 'ANONYMOUS'} lacks {', '.join(map(str, denied))}; "
             "grant the access rules listed in README.md"
         )
 
 
-async def lacking(
+async def find_permissions(
     broker: AIOKafkaConnection,
     group: str,
     topics: Mapping[str, Sequence[Operation]],
     must_exist: Collection[str] = (),
-) -> list[Right]:
-    """Return the rights that the user lacks; the parameters are those of `check_permissions`.
+) -> Permissions:
+    """Ask which rights the user has; the parameters are those of `check_permissions`.
 
     Raises
     ------
@@ -156,10 +180,16 @@ async def lacking(
     KafkaError
         For example, if the broker closes the connection.
     """
+    asked = [
+        Right(operation, "topic", name)
+        for name, operations in topics.items()
+        for operation in operations
+    ]
+    join = Right(Operation.READ, "group", group)
     try:
         answer = await broker.send(_Topics(list(topics)))
     except (IncompatibleBrokerVersion, NotImplementedError):
-        return []
+        return Permissions([], [*asked, join])
     for error, name, *_ in answer.topics:
         if name in must_exist and for_code(error) is UnknownTopicOrPartitionError:
             raise TopicError(f"there is no topic {name}: it was deleted; create it again")
@@ -167,16 +197,16 @@ async def lacking(
         name: 0 if for_code(error) is TopicAuthorizationFailedError else operations
         for error, name, _, _, operations in answer.topics
     }
+    not_listed = [right for right in asked if allowed[right.name] == _NOT_LISTED]
     missing = [
-        Right(operation, "topic", name)
-        for name, operations in topics.items()
-        for operation in operations
-        if allowed[name] != _NOT_LISTED and not allowed[name] & 1 << operation
+        right
+        for right in asked
+        if right not in not_listed and not allowed[right.name] & 1 << right.operation
     ]
     beat = await broker.send(HeartbeatRequest(group, -1, ""))
     if for_code(beat.error_code) is GroupAuthorizationFailedError:
-        missing.append(Right(Operation.READ, "group", group))
-    return missing
+        missing.append(join)
+    return Permissions(missing, not_listed)
 
 
 class _TopicsResponse(Response):

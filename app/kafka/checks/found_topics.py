@@ -104,7 +104,10 @@ def policy_problem(topic: RequiredTopic, found: FoundTopic) -> str | None:
     A compacted topic keeps the last message of each key, and refuses messages without a key.
     """
     policy = (found.config or {}).get("cleanup.policy")
-    if policy is None or ("compact" in policy) == topic.is_compacted:
+    if policy is None:
+        return None
+    # "compact,delete" is wrong for either kind.
+    if policy == "compact" if topic.is_compacted else "compact" not in policy:
         return None
     reason = (
         "retention would remove the state of chains"

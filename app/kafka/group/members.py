@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,7 +137,8 @@ async def _described(admin: AIOKafkaAdminClient, group: str) -> tuple[Any, ...]:
 
 def _member(_id: str, client: str, host: str, metadata: bytes, assignment: bytes) -> Member:
     partitions: dict[str, list[int]] = {}
-    if assignment:  # it is empty during a rebalance
+    # It is empty during a rebalance, and members that are no consumers have formats of their own.
+    with suppress(ValueError, TypeError):
         given = ConsumerProtocolMemberAssignment.decode(assignment)
         partitions = {topic: sorted(numbers) for topic, numbers in given.assignment}
     return Member(client, host.lstrip("/"), _pages(metadata), partitions)

@@ -77,7 +77,19 @@ async def _outsider(
 ) -> AsyncIterator[tuple[AIOKafkaConsumer, list[TopicPartition]]]:
     """Run a consumer that knows the group's coordinator, and is no member of the group.
 
-    XX
+    Yields
+    ------
+    consumer : `aiokafka.AIOKafkaConsumer`
+        Started, with all partitions of the topic assigned; it fetches nothing.
+    partitions : `list` [`aiokafka.TopicPartition`]
+        These partitions.
+
+    Raises
+    ------
+    TopicError
+        If there is no such topic.
+    KafkaError
+        If the brokers cannot be reached, or refuse the user.
     """
     partitions = await topic_partitions(connection, topic)
     consumer = AIOKafkaConsumer(

@@ -26,9 +26,9 @@ from app.kafka.faust_private import (
     own_commits,
     restart_partitions,
 )
+from app.kafka.group.log_ranges import log_ends
 from app.kafka.positions.committed_evidence import committed_evidence, find_other_messages
 from app.kafka.positions.topic_id import TopicId
-from app.kafka.readers import open_reader
 from app.telemetry import metrics
 from app.telemetry.status import Status
 
@@ -191,16 +191,10 @@ class ReadingPositions:
         self, consumer: Consumer, partitions: list[TP], committed: Mapping[TP, int]
     ) -> dict[TP, LogRange]:
         firsts = await consumer.earliest_offsets(*partitions)
-        ends = dict(await consumer.highwaters(*partitions))
-        if any(offset > ends[tp] for tp, offset in committed.items()):
-            # These ends are the last stable offsets.  A worker of an earlier release, which read
-            # uncommitted messages, may have committed an offset beyond an open transaction.
-            async with open_reader(
-                self._connection, self._topic, 0, committed_only=False
-            ) as reader:
-                log_ends = await reader.end_offsets()
-            ends = {tp: log_ends[tp.partition] for tp in partitions}
-        return {tp: LogRange(firsts[tp], ends[tp]) for tp in partitions}
+        stable = {tp.partition: end for tp, end in (await consumer.highwaters(*partitions)).items()}
+        offsets = {tp.partition: offset for tp, offset in committed.items()}
+        ends = await log_ends(self._connection, self._topic, stable, offsets)
+        return {tp: LogRange(firsts[tp], ends[tp.partition]) for tp in partitions}
 
     def _report_reset(self, tp: TP, committed: int | None, log: LogRange) -> None:
         self._status.logs_reset([_key(tp)])

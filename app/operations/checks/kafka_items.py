@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.errors import LoginRefusedError, OperatorError, UnavailableError
-from app.kafka.checks.access import kafka_error, missing_rights
-from app.kafka.checks.access_rights import Operation, Right
+from app.kafka.checks.access import find_rights, kafka_error
+from app.kafka.checks.access_rights import Operation, Permissions, Right
 from app.kafka.checks.required import all_rights, required_topics
 from app.kafka.checks.sessions import session_mismatch
 from app.kafka.connection import KafkaConnection
@@ -25,16 +25,16 @@ _LATER = ("access rules", _SESSION, "topics", _GROUP)
 async def kafka_items(connection: KafkaConnection, settings: KafkaSettings) -> list[Item]:
     """Check all that concerns the brokers."""
     try:
-        missing = await missing_rights(connection, settings)
+        rights = await find_rights(connection, settings)
     except OperatorError as exc:
         return [*_not_connected(exc), *(_skipped(name) for name in _LATER)]
     user = connection.username or "ANONYMOUS"
     return [
         Item(_BROKERS, Verdict.OK, connection.cluster),
         Item(_LOGIN, Verdict.OK, f"as {user}"),
-        *_right_items(user, missing, settings),
+        *_right_items(user, rights, settings),
         await _session_item(connection, settings),
-        *await _topics(connection, settings, missing),
+        *await _topics(connection, settings, rights),
         await _group_item(connection),
     ]
 
@@ -50,18 +50,21 @@ def _skipped(name: str) -> Item:
     return Item(name, Verdict.NOT_CHECKED, "it needs the brokers", counts=False)
 
 
-def _right_items(user: str, missing: set[Right], settings: KafkaSettings) -> list[Item]:
-    return [
-        Item(
-            str(right),
-            Verdict.WRONG,
-            f"Kafka user {user} lacks {right}, which {needed_by} need; grant the access rules "
-            "listed in README.md",
-        )
-        if right in missing
-        else Item(str(right), Verdict.OK, f"for {needed_by}")
-        for right, needed_by in all_rights(settings).items()
-    ]
+def _right_items(user: str, found: Permissions, settings: KafkaSettings) -> list[Item]:
+    items = []
+    for right, needed_by in all_rights(settings).items():
+        verdict, detail = Verdict.OK, f"for {needed_by}"
+        if right in found.lacking:
+            verdict = Verdict.WRONG
+            detail = (
+                f"Kafka user {user} lacks {right}, which {needed_by} need; grant the access rules "
+                "listed in README.md"
+            )
+        elif right in found.not_listed:
+            verdict = Verdict.NOT_CHECKED
+            detail = f"these brokers do not say what a user may do; {needed_by} need it"
+        items.append(Item(str(right), verdict, detail, counts=verdict is not Verdict.NOT_CHECKED))
+    return items
 
 
 async def _session_item(connection: KafkaConnection, settings: KafkaSettings) -> Item:
@@ -75,10 +78,10 @@ async def _session_item(connection: KafkaConnection, settings: KafkaSettings) ->
 
 
 async def _topics(
-    connection: KafkaConnection, settings: KafkaSettings, missing: set[Right]
+    connection: KafkaConnection, settings: KafkaSettings, rights: Permissions
 ) -> list[Item]:
     may_create: Mapping[str, bool] = {
-        topic.name: Right(Operation.CREATE, "topic", topic.name) not in missing
+        topic.name: Right(Operation.CREATE, "topic", topic.name) not in rights.lacking
         for topic in required_topics(settings)
     }
     try:

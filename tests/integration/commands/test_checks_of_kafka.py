@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
+from aiokafka.errors import IncompatibleBrokerVersion
 from confluent_kafka import Consumer
 from confluent_kafka.admin import (
     AclOperation,
@@ -17,6 +19,8 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from app.kafka.checks import access_rights
+from app.kafka.checks.required import all_rights
 from app.kafka.connection import KafkaConnection
 from app.operations.checks.items import Item, Verdict
 from app.operations.checks.kafka_items import kafka_items
@@ -133,6 +137,10 @@ async def test_a_missing_access_rule_is_named(
         (LETTERS, "cleanup.policy", "compact", "delete", "cleanup.policy", "policy to delete"),
         (UPDATES, "cleanup.policy", "compact", "delete", "cleanup.policy", "policy to delete"),
         (CHANGELOG, "cleanup.policy", "delete", "compact", "cleanup.policy", "policy to compact"),
+        (
+            *(CHANGELOG, "cleanup.policy", "compact,delete", "compact"),
+            *("cleanup.policy", "policy to compact"),
+        ),
     ],
 )
 async def test_a_wrong_topic_is_named(
@@ -219,15 +227,50 @@ async def test_a_topic_with_other_partitions_is_named(checked: Checked) -> None:
     assert "2 partitions but must have 1; delete it and create it again" in item.detail
 
 
+UNUSED = {
+    "BUTLER_REPOSITORY": "unused",
+    "OUTPUT_DATASET_LIST_DIRECTORY": "unused",
+    "KAFKA_TOPIC": "unused",
+    "KAFKA_OUTPUT_TOPIC": "unused-ingested",
+}
+
+
 async def test_a_session_timeout_that_the_brokers_refuse_is_named(kafka: Cluster) -> None:
     environment = {
-        "BUTLER_REPOSITORY": "unused",
-        "OUTPUT_DATASET_LIST_DIRECTORY": "unused",
+        **UNUSED,
         "KAFKA_CLUSTER": kafka.bootstrap,
-        "KAFKA_TOPIC": "unused",
-        "KAFKA_OUTPUT_TOPIC": "unused-ingested",
         "BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "100000",
     }
     with settings_from(environment) as settings:
         items = await kafka_items(KafkaConnection.of(settings.kafka), settings.kafka)
     assert "change it" in item_named(items, "session timeout").detail
+
+
+def without_rights(request: Any, struct: type[Any]) -> Any:
+    """Ask about topics, but not for what the user may do."""
+    return struct(request._names, False, False, False)
+
+
+def of_a_later_release(*_: object) -> Any:
+    raise IncompatibleBrokerVersion
+
+
+@pytest.mark.parametrize(
+    ("build", "says_nothing_of"),
+    [(without_rights, {"topic"}), (of_a_later_release, {"topic", "group"})],
+)
+async def test_rights_that_the_brokers_do_not_list_are_not_checked(
+    kafka: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    build: Callable[..., Any],
+    says_nothing_of: set[str],
+) -> None:
+    monkeypatch.setattr(access_rights._Topics, "build", build)
+    with settings_from({**UNUSED, "KAFKA_CLUSTER": kafka.bootstrap}) as settings:
+        items = await kafka_items(KafkaConnection.of(settings.kafka), settings.kafka)
+        rights = all_rights(settings.kafka)
+    for right in rights:
+        item = item_named(items, str(right))
+        is_known = right.kind not in says_nothing_of
+        assert item.verdict is (Verdict.OK if is_known else Verdict.NOT_CHECKED)
+        assert item.counts is is_known

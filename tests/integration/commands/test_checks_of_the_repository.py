@@ -129,6 +129,25 @@ def test_a_missing_grant_is_named(checked: Checked, right: str, on: str) -> None
 
 
 @pytest.mark.postgresql
+def test_no_right_is_asked_for_that_no_write_needs(checked: Checked) -> None:
+    """Any of two rights gives the next number; the service certifies no calibrations."""
+    sequence = "dimension_graph_key_seq_id"
+    checked.sql(
+        "CREATE SEQUENCE dataset_calibs_00000001_seq_id;"
+        f"REVOKE USAGE ON SEQUENCE {sequence} FROM {ROLE};"
+        f"GRANT UPDATE ON SEQUENCE {sequence} TO {ROLE}"
+    )
+    try:
+        assert wrong_items(checked.items()) == []
+    finally:
+        checked.sql(
+            "DROP SEQUENCE dataset_calibs_00000001_seq_id;"
+            f"REVOKE UPDATE ON SEQUENCE {sequence} FROM {ROLE};"
+            f"GRANT USAGE ON SEQUENCE {sequence} TO {ROLE}"
+        )
+
+
+@pytest.mark.postgresql
 def test_a_schema_of_another_release_is_named(checked: Checked) -> None:
     where = "WHERE name LIKE 'version:%ByDimensionsDatasetRecordStorageManagerUUID'"
     checked.sql(f"UPDATE butler_attributes SET value = '9.0.0' {where}")

@@ -78,6 +78,23 @@ async def test_open_transactions_and_markers_at_the_end_are_no_lag(
     assert at_the_marker.oldest is None
 
 
+async def test_the_lag_counts_from_where_a_worker_starts(
+    kafka: Cluster, settings: KafkaSettings
+) -> None:
+    for _ in range(3):
+        kafka.produce(settings.topic, b"event", partition=0)
+    pod = transaction(kafka, settings.topic, events=2)
+    connection = KafkaConnection.of(settings)
+    # A worker of an earlier release has read the events of the open transaction.
+    await set_committed(connection, settings.topic, {0: 5})
+    behind, _ = await lags(settings)
+    assert (behind.committed, behind.end, behind.lag, behind.oldest) == (5, 3, 0, None)
+    # The log went back: it does not hold the committed offset.
+    await set_committed(connection, settings.topic, {0: 1000})
+    assert (await lags(settings))[0].lag == 3
+    pod.abort_transaction(20)
+
+
 async def test_the_offsets_are_asked_for_once_the_coordinator_has_started(
     settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -173,7 +173,7 @@ def test_nothing_is_removed_if_the_input_topic_does_not_exist(
     assert len(files(staging)) == 10
 
 
-def test_without_committed_offsets_the_files_of_all_events_are_kept(
+def test_without_an_offset_that_the_log_holds_the_files_of_all_events_are_kept(
     deployment: Deployment, staging: Path
 ) -> None:
     deployment.send(Night(staging).event(staging=str(staging)))
@@ -184,5 +184,12 @@ def test_without_committed_offsets_the_files_of_all_events_are_kept(
     assert deployment.committed() == 0
     Night(deployment.root).event(3)
     make_old(deployment.root / CHAIN)
-    done = faust_command(deployment.environment, "leftovers", "--older-than=1d")
-    assert "leftovers: staged=0 final=0 bytes=0 removed=0" in done.stdout, done.stderr
+
+    def leftovers() -> str:
+        done = faust_command(deployment.environment, "leftovers", "--older-than=1d")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    assert "leftovers: staged=0 final=0 bytes=0 removed=0" in leftovers()
+    deployment.commit(1000)  # of a log that went back: its disk was lost
+    assert "leftovers: staged=0 final=0 bytes=0 removed=0" in leftovers()

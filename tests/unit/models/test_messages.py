@@ -10,7 +10,7 @@ import orjson
 
 from models.batch_ingested import BatchIngested, dataset_list, dataset_list_name
 from models.causes import Cause
-from models.chains import ChainState, ChainUpdate
+from models.chains import ChainState, ChainUpdate, RunState
 from models.dead_letter import DeadLetter
 
 BATCH = UUID("0b7f2a9e-6f0c-5c3e-8d4e-0123456789ab")
@@ -74,6 +74,13 @@ def test_a_chain_state_has_the_newest_run_first_and_adds_up_counts() -> None:
     first = state.runs[1]
     assert (first.datasets, first.events) == (30, 6)
     assert (first.first_write, first.last_write) == (4.0, 7.0)
+
+
+def test_a_run_without_a_dataset_has_its_first_write_later() -> None:
+    """As `chains resync` sends it: the run is a child of the chain, and was not written yet."""
+    empty = RunState(run="r1", first_write=0.0, last_write=0.0, datasets=0, events=0)
+    (run,) = ChainState(chain="c", runs=[empty]).updated(update("r1", 5.0)).runs
+    assert (run.first_write, run.last_write) == (5.0, 5.0)
 
 
 def test_a_chain_state_can_be_read_from_its_changelog_form() -> None:

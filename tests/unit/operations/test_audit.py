@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from app.operations.audit_range import AuditRange
+from app.operations.audit_range import AuditRange, OffsetRanges
 
 if TYPE_CHECKING:
     from app.kafka.readers import TopicReader
@@ -47,3 +47,10 @@ async def test_a_range_is_bounded_by_times_offsets_and_the_partitions(
     audit_range: AuditRange, bounds: dict[int, tuple[int, int]]
 ) -> None:
     assert await audit_range.bounds(cast("TopicReader", TwoPartitions())) == bounds
+
+
+async def test_a_known_range_ends_where_the_log_ends() -> None:
+    """A log that went back ends below its committed offset."""
+    known = OffsetRanges({0: (20, 1000), 1: (60, 70)})
+    bounds = await known.bounds(cast("TopicReader", TwoPartitions()))
+    assert bounds == {0: (20, 100), 1: (50, 50)}
