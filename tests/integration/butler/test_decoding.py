@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections import Counter
 
@@ -24,6 +25,7 @@ class Counted(DecodedEvents):
     alive = most = 0
 
     def __getitem__(self, arrival: Arrival[Received]) -> PromptOutput:
+        gc.collect()  # an error and its traceback refer to each other, and to the event
         event = super().__getitem__(arrival)
         self.alive += 1
         self.most = max(self.most, self.alive)
