@@ -21,7 +21,7 @@ from testbed.cluster import Cluster
 from testbed.waiting import wait_until
 from testbed.worker import Worker
 
-__all__ = ["Message", "Run", "Service"]
+__all__ = ["Message", "Progress", "Run", "Service"]
 
 #: Seconds between two queries: the resolution of latencies.  With more pending events than these
 #: they are longer, since a query takes time of the machine, too.
@@ -56,6 +56,36 @@ class Message:
     visit: int
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far a load has come.
+
+    Attributes
+    ----------
+    events : `int`
+        Number of events in the Butler.
+    at : `float`
+        The time, in seconds.
+    idle, total : `float`
+        Processor time of the machine, in seconds: what was idle, and all.
+    """
+
+    events: int
+    at: float
+    idle: float
+    total: float
+
+    @classmethod
+    def now(cls, events: int) -> Self:
+        """Take the times of the machine."""
+        times = psutil.cpu_times()
+        return cls(events, time.monotonic(), times.idle + times.iowait, sum(times))
+
+    def idle_share(self, end: Progress) -> float:
+        """Return the share of the machine's processor time that was idle from here to an end."""
+        return max(0.0, end.idle - self.idle) / (end.total - self.total)
+
+
 @dataclass
 class Run:
     """The result of a load.
@@ -74,6 +104,8 @@ class Run:
         Bytes that the database wrote to its log.
     message_bytes : `int`
         Bytes that were sent.
+    progress : `list` [`Progress`]
+        How many events were in the Butler, each time that some were found there.
     """
 
     seconds: float = 0.0
@@ -82,6 +114,17 @@ class Run:
     idle: float = 0.0
     wal_bytes: int = 0
     message_bytes: int = 0
+    progress: list[Progress] = field(default_factory=list)
+
+    @property
+    def middle(self) -> tuple[Progress, Progress]:
+        """From the first tenth of the events to four fifths of them.
+
+        Several workers do not end at the same time; until then all of them have events.
+        """
+        events = self.progress[-1].events
+        begin = next(each for each in self.progress if each.events >= events / 10)
+        return begin, next(each for each in self.progress if each.events >= 4 * events / 5)
 
 
 class Service:
@@ -165,21 +208,19 @@ class Service:
         sent: dict[UUID, float] = {}
         over = Event()
         watching = Thread(target=self._watch, args=(len(messages), sent, over, run), daemon=True)
-        cpu, wal, machine = self._cpu(), self.repository.wal(), psutil.cpu_times()
-        begin = time.monotonic()
+        cpu, wal, begin = self._cpu(), self.repository.wal(), Progress.now(0)
         watching.start()
-        self._send(messages, sent, begin)
+        self._send(messages, sent, begin.at)
         if not over.wait(_PATIENCE):
             raise TimeoutError(
                 f"{len(run.latencies)} of {len(messages)} events are in the Butler:\n"
                 f"{self.workers[0].process.log_tail()}"
             )
-        run.seconds = time.monotonic() - begin
+        end = Progress.now(len(messages))
+        run.seconds = end.at - begin.at
         run.cpu = self._cpu() - cpu
         run.wal_bytes = self.repository.wal() - wal
-        used = psutil.cpu_times()
-        idle = used.idle + used.iowait - machine.idle - machine.iowait
-        run.idle = max(0.0, idle) / (sum(used) - sum(machine))
+        run.idle = begin.idle_share(end)
         return run
 
     def _send(self, messages: Sequence[Message], sent: dict[UUID, float], begin: float) -> None:
@@ -210,6 +251,8 @@ class Service:
                     assert isinstance(dataset, UUID)
                     found.add(dataset)
                     run.latencies.append(now - sent[dataset])
+                if rows:
+                    run.progress.append(Progress.now(len(found)))
         over.set()
 
     def _cpu(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -13,8 +13,9 @@ __all__ = ["ControlGroup", "memory_group", "processor_group"]
 
 _ROOT = Path("/sys/fs/cgroup")
 
-#: The time over which a share of a core is counted, in microseconds (the kernel's default).
-_PERIOD = 100_000
+#: The time over which a share of a core is counted, in microseconds: half of the kernel's default,
+#: since a process that has used its share stands still, and others may wait for its locks.
+_PERIOD = 50_000
 
 
 class ControlGroup:
@@ -41,7 +42,7 @@ def memory_group(limit: int) -> Iterator[ControlGroup | None]:
     It is `None` if this machine does not allow it.
     """
     version_1, version_2 = _ROOT / "memory" / "memory.limit_in_bytes", _ROOT / "memory.max"
-    with _group({version_1: str(limit), version_2: str(limit)}) as group:
+    with _group({version_1: str(limit)}, {version_2: str(limit)}) as group:
         yield group
 
 
@@ -52,15 +53,19 @@ def processor_group(share: float) -> Iterator[ControlGroup | None]:
     It is `None` if this machine does not allow it.
     """
     quota = round(share * _PERIOD)
-    version_1, version_2 = _ROOT / "cpu" / "cpu.cfs_quota_us", _ROOT / "cpu.max"
-    with _group({version_1: str(quota), version_2: f"{quota} {_PERIOD}"}) as group:
+    folder = _ROOT / "cpu"
+    version_1 = {
+        folder / "cpu.cfs_period_us": str(_PERIOD),
+        folder / "cpu.cfs_quota_us": str(quota),
+    }
+    with _group(version_1, {_ROOT / "cpu.max": f"{quota} {_PERIOD}"}) as group:
         yield group
 
 
 @contextmanager
-def _group(limits: dict[Path, str]) -> Iterator[ControlGroup | None]:
-    """Make a group where one of some files can be written; each with its value."""
-    folder = _new_folder(limits)
+def _group(*versions: dict[Path, str]) -> Iterator[ControlGroup | None]:
+    """Make a group with the first version's files, and their values, that can be written."""
+    folder = _new_folder(versions)
     try:
         yield None if folder is None else ControlGroup(folder)
     finally:
@@ -68,15 +73,16 @@ def _group(limits: dict[Path, str]) -> Iterator[ControlGroup | None]:
             folder.rmdir()
 
 
-def _new_folder(limits: dict[Path, str]) -> Path | None:
-    for file, value in limits.items():
-        folder = file.parent / f"butler-writer-{uuid4().hex}"
+def _new_folder(versions: Iterable[dict[Path, str]]) -> Path | None:
+    for limits in versions:
+        folder = next(iter(limits)).parent / f"butler-writer-{uuid4().hex}"
         try:
             folder.mkdir()
         except OSError:
             continue
         try:
-            (folder / file.name).write_text(value)
+            for file, value in limits.items():
+                (folder / file.name).write_text(value)
         except OSError:
             folder.rmdir()
         else:

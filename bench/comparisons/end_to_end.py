@@ -137,6 +137,7 @@ def start(
     by_visit: bool = False,
     cadence: float = 34.0,
     window_seconds: float | None = None,
+    window_events: int | None = None,
     lanes: int | None = None,
     port: int | None = None,
 ) -> Load:
@@ -146,6 +147,7 @@ def start(
     """
     settings = {
         "BUTLER_WRITER_WINDOW_SECONDS": window_seconds,
+        "BUTLER_WRITER_WINDOW_EVENTS": window_events,
         "BUTLER_WRITER_LANES": lanes,
     }
     service = Service(

@@ -34,9 +34,12 @@ _SHARE = 0.2
 
 _NUMBERS = (1, 2, 4)
 
+#: Largest window, so that a load has many windows: without it, it has two or three of each lane.
+_WINDOW_EVENTS = 50
+
 #: Events of a load for each worker, and those of a load for lanes: some seconds.
-_EVENTS_A_WORKER = 400
-_EVENTS_FOR_LANES = 1000
+_EVENTS_A_WORKER = 600
+_EVENTS_FOR_LANES = 1500
 
 _ROUNDS = 3
 
@@ -63,7 +66,8 @@ class _Contender:
         with observe_waits(repositories.server, repository.database) as cost:
             self.runs.append(self.load.burst(self.events))
         self.costs.append(cost)
-        return self.runs[-1].seconds / self.events
+        begin, end = self.runs[-1].middle
+        return (end.at - begin.at) / (end.events - begin.events)
 
     def of_each(self, name: str) -> float:
         """Return what an event took of the database: the median of the loads."""
@@ -72,7 +76,8 @@ class _Contender:
     @property
     def idle(self) -> float:
         """Share of the machine's processor time that was idle."""
-        return median(run.idle for run in self.runs)
+        middles = [run.middle for run in self.runs]
+        return median(begin.idle_share(end) for begin, end in middles)
 
 
 def run(*, quick: bool) -> Result:
@@ -155,6 +160,9 @@ class _Scaling:
         return {int(number): seconds for number, seconds in measured.items()}
 
 
+_start = partial(start, datasets=FEWER_DATASETS, window_events=_WINDOW_EVENTS)
+
+
 @contextmanager
 def _workers(
     repositories: Repositories, kafka: Cluster, port: int | None = None
@@ -164,7 +172,7 @@ def _workers(
     with ExitStack() as groups, ExitStack() as stack:
         contenders = {}
         for number in _NUMBERS:
-            load = start(stack, repositories, kafka, FEWER_DATASETS, workers=number, port=port)
+            load = _start(stack, repositories, kafka, workers=number, port=port)
             contenders[number] = _Contender(load, number * _EVENTS_A_WORKER)
         # Only now: with so little of a core, a start takes a minute.
         for contender in contenders.values():
@@ -184,7 +192,7 @@ def _lanes(
     with ExitStack() as stack:
         yield {
             number: _Contender(
-                start(stack, repositories, kafka, FEWER_DATASETS, lanes=number, port=port),
+                _start(stack, repositories, kafka, lanes=number, port=port),
                 _EVENTS_FOR_LANES,
             )
             for number in _NUMBERS

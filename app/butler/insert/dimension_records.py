@@ -115,22 +115,32 @@ class DimensionRecords:
     def _insert_missing(
         self, given: Mapping[RecordKey, ParsedRecord]
     ) -> dict[RecordKey, DimensionRecord]:
-        """Insert records that are missing; return the stored ones that differ from the given."""
+        """Insert records that are missing; return the stored ones that differ from the given.
+
+        All are looked for first: other writers of the same records wait from the first insert on.
+        """
+        elements = self.butler.dimensions.sorted({name for name, _ in given})
+        keys = {e: sorted(key for key in given if key[0] == e.name) for e in elements}
+        stored = {
+            e: self._fetch(e, [given[key].record.dataId for key in keys[e]]) for e in elements
+        }
         differing: dict[RecordKey, DimensionRecord] = {}
-        for element in self.butler.dimensions.sorted({name for name, _ in given}):
-            keys = sorted(key for key in given if key[0] == element.name)
-            differing |= self._insert_element(element, {key: given[key] for key in keys})
+        with RegistryTables(self.butler).connection() as connection, deferring(connection):
+            for element in elements:
+                records = {key: given[key] for key in keys[element]}
+                differing |= self._insert_element(element, records, stored[element])
         return differing
 
     def _insert_element(
-        self, element: DimensionElement, given: dict[RecordKey, ParsedRecord]
+        self,
+        element: DimensionElement,
+        given: Mapping[RecordKey, ParsedRecord],
+        stored: Mapping[DataCoordinate, DimensionRecord],
     ) -> dict[RecordKey, DimensionRecord]:
-        stored = self._fetch(element, [parsed.record.dataId for parsed in given.values()])
         new = [(key, p) for key, p in given.items() if p.record.dataId not in stored]
-        with RegistryTables(self.butler).connection() as connection, deferring(connection):
-            for records in self.overlaps.chunks(new):
-                # Another writer may be inserting the same records at this moment.
-                self.butler.registry.insertDimensionData(element, *records, skip_existing=True)
+        for records in self.overlaps.chunks(new):
+            # Another writer may be inserting the same records at this moment.
+            self.butler.registry.insertDimensionData(element, *records, skip_existing=True)
         differing: dict[RecordKey, DimensionRecord] = {}
         for key, parsed in given.items():
             kept = stored.get(parsed.record.dataId, parsed.record)

@@ -16,6 +16,7 @@ from app.butler.outcome import WriteReport
 from app.butler.policy import WriteMethod
 from app.butler.private.registry import engine_of
 from app.butler.writer import ButlerWriter
+from testbed.sent_messages import sent_messages
 from testbed.writing import write_window
 from tests.support.events import dataset_ids
 from tests.support.repositories import Repository, decoded, written
@@ -71,6 +72,25 @@ def test_a_window_does_not_wait_for_another_one_that_brings_the_same_new_rows(
         assert repository.stored() == Counter(dataset_ids(second))
     written(report.result())
     assert repository.stored() == Counter(dataset_ids(first, second))
+
+
+def test_other_writers_of_a_new_visit_wait_for_two_messages_only(
+    postgresql_repository: Repository,
+) -> None:
+    """They wait from the first insert to the commit, however slow this worker is.
+
+    Butler itself looks into a table between the records with a region and their overlaps.
+    """
+    repository = postgresql_repository
+    writer, night = repository.writer(), repository.night()
+    written(write_window(writer, decoded(night.event(visit=1))))
+    with sent_messages(engine_of(writer._butler)) as sent:
+        written(write_window(writer, decoded(night.event(visit=2))))
+    texts = [text for *_, text in sent if "INSERT INTO" in text]
+    for table in ('"group"', "exposure", "visit"):
+        assert f"INSERT INTO public.{table} " in texts[0]
+    for expected in ("INSERT INTO public.visit_definition ", ";COMMIT"):
+        assert expected in texts[1]
 
 
 def test_with_the_public_method_it_waits_for_the_first_datasets_of_a_run_alone(
