@@ -49,7 +49,7 @@ soak: $(INSTALLED) ## apply random faults for MINUTES=15, from SEED=...
 	@.ci/servers
 	$(BIN)/pytest tests/acceptance -m soak -s --minutes $(MINUTES) $(SEED:%=--seed %) $(LANES:%=--lanes %) $(ARGS)
 
-bench: $(INSTALLED) ## run every benchmark (about 50 minutes), and write the figures to docs/
+bench: $(INSTALLED) ## run every benchmark (about an hour), and write the figures to docs/
 	@.ci/servers
 	$(BIN)/python -m bench $(ARGS)
 

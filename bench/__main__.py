@@ -44,7 +44,7 @@ COMPARISONS: dict[str, Callable[..., Result]] = {
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(COMPARISONS)))
-@click.option("--quick", is_flag=True, help="Seven minutes instead of about 50.")
+@click.option("--quick", is_flag=True, help="Seven minutes instead of about an hour.")
 def main(*, names: tuple[str, ...], quick: bool) -> None:
     """Run comparisons (by default all), update the documents, and print the figures."""
     # Comparisons write bad events on purpose, which must not fill the log.

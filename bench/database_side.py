@@ -17,7 +17,7 @@ from testbed.postgresql import PostgreSQL
 __all__ = ["COLUMNS", "Cost", "observe", "observe_waits"]
 
 #: Seconds between two samples of the sessions that wait for a lock.
-_INTERVAL = 0.01
+_INTERVAL = 0.02
 
 
 @dataclass

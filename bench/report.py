@@ -13,6 +13,7 @@ from bench.capacity import capacity
 from bench.measuring import short
 from bench.plots import draw
 from bench.result import FOLDER, Result, Table
+from bench.throughput import tables as throughput_tables
 from testbed.document import insert
 
 __all__ = ["DOCUMENTS", "main", "report"]
@@ -70,6 +71,11 @@ def main() -> None:
     with suppress(KeyError):  # only thorough measurements have them
         tables = capacity({result.name: result for result in results})
         results.append(Result("capacity", tables, machine=results[0].machine))
+    results += [
+        Result("throughput", throughput_tables(result.raw["points"]), machine=result.machine)
+        for result in results
+        if result.name == "scaling" and not result.quick
+    ]
     for document in DOCUMENTS:
         document.write_text(report(results, document.read_text()))
     draw(results, DOCUMENTS[0].with_suffix(""))

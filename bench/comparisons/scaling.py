@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from statistics import median
+from typing import Any
 
 import click
 
@@ -20,9 +21,10 @@ from bench.comparisons.end_to_end import Load, start
 from bench.database_side import Cost, observe_waits
 from bench.delay import delayed
 from bench.measuring import alternate, median_ratio, spread
-from bench.repositories import FEWER_DATASETS, Repositories
+from bench.repositories import FEWER_DATASETS, MOST_DATASETS, Repositories
 from bench.result import Result, Table
 from bench.service import Run
+from bench.throughput import Setup
 from testbed.cluster import Cluster
 from testbed.control_groups import processor_group
 from testbed.kafka import ApacheKafka
@@ -57,6 +59,8 @@ class _Contender:
 
     load: Load
     events: int
+    setup: Setup
+    datasets: int = FEWER_DATASETS
     costs: list[Cost] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
 
@@ -73,6 +77,18 @@ class _Contender:
         """Return what an event took of the database: the median of the loads."""
         return float(median(getattr(cost, name) for cost in self.costs)) / self.events
 
+    def point(self, seconds: list[float]) -> dict[str, Any]:
+        """Return what was measured, for the model, from the seconds that an event took."""
+        return {
+            "setup": asdict(self.setup),
+            "datasets": self.datasets,
+            "rate": 1 / median(seconds),
+            "worker": median(run.cpu for run in self.runs) / self.events,
+            "database": self.of_each("cpu"),
+            "wal_bytes": median(run.wal_bytes for run in self.runs) / self.events,
+            "connections": max(cost.connections for cost in self.costs),
+        }
+
     @property
     def idle(self) -> float:
         """Share of the machine's processor time that was idle."""
@@ -83,15 +99,17 @@ class _Contender:
 def run(*, quick: bool) -> Result:
     """Measure 1, 2 and 4 workers, and 1, 2 and 4 lanes of one worker.
 
-    In thorough runs, also with a database that is some milliseconds away.
+    In thorough runs, also with a database that is some milliseconds away, and with other events.
     """
-    result = Result("scaling")
+    result = Result("scaling", raw={"points": []})
     with Repositories(autovacuum="off") as repositories, ApacheKafka() as kafka:
         scaling = _Scaling(repositories, kafka, result, rounds=_ROUNDS - 1 if quick else _ROUNDS)
         scaling.measure()
         for milliseconds in () if quick else _DELAYS:
             with delayed(repositories.server.port, milliseconds / 1000) as port:
-                scaling.measure(port, f", database {milliseconds} ms away")
+                scaling.measure(port, milliseconds)
+        if not quick:
+            scaling.measure_datasets()
     return result
 
 
@@ -104,10 +122,12 @@ class _Scaling:
     result: Result
     rounds: int
 
-    def measure(self, port: int | None = None, place: str = "") -> None:
-        """Let workers use the database at a port, by default its own one."""
+    def measure(self, port: int | None = None, milliseconds: int = 0) -> None:
+        """Let workers use the database at a port, by default its own one, so far away."""
+        place = f", database {milliseconds} ms away" if milliseconds else ""
+        round_trip = 2 * milliseconds / 1000
         try:
-            with _workers(self.repositories, self.kafka, port) as workers:
+            with _workers(self.repositories, self.kafka, port, round_trip) as workers:
                 seconds = self._compare(workers, f"workers, each {_SHARE} core{place}")
         except NoControlGroupsError as exc:
             if os.environ.get("CI"):
@@ -116,12 +136,17 @@ class _Scaling:
         else:
             if not place:
                 self._add_figures_of_workers(workers, seconds)
-        with _lanes(self.repositories, self.kafka, port) as lanes:
+        with _lanes(self.repositories, self.kafka, port, round_trip) as lanes:
             seconds = self._compare(lanes, f"lanes of one worker{place}")
         if not place:
             figures = self.result.figures
             figures["scaling_2_lanes"] = median_ratio(seconds[1], seconds[2])
             figures["scaling_2_lanes_idle"] = lanes[2].idle
+
+    def measure_datasets(self) -> None:
+        """Let one worker write events of different sizes."""
+        with _sizes(self.repositories, self.kafka) as sizes:
+            self._compare(sizes, "datasets per event, one worker")
 
     def _add_figures_of_workers(
         self, workers: dict[int, _Contender], seconds: dict[int, list[float]]
@@ -152,6 +177,7 @@ class _Scaling:
                 f"{contender.idle:.0%}",
             )
             contender.load.verify(self.repositories, quick=True)
+            self.result.raw["points"].append(contender.point(seconds))
             self.result.raw[f"{number} {name}"] = [
                 vars(run) | {"database": vars(cost)}
                 for run, cost in zip(contender.runs, contender.costs, strict=True)
@@ -160,20 +186,22 @@ class _Scaling:
         return {int(number): seconds for number, seconds in measured.items()}
 
 
-_start = partial(start, datasets=FEWER_DATASETS, window_events=_WINDOW_EVENTS)
+_start = partial(start, window_events=_WINDOW_EVENTS)
+_setup = partial(Setup, window=_WINDOW_EVENTS, cores=float(os.cpu_count() or 1), is_shared=True)
 
 
 @contextmanager
 def _workers(
-    repositories: Repositories, kafka: Cluster, port: int | None = None
+    repositories: Repositories, kafka: Cluster, port: int | None, round_trip: float
 ) -> Iterator[dict[int, _Contender]]:
     """Start services with different numbers of workers; every visit is on all partitions."""
     # A group can be removed once its processes have ended.
     with ExitStack() as groups, ExitStack() as stack:
         contenders = {}
         for number in _NUMBERS:
-            load = _start(stack, repositories, kafka, workers=number, port=port)
-            contenders[number] = _Contender(load, number * _EVENTS_A_WORKER)
+            load = _start(stack, repositories, kafka, FEWER_DATASETS, workers=number, port=port)
+            setup = _setup(number, number, share=_SHARE, round_trip=round_trip)
+            contenders[number] = _Contender(load, number * _EVENTS_A_WORKER, setup)
         # Only now: with so little of a core, a start takes a minute.
         for contender in contenders.values():
             for worker in contender.load.service.workers:
@@ -186,14 +214,27 @@ def _workers(
 
 @contextmanager
 def _lanes(
-    repositories: Repositories, kafka: Cluster, port: int | None = None
+    repositories: Repositories, kafka: Cluster, port: int | None, round_trip: float
 ) -> Iterator[dict[int, _Contender]]:
     """Start workers with different numbers of lanes."""
     with ExitStack() as stack:
         yield {
             number: _Contender(
-                _start(stack, repositories, kafka, lanes=number, port=port),
+                _start(stack, repositories, kafka, FEWER_DATASETS, lanes=number, port=port),
                 _EVENTS_FOR_LANES,
+                _setup(lanes=number, round_trip=round_trip),
             )
             for number in _NUMBERS
+        }
+
+
+@contextmanager
+def _sizes(repositories: Repositories, kafka: Cluster) -> Iterator[dict[int, _Contender]]:
+    """Start workers, each for events of another size."""
+    with ExitStack() as stack:
+        yield {
+            datasets: _Contender(
+                _start(stack, repositories, kafka, datasets), _EVENTS_FOR_LANES, _setup(), datasets
+            )
+            for datasets in (MOST_DATASETS // 5, MOST_DATASETS)
         }
