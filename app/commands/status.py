@@ -39,7 +39,7 @@ def _show(output: Output, found: ServiceStatus) -> None:
     )
     if found.workers:
         output.table(
-            ("worker", "partitions", "ready", "version", "last error"),
+            ("worker", "partitions", "ready", "version"),
             [_worker_row(found, report) for report in found.workers],
         )
     output.table(
@@ -50,16 +50,18 @@ def _show(output: Output, found: ServiceStatus) -> None:
         output.line("dead letters: there is no topic for them yet")
     else:
         output.line(f"dead letters: {found.letters}")
+    for report in found.workers:
+        if error := report.last_error:
+            last = f"{utc(error['at'])} {error['step']}: {error['error']}"
+            output.line(f"last error of {_name(report)}: {last}")
     for finding in found.findings:
         output.line(f"finding: {finding}")
 
 
 def _worker_row(found: ServiceStatus, report: WorkerReport) -> tuple[object, ...]:
-    member, error = report.member, report.last_error
-    ready = {True: "yes", False: f"no: {report.not_ready}", None: "not reachable"}[report.is_ready]
-    partitions = ",".join(map(str, member.partitions.get(found.topic, ())))
-    last = f"{utc(error['at'])} {error['step']}: {error['error']}" if error else ""
-    return (_name(report), partitions or "spare", ready, report.version, last)
+    ready = {True: "yes", False: "no", None: "not reachable"}[report.is_ready]
+    partitions = ",".join(map(str, report.member.partitions.get(found.topic, ())))
+    return (_name(report), partitions or "spare", ready, report.version)
 
 
 def _name(report: WorkerReport) -> str:

@@ -49,7 +49,7 @@ async def check_stopped(connection: KafkaConnection) -> None:
     if group.members:
         names = ", ".join(sorted(each.pages or each.host for each in group.members))
         raise GroupInUseError(
-            f"the group {group.name} has {len(group.members)} members ({names}); stop all workers "
+            f"the group {group.name} has members ({names}); stop all workers "
             "first: they leave the group when they end, or after their session timeout"
         )
 

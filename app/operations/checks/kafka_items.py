@@ -98,8 +98,4 @@ async def _group_item(connection: KafkaConnection) -> Item:
     if group.is_foreign:
         return Item(_GROUP, Verdict.WRONG, group.foreign_members)
     names = ", ".join(sorted(each.pages or each.host for each in group.members))
-    return Item(
-        _GROUP,
-        Verdict.OK,
-        f"{group.state}, {len(group.members)} workers" + f": {names}" * bool(names),
-    )
+    return Item(_GROUP, Verdict.OK, f"{group.state}, workers: {names or 'none'}")
