@@ -20,14 +20,14 @@ from app.butler.private.datastores import Datastores, FileStore
 from app.butler.private.probe import Probe
 from app.butler.private.registry import RegistryTables
 from app.butler.private.rights import (
-    MissingRightError,
+    UncertainRightError,
     check_rights,
     lacking_rights,
     required_grants,
 )
 from models.causes import Cause
 
-__all__ = ["Examination", "alarm_about_rights", "lacks_right"]
+__all__ = ["Examination", "alarm_about_rights", "lacks_uncertain_right"]
 
 logger = structlog.get_logger("butler_writer")
 
@@ -139,12 +139,15 @@ class Examination:
         Raises
         ------
         MissingRightError
-            If the database user lacks a right to a table that every write needs.
+            If the database user lacks a right to a table that the events of every new visit need,
+            or to that of a dataset type, which may be rare (`UncertainRightError`).
         """
         required = self._tables(tables, events)
         ordinary = self._tables(tables, events, is_element_included=self._is_ordinary)
+        of_types = tables.of_types(_type_names(events))
         with tables.connection() as connection:
-            check_rights(connection, ordinary)
+            check_rights(connection, [each for each in ordinary if each not in of_types])
+            check_rights(connection, of_types, UncertainRightError)
             lacking = lacking_rights(
                 connection, [each for each in required if each not in ordinary]
             )
@@ -173,10 +176,9 @@ class Examination:
     ) -> list[Table]:
         brought = {element for event in events for element, _ in event.records}
         elements = filter(is_element_included, brought)
-        dataset_types = {ref.datasetType.name for event in events for ref in event.refs}
         stores = self._datastores.stores
         return [
-            *tables.written(sorted(elements), sorted(dataset_types)),
+            *tables.written(sorted(elements), _type_names(events)),
             *(store.locations_table for store in stores[:1]),
             *(store.records_table for store in stores),
         ]
@@ -203,9 +205,13 @@ class Examination:
             self._datastores.check_access(store, _ANY_FILE)
 
 
-def lacks_right(error: BaseException) -> bool:
-    """Tell whether a repository is at fault because the database user lacks a right."""
-    return any(isinstance(link, MissingRightError) for link in exception_chain(error))
+def lacks_uncertain_right(error: BaseException) -> bool:
+    """Tell whether the database user lacks a right that other events may not need."""
+    return any(isinstance(link, UncertainRightError) for link in exception_chain(error))
+
+
+def _type_names(events: Iterable[ParsedEvent]) -> list[str]:
+    return sorted({ref.datasetType.name for event in events for ref in event.refs})
 
 
 def alarm_about_rights(events: Iterable[ParsedEvent | Failed]) -> None:

@@ -15,7 +15,7 @@ from functools import partial
 import structlog
 
 from app.butler.commit.division import Counts, DividedWrite
-from app.butler.commit.examination import Examination, alarm_about_rights, lacks_right
+from app.butler.commit.examination import Examination, alarm_about_rights, lacks_uncertain_right
 from app.butler.commit.groups import Groups
 from app.butler.commit.transaction import EventTransaction
 from app.butler.descriptions import describe
@@ -215,7 +215,7 @@ class Isolation:
         """Reject an event if it is confirmed again and again that the fault is in it."""
         ((event, error),) = result.failing.items()
         result.confirmed = turn.confirmed
-        if lacks_right(error):
+        if lacks_uncertain_right(error):
             is_confirmed = time.monotonic() - self._written_at < _RECENTLY
             rejection = Rejection(
                 Cause.MISSING_RIGHT, f"others are written without this right: {describe(error)}"

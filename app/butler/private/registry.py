@@ -122,7 +122,12 @@ class RegistryTables:
         for element in elements:
             overlaps = self._dimensions._overlap_tables.get(element, ())
             tables += [self.element(element), *overlaps[1:]]
-        for name in dataset_types:
+        return list(dict.fromkeys([*tables, *self.of_types(dataset_types)]))
+
+    def of_types(self, names: Iterable[str]) -> list[sqlalchemy.Table]:
+        """Return the tags tables of dataset types that are registered."""
+        tables = []
+        for name in names:
             with suppress(MissingDatasetTypeError):
                 tables.append(self.dataset_type(name)[1])
         return list(dict.fromkeys(tables))

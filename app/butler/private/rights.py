@@ -11,6 +11,7 @@ from sqlalchemy import func
 
 __all__ = [
     "MissingRightError",
+    "UncertainRightError",
     "check_rights",
     "lacking_rights",
     "missing_grants",
@@ -34,7 +35,11 @@ _TEXTS: sqlalchemy.ARRAY[Any] = sqlalchemy.ARRAY(sqlalchemy.Text)
 
 
 class MissingRightError(Exception):
-    """The database user lacks a right to a table that most writes need, as far as is known."""
+    """The database user lacks a right to a table that the events of every new visit need."""
+
+
+class UncertainRightError(MissingRightError):
+    """The database user lacks a right to the table of dataset types that may be rare."""
 
 
 def lacking_rights(
@@ -64,17 +69,21 @@ def required_grants(
     return [f"GRANT {', '.join(_RIGHTS)} ON {name(table)} TO {role}" for table in tables]
 
 
-def check_rights(connection: sqlalchemy.Connection, tables: Collection[sqlalchemy.Table]) -> None:
+def check_rights(
+    connection: sqlalchemy.Connection,
+    tables: Collection[sqlalchemy.Table],
+    error: type[MissingRightError] = MissingRightError,
+) -> None:
     """Check that the user has the rights on some tables.
 
     Raises
     ------
     MissingRightError
-        If not.
+        If not; the given kind of it.
     """
     if lacking := lacking_rights(connection, tables):
         statements = "; ".join(required_grants(connection, lacking))
-        raise MissingRightError(f"the database user lacks a right that writes need: {statements}")
+        raise error(f"the database user lacks a right that writes need: {statements}")
 
 
 def missing_grants(connection: sqlalchemy.Connection, schema: str | None) -> list[str]:

@@ -264,6 +264,26 @@ def test_a_right_that_every_write_needs_is_named_by_the_alarm(
 
 
 @pytest.mark.postgresql
+@pytest.mark.parametrize("table", ["visit", "visit_definition", "visit_detector_region"])
+def test_a_right_that_every_new_visit_needs_is_waited_for_while_others_are_written(
+    limited: Repository, table: str
+) -> None:
+    """Events of visits that are known do not need it."""
+    night = limited.night()
+    writer = limited.writer()
+    written(write_window(writer, decoded(night.event(1, 0))))
+    limited.sql(f"REVOKE INSERT ON {table} FROM limited")
+    known, new = night.event(1, 1), night.event(2)
+    known["dimension_records"].pop()  # that of the detector
+    written(write_window(writer, decoded(known)))
+    waiting = {0: decoded(new)[0]}
+    assert write_until_done(writer, waiting, 7) == {}
+    limited.sql(f"GRANT INSERT ON {table} TO limited")
+    assert list(write_until_done(writer, waiting, 1)) == [0]
+    assert limited.stored() == Counter(dataset_ids(night.event(1, 0), known, new))
+
+
+@pytest.mark.postgresql
 @pytest.mark.parametrize("events", [1, 3])
 @pytest.mark.parametrize("table", ["dataset", "dataset_location", "visit"])
 def test_a_right_that_every_write_needs_is_waited_for(
