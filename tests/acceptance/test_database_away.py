@@ -1,18 +1,22 @@
-"""A database that hangs, and one that has moved to another server."""
+"""A database that hangs, has moved to another server, or has lost its last commits."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
+import psycopg
 import pytest
+from lsst.daf.butler import Butler
 from sqlalchemy import make_url
 
 from testbed.link import Link
 from testbed.postgresql import PostgreSQL, Standby
 from testbed.worker import CHECKOUT, Worker
 from tests.acceptance.laboratory import Laboratory
+from tests.support.events import RUN, stored_ids
 
 #: What a worker reports before it ends because a step takes too long.
 ALARM = "a step hangs, ending the worker"
@@ -109,3 +113,39 @@ def test_postgresql_is_read_only_after_a_failover(
         laboratory.wait_finished(20)
         assert time.monotonic() - start < 10, "no connection to the standby is used again"
     laboratory.reconcile()
+
+
+@pytest.mark.slow
+def test_postgresql_lacks_its_last_commits_after_a_failover(
+    laboratory: Laboratory, private_postgresql: PostgreSQL
+) -> None:
+    """Another run gets the key of one that was lost; the lost events are delivered again."""
+    deployment = laboratory.deployment
+    (worker,) = laboratory.start()
+    with private_postgresql.connect() as administrator:
+        administrator.execute("ALTER DATABASE butler ALLOW_CONNECTIONS false")
+        end_sessions(administrator)
+        administrator.execute("CREATE DATABASE older TEMPLATE butler STRATEGY FILE_COPY")
+        administrator.execute("ALTER DATABASE butler ALLOW_CONNECTIONS true")
+        laboratory.pods.send(20)
+        deployment.wait_done()
+        administrator.execute("DROP DATABASE butler WITH (FORCE)")
+        administrator.execute("ALTER DATABASE older RENAME TO butler")
+    Butler.from_config(str(deployment.root), writeable=True).collections.register("u/other")
+    laboratory.pods.send(20)
+    deployment.wait_done()
+    butler = deployment.fresh_butler()
+    assert stored_ids(butler, "u/other") == []
+    assert stored_ids(butler, RUN) != []
+    worker.term()
+    assert worker.wait() == 0
+    deployment.commit(0)
+    laboratory.restart(worker)
+    laboratory.reconcile()
+
+
+def end_sessions(administrator: psycopg.Connection[Any]) -> None:
+    """End all sessions of the repository's database."""
+    administrator.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'butler'"
+    )

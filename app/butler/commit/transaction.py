@@ -15,9 +15,10 @@ from app.butler.failures import RetryableError, exception_chain
 from app.butler.insert.batch import Batch
 from app.butler.insert.choice import Insert
 from app.butler.insert.dimension_records import DimensionRecords
-from app.butler.private.registry import RegistryTables
+from app.butler.private.registry import RegistryTables, engine_of
 from app.butler.repository.dataset_types import DatasetTypes
 from app.butler.sessions.messages import send_waiting
+from app.butler.sessions.new_sessions import NewSessions
 from app.butler.statements import Limits
 
 __all__ = ["EventTransaction"]
@@ -50,6 +51,7 @@ class EventTransaction:
         self._insert = insert
         self._dimension_records = dimension_records
         self._tables = RegistryTables(butler)
+        self._new_sessions = NewSessions(engine_of(butler))
 
     def write(self, events: Sequence[ParsedEvent], limits: Limits | None = None) -> Counts:
         """Write some events.
@@ -110,7 +112,10 @@ class EventTransaction:
                 if limits is not None:
                     with self._tables.connection() as connection:
                         limits.set(connection)
-                if self._tables.may_reuse_keys:
+                are_new = self._new_sessions.take()  # the transaction has its session by now
+                if are_new:
+                    self._dimension_records.forget()
+                if are_new or self._tables.may_reuse_keys:
                     self._insert.forget()
                     if not self._tables.are_current(names):
                         raise self._outdated()  # noqa: TRY301
