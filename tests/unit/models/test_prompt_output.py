@@ -126,6 +126,8 @@ def test_unknown_fields_are_ignored() -> None:
         (b"", "not JSON"),
         (b"{", "not JSON"),
         (b"\xff\xfe", "not JSON"),
+        (b'{"exposure_time": NaN,}', "not JSON: trailing comma"),
+        (b'{"exposure_time": NaN, "deep": ' + b"[" * 9999, "not JSON: recursion limit"),
         (b"[]", "not a JSON object"),
         (b"{}", "type is None"),
         (b'{"type": "batch-ingested"}', "type is 'batch-ingested'"),
