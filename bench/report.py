@@ -74,7 +74,7 @@ def main() -> None:
     results += [
         Result("throughput", throughput_tables(result.raw["points"]), machine=result.machine)
         for result in results
-        if result.name == "scaling" and not result.quick
+        if result.name == "scaling" and not result.quick and "points" in result.raw
     ]
     for document in DOCUMENTS:
         document.write_text(report(results, document.read_text()))

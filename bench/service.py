@@ -121,10 +121,18 @@ class Run:
         """From the first tenth of the events to four fifths of them.
 
         Several workers do not end at the same time; until then all of them have events.
+
+        Raises
+        ------
+        ValueError
+            If nearly all events were found at the same time.
         """
         events = self.progress[-1].events
         begin = next(each for each in self.progress if each.events >= events / 10)
-        return begin, next(each for each in self.progress if each.events >= 4 * events / 5)
+        end = next(each for each in self.progress if each.events >= 4 * events / 5)
+        if begin is end:
+            raise ValueError("the load is too small to measure its middle")
+        return begin, end
 
 
 class Service:

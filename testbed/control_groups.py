@@ -64,7 +64,7 @@ def processor_group(share: float) -> Iterator[ControlGroup | None]:
 
 @contextmanager
 def _group(*versions: dict[Path, str]) -> Iterator[ControlGroup | None]:
-    """Make a group with the first version's files, and their values, that can be written."""
+    """Make a group with the first version of these limits that can be set; each has some files."""
     folder = _new_folder(versions)
     try:
         yield None if folder is None else ControlGroup(folder)

@@ -106,7 +106,7 @@ class FileChecker:
         if denied:
             check_logins({store.root for store, _ in denied})
             missing -= self._found_after_denial(denied, timeout)
-        self._check_stores(everything, missing)
+        missing = self._confirmed(missing, find_missing, timeout)
         return {
             event: _missing_of([at for at in of_event if at in missing], denied)
             for event, of_event in expected.items()
@@ -142,16 +142,34 @@ class FileChecker:
         for store, path in denied.items():
             self._datastores.check_access(store, path)
 
-    def _check_stores(self, expected: set[_Location], missing: set[_Location]) -> None:
+    def _confirmed(
+        self,
+        missing: set[_Location],
+        find_missing: Callable[[Iterable[_Location]], list[_Location]],
+        timeout: float,
+    ) -> set[_Location]:
         """Tell a store that has lost its files from missing files (rule fault-decided-by-evidence).
+
+        A store may lose its files, or have them again, at any moment between two looks.
+
+        Returns
+        -------
+        missing : `set`
+            The files that are missing while the store has one that it had before.
 
         Raises
         ------
         RetryableError
-            If a store has none of the window's artifacts, nor those that it had before.
+            If a store has none of the artifacts that it had before.
         """
-        found = {store for store, _ in expected - missing}
-        for store in {store for store, _ in missing} - found:
+        stores = {store for store, _ in missing}
+        self._check_stores(stores)
+        missing = set(call_for_chunks(missing, find_missing, timeout))
+        self._check_stores(stores)
+        return missing
+
+    def _check_stores(self, stores: Iterable[FileStore]) -> None:
+        for store in stores:
             self._datastores.check_not_emptied(store)
 
     def locations(self, event: ParsedEvent) -> list[_Location]:

@@ -174,7 +174,7 @@ class Datastores:
         self._last_seen[store] = path
 
     def check_not_emptied(self, store: FileStore) -> None:
-        """Check that a store in which every artifact seems to be missing is still the same store.
+        """Check that a store in which artifacts seem to be missing is still the same store.
 
         It must have an artifact that it had before: the one that was seen last, or one of a few
         with recent datastore records.  If there are no records, the repository's configuration will
@@ -194,7 +194,7 @@ class Datastores:
             return
         if known := [*recorded, *config, *seen]:
             raise LostStoreError(
-                f"the datastore at {store.root} has none of the artifacts that events name, and "
+                f"the datastore at {store.root} lacks artifacts that events name, and "
                 f"{store.uri(known[-1])}, which it had before, is missing too; check that the "
                 "right store is mounted or configured"
             )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from structlog.testing import capture_logs
 
 from app.butler.failures import RetryableError
 from app.butler.policy import FileCheck
+from app.butler.private.datastores import FileStore
 from models.causes import Cause
 from testbed.waiting import wait_until
 from testbed.writing import write_window
@@ -317,6 +320,57 @@ def test_a_new_worker_knows_an_emptied_store_by_what_others_wrote(
     (tmp_path / "store").rmdir()
     (tmp_path / "hidden").rename(tmp_path / "store")
     written(write_window(writer, decoded(second)))
+
+
+@pytest.mark.parametrize("found", [1, 5])
+def test_a_store_that_loses_its_files_during_a_look_has_lost_them(
+    apart: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: int
+) -> None:
+    """Some artifacts of the event were found before."""
+    event = Night(tmp_path / "store").event()
+
+    def hide() -> None:
+        (tmp_path / "store").rename(tmp_path / "hidden")
+        (tmp_path / "store").mkdir()
+
+    after_looks(monkeypatch, found, hide)
+    writer = apart.writer()
+    with pytest.raises(RetryableError, match="which it had before, is missing too"):
+        write_window(writer, decoded(event))
+    (tmp_path / "store").rmdir()
+    (tmp_path / "hidden").rename(tmp_path / "store")
+    written(write_window(writer, decoded(event)))
+
+
+def test_files_that_a_store_has_again_after_the_last_look_are_not_missing(
+    apart: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night = Night(tmp_path / "store")
+    writer = apart.writer(missing_file_tries=1)
+    written(write_window(writer, decoded(night.event(1))))
+    event = night.event(2)
+    (tmp_path / "store").rename(tmp_path / "hidden")
+    (tmp_path / "store").mkdir()
+
+    def show() -> None:
+        (tmp_path / "store").rmdir()
+        (tmp_path / "hidden").rename(tmp_path / "store")
+
+    after_looks(monkeypatch, len(event["datasets"]), show)
+    written(write_window(writer, decoded(event)))
+
+
+def after_looks(monkeypatch: pytest.MonkeyPatch, number: int, change: Callable[[], None]) -> None:
+    """Change something after a number of looks for a file."""
+    exists, looks = FileStore.exists, count(1)
+
+    def counted(store: FileStore, path: str) -> bool:
+        found = exists(store, path)
+        if next(looks) == number:
+            change()
+        return found
+
+    monkeypatch.setattr(FileStore, "exists", counted)
 
 
 def test_a_new_worker_rejects_an_event_without_files_in_a_store_that_has_others(
