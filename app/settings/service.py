@@ -39,6 +39,9 @@ class ServiceSettings(Section):
     web_host: str | None = None
     """Name or address at which the other workers reach this one's pages; default: host name."""
 
+    web_payloads: bool = True
+    """Whether pages show the content of dead letters, which may be under embargo."""
+
     @field_validator("log_levels")
     @classmethod
     def _check_levels(cls, value: str) -> str:

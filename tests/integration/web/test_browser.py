@@ -25,7 +25,7 @@ from tests.support.flow import streaming
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
-PAGES = ("/", "/windows", "/workers", "/settings", "/about")
+PAGES = ("/", "/windows", "/dead-letters", "/workers", "/settings", "/about")
 
 SETTINGS = {
     "BUTLER_WRITER_WEB_HOST": "127.0.0.1",
@@ -120,7 +120,7 @@ def test_each_page_is_quiet_and_everybody_can_use_it(
     worker = workers[0]
     flushes = json.loads(worker.page("/api/v1/windows"))["flushes"]
     bad = next(each for each in flushes if each["dead_letters"])
-    paths = [*PAGES, f"/windows/{bad['batch_id']}", "/windows/none"]
+    paths = [*PAGES, f"/windows/{bad['batch_id']}", "/dead-letters/0-0", "/windows/none"]
     sizes: list[tuple[Literal["dark", "light"], int]] = [("light", 1280), ("dark", 360)]
     for colours, width in sizes:
         with open_tab(running, colours=colours, width=width) as tab:

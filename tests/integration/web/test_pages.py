@@ -24,8 +24,10 @@ from tests.support.flow import locked, streaming
 
 pytestmark = pytest.mark.kafka
 
-PAGES = ("/", "/windows", "/workers", "/settings", "/about")
-DOCUMENTS = tuple(f"/api/v1/{name}" for name in ("overview", "windows", "workers", "about"))
+PAGES = ("/", "/windows", "/dead-letters", "/workers", "/settings", "/about")
+DOCUMENTS = tuple(
+    f"/api/v1/{name}" for name in ("overview", "windows", "dead-letters", "workers", "about")
+)
 
 SETTINGS = {
     "BUTLER_WRITER_WEB_HOST": "127.0.0.1",
@@ -196,7 +198,14 @@ def test_a_killed_worker_is_shown_as_not_answering_and_is_gone_after_its_session
 
 def test_pages_change_nothing_and_load_nothing_from_elsewhere(workers: list[Worker]) -> None:
     worker = workers[0]
-    paths = [*PAGES, *DOCUMENTS, "/windows/x", "/api/v1/windows/x", "/static/pages.css"]
+    paths = [
+        *PAGES,
+        *DOCUMENTS,
+        "/windows/x",
+        "/dead-letters/x",
+        "/api/v1/windows/x",
+        "/static/pages.css",
+    ]
     for path in paths:
         for method in ("POST", "PUT", "DELETE"):
             assert ask(worker, path, method)[0] == 405, (method, path)

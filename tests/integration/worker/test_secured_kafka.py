@@ -29,6 +29,7 @@ PAGES = (
     "/metrics",
     "/",
     "/windows",
+    "/dead-letters",
     "/workers",
     "/settings",
     "/about",

@@ -18,6 +18,11 @@ from app.operations.pages.documents import (
     WorkersDocument,
     WorkerState,
 )
+from app.operations.pages.letters import (
+    LetterDetailDocument,
+    LetterDocument,
+    LettersDocument,
+)
 from app.operations.pages.settings_document import SettingDocument, SettingsDocument
 from app.telemetry.recent.activity import Minute, Totals
 from app.telemetry.recent.flushes import EventResult, FlushedEvent, FlushResult
@@ -127,7 +132,22 @@ def every_page(text: str) -> dict[str, tuple[object, dict[str, Any]]]:
         workers=overview(text).workers,
     )
     windows = WindowsDocument(at=NOW, not_answering=[text], flushes=[flush(text)])
+    letter = LetterDocument(
+        id=text, message=text, cause=text, reason=text, set_aside=text, replays=1, bytes=10
+    )
+    letters = LettersDocument(
+        at=NOW,
+        topic=text,
+        no_answer=text,
+        total=1,
+        counted=1,
+        causes={text: 1},
+        letters=[letter],
+    )
+    detail = LetterDetailDocument(letter=letter, payload=text, is_cut=True, replay=text)
     return {
+        "letters": (letters, {"page": "dead-letters"}),
+        "letter": (detail, {"page": "dead-letters", "depth": 1}),
         "overview": (overview(text), {"page": ""}),
         "windows": (windows, {"page": "windows"}),
         "window": (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from app.operations.pages.documents import FlowState
+from app.operations.pages.letters import LetterDetailDocument
 from app.web.rendering import STATIC, render
 from tests.unit.web.documents import every_page, overview
 
@@ -108,3 +110,11 @@ def test_what_is_not_known_is_a_dash() -> None:
     html = render("overview", shown=shown, page="")
     assert "<strong>\N{EN DASH}</strong>" in html
     assert "No partition is known." in html
+
+
+def test_the_content_of_a_letter_may_be_hidden() -> None:
+    document, options = every_page("x")["letter"]
+    assert isinstance(document, LetterDetailDocument)
+    hidden = render("letter", shown=replace(document, payload=None), **options)
+    assert "BUTLER_WRITER_WEB_PAYLOADS is false" in hidden
+    assert "<pre" not in hidden
