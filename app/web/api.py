@@ -15,6 +15,7 @@ from app.web.service import service
 
 __all__ = [
     "AboutDocumentPage",
+    "ActivityDocumentPage",
     "OverviewDocumentPage",
     "SettingsDocumentPage",
     "WindowDocumentPage",
@@ -30,6 +31,15 @@ class OverviewDocumentPage(JsonView):
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer with the overview."""
         return self.document(await service.overview())
+
+
+@app.page("/api/v1/activity", name="api-activity")
+class ActivityDocumentPage(JsonView):
+    """What was finished in the last half hour."""
+
+    async def get(self, request: Request, **_: Any) -> Response:
+        """Answer with figures for each interval of ten seconds."""
+        return self.document(await service.activity())
 
 
 @app.page("/api/v1/workers", name="api-workers")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from faust.web import Request, Response, View
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app import app
+from app.operations.pages.activity import SHOWN_SECONDS
 from app.operations.pages.own_state import own_state
 from app.telemetry.readings import Readings
 from app.web.answers import JsonView
@@ -16,6 +18,7 @@ __all__ = [
     "LivePage",
     "MetricsPage",
     "ReadyPage",
+    "StateActivityPage",
     "StatePage",
     "StateWindowPage",
     "StateWindowsPage",
@@ -60,6 +63,15 @@ class StatePage(JsonView):
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer with the worker's state."""
         return self.document(own_state(app))
+
+
+@app.page("/state/activity", name="state-activity")
+class StateActivityPage(JsonView):
+    """What this worker has finished in the last half hour."""
+
+    async def get(self, request: Request, **_: Any) -> Response:
+        """Answer with its intervals of ten seconds, the oldest first."""
+        return self.document(app.status.activity.since(time.time() - SHOWN_SECONDS))
 
 
 @app.page("/state/windows", name="state-windows")

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from app.butler.descriptions import describe_with_type
 from app.kafka.group.members import Group
 from app.kafka.group.observer import GroupLook, GroupObserver
+from app.operations.pages.activity import SHOWN_SECONDS, ActivityDocument, combined
 from app.operations.pages.asking import NoAnswer, ask_pages
 from app.operations.pages.cached import Cached
 from app.operations.pages.documents import (
@@ -27,7 +28,7 @@ from app.operations.pages.documents import (
 )
 from app.operations.pages.own_state import own_pages, own_state
 from app.operations.pages.verdict import judge
-from app.telemetry.recent.activity import Totals, percentile
+from app.telemetry.recent.activity import Interval, Totals, percentile
 from app.telemetry.recent.flushes import FlushDetail, RecentFlush
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ __all__ = ["ServiceView"]
 _STATE = TypeAdapter(WorkerState)
 _FLUSHES = TypeAdapter(list[RecentFlush])
 _DETAIL = TypeAdapter(FlushDetail | None)
+_INTERVALS = TypeAdapter(list[Interval])
 
 
 class ServiceView:
@@ -55,6 +57,7 @@ class ServiceView:
         self._last_group: Group | None = None
         self._overview = Cached(self._find_overview)
         self._windows = Cached(self._find_windows)
+        self._activity = Cached(self._find_activity)
 
     async def close(self) -> None:
         """Close the connections to the brokers."""
@@ -78,6 +81,10 @@ class ServiceView:
     async def windows(self) -> WindowsDocument:
         """Return the last flushes of all workers."""
         return await self._windows.get()
+
+    async def activity(self) -> ActivityDocument:
+        """Return what all workers have finished in the last half hour."""
+        return await self._activity.get()
 
     async def window(self, batch_id: str) -> WindowDocument | None:
         """Return the last flush of a batch, if a worker still has it."""
@@ -113,6 +120,13 @@ class ServiceView:
             not_answering=sorted(n for n, each in answers.items() if isinstance(each, NoAnswer)),
             flushes=sorted(flushes, key=lambda flush: flush.started_at, reverse=True),
         )
+
+    async def _find_activity(self) -> ActivityDocument:
+        own, now = own_pages(self._app), time.time()
+        others = [name for name in await self._names() if name != own]
+        answers = await ask_pages(others, "/state/activity", _INTERVALS)
+        answers[own] = self._app.status.activity.since(now - SHOWN_SECONDS)
+        return combined(now, (each for each in answers.values() if not isinstance(each, NoAnswer)))
 
     async def _find_overview(self) -> OverviewDocument:
         look, no_answer = await self._look()

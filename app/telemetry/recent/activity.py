@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["INTERVAL", "Activity", "Interval", "Minute", "Totals", "percentile"]
+__all__ = ["INTERVAL", "Activity", "Interval", "Minute", "Totals", "longest", "percentile"]
 
 #: Length of an interval, in seconds, and how many are kept: those of an hour.
 INTERVAL = 10
@@ -142,6 +142,11 @@ class Activity:
         if not self._intervals or self._intervals[-1].at < at:
             self._intervals.append(Interval(at))
         return self._intervals[-1]
+
+
+def longest(latencies: Mapping[int, int]) -> float | None:
+    """Return the greatest of counted latencies, in seconds, to 5 %; `None` if there are none."""
+    return float(_SHORTEST * _RATIO ** max(latencies)) if latencies else None
 
 
 def percentile(latencies: Mapping[int, int], fraction: float) -> float | None:

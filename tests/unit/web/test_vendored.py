@@ -12,7 +12,7 @@ ROW = re.compile(
 )
 
 #: What is our own.
-OURS = {"VENDORED.md", "icon.svg", "pages.css", "pages.js"}
+OURS = {"VENDORED.md", "chart.js", "icon.svg", "pages.css", "pages.js"}
 
 
 def test_each_file_of_another_project_is_the_one_that_is_named() -> None:
