@@ -1,19 +1,20 @@
-"""What the log says about a flush that has ended."""
+"""What the log and the pages say about a flush that has ended."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from app.butler.outcome import WriteReport, Written
+from app.butler.outcome import Outcome, Rejection, WriteReport, Written
 from app.intake.entries import Entry
-from app.intake.windows import Window
+from app.intake.windows import Arrival, Window
 from app.telemetry.flush_reports import FlushSummary, latency
+from app.telemetry.recent.flushes import EventResult, FlushedEvent
 
-__all__ = ["summary_of"]
+__all__ = ["flushed_events", "summary_of"]
 
 
 def summary_of(
@@ -23,6 +24,7 @@ def summary_of(
     *,
     batch_id: UUID,
     dead_letters: int,
+    postponed: int,
     started: float,
     step_seconds: Mapping[str, float],
 ) -> FlushSummary:
@@ -38,8 +40,8 @@ def summary_of(
         The events that were acked after the flush.
     batch_id : `uuid.UUID`
         The batch's identity.
-    dead_letters : `int`
-        How many events were set aside.
+    dead_letters, postponed : `int`
+        How many events were set aside, and left to a later flush.
     started : `float`
         When the flush began, in seconds of the monotonic clock.
     step_seconds : `~collections.abc.Mapping` [`str`, `float`]
@@ -63,12 +65,42 @@ def summary_of(
         inserted=report.inserted,
         already_there=len(datasets) - report.inserted,
         dead_letters=dead_letters,
+        postponed=postponed,
         acked=len(acked),
         bytes=window.bytes,
         seconds=round(time.monotonic() - started, 3),
         step_seconds=dict(step_seconds),
         max_latency=round(max(latency(entry, now) for entry in acked), 3) if acked else None,
     )
+
+
+def flushed_events(
+    window: Window[Any], outcomes: Mapping[Arrival[Any], Outcome], *, is_abandoned: bool = False
+) -> Iterator[FlushedEvent]:
+    """Yield what became of each event of a window.
+
+    Parameters
+    ----------
+    window : `Window`
+        The window.
+    outcomes : `~collections.abc.Mapping` [`Arrival`, `Outcome`]
+        The outcomes of its events.
+    is_abandoned : `bool`, optional
+        Whether the flush was abandoned, so that no outcome is final.
+    """
+    for arrival in window.arrivals:
+        entry = arrival.entry
+        message = (*entry.partition, entry.offset)
+        outcome = None if is_abandoned else outcomes.get(arrival)
+        match outcome:
+            case Written(runs=runs):
+                yield FlushedEvent.of(message, entry.size, EventResult.WRITTEN, runs=runs)
+            case Rejection(cause=cause, reason=reason):
+                yield FlushedEvent.of(
+                    message, entry.size, EventResult.SET_ASIDE, rejection=(str(cause), reason)
+                )
+            case _:
+                yield FlushedEvent.of(message, entry.size, EventResult.ABANDONED)
 
 
 def _as_time(monotonic: float) -> str:

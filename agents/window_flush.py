@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from agents.decoded_events import DecodedEvents
-from agents.flush_summary import summary_of
+from agents.flush_summary import flushed_events, summary_of
 from agents.steps import until_done
 from app.announce.announcements import announce, batch_id_of
 from app.announce.dead_letters import send_dead_letter
@@ -25,6 +25,7 @@ from app.intake.entries import Entry
 from app.intake.received import Received
 from app.intake.windows import Arrival, Window
 from app.parts import Lane, Parts
+from app.telemetry.flush_reports import FlushSummary
 from app.telemetry.labels import Step
 
 __all__ = ["WindowFlush"]
@@ -61,6 +62,7 @@ class WindowFlush:
     _prepare_attempts: int = 0
     _write_attempts: int = 0
     _chain_attempts: int = 0
+    _postponed: int = 0
 
     async def run(self) -> bool:
         """Run all steps, and ack the events; return whether the window was ours to the end."""
@@ -79,7 +81,7 @@ class WindowFlush:
                 )
                 self._step_seconds[step.value] = round(time.monotonic() - begun, 3)
         except AbandonedError:
-            self.lane.reports.abandoned(self.window.epoch)
+            self._report_abandoned()
             return False
         if self.window.arrivals:
             self._report_done(self.parts.intake.settle(self.window))
@@ -132,6 +134,7 @@ class WindowFlush:
         pause = max(PAUSE, 2 * (now - self._started)) if self.window.is_apart else 0.0
         parts = [(group.keys, group.confirmed, group.is_failing) for group in postponed]
         self.window = self.parts.intake.postpone(self.window, parts, now + pause)
+        self._postponed += sum(len(group.keys) for group in postponed)
 
     async def _prepend_to_chains(self) -> None:
         """Make sure that every run is in its chain before it is announced as written."""
@@ -190,14 +193,26 @@ class WindowFlush:
 
     def _report_done(self, acked: Sequence[Entry]) -> None:
         report = self._report or WriteReport({})
-        summary = summary_of(
+        summary = self._summary(report, acked)
+        events = flushed_events(self.window, self.outcomes)
+        self.lane.reports.flushed(summary, report.mismatched_records, events)
+        self.lane.reports.acked(acked)
+
+    def _report_abandoned(self) -> None:
+        summary = self._summary(WriteReport({}), ()) if self.window.arrivals else None
+        events = flushed_events(self.window, {}, is_abandoned=True)
+        self.lane.reports.abandoned(self.window.epoch, summary, events)
+
+    def _summary(
+        self, report: WriteReport[Arrival[Received]], acked: Sequence[Entry]
+    ) -> FlushSummary:
+        return summary_of(
             self.window,
             report,
             acked,
             batch_id=self.batch_id,
-            dead_letters=len(self._rejected),
+            dead_letters=len(self._letters_sent),
+            postponed=self._postponed,
             started=self._started,
             step_seconds=self._step_seconds,
         )
-        self.lane.reports.flushed(summary, report.mismatched_records)
-        self.lane.reports.acked(acked)

@@ -22,7 +22,9 @@ ENDLESS_POLL_INTERVAL = 7 * 24 * 3600.0
 def configuration(settings: Settings, connection: KafkaConnection) -> dict[str, Any]:
     """Return the arguments of `faust.App`."""
     kafka = settings.kafka
+    host = settings.service.web_host
     return {
+        **({} if host is None else {"web_host": host}),
         "version": 1,  # a higher one would change every internal topic's name
         "broker": [f"kafka://{broker}" for broker in connection.brokers] or "kafka://",
         "broker_credentials": _credentials(connection),

@@ -20,6 +20,7 @@ __all__ = [
     "check_port",
     "end_process_after",
     "memory_limit",
+    "resident_bytes",
     "share_one_arena",
 ]
 
@@ -122,6 +123,15 @@ def memory_limit(cgroup: Path = Path("/sys/fs/cgroup")) -> float:
             continue
         return limit if limit < 2**60 else math.inf
     return math.inf
+
+
+def resident_bytes() -> int | None:
+    """Return how many bytes of memory this process has now; `None` if this is not Linux."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, LookupError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def end_process_after(seconds: float) -> None:

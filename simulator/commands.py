@@ -146,7 +146,7 @@ def demo(
 def _rehearse(rehearsal: Demo, console: Console, *, keep: bool) -> Outcome:
     """Run the demo and print its outcome; keep it running until Ctrl-C on request."""
     for worker in rehearsal.running:
-        console.print(f"worker: {worker.url}/state", highlight=False, soft_wrap=True)
+        console.print(f"worker: {worker.url}/", highlight=False, soft_wrap=True)
     rehearsal.run()
     outcome = rehearsal.finish()
     for complaint in outcome.complaints:

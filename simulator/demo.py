@@ -160,6 +160,7 @@ class Demo:
             "KAFKA_OUTPUT_TOPIC": _ANNOUNCEMENTS,
             "OUTPUT_DATASET_LIST_DIRECTORY": str(lists),
             "BUTLER_WRITER_STAGING_ROOTS": str(self.staging),
+            "BUTLER_WRITER_WEB_HOST": "127.0.0.1",  # the host's name may not be known
             # With the embedded broker, the first member of a group waits for half of the timeout.
             "BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8",
         }

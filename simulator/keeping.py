@@ -19,6 +19,7 @@ _VARIABLES = (
     "KAFKA_OUTPUT_TOPIC",
     "OUTPUT_DATASET_LIST_DIRECTORY",
 )
+_PAGES = ("", "state", "livez", "readyz", "metrics")
 _DAY_AFTER = "2026-11-24"
 
 
@@ -44,7 +45,7 @@ def description(demo: Demo) -> str:
     """Return pages, repository, broker, logs, and commands to try."""
     lines = []
     for number, worker in enumerate(demo.running, 1):
-        pages = " ".join(f"{worker.url}/{page}" for page in ("state", "livez", "readyz", "metrics"))
+        pages = " ".join(f"{worker.url}/{page}" for page in _PAGES)
         lines.append(f"worker {number}:    {pages}")
     lines += [
         f"repository:  {demo.root}",

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 
 from testbed.availability import ServerUnavailableError
 from testbed.brokers import choose, why_not_apache_kafka
+from testbed.chromium_program import Chromium, find_chromium
 from testbed.cluster import Cluster
 from testbed.embedded import EmbeddedBroker
 from testbed.kafka import ApacheKafka
@@ -143,6 +144,15 @@ def prometheus_programs() -> Path:
         return find_prometheus()
     except ServerUnavailableError as reason:
         _skip("Prometheus", str(reason))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Chromium:
+    """A browser."""
+    try:
+        return find_chromium()
+    except ServerUnavailableError as reason:
+        _skip("Chromium", str(reason))
 
 
 @pytest.fixture(scope="session")

@@ -72,7 +72,9 @@ def _roots(value: object) -> object:
 class WritePolicy(BaseModel):
     """The operator's choices for the Butler write; the settings read them from the environment."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True
+    )
 
     allowed_formatters: Annotated[re.Pattern[str], BeforeValidator(_expression)] = re.compile(
         r"^lsst\.[\w.]+$"

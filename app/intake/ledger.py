@@ -260,6 +260,13 @@ class Ledger:
             for partition, progress in self._progress.items()
         }
 
+    def oldest_sent(self) -> dict[Partition, float | None]:
+        """Return when the oldest event of each partition that is not acked was sent."""
+        return {
+            partition: progress.held[0].sent_at if progress.held else None
+            for partition, progress in self._progress.items()
+        }
+
     def state(self) -> dict[Partition, dict[str, int]]:
         """Return the offsets that each partition has reached, and how many entries it holds."""
         return {

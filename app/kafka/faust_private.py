@@ -18,6 +18,7 @@ from aiokafka.client import ConnectionGroup
 from faust.cli.worker import worker as worker_command
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AgentT
+from faust.web.base import Web
 
 from app.intake.evidence import ReadEvidence
 from app.intake.fetches import Fetches
@@ -25,6 +26,7 @@ from app.intake.suspects import Suspects
 from app.kafka.errors import KafkaError
 from app.kafka.private.consumer_thread import TolerantConsumerThread
 from app.kafka.private.fetch_limit import FetchLimit
+from app.kafka.private.web_server import pages_server
 from app.kafka.readers import as_read
 from app.telemetry import metrics
 
@@ -155,6 +157,9 @@ class StrictApp(faust.App):
     def _new_transport(self) -> driver.Transport:
         """Return a transport whose consumer notes what it fetches."""
         return _Transport(self.conf.broker_consumer, self)
+
+    def _new_web(self) -> Web:
+        return pages_server(self)
 
     def _on_autodiscovery_error(self, name: str) -> None:
         """Refuse to start without an agent; Faust would only warn and run the others."""

@@ -31,7 +31,7 @@ from app.settings import MIB, KafkaSettings
 from models.causes import Cause
 from models.dead_letter import DeadLetter, replay_headers
 
-__all__ = ["DeadLetters", "LostEventError", "StoredLetter"]
+__all__ = ["DeadLetters", "LostEventError", "StoredLetter", "stored_letter"]
 
 logger = structlog.get_logger("butler_writer")
 
@@ -132,7 +132,7 @@ class DeadLetters:
         topic = self._settings.dead_letter_topic
         async with open_reader(self._connection, topic, self._settings.max_message_bytes) as reader:
             async for message in reader.read_until(await reader.end_offsets()):
-                if (stored := _stored(message)) is not None:
+                if (stored := stored_letter(message)) is not None:
                     yield stored
 
     async def find(self, ids: Iterable[MessageId]) -> list[StoredLetter | None]:
@@ -140,7 +140,7 @@ class DeadLetters:
         topic = self._settings.dead_letter_topic
         async with open_reader(self._connection, topic, self._settings.max_message_bytes) as reader:
             messages = [await reader.message(*letter_id) for letter_id in ids]
-        return [_stored(message) if message is not None else None for message in messages]
+        return [stored_letter(message) if message is not None else None for message in messages]
 
     async def latest(self) -> set[MessageId]:
         """Return the id of the last letter of each event.
@@ -274,7 +274,8 @@ class DeadLetters:
                     yield stored, None
 
 
-def _stored(message: Message) -> StoredLetter | None:
+def stored_letter(message: Message) -> StoredLetter | None:
+    """Return the letter that a message is, or `None` if it is something else."""
     try:
         letter = DeadLetter.from_headers(message.headers)
     except (KeyError, ValueError, AttributeError) as exc:

@@ -35,6 +35,7 @@ class KafkaSettings(Section):
     username: str | None = Field(None, validation_alias="KAFKA_USERNAME")
     """SCRAM-SHA-512 user; with a password, it switches SASL on."""
     password: SecretStr | None = Field(None, validation_alias="KAFKA_PASSWORD")
+    """The user's password."""
     debug: Literal["0", "1"] = Field("0", validation_alias="KAFKA_DEBUG")
     """``1`` logs the Kafka client's debug messages."""
     tls: bool = Field(False, validation_alias="BUTLER_WRITER_KAFKA_TLS")

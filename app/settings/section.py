@@ -25,5 +25,9 @@ class Section(BaseSettings):
     """Settings of one concern, from environment variables; an empty variable counts as unset."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore"
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,  # the pages show them
     )

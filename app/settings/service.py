@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
+import re
 from functools import cached_property
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from app.butler.policy import Seconds
 from app.settings.section import Section
 
 __all__ = ["ServiceSettings"]
+
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
 
 
 class ServiceSettings(Section):
@@ -32,6 +36,11 @@ class ServiceSettings(Section):
     """A step of a flush that runs for longer ends the process, so that the pod is restarted."""
     start_wait_seconds: Seconds | None = None
     """Longest wait at the start for brokers, database and stores that are away; `None`: endless."""
+    web_host: str | None = None
+    """Name or address at which the other workers reach this one's pages; default: host name."""
+
+    web_payloads: bool = True
+    """Whether pages show the content of dead letters, which may be under embargo."""
 
     @field_validator("log_levels")
     @classmethod
@@ -45,6 +54,16 @@ class ServiceSettings(Section):
                     "the levels are DEBUG, INFO, WARNING, ERROR and CRITICAL"
                 )
         return value
+
+    @field_validator("web_host")
+    @classmethod
+    def _check_host(cls, value: str | None) -> str | None:
+        if value is None or _HOST.fullmatch(value):
+            return value
+        try:
+            return f"[{ipaddress.IPv6Address(value.strip('[]'))}]"
+        except ValueError as exc:
+            raise ValueError("neither a host name nor an address") from exc
 
     @property
     def library_levels(self) -> dict[str, str]:

@@ -15,6 +15,7 @@ from app.butler.logins import refused_login
 from app.intake.entries import Entry
 from app.telemetry import metrics
 from app.telemetry.labels import Step
+from app.telemetry.recent.flushes import FlushedEvent, FlushResult, RecentFlush
 from app.telemetry.status import Status
 from models.dead_letter import DeadLetter
 
@@ -39,8 +40,8 @@ class FlushSummary:
         Events of the window, and distinct datasets of those that are in the Butler.
     inserted, already_there : `int`
         Datasets that were inserted, and that had been in the Butler before; together all datasets.
-    dead_letters : `int`
-        Events that were set aside.
+    dead_letters, postponed : `int`
+        Events that were set aside, and events that were left to a later flush.
     acked : `int`
         Events that were acked; the others wait for events before them.
     bytes : `int`
@@ -61,6 +62,7 @@ class FlushSummary:
     inserted: int
     already_there: int
     dead_letters: int
+    postponed: int
     acked: int
     bytes: int
     seconds: float
@@ -164,12 +166,35 @@ class FlushReports:
             reason=reason,
         )
 
-    def abandoned(self, epoch: int) -> None:
-        """Report a window whose partitions were revoked during its flush."""
-        logger.info("window abandoned, its events will be redelivered", epoch=epoch)
+    def abandoned(
+        self, epoch: int, summary: FlushSummary | None, events: Iterable[FlushedEvent]
+    ) -> None:
+        """Report a window whose partitions were revoked during its flush.
 
-    def flushed(self, summary: FlushSummary, mismatched_records: int) -> None:
+        Parameters
+        ----------
+        epoch : `int`
+            The window's epoch.
+        summary : `FlushSummary` or `None`
+            How far the flush came; `None` if no event was left in the window.
+        events : `~collections.abc.Iterable` [`FlushedEvent`]
+            The window's events.
+        """
+        logger.info("window abandoned, its events will be redelivered", epoch=epoch)
+        if summary is not None:
+            self._keep(summary, FlushResult.ABANDONED, events)
+
+    def flushed(
+        self, summary: FlushSummary, mismatched_records: int, events: Iterable[FlushedEvent]
+    ) -> None:
         """Report a window that is written, announced and acked."""
+        self._keep(summary, FlushResult.WRITTEN, events)
+        self._status.activity.flushed(
+            events=summary.events,
+            inserted=summary.inserted,
+            already_there=summary.already_there,
+            dead_letters=summary.dead_letters,
+        )
         facts = asdict(summary)
         self._status.flushed(**facts)
         logger.info("window flushed", **facts)
@@ -185,8 +210,31 @@ class FlushReports:
     def acked(self, entries: Iterable[Entry]) -> None:
         """Report events that were acked, of this window or of others that waited for it."""
         now = time.time()
-        for entry in entries:
-            metrics.LATENCY_SECONDS.observe(latency(entry, now))
+        latencies = [latency(entry, now) for entry in entries]
+        for seconds in latencies:
+            metrics.LATENCY_SECONDS.observe(seconds)
+        self._status.activity.acked(latencies)
+
+    def _keep(
+        self, summary: FlushSummary, result: FlushResult, events: Iterable[FlushedEvent]
+    ) -> None:
+        flush = RecentFlush(
+            batch_id=summary.batch_id,
+            started_at=round(time.time() - summary.seconds, 3),
+            lane=self._lane,
+            result=result,
+            events=summary.events,
+            datasets=summary.datasets,
+            inserted=summary.inserted,
+            already_there=summary.already_there,
+            dead_letters=summary.dead_letters,
+            postponed=summary.postponed,
+            bytes=summary.bytes,
+            seconds=summary.seconds,
+            step_seconds=summary.step_seconds,
+            max_latency=summary.max_latency,
+        )
+        self._status.recent.add(flush, events)
 
 
 def latency(entry: Entry, now: float) -> float:

@@ -12,6 +12,8 @@ import structlog
 from app.butler.descriptions import describe_with_type
 from app.telemetry.labels import Needed
 from app.telemetry.pauses import Pauses
+from app.telemetry.recent.activity import Activity
+from app.telemetry.recent.flushes import RecentFlushes
 from app.telemetry.step_failures import StepFailures
 from app.telemetry.step_times import StepTimes
 
@@ -52,6 +54,10 @@ class Status:
         The last step that failed, even if it succeeded later.
     last_flush : `dict`
         The last window that was written, announced and acked.
+    recent : `RecentFlushes`
+        The last flushes.
+    activity : `Activity`
+        How much was written lately.
     unavailable : `dict` [`str`, `str`]
         What cannot be used, and why; the worker may be idle.
     step_times : `StepTimes`
@@ -70,6 +76,8 @@ class Status:
     resets: list[str] = field(default_factory=list)
     last_error: Problem | None = None
     last_flush: dict[str, Any] = field(default_factory=dict)
+    recent: RecentFlushes = field(default_factory=RecentFlushes)
+    activity: Activity = field(default_factory=Activity)
     unavailable: dict[str, str] = field(default_factory=dict)
     step_times: StepTimes = field(default_factory=StepTimes)
     step_failures: StepFailures = field(default_factory=StepFailures)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from faust.web import Request, Response, View
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app import app
-from app.installation import own_version
+from app.operations.pages.activity import SHOWN_SECONDS
+from app.operations.pages.own_state import own_state
 from app.telemetry.readings import Readings
+from app.web.answers import JsonView
 
-__all__ = ["LivePage", "MetricsPage", "ReadyPage", "StatePage"]
+__all__ = [
+    "LivePage",
+    "MetricsPage",
+    "ReadyPage",
+    "StateActivityPage",
+    "StatePage",
+    "StateWindowPage",
+    "StateWindowsPage",
+]
 
 _readings = Readings(app.status, app.intake)
 
@@ -46,30 +57,36 @@ class MetricsPage(View):
 
 
 @app.page("/state", name="state")
-class StatePage(View):
-    """The state of this worker."""
+class StatePage(JsonView):
+    """The state of this worker, which the pages of all workers show."""
 
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer with the worker's state."""
-        intake = app.intake
-        window = intake.windows.open
-        return self.json(
-            {
-                "version": own_version(),
-                **app.status.as_json(),
-                "epoch": intake.epoch,
-                "open_window": window and {"events": len(window.arrivals), "bytes": window.bytes},
-                "windows_in_flight": len(intake.in_flight),
-                "bytes_held": intake.ledger.bytes_held,
-                "max_bytes_held": intake.max_bytes_held,
-                "events_in_windows": intake.events,
-                "max_events_in_windows": intake.max_events,
-                "bytes_ahead": intake.ahead.bytes,
-                "max_bytes_ahead": intake.ahead.limit,
-                "accepted_gaps": intake.ledger.accepted_gaps,
-                "partitions": {
-                    f"{topic}-{partition}": state
-                    for (topic, partition), state in intake.ledger.state().items()
-                },
-            }
-        )
+        return self.document(own_state(app))
+
+
+@app.page("/state/activity", name="state-activity")
+class StateActivityPage(JsonView):
+    """What this worker has finished in the last half hour."""
+
+    async def get(self, request: Request, **_: Any) -> Response:
+        """Answer with its intervals of ten seconds, the oldest first."""
+        return self.document(app.status.activity.since(time.time() - SHOWN_SECONDS))
+
+
+@app.page("/state/windows", name="state-windows")
+class StateWindowsPage(JsonView):
+    """The last flushes of this worker."""
+
+    async def get(self, request: Request, **_: Any) -> Response:
+        """Answer with the flushes, the last one first."""
+        return self.document(app.status.recent.newest_first())
+
+
+@app.page("/state/windows/{batch_id}", name="state-window")
+class StateWindowPage(JsonView):
+    """One flush of this worker."""
+
+    async def get(self, request: Request, batch_id: str, **_: Any) -> Response:
+        """Answer with the flush and its events, or with null."""
+        return self.document(app.status.recent.detail(batch_id))

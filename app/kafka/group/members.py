@@ -22,7 +22,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 
 from app.kafka.connection import KafkaConnection, admin_client
 
-__all__ = ["WORKER_PROTOCOL", "Group", "Member", "describe_group"]
+__all__ = ["WORKER_PROTOCOL", "Group", "Member", "ask_group", "describe_group"]
 
 #: What brokers answer that have just started, or have never had a group, and for how many seconds
 #: the question is repeated.
@@ -117,7 +117,18 @@ async def describe_group(connection: KafkaConnection, request_timeout: float = 1
         If the brokers cannot be reached, or refuse the request.
     """
     async with admin_client(connection, request_timeout) as admin:
-        _code, name, state, _type, protocol, members, *_ = await _described(admin, connection.group)
+        return await ask_group(admin, connection.group)
+
+
+async def ask_group(admin: AIOKafkaAdminClient, group: str) -> Group:
+    """Ask who is in a group, through a client that is open already.
+
+    Raises
+    ------
+    KafkaError
+        If the brokers cannot be reached, or refuse the request.
+    """
+    _code, name, state, _type, protocol, members, *_ = await _described(admin, group)
     return Group(name, state, protocol, [_member(*each) for each in members])
 
 

@@ -126,7 +126,7 @@ def test_a_worker_that_dies_is_noticed_named_and_ends_the_demo(folder: Path) -> 
         (worker,) = [each for each in children if "faust" in " ".join(each.cmdline())]
         worker.kill()
         assert rehearsal.process.wait(60) == 1
-    assert re.search(r"^worker: http://[\d.:]+/state$", rehearsal.output, re.MULTILINE)
+    assert re.search(r"^worker: http://[\d.:]+/$", rehearsal.output, re.MULTILINE)
     line = rehearsal.output.splitlines()[-1]
     assert line.startswith(f"FAILED: worker 1 (process {worker.pid}) has ended (SIGKILL); ")
     (log,) = folder.iterdir()  # nothing else is left

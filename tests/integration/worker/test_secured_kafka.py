@@ -23,6 +23,21 @@ pytestmark = pytest.mark.kafka
 
 REMEDY = "; grant the access rules listed in README.md"
 
+PAGES = (
+    "/state",
+    "/readyz",
+    "/metrics",
+    "/",
+    "/windows",
+    "/dead-letters",
+    "/workers",
+    "/settings",
+    "/about",
+    "/api/v1/overview",
+    "/api/v1/settings",
+    "/router/",
+)
+
 
 @pytest.fixture
 def deployment(secure_kafka: ApacheKafka, topic_name: str, tmp_path: Path) -> Deployment:
@@ -225,7 +240,7 @@ def test_no_log_line_and_no_page_shows_a_password(
         deployment.send(night.event(2))
         worker.wait_for_log("step failed")
         assert worker.state()["last_error"]
-        pages = [page(worker, path) for path in ("/state", "/readyz", "/metrics", "/", "/router/")]
+        pages = [page(worker, path) for path in PAGES]
         log = worker.log_text()
     with deployment.worker() as worker:  # its database no longer exists
         assert worker.wait() == 1

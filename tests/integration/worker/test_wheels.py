@@ -23,6 +23,9 @@ from tests.support.events import Night, dataset_ids, stored_ids
 
 PROGRAMS = Path(sys.executable).parent
 
+#: What pages are made of, besides modules.
+FILES = ("app/web/static/", "app/web/templates/")
+
 #: A pod: transfers outputs of its own Butler to another folder, and sends them as an event.
 POD = """
     import sys
@@ -152,6 +155,11 @@ def modules_of(folder: Path) -> set[str]:
     }
 
 
+def files_of_pages(folder: Path) -> set[str]:
+    """Return the templates, and the files that they refer to."""
+    return {str(file.relative_to(folder)) for each in FILES for file in (folder / each).iterdir()}
+
+
 def check_writes(deployment: Deployment, checkout: Path, programs: Path) -> None:
     """Check that a worker of these programs writes an event."""
     event = Night(deployment.root).event(1, 0)
@@ -174,7 +182,9 @@ def test_the_checkout_starts_a_worker_the_wheel_is_whole_and_a_foreign_package_i
 
     wheel = build(clone, tmp_path)
     with ZipFile(wheel) as archive:
-        assert {name for name in archive.namelist() if name.endswith(".py")} == modules_of(clone)
+        names = set(archive.namelist())
+        assert {name for name in names if name.endswith(".py")} == modules_of(clone)
+        assert {name for name in names if name.startswith(FILES)} == files_of_pages(clone)
     install(tmp_path, "--no-deps", wheel)
 
     listed = environment.run("faust", "--json", "-A", "app", "agents", "--local")

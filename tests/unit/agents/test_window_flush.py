@@ -197,6 +197,37 @@ def test_a_written_window_is_announced_and_acked(scene: Scene) -> None:
     assert scene.status.last_flush["dead_letters"] == 0
 
 
+def test_a_flush_is_kept_with_what_became_of_each_event(scene: Scene) -> None:
+    scene.run(event(event_id="a"), event(event_id="bad"), b"no event")
+    (flush,) = scene.status.recent.newest_first()
+    assert (flush.result, flush.events, flush.dead_letters) == ("written", 3, 2)
+    detail = scene.status.recent.detail(flush.batch_id)
+    assert detail is not None
+    found = [(each.topic, each.partition, each.offset, each.result) for each in detail.events]
+    assert found == [
+        (*PARTITION, 1, "set aside"),
+        (*PARTITION, 2, "set aside"),
+        (*PARTITION, 0, "written"),
+    ]
+    assert [each.cause for each in detail.events] == ["conflict", "invalid_event", None]
+    assert detail.events[0].reason == CONFLICT.reason
+    assert detail.events[2].runs == (RUN,)
+    totals = scene.status.activity.totals
+    assert (totals.flushes, totals.events, totals.dead_letters) == (1, 3, 2)
+    assert sum(scene.status.activity.minute().latencies.values()) == 3
+
+
+def test_an_abandoned_flush_is_kept_and_counts_as_nothing_written(scene: Scene) -> None:
+    flush = scene.flush(event(event_id="a"))
+    scene.parts.intake.revoke()
+    assert not asyncio.run(flush.run())
+    (kept,) = scene.status.recent.newest_first()
+    assert (kept.result, kept.events, kept.datasets) == ("abandoned", 1, 0)
+    (detail,) = scene.status.recent.detail(kept.batch_id).events  # type: ignore[union-attr]
+    assert detail.result == "abandoned"
+    assert scene.status.activity.totals.events == 0
+
+
 def test_a_dataset_that_several_events_bring_is_counted_once(scene: Scene) -> None:
     scene.run(event(event_id="a"), event(event_id="a"), event(event_id="bad"))
     flushed = scene.status.last_flush

@@ -26,9 +26,12 @@ from faust.tables.recovery import Recovery
 from faust.transport.consumer import Consumer, ThreadDelegateConsumer
 from faust.transport.drivers import aiokafka as driver
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+from faust.web import base as web
+from faust.web.apps.production_index import blueprint as production_index
+from faust.web.drivers import aiohttp as web_driver
 
 from app.kafka import faust_private
-from app.kafka.private import consumer_thread, fetch_limit, unrecovered_tables
+from app.kafka.private import consumer_thread, fetch_limit, unrecovered_tables, web_server
 
 
 def parameters(function: Any) -> list[str]:
@@ -182,6 +185,18 @@ NAMES: dict[str, Callable[[], bool]] = {
         parameters(GroupCoordinator.request_rejoin) == ["self"]
         and "_rejoin_needed_fut" in source(GroupCoordinator.request_rejoin)
     ),
+    "App._new_web": lambda: (
+        parameters(faust.App._new_web) == ["self"]
+        and "return self._new_web()" in source(faust.App)
+        and "web_drivers.by_url(self.conf.web)(self)" in source(faust.App._new_web)
+    ),
+    "Web.production_blueprints": lambda: (
+        [name for _, name in web.Web.production_blueprints]
+        == ["faust.web.apps.production_index:blueprint"]
+        and [route.uri for route in production_index.routes] == ["/"]
+        and "candidates.extend(self.production_blueprints)" in source(web.Web._enabled_blueprints)
+    ),
+    "Web.web_app": lambda: "self.web_app: Application = Application(" in source(web_driver.Web),
     "Event.ack": lambda: parameters(faust.Event.ack) == ["self"],
 }
 
@@ -199,7 +214,7 @@ def test_a_private_name_is_what_this_service_expects(name: str) -> None:
     assert is_expected, changed
 
 
-MODULES = [faust_private, consumer_thread, fetch_limit, unrecovered_tables]
+MODULES = [faust_private, consumer_thread, fetch_limit, unrecovered_tables, web_server]
 KNOWN = {name.rpartition(".")[2] for name in NAMES}
 
 

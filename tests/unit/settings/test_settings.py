@@ -89,6 +89,8 @@ def example(tmp_path: Path) -> dict[str, str]:
         ("KAFKA_TOPIC", "my events", "should match pattern"),
         ("KAFKA_OUTPUT_TOPIC", " ingested", "should match pattern"),
         ("BUTLER_WRITER_KAFKA_GROUP", "writer/1", "should match pattern"),
+        ("BUTLER_WRITER_WEB_HOST", "http://pod-1", "neither a host name nor an address"),
+        ("BUTLER_WRITER_WEB_HOST", "fd00::g", "neither a host name nor an address"),
     ],
 )
 def test_the_error_for_a_wrong_value_names_its_variable(
@@ -102,6 +104,22 @@ def test_the_error_for_a_wrong_value_names_its_variable(
     assert str(caught.value).startswith(f"{variable}={value!r}: ")
     assert re.search(reason, str(caught.value))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "host"),
+    [
+        ("pod-1.writers", "pod-1.writers"),
+        ("10.0.0.1", "10.0.0.1"),
+        ("fd00::1", "[fd00::1]"),
+        ("[fd00::1]", "[fd00::1]"),
+    ],
+)
+def test_a_worker_may_be_called_by_a_name_or_an_address(
+    environment: dict[str, str], value: str, host: str
+) -> None:
+    environment["BUTLER_WRITER_WEB_HOST"] = value
+    assert load_settings().service.web_host == host
 
 
 @pytest.mark.parametrize("value", ["inf", "-inf", "nan", "-1", "0", "1e300", "9" * 30, "9" * 5000])

@@ -1,4 +1,4 @@
-"""Where Prometheus' programs come from, on machines that differ from Debian."""
+"""Where Prometheus' programs and the browser come from, on machines that differ from Debian."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from testbed.availability import ServerUnavailableError
+from testbed.chromium_program import find_chromium
 from testbed.prometheus_programs import find_prometheus
 
 
@@ -25,13 +26,20 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_programs_of_the_machine_are_preferred(path: Path) -> None:
+def test_prometheus_of_the_machine_is_preferred(path: Path) -> None:
     program(path, "prometheus")
     program(path, "promtool")
     assert find_prometheus() == path
 
 
+def test_a_browser_of_the_machine_is_preferred(path: Path) -> None:
+    program(path, "chromium")
+    assert find_chromium().program == path / "chromium"
+
+
 def test_a_machine_without_apt_is_told_what_to_do(path: Path) -> None:
+    with pytest.raises(ServerUnavailableError, match=r"without apt-get .* put it into PATH"):
+        find_chromium()
     with pytest.raises(ServerUnavailableError, match=r"without apt-get .* put both into PATH"):
         find_prometheus()
 
@@ -42,3 +50,6 @@ def test_the_reason_of_apt_is_told_and_nothing_is_kept(path: Path, tmp_path: Pat
     with pytest.raises(ServerUnavailableError, match="E: Unable to locate package prometheus"):
         find_prometheus()
     assert not (tmp_path / "cache/prometheus").exists()
+    with pytest.raises(ServerUnavailableError, match="E: Unable to locate package prometheus"):
+        find_chromium()
+    assert not (tmp_path / "cache/chromium").exists()

@@ -1,0 +1,49 @@
+"""Keeps an answer for a short time, so that many page views cost one question."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+__all__ = ["CACHE_SECONDS", "Cached"]
+
+T = TypeVar("T")
+
+#: For how many seconds an answer is kept; pages ask as often.
+CACHE_SECONDS = 2.0
+
+
+class Cached(Generic[T]):
+    """The answer of a call; there is one call at a time.
+
+    Parameters
+    ----------
+    call : `~collections.abc.Callable`
+        Finds the answer.  An exception is an answer, too.
+    seconds : `float`, optional
+        For how long the answer is kept.
+    """
+
+    def __init__(self, call: Callable[[], Awaitable[T]], seconds: float = CACHE_SECONDS) -> None:
+        self._call = call
+        self._seconds = seconds
+        self._answer: asyncio.Future[T] | None = None
+        self._answered_at = 0.0
+
+    async def get(self) -> T:
+        """Return the answer, which was found at most so many seconds ago."""
+        if self._answer is None or self._is_outdated(self._answer):
+            self._answer = asyncio.ensure_future(self._call())
+            self._answer.add_done_callback(self._note)
+        # A browser that goes away ends its request, and not the call that others wait for.
+        return await asyncio.shield(self._answer)
+
+    def _is_outdated(self, answer: asyncio.Future[T]) -> bool:
+        return answer.done() and time.monotonic() - self._answered_at >= self._seconds
+
+    def _note(self, answer: asyncio.Future[T]) -> None:
+        self._answered_at = time.monotonic()
+        if not answer.cancelled():
+            answer.exception()  # nobody may be left to be told

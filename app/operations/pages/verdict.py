@@ -1,0 +1,80 @@
+"""Whether events are written, and why not: the heading of the overview."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from app.kafka.group.members import Group
+from app.operations.pages.documents import FlowState, PartitionDocument, WorkerDocument
+
+__all__ = ["judge"]
+
+#: Seconds for which an event may be pending while none is finished.
+_PATIENCE = 60.0
+
+
+def judge(
+    *,
+    at: float,
+    group: Group | None,
+    no_answer: str | None,
+    workers: Sequence[WorkerDocument],
+    partitions: Sequence[PartitionDocument],
+    finished: int,
+) -> tuple[FlowState, list[str]]:
+    """Return whether events are written, and the reasons.
+
+    Parameters
+    ----------
+    at : `float`
+        Now, in seconds since the Unix epoch.
+    group : `Group` or `None`
+        The group, if it is known.
+    no_answer : `str` or `None`
+        Why Kafka could not be asked.
+    workers : `~collections.abc.Sequence` [`WorkerDocument`]
+        All workers.
+    partitions : `~collections.abc.Sequence` [`PartitionDocument`]
+        All partitions.
+    finished : `int`
+        Number of events that were finished in the last minute.
+    """
+    reasons = list(_problems(group, no_answer, workers, partitions))
+    lag = sum(each.lag or 0 for each in partitions)
+    pending = [each.oldest_pending for each in partitions if each.oldest_pending is not None]
+    waits = at - min(pending) if pending else 0.0
+    if lag and not finished and waits > _PATIENCE:
+        reasons.append(
+            f"No event was finished in the last minute, and the oldest waits for {waits:.0f} s."
+        )
+    can_write = any(each.state and not each.state.not_ready for each in workers)
+    if reasons and not finished and (lag or no_answer or not can_write):
+        return FlowState.STOPPED, reasons
+    if reasons:
+        return FlowState.IMPAIRED, reasons
+    if finished or lag:
+        return FlowState.FLOWING, reasons
+    return FlowState.IDLE, reasons
+
+
+def _problems(
+    group: Group | None,
+    no_answer: str | None,
+    workers: Sequence[WorkerDocument],
+    partitions: Sequence[PartitionDocument],
+) -> Iterator[str]:
+    if no_answer is not None:
+        yield no_answer
+    if group is not None and not group.members:
+        yield f"No worker is in the group {group.name}."
+    if group is not None and group.is_foreign:
+        yield f"{group.foreign_members[:1].upper()}{group.foreign_members[1:]}."
+    for worker in workers:
+        if worker.no_answer is not None:
+            yield f"The worker {worker.name} does not answer. {worker.no_answer}"
+        elif worker.state is not None and worker.state.not_ready is not None:
+            yield f"The worker {worker.name} is not ready: {worker.state.not_ready}."
+    unread = [str(each.partition) for each in partitions if each.owner is None]
+    if unread and group is not None and group.members and not group.is_foreign:
+        noun = "partition" if len(unread) == 1 else "partitions"
+        yield f"No worker reads {noun} {', '.join(unread)} (the group's state: {group.state})."

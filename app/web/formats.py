@@ -1,0 +1,82 @@
+"""How the pages show numbers, times and sizes."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+__all__ = ["FORMATS"]
+
+_NONE = "\N{EN DASH}"
+_MIB = 1024 * 1024
+
+#: Seconds of a unit of time, its name, and the time from which on the next one is used.
+_UNITS = ((1, "s", 120), (60, "min", 7200), (3600, "h", 48 * 3600))
+
+
+def number(value: float | None) -> str:
+    """Return a number with its thousands separated; three digits of a small one."""
+    if value is None:
+        return _NONE
+    if isinstance(value, int) or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}".rstrip("0").rstrip(".") or "0"
+
+
+def size(value: float | None) -> str:
+    """Return a number of bytes with a unit."""
+    if value is None:
+        return _NONE
+    if value < 1024:
+        return f"{value:.0f} B"
+    if value < _MIB:
+        return f"{value / 1024:.0f} KiB"
+    mib = value / _MIB
+    return f"{mib:.1f} MiB" if mib < 10 else f"{mib:,.0f} MiB"
+
+
+def duration(value: float | None) -> str:
+    """Return a number of seconds with a unit."""
+    if value is None:
+        return _NONE
+    value = max(0.0, value)
+    if value < 1:
+        return f"{math.ceil(value * 1000)} ms"
+    if value < 10:
+        return f"{value:.2f} s"
+    for seconds, unit, end in _UNITS:
+        if value < end:
+            return f"{value / seconds:,.0f} {unit}"
+    return f"{value / 86400:,.0f} days"
+
+
+def utc(value: float | None) -> str:
+    """Return a time as UTC."""
+    return _NONE if value is None else f"{_at(value):%Y-%m-%d %H:%M:%S}"
+
+
+def clock(value: float | None) -> str:
+    """Return a time as UTC, without its day."""
+    return _NONE if value is None else f"{_at(value):%H:%M:%S}"
+
+
+def short_name(url: str | None) -> str:
+    """Return the name of a worker without ``http://``."""
+    return (url or _NONE).removeprefix("http://")
+
+
+def _at(value: float) -> datetime:
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):  # another worker said so
+        return datetime.fromtimestamp(0, UTC)
+
+
+FORMATS = {
+    "number": number,
+    "size": size,
+    "duration": duration,
+    "utc": utc,
+    "clock": clock,
+    "short_name": short_name,
+}

@@ -1,0 +1,90 @@
+"""The pages: the same from every worker, read-only, and of use without JavaScript."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from faust.web import Request, Response
+
+from app import app
+from app.operations.pages.about_document import about_document
+from app.operations.pages.own_state import own_pages
+from app.operations.pages.settings_document import settings_document
+from app.web.answers import PageView
+from app.web.service import service
+
+__all__ = [
+    "AboutPage",
+    "OverviewPage",
+    "SettingsPage",
+    "WindowPage",
+    "WindowsPage",
+    "WorkersPage",
+]
+
+
+@app.page("/", name="overview")
+class OverviewPage(PageView):
+    """Whether events are written, and how fast."""
+
+    async def get(self, request: Request, **_: Any) -> Response:
+        """Answer with the page."""
+        return self.page("overview", await service.overview(), page="")
+
+
+@app.page("/windows", name="windows")
+class WindowsPage(PageView):
+    """The last flushes of all workers."""
+
+    async def get(self, request: Request, **_: Any) -> Response:
+        """Answer with the page."""
+        return self.page("windows", await service.windows(), page="windows")
+
+
+@app.page("/windows/{batch_id}", name="window")
+class WindowPage(PageView):
+    """One flush, and what became of its events."""
+
+    async def get(self, request: Request, batch_id: str, **_: Any) -> Response:
+        """Answer with the page, or 404."""
+        found = await service.window(batch_id)
+        if found is None:
+            text = "No worker has this flush, or no worker has it any more."
+            return self.missing("windows", text)
+        return self.page("window", found, page="windows", depth=1)
+
+
+@app.page("/workers", name="workers")
+class WorkersPage(PageView):
+    """All workers of the group."""
+
+    async def get(self, request: Request, **_: Any) -> Response:
+        """Answer with the page."""
+        return self.page("workers", await service.workers(), page="workers")
+
+
+@app.page("/settings", name="settings")
+class SettingsPage(PageView):
+    """The settings of this worker."""
+
+    @cached_property
+    def _document(self) -> Any:
+        return settings_document(own_pages(app), app.settings)
+
+    async def get(self, request: Request, **_: Any) -> Response:
+        """Answer with the page."""
+        return self.page("settings", self._document, page="settings")
+
+
+@app.page("/about", name="about")
+class AboutPage(PageView):
+    """What runs here."""
+
+    @cached_property
+    def _document(self) -> Any:
+        return about_document(own_pages(app))
+
+    async def get(self, request: Request, **_: Any) -> Response:
+        """Answer with the page."""
+        return self.page("about", self._document, page="about")

@@ -1,0 +1,226 @@
+"""The pages of several workers: each shows all of them, with the numbers of Kafka and database."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from markupsafe import escape
+
+from testbed.cluster import Cluster
+from testbed.waiting import wait_until
+from testbed.worker import Worker
+from tests.support.deployment import Deployment
+from tests.support.events import Night
+from tests.support.flow import locked, streaming
+
+pytestmark = pytest.mark.kafka
+
+PAGES = ("/", "/windows", "/dead-letters", "/workers", "/settings", "/about")
+DOCUMENTS = tuple(
+    f"/api/v1/{name}" for name in ("overview", "windows", "dead-letters", "workers", "about")
+)
+
+SETTINGS = {
+    "BUTLER_WRITER_WEB_HOST": "127.0.0.1",
+    "BUTLER_WRITER_WINDOW_SECONDS": "0.5",
+    # A killed worker stays in the group for as long.
+    "BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "20",
+}
+
+
+@pytest.fixture
+def deployment(kafka: Cluster, postgresql_url: str, topic_name: str, tmp_path: Path) -> Deployment:
+    return Deployment(
+        kafka, topic_name, tmp_path, database=postgresql_url, partitions=2, settings=SETTINGS
+    )
+
+
+@pytest.fixture
+def workers(deployment: Deployment) -> Iterator[list[Worker]]:
+    with ExitStack() as stack:
+        started = [stack.enter_context(deployment.worker()) for _ in range(2)]
+        for worker in started:
+            worker.wait_ready()
+        wait_until(lambda: all(each.partitions() for each in started), 120, "both have a partition")
+        yield started
+
+
+def document(worker: Worker, path: str) -> Any:
+    return json.loads(worker.page(f"/api/v1/{path}"))
+
+
+def stored_datasets(deployment: Deployment) -> int:
+    with psycopg.connect(str(deployment.database)) as connection:
+        ((count,),) = connection.execute("SELECT count(*) FROM dataset").fetchall()
+        return int(count)
+
+
+def wait_for_lag(worker: Worker, lag: int) -> dict[str, Any]:
+    """Wait until a worker shows a lag; what it shows may be two seconds old."""
+
+    def found() -> dict[str, Any] | None:
+        shown: dict[str, Any] = document(worker, "overview")
+        return shown if shown["lag"] == lag else None
+
+    return wait_until(found, 30, lambda: f"lag {lag} on {worker.url}") or {}
+
+
+def test_each_worker_shows_the_numbers_of_kafka_and_of_the_database(
+    deployment: Deployment, workers: list[Worker]
+) -> None:
+    names = sorted(worker.url for worker in workers)
+    first = document(workers[0], "overview")
+    assert [each["pages"] for each in first["workers"]] == names
+    with streaming(deployment) as events:
+        for worker in workers:  # the numbers move while events flow
+            before = document(worker, "overview")["totals"]["datasets"]
+            wait_until(
+                lambda w=worker, n=before: document(w, "overview")["totals"]["datasets"] > n,  # type: ignore[misc]
+                60,
+                "more datasets",
+            )
+            shown = document(worker, "overview")
+            assert shown["state"] == "flowing", shown["reasons"]
+            assert shown["events_per_second"] > 0
+            assert shown["latency_p50"] > 0
+            assert "Events are being written" in worker.page("/")
+    deployment.wait_done()
+    with locked(deployment):
+        deployment.send(*(Night(deployment.root).event(500, n) for n in range(5)))
+        for worker in workers:
+            shown = wait_for_lag(worker, 5)
+            assert shown["oldest_pending"] is not None
+            assert "<strong>5</strong>" in worker.page("/")
+    deployment.wait_done()
+    expected = stored_datasets(deployment)
+    assert expected == 10 * (len(events) + 5)
+    committed = deployment.cluster.committed(deployment.group, deployment.topic)
+    ends = deployment.cluster.end_offsets(deployment.topic)
+    for worker in workers:
+        shown = wait_for_lag(worker, 0)
+        wait_until(
+            lambda w=worker: document(w, "overview")["totals"]["inserted"] == expected,  # type: ignore[misc]
+            30,
+            "all datasets",
+        )
+        shown = document(worker, "overview")
+        found = {each["partition"]: each for each in shown["partitions"]}
+        assert {number: each["committed"] for number, each in found.items()} == committed
+        assert {number: each["end"] for number, each in found.items()} == ends
+        assert sorted(each["owner"] for each in found.values()) == names
+        assert f"{expected:,} since the start" in worker.page("/")
+
+
+def test_each_page_of_each_worker_shows_all_workers_and_flushes(
+    deployment: Deployment, workers: list[Worker]
+) -> None:
+    ids = deployment.send(*(Night(deployment.root).event(1, n) for n in range(6)))
+    bad = deployment.cluster.produce(
+        deployment.topic, b'{"type": "<script>alert(1)</script>"}', partition=0
+    )
+    deployment.wait_done()
+    names = sorted(worker.url for worker in workers)
+
+    def flushes(worker: Worker) -> list[dict[str, Any]]:
+        found = document(worker, "windows")
+        assert found["not_answering"] == []
+        shown: list[dict[str, Any]] = found["flushes"]
+        return shown
+
+    wait_until(
+        lambda: [sum(each["events"] for each in flushes(worker)) for worker in workers] == [7, 7],
+        30,
+        "all flushes on both",
+    )
+    batches = [[(each["worker"], each["batch_id"]) for each in flushes(w)] for w in workers]
+    assert sorted(batches[0]) == sorted(batches[1])
+    assert {name for name, _ in batches[0]} == set(names)
+    for worker in workers:
+        overview, windows, listed = (worker.page(path) for path in ("/", "/windows", "/workers"))
+        for name in names:
+            assert name.removeprefix("http://") in overview
+            assert f'href="{name}/"' in listed
+        seen: dict[tuple[int, int], dict[str, Any]] = {}
+        for _, batch in batches[0]:
+            assert f"./windows/{batch}" in windows
+            detail = document(worker, f"windows/{batch}")
+            page = worker.page(f"/windows/{batch}")
+            for event in detail["events"]:
+                seen[event["partition"], event["offset"]] = event
+                name = f"{event['topic']}-{event['partition']}-{event['offset']}"
+                assert name in page
+                assert str(escape(event["reason"] or "")) in page
+            assert "<script>alert" not in page
+        assert sorted(seen) == sorted([*ids, bad])
+        assert seen[bad]["result"] == "set aside"
+        assert "<script>alert(1)</script>" in seen[bad]["reason"]
+        assert all(seen[each]["datasets"] == 10 for each in ids)
+    status, _ = ask(workers[0], "/windows/00000000-0000-0000-0000-000000000000", "GET")
+    assert status == 404
+
+
+def test_a_killed_worker_is_shown_as_not_answering_and_is_gone_after_its_session(
+    workers: list[Worker],
+) -> None:
+    killed, left = workers
+    assert document(left, "overview")["reasons"] == []
+    killed.kill()
+
+    def silent() -> bool:
+        (found,) = [w for w in document(left, "workers")["workers"] if w["pages"] == killed.url]
+        return found["no_answer"] is not None
+
+    since = time.monotonic()
+    wait_until(silent, 30, "the killed worker does not answer")
+    assert time.monotonic() - since < 5
+    shown = document(left, "overview")
+    assert shown["state"] in ("impaired", "stopped")
+    assert any(f"The worker {killed.url} does not answer." in each for each in shown["reasons"])
+    assert "does not answer" in left.page("/")
+    assert document(left, "windows")["not_answering"] == [killed.url]
+    wait_until(
+        lambda: [w["pages"] for w in document(left, "workers")["workers"]] == [left.url],
+        90,
+        "the killed worker has left the group",
+    )
+    wait_until(lambda: document(left, "overview")["state"] == "idle", 60, "nothing is wrong")
+    assert "All events are written" in left.page("/")
+
+
+def test_pages_change_nothing_and_load_nothing_from_elsewhere(workers: list[Worker]) -> None:
+    worker = workers[0]
+    paths = [
+        *PAGES,
+        *DOCUMENTS,
+        "/windows/x",
+        "/dead-letters/x",
+        "/api/v1/windows/x",
+        "/static/pages.css",
+    ]
+    for path in paths:
+        for method in ("POST", "PUT", "DELETE"):
+            assert ask(worker, path, method)[0] == 405, (method, path)
+        status, headers = ask(worker, path, "GET")
+        assert status == (404 if path.endswith("/x") else 200), path
+        assert headers["Content-Security-Policy"].startswith("default-src 'self'; ")
+        assert headers["X-Content-Type-Options"] == "nosniff"
+    assert ask(worker, "/nothing", "GET")[1]["X-Content-Type-Options"] == "nosniff"
+
+
+def ask(worker: Worker, path: str, method: str) -> tuple[int, Any]:
+    """Return the status and the headers of an answer."""
+    request = urllib.request.Request(worker.url + path, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.headers
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers

@@ -1,0 +1,94 @@
+"""Whether events are written, and why not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from app.kafka.group.members import Group, Member
+from app.operations.pages.documents import FlowState, PartitionDocument, WorkerDocument
+from app.operations.pages.verdict import judge
+from tests.unit.web.documents import NOW, worker
+
+MEMBER = Member("faust", "10.0.0.1", "http://pod-1:6066", {"t": [0]})
+GROUP = Group("g", "Stable", "faust", [MEMBER])
+
+
+def ready(**fields: Any) -> WorkerDocument:
+    found = worker(**fields)
+    return replace(found, state=found.state and replace(found.state, not_ready=None))
+
+
+def partition(lag: int | None = 0, oldest: float | None = None, owner: str | None = "w") -> Any:
+    return PartitionDocument(
+        partition=0, owner=owner, committed=1, end=1, lag=lag, oldest_pending=oldest
+    )
+
+
+def verdict(**given: Any) -> tuple[FlowState, list[str]]:
+    usual: dict[str, Any] = {
+        "at": NOW,
+        "group": GROUP,
+        "no_answer": None,
+        "workers": [ready()],
+        "partitions": [partition()],
+        "finished": 10,
+    }
+    return judge(**usual | given)
+
+
+def test_events_flow_or_there_are_none() -> None:
+    assert verdict() == (FlowState.FLOWING, [])
+    assert verdict(finished=0) == (FlowState.IDLE, [])
+
+
+def test_events_that_have_just_arrived_are_no_reason_to_worry() -> None:
+    waiting = partition(5, NOW - 30)
+    assert verdict(finished=0, partitions=[waiting]) == (FlowState.FLOWING, [])
+
+
+def test_events_that_wait_while_none_is_finished_do_not_flow() -> None:
+    state, (reason,) = verdict(finished=0, partitions=[partition(5, NOW - 75)])
+    assert state is FlowState.STOPPED
+    assert reason == "No event was finished in the last minute, and the oldest waits for 75 s."
+
+
+def test_a_group_without_workers_does_not_flow() -> None:
+    empty = Group("g", "Empty", "")
+    state, reasons = verdict(
+        group=empty, finished=0, workers=[], partitions=[partition(owner=None)]
+    )
+    assert (state, reasons) == (FlowState.STOPPED, ["No worker is in the group g."])
+
+
+@pytest.mark.parametrize(("finished", "state"), [(10, FlowState.IMPAIRED), (0, FlowState.STOPPED)])
+def test_a_worker_that_is_not_ready_is_a_reason(finished: int, state: FlowState) -> None:
+    found, (reason,) = verdict(workers=[worker("write is failing")], finished=finished)
+    assert reason == "The worker http://pod-1:6066 is not ready: write is failing."
+    assert found is state
+
+
+def test_a_worker_that_does_not_answer_is_a_reason() -> None:
+    silent = worker(pages="http://pod-2:6066", no_answer="It is away.", state=None)
+    state, reasons = verdict(workers=[ready(), silent])
+    assert state is FlowState.IMPAIRED
+    assert reasons == ["The worker http://pod-2:6066 does not answer. It is away."]
+
+
+def test_a_partition_without_a_worker_is_a_reason() -> None:
+    state, reasons = verdict(partitions=[partition(owner=None)], finished=0)
+    assert state is FlowState.IMPAIRED
+    assert reasons == ["No worker reads partition 0 (the group's state: Stable)."]
+
+
+def test_kafka_that_does_not_answer_is_a_reason() -> None:
+    assert verdict(no_answer="Kafka is away.") == (FlowState.IMPAIRED, ["Kafka is away."])
+    assert verdict(no_answer="Kafka is away.", finished=0)[0] is FlowState.STOPPED
+
+
+def test_members_of_another_service_are_a_reason() -> None:
+    state, (reason,) = verdict(group=Group("g", "Stable", "range", [MEMBER]))
+    assert state is FlowState.IMPAIRED
+    assert reason.startswith("The 1 members of the group g share its partitions by 'range', so ")

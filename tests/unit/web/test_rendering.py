@@ -1,0 +1,120 @@
+"""The templates: hostile text stays text, links are relative, and nothing comes from elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from app.operations.pages.documents import FlowState
+from app.operations.pages.letters import LetterDetailDocument
+from app.web.rendering import STATIC, render
+from tests.unit.web.documents import every_page, overview
+
+HOSTILE = (
+    "\"><script>alert(1)</script><img src=x onerror='alert(2)'>{{ 7 * 7 }}\u202e\x00javascript:"
+)
+
+PAGES = sorted(every_page(""))
+
+
+class Elements(HTMLParser):
+    """The elements of a page, and its text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def links(self) -> list[str]:
+        return [
+            value or ""
+            for _, attributes in self.found
+            for name, value in attributes.items()
+            if name in ("href", "src")
+        ]
+
+
+def rendered(template: str, text: str) -> Elements:
+    document, options = every_page(text)[template]
+    return Elements(render(template, shown=document, **options))
+
+
+@pytest.mark.parametrize("template", PAGES)
+def test_hostile_text_stays_text(template: str) -> None:
+    harmless, hostile = rendered(template, "x"), rendered(template, HOSTILE)
+    assert [tag for tag, _ in hostile.found] == [tag for tag, _ in harmless.found]
+    assert [sorted(each) for _, each in hostile.found] == [
+        sorted(each) for _, each in harmless.found
+    ]
+    assert "<script>alert(1)</script>" in hostile.text
+    assert "{{ 7 * 7 }}" in hostile.text
+
+
+@pytest.mark.parametrize("template", PAGES)
+def test_no_script_and_no_style_is_in_the_text_of_a_page(template: str) -> None:
+    page = rendered(template, "x")
+    for tag, attributes in page.found:
+        assert tag != "style"
+        assert tag != "script" or attributes["src"]
+        assert not [name for name in attributes if name == "style" or name.startswith("on")]
+
+
+@pytest.mark.parametrize("template", PAGES)
+def test_a_page_works_below_any_prefix_and_loads_nothing_from_elsewhere(template: str) -> None:
+    _, options = every_page("x")[template]
+    root = "../" if options.get("depth") else "./"
+    page = rendered(template, "x")
+    assert not [link for link in page.links() if link.startswith("/")]
+    for tag, attributes in page.found:
+        if (source := attributes.get("src") or (tag == "link" and attributes["href"])) is False:
+            continue
+        if source is not None:
+            assert str(source).startswith(f"{root}static/")
+            assert (STATIC / str(source).rpartition("/")[2]).is_file()
+
+
+def test_a_worker_cannot_make_a_link_to_a_script() -> None:
+    page = Elements(render("overview", shown=overview("javascript:alert(1)"), page=""))
+    assert not [link for link in page.links() if link.startswith("javascript:")]
+
+
+@pytest.mark.parametrize(
+    ("state", "heading"),
+    [
+        (FlowState.FLOWING, "Events are being written"),
+        (FlowState.IDLE, "All events are written"),
+        (FlowState.IMPAIRED, "Something needs attention"),
+        (FlowState.STOPPED, "Events are not being written"),
+    ],
+    ids=str,
+)
+def test_the_heading_says_whether_events_are_written(state: FlowState, heading: str) -> None:
+    html = render("overview", shown=overview(state=state, reasons=[]), page="")
+    assert f"<h1>{heading}</h1>" in html
+    assert f"<title>{heading} · Butler Writer</title>" in html
+
+
+def test_what_is_not_known_is_a_dash() -> None:
+    shown = overview(
+        lag=None, latency_p50=None, latency_p99=None, oldest_pending=None, workers=[], partitions=[]
+    )
+    html = render("overview", shown=shown, page="")
+    assert "<strong>\N{EN DASH}</strong>" in html
+    assert "No partition is known." in html
+
+
+def test_the_content_of_a_letter_may_be_hidden() -> None:
+    document, options = every_page("x")["letter"]
+    assert isinstance(document, LetterDetailDocument)
+    hidden = render("letter", shown=replace(document, payload=None), **options)
+    assert "BUTLER_WRITER_WEB_PAYLOADS is false" in hidden
+    assert "<pre" not in hidden
