@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.error
 import urllib.request
@@ -11,13 +12,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import psycopg
 import pytest
 from markupsafe import escape
 
 from testbed.cluster import Cluster
 from testbed.waiting import wait_until
-from testbed.worker import Worker
+from testbed.worker import CHECKOUT, Worker
 from tests.support.deployment import Deployment
 from tests.support.events import Night
 from tests.support.flow import locked, streaming
@@ -214,6 +216,39 @@ def test_pages_change_nothing_and_load_nothing_from_elsewhere(workers: list[Work
         assert headers["Content-Security-Policy"].startswith("default-src 'self'; ")
         assert headers["X-Content-Type-Options"] == "nosniff"
     assert ask(worker, "/nothing", "GET")[1]["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_json_is_what_its_description_says(
+    deployment: Deployment, workers: list[Worker]
+) -> None:
+    deployment.send(Night(deployment.root).event(1))
+    deployment.cluster.produce(deployment.topic, b"no event", partition=0)
+    deployment.wait_done()
+    worker = workers[0]
+    wait_until(lambda: document(worker, "dead-letters")["letters"], 30, "a letter")
+    wait_until(lambda: document(worker, "windows")["flushes"], 30, "a flush")
+    description = document(worker, "openapi.json")
+    names = {
+        "{batch_id}": document(worker, "windows")["flushes"][0]["batch_id"],
+        "{letter}": document(worker, "dead-letters")["letters"][0]["id"],
+    }
+    for path, described in description["paths"].items():
+        schema = described["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        whole = {**schema, "components": description["components"]}
+        address = path
+        for name, value in names.items():
+            address = address.replace(name, value)
+        jsonschema.validate(json.loads(worker.page(address)), whole)
+    routes = {path for path in routes_of_pages() if path.startswith("/api/v1/")}
+    assert {*description["paths"], "/api/v1/openapi.json"} == routes
+
+
+def routes_of_pages() -> set[str]:
+    """Return the paths of all pages, as their modules name them."""
+    found: set[str] = set()
+    for module in (CHECKOUT / "app" / "web").glob("*.py"):
+        found.update(re.findall(r'@app\.page\("([^"]+)"', module.read_text()))
+    return found
 
 
 def ask(worker: Worker, path: str, method: str) -> tuple[int, Any]:
