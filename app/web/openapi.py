@@ -12,6 +12,7 @@ from app import app
 from app.installation import own_version
 from app.operations.pages.about_document import AboutDocument
 from app.operations.pages.activity import ActivityDocument
+from app.operations.pages.chains import ChainDocument, ChainsDocument
 from app.operations.pages.documents import (
     OverviewDocument,
     WindowDocument,
@@ -30,6 +31,8 @@ _DOCUMENTS: dict[str, tuple[type, str]] = {
     "/api/v1/activity": (ActivityDocument, "What was finished in the last half hour"),
     "/api/v1/windows": (WindowsDocument, "The last flushes of all workers"),
     "/api/v1/windows/{batch_id}": (WindowDocument, "One flush and its events"),
+    "/api/v1/chains": (ChainsDocument, "All chains of the table"),
+    "/api/v1/chains/{chain}": (ChainDocument, "One chain"),
     "/api/v1/dead-letters": (LettersDocument, "The newest dead letters"),
     "/api/v1/dead-letters/{letter}": (LetterDetailDocument, "One dead letter with its event"),
     "/api/v1/workers": (WorkersDocument, "All workers"),
