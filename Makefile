@@ -23,7 +23,7 @@ SEED =
 # For acceptance and soak: the number of lanes of a worker. If it is empty, the default applies.
 LANES =
 
-.PHONY: help demo test unit acceptance soak bench bench-quick lint lock schema dashboard clean
+.PHONY: help demo test unit acceptance soak bench bench-quick lint lock schema dashboard screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -75,6 +75,10 @@ schema: $(INSTALLED) ## generate docs/pp-output.schema.json from the client's ev
 dashboard: $(INSTALLED) ## generate deploy/monitoring/dashboard.json from dashboard.py
 	@$(BIN)/python deploy/monitoring/dashboard.py > deploy/monitoring/dashboard.json.new
 	@mv deploy/monitoring/dashboard.json.new deploy/monitoring/dashboard.json
+
+screenshots: $(INSTALLED) ## take the pictures of the pages in docs/images/ (six minutes; needs Apache Kafka and PostgreSQL)
+	@.ci/servers
+	$(BIN)/python -m simulator.screenshots docs/images
 
 clean: ## remove everything that was generated in this folder, including .venv
 	rm -rf $(VENV) build dist *.egg-info client/build client/*.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -22,6 +22,7 @@ STATIC = _FOLDER / "static"
 _PAGES = {
     "": "Overview",
     "windows": "Windows",
+    "chains": "Chains",
     "dead-letters": "Dead letters",
     "workers": "Workers",
     "settings": "Settings",

@@ -16,6 +16,12 @@ from app.kafka.group.observer import GroupLook, GroupObserver
 from app.operations.pages.activity import SHOWN_SECONDS, ActivityDocument, combined
 from app.operations.pages.asking import NoAnswer, ask_pages
 from app.operations.pages.cached import Cached
+from app.operations.pages.chains import (
+    ChainDocument,
+    ChainsDocument,
+    combined_chains,
+    own_chains,
+)
 from app.operations.pages.documents import (
     OverviewDocument,
     PartitionDocument,
@@ -40,6 +46,7 @@ _STATE = TypeAdapter(WorkerState)
 _FLUSHES = TypeAdapter(list[RecentFlush])
 _DETAIL = TypeAdapter(FlushDetail | None)
 _INTERVALS = TypeAdapter(list[Interval])
+_CHAINS = TypeAdapter(list[ChainDocument])
 
 
 class ServiceView:
@@ -58,6 +65,7 @@ class ServiceView:
         self._overview = Cached(self._find_overview)
         self._windows = Cached(self._find_windows)
         self._activity = Cached(self._find_activity)
+        self._chains = Cached(self._find_chains)
 
     async def close(self) -> None:
         """Close the connections to the brokers."""
@@ -85,6 +93,10 @@ class ServiceView:
     async def activity(self) -> ActivityDocument:
         """Return what all workers have finished in the last half hour."""
         return await self._activity.get()
+
+    async def chains(self) -> ChainsDocument:
+        """Return all chains of the table, which one of the workers keeps."""
+        return await self._chains.get()
 
     async def window(self, batch_id: str) -> WindowDocument | None:
         """Return the last flush of a batch, if a worker still has it."""
@@ -120,6 +132,12 @@ class ServiceView:
             not_answering=sorted(n for n, each in answers.items() if isinstance(each, NoAnswer)),
             flushes=sorted(flushes, key=lambda flush: flush.started_at, reverse=True),
         )
+
+    async def _find_chains(self) -> ChainsDocument:
+        own = own_pages(self._app)
+        others = [name for name in await self._names() if name != own]
+        answers = await ask_pages(others, "/state/chains", _CHAINS)
+        return combined_chains({**answers, own: own_chains()})
 
     async def _find_activity(self) -> ActivityDocument:
         own, now = own_pages(self._app), time.time()

@@ -24,7 +24,7 @@
       latency: { range: (_, low, high) => [0, Math.max(1, (high || 0) * 1.1)] },
     },
     axes: [
-      { size: 30, stroke: colour("--soft"), font: "12px system-ui, sans-serif", grid: { show: false }, ticks: { show: false },
+      { size: 30, incrs: [60, 120, 300, 600], stroke: colour("--soft"), font: "12px system-ui, sans-serif", grid: { show: false }, ticks: { show: false },
         values: [[60, "{HH}:{mm}", null, null, null, null, null, null, 1]] },
       axis("events", "events a second"),
       axis("latency", "latency, s", { side: 1, grid: { show: false } }),
@@ -38,6 +38,13 @@
     ],
   });
 
+  // Workers that have just started have less to show, but five minutes are drawn at least.
+  function beginning(found) {
+    const first = found.events_per_second.findIndex((each) => each > 0);
+    const fewest = found.times.length - 300 / found.interval;
+    return first < 0 ? 0 : Math.max(0, Math.min(first - 1, fewest));
+  }
+
   async function update() {
     if (document.hidden) return;
     let found;
@@ -48,7 +55,8 @@
     } catch {
       return; // the page itself says that the worker does not answer
     }
-    const data = [found.times, found.events_per_second, found.longest_latency];
+    const start = beginning(found);
+    const data = [found.times, found.events_per_second, found.longest_latency].map((each) => each.slice(start));
     if (plot) plot.setData(data);
     else draw(data);
   }
@@ -57,7 +65,7 @@
     if (plot) plot.destroy();
     plot = new uPlot(options(), data, figure);
     figure.setAttribute("role", "img");
-    figure.setAttribute("aria-label", "Events a second and the greatest latency in the last 30 minutes");
+    figure.setAttribute("aria-label", "Events a second and the greatest latency of the last half hour");
   }
 
   window.addEventListener("resize", () => {

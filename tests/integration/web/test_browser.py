@@ -25,7 +25,7 @@ from tests.support.flow import streaming
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
-PAGES = ("/", "/windows", "/dead-letters", "/workers", "/settings", "/about")
+PAGES = ("/", "/windows", "/chains", "/dead-letters", "/workers", "/settings", "/about")
 
 SETTINGS = {
     "BUTLER_WRITER_WEB_HOST": "127.0.0.1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.error
 import urllib.request
@@ -10,23 +11,27 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import jsonschema
 import psycopg
 import pytest
 from markupsafe import escape
 
 from testbed.cluster import Cluster
+from testbed.kafka import ApacheKafka
 from testbed.waiting import wait_until
-from testbed.worker import Worker
+from testbed.worker import CHECKOUT, Worker
 from tests.support.deployment import Deployment
-from tests.support.events import Night
+from tests.support.events import CHAIN, RUN, Night
 from tests.support.flow import locked, streaming
 
 pytestmark = pytest.mark.kafka
 
-PAGES = ("/", "/windows", "/dead-letters", "/workers", "/settings", "/about")
+PAGES = ("/", "/windows", "/chains", "/dead-letters", "/workers", "/settings", "/about")
 DOCUMENTS = tuple(
-    f"/api/v1/{name}" for name in ("overview", "windows", "dead-letters", "workers", "about")
+    f"/api/v1/{name}"
+    for name in ("overview", "windows", "chains", "dead-letters", "workers", "about")
 )
 
 SETTINGS = {
@@ -64,7 +69,7 @@ def stored_datasets(deployment: Deployment) -> int:
         return int(count)
 
 
-def wait_for_lag(worker: Worker, lag: int) -> dict[str, Any]:
+def wait_for_lag(worker: Worker, lag: int | None) -> dict[str, Any]:
     """Wait until a worker shows a lag; what it shows may be two seconds old."""
 
     def found() -> dict[str, Any] | None:
@@ -196,6 +201,27 @@ def test_a_killed_worker_is_shown_as_not_answering_and_is_gone_after_its_session
     assert "All events are written" in left.page("/")
 
 
+def test_the_overview_says_that_kafka_does_not_answer_and_that_it_does_again(
+    private_kafka: ApacheKafka, topic_name: str, tmp_path: Path
+) -> None:
+    deployment = Deployment(private_kafka, topic_name, tmp_path, settings=SETTINGS)
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        deployment.send(Night(deployment.root).event(1))
+        deployment.wait_done()
+        assert wait_for_lag(worker, 0)["no_answer"] is None
+        private_kafka.freeze()
+        shown = wait_for_lag(worker, None)
+        assert shown["no_answer"] == "Kafka has not answered within 3 s."
+        assert shown["totals"]["datasets"] == 10  # what the worker says is still shown
+        assert [each["pages"] for each in shown["workers"]] == [worker.url]
+        assert "Kafka has not answered within 3 s." in worker.page("/")
+        private_kafka.thaw()
+        assert wait_for_lag(worker, 0)["no_answer"] is None
+        worker.term()
+        assert worker.wait() == 0
+
+
 def test_pages_change_nothing_and_load_nothing_from_elsewhere(workers: list[Worker]) -> None:
     worker = workers[0]
     paths = [
@@ -214,6 +240,48 @@ def test_pages_change_nothing_and_load_nothing_from_elsewhere(workers: list[Work
         assert headers["Content-Security-Policy"].startswith("default-src 'self'; ")
         assert headers["X-Content-Type-Options"] == "nosniff"
     assert ask(worker, "/nothing", "GET")[1]["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_json_is_what_its_description_says(
+    deployment: Deployment, workers: list[Worker]
+) -> None:
+    deployment.send(Night(deployment.root).event(1))
+    deployment.cluster.produce(deployment.topic, b"no event", partition=0)
+    deployment.wait_done()
+    worker = workers[0]
+    wait_until(lambda: document(worker, "dead-letters")["letters"], 30, "a letter")
+    wait_until(lambda: document(worker, "windows")["flushes"], 30, "a flush")
+    for each in workers:  # whichever keeps the table
+        (chain,) = wait_until(lambda w=each: document(w, "chains")["chains"], 60, "a chain")  # type: ignore[misc]
+        assert (chain["chain"], chain["datasets"], chain["events"]) == (CHAIN, 10, 1)
+        assert [run["run"] for run in chain["runs"]] == [RUN]
+        assert f'href="./chains/{CHAIN}"' in each.page("/chains")
+        page = each.page(f"/chains/{CHAIN}")
+        assert RUN in page
+        assert f'href="{"../" * (CHAIN.count("/") + 1)}chains"' in page
+    description = document(worker, "openapi.json")
+    names = {
+        "{batch_id}": document(worker, "windows")["flushes"][0]["batch_id"],
+        "{chain}": quote(CHAIN),
+        "{letter}": document(worker, "dead-letters")["letters"][0]["id"],
+    }
+    for path, described in description["paths"].items():
+        schema = described["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        whole = {**schema, "components": description["components"]}
+        address = path
+        for name, value in names.items():
+            address = address.replace(name, value)
+        jsonschema.validate(json.loads(worker.page(address)), whole)
+    routes = {path for path in routes_of_pages() if path.startswith("/api/v1/")}
+    assert {*description["paths"], "/api/v1/openapi.json"} == routes
+
+
+def routes_of_pages() -> set[str]:
+    """Return the paths of all pages, as their modules name them."""
+    found: set[str] = set()
+    for module in (CHECKOUT / "app" / "web").glob("*.py"):
+        found.update(re.findall(r'@app\.page\("([^"]+)"', module.read_text()))
+    return {path.replace(":.+}", "}") for path in found}
 
 
 def ask(worker: Worker, path: str, method: str) -> tuple[int, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.operations.pages.about_document import about_document
+from app.operations.pages.chains import ChainDocument, ChainsDocument, RunDocument
 from app.operations.pages.documents import (
     FlowState,
     LastError,
@@ -145,7 +146,14 @@ def every_page(text: str) -> dict[str, tuple[object, dict[str, Any]]]:
         letters=[letter],
     )
     detail = LetterDetailDocument(letter=letter, payload=text, is_cut=True, replay=text)
+    run = RunDocument(run=text, first_write=0.0, last_write=NOW, datasets=1, events=1)
+    chain = ChainDocument(
+        chain=text, first_write=NOW, last_write=NOW, datasets=1, events=1, runs=[run]
+    )
+    chains = ChainsDocument(at=NOW, not_answering=[text], chains=[chain])
     return {
+        "chains": (chains, {"page": "chains"}),
+        "chain": (chain, {"page": "chains", "depth": 1}),
         "letters": (letters, {"page": "dead-letters"}),
         "letter": (detail, {"page": "dead-letters", "depth": 1}),
         "overview": (overview(text), {"page": ""}),
