@@ -294,7 +294,7 @@ def on_each(
         repository = request.getfixturevalue("prepared_sqlite").copy(root)
     else:
         server: PostgreSQL = request.getfixturevalue("postgresql")
-        make_repository(root, database=server.create_database(f"bad_{write_method}")).close()
+        make_repository(root, database=server.create_database(f"bad_{root.parent.name}")).close()
         repository = Repository(root)
     prepare(repository)
     yield Shared(repository, repository.writer(write_method=write_method))
