@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
+from pydantic import TypeAdapter
 
 from app.kafka.group.members import Member
+from app.operations.pages.asking import NoAnswer, ask_pages
 
 __all__ = ["WorkerReport", "ask_workers"]
 
@@ -41,26 +41,33 @@ class WorkerReport:
     last_error: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What is read of a worker's page ``/state``."""
+
+    not_ready: str | None
+    version: str
+    last_error: dict[str, Any] | None
+
+
+_STATE = TypeAdapter(_State)
+
+
 async def ask_workers(members: list[Member]) -> list[WorkerReport]:
     """Ask the pages of all members, at the same time."""
-    timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        return list(await asyncio.gather(*(_ask(session, member) for member in members)))
+    pages = [member.pages for member in members if member.pages is not None]
+    answers = await ask_pages(pages, "/state", _STATE, _TIMEOUT)
+    return [_report(member, answers.get(member.pages or "")) for member in members]
 
 
-async def _ask(session: aiohttp.ClientSession, member: Member) -> WorkerReport:
-    if member.pages is None:
-        return WorkerReport(member)
-    try:
-        async with session.get(f"{member.pages}/state") as answer:
-            state = await answer.json(content_type=None)
-            return WorkerReport(
-                member,
-                is_ready=state["not_ready"] is None,
-                not_ready=state["not_ready"],
-                version=state["version"],
-                last_error=state["last_error"],
-            )
+def _report(member: Member, answer: _State | NoAnswer | None) -> WorkerReport:
     # A pod's name may be known only inside of the cluster, or be that of another service.
-    except (aiohttp.ClientError, OSError, ValueError, LookupError, TypeError):
+    if not isinstance(answer, _State):
         return WorkerReport(member)
+    return WorkerReport(
+        member,
+        is_ready=answer.not_ready is None,
+        not_ready=answer.not_ready,
+        version=answer.version,
+        last_error=answer.last_error,
+    )

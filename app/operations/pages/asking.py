@@ -11,12 +11,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.butler.descriptions import describe
 
-__all__ = ["ANSWER_SECONDS", "NoAnswer", "ask_pages"]
+__all__ = ["NoAnswer", "ask_pages"]
 
 T = TypeVar("T")
 
-#: Seconds that a worker gets to answer.
-ANSWER_SECONDS = 1.0
+#: Seconds that a worker gets to answer while somebody looks at a page.
+_ANSWER_SECONDS = 1.0
 
 #: The longest answer that is read, in bytes: another service may be at the address.
 _LONGEST = 8 * 1024 * 1024
@@ -27,7 +27,7 @@ class NoAnswer(Exception):  # noqa: N818 - it is no error of this worker
 
 
 async def ask_pages(
-    workers: Iterable[str], path: str, kind: TypeAdapter[T]
+    workers: Iterable[str], path: str, kind: TypeAdapter[T], seconds: float = _ANSWER_SECONDS
 ) -> dict[str, T | NoAnswer]:
     """Ask the same page of several workers.
 
@@ -39,6 +39,8 @@ async def ask_pages(
         The page, such as ``/state``.
     kind : `pydantic.TypeAdapter`
         Of the answer.
+    seconds : `float`, optional
+        How long each worker gets to answer.
 
     Returns
     -------
@@ -48,9 +50,9 @@ async def ask_pages(
     names = list(dict.fromkeys(workers))
     if not names:
         return {}
-    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+    timeout = aiohttp.ClientTimeout(total=seconds)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        texts = await asyncio.gather(*(_ask(session, name + path) for name in names))
+        texts = await asyncio.gather(*(_ask(session, name + path, seconds) for name in names))
     answers: dict[str, T | NoAnswer] = {}
     for name, text in zip(names, texts, strict=True):
         if isinstance(text, NoAnswer):
@@ -63,7 +65,7 @@ async def ask_pages(
     return answers
 
 
-async def _ask(session: aiohttp.ClientSession, url: str) -> bytes | NoAnswer:
+async def _ask(session: aiohttp.ClientSession, url: str, seconds: float) -> bytes | NoAnswer:
     try:
         async with session.get(url, allow_redirects=False) as answer:
             if answer.status != 200:
@@ -73,7 +75,7 @@ async def _ask(session: aiohttp.ClientSession, url: str) -> bytes | NoAnswer:
     except asyncio.IncompleteReadError as whole:
         return whole.partial
     except TimeoutError:
-        return NoAnswer(f"It has not answered within {ANSWER_SECONDS:g} s.")
+        return NoAnswer(f"It has not answered within {seconds:g} s.")
     except aiohttp.ClientConnectorDNSError as exc:
         return NoAnswer(
             f"Its host name is not known here: {describe(exc)}; "

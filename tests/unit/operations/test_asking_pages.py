@@ -11,7 +11,6 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pydantic import TypeAdapter
 
-from app.operations.pages import asking
 from app.operations.pages.asking import NoAnswer, ask_pages
 from app.operations.pages.cached import Cached
 from testbed.ports import free_port
@@ -60,12 +59,9 @@ async def test_a_worker_that_answers_is_believed(server: str) -> None:
         ("/slow", "It has not answered within 0.2 s."),
     ],
 )
-async def test_an_answer_that_is_none_has_a_reason(
-    server: str, path: str, reason: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if path == "/slow":
-        monkeypatch.setattr(asking, "ANSWER_SECONDS", 0.2)
-    (found,) = (await ask_pages([server], path, NUMBERS)).values()
+async def test_an_answer_that_is_none_has_a_reason(server: str, path: str, reason: str) -> None:
+    seconds = 0.2 if path == "/slow" else 1.0
+    (found,) = (await ask_pages([server], path, NUMBERS, seconds)).values()
     assert isinstance(found, NoAnswer)
     assert str(found) == reason
 
