@@ -11,6 +11,7 @@ import structlog
 
 from bench import report
 from bench.comparisons import (
+    browsers,
     database,
     end_to_end,
     network,
@@ -26,7 +27,7 @@ from bench.measuring import short
 from bench.result import Result
 
 #: Comparisons that ``--quick`` skips.
-LONG = {"network", "s3", "staging", "transfer", "window_size"}
+LONG = {"browsers", "network", "s3", "staging", "transfer", "window_size"}
 
 COMPARISONS: dict[str, Callable[..., Result]] = {
     "write_path": write_path.run,
@@ -39,6 +40,7 @@ COMPARISONS: dict[str, Callable[..., Result]] = {
     "s3": s3.run,
     "staging": staging.run,
     "transfer": transfer.run,
+    "browsers": browsers.run,
 }
 
 
