@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 from uuid import UUID
 
 from app.butler.repository.chains import ChainKeeper
@@ -25,7 +27,9 @@ from testbed.cluster import Cluster
 from testbed.kafka import ApacheKafka
 from testbed.tables import Tables, check_same
 
-__all__ = ["Load", "run", "start"]
+__all__ = ["Load", "run", "start", "start_all"]
+
+K = TypeVar("K")
 
 _ROUNDS = 3
 _STARTED_AT_ONCE = 2
@@ -165,6 +169,13 @@ def start(
     return load
 
 
+def start_all(starts: Mapping[K, Callable[[], Load]]) -> dict[K, Load]:
+    """Start several services, a few at once."""
+    with ThreadPoolExecutor(_STARTED_AT_ONCE) as pool:
+        started = {key: pool.submit(call) for key, call in starts.items()}
+    return {key: load.result() for key, load in started.items()}
+
+
 def _bursts(repositories: Repositories, kafka: Cluster, result: Result, *, quick: bool) -> None:
     """Measure one worker with all events of a visit at once."""
     with ExitStack() as stack:
@@ -200,9 +211,9 @@ def _sustained(repositories: Repositories, kafka: Cluster, result: Result, *, qu
         number = visits * len(DETECTORS)
         expected = None
         with ExitStack() as stack:
-            with ThreadPoolExecutor(_STARTED_AT_ONCE) as pool:
-                started = [
-                    pool.submit(
+            loads = start_all(
+                {
+                    (workers, partitions, by_visit): partial(
                         start,
                         stack,
                         repositories,
@@ -213,8 +224,8 @@ def _sustained(repositories: Repositories, kafka: Cluster, result: Result, *, qu
                         by_visit=by_visit,
                     )
                     for workers, partitions, by_visit in kinds
-                ]
-            loads = {kind: load.result() for kind, load in zip(kinds, started, strict=True)}
+                }
+            )
             seconds = alternate(
                 {
                     str(kind): partial(_seconds_of_burst, load, number)

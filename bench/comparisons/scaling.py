@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from bench.comparisons.end_to_end import Load, start
+from bench.comparisons.end_to_end import Load, start, start_all
 from bench.database_side import Cost, observe_waits
 from bench.delay import delayed
 from bench.measuring import alternate, median_ratio, spread
@@ -44,6 +44,11 @@ _EVENTS_A_WORKER = 600
 _EVENTS_FOR_LANES = 1500
 
 _ROUNDS = 3
+
+#: In a quick run, about how long a load takes at most, in seconds: a slow machine gets fewer
+#: events.  The events of a trial show how fast it is.
+_QUICK_SECONDS = 12.0
+_TRIAL_EVENTS = 150
 
 #: Milliseconds to the database, each way.
 _DELAYS = (1, 5)
@@ -103,7 +108,7 @@ def run(*, quick: bool) -> Result:
     """
     result = Result("scaling", raw={"points": []})
     with Repositories(autovacuum="off") as repositories, ApacheKafka() as kafka:
-        scaling = _Scaling(repositories, kafka, result, rounds=_ROUNDS - 1 if quick else _ROUNDS)
+        scaling = _Scaling(repositories, kafka, result, quick=quick)
         scaling.measure()
         for milliseconds in () if quick else _DELAYS:
             with delayed(repositories.server.port, milliseconds / 1000) as port:
@@ -120,7 +125,7 @@ class _Scaling:
     repositories: Repositories
     kafka: Cluster
     result: Result
-    rounds: int
+    quick: bool
 
     def measure(self, port: int | None = None, milliseconds: int = 0) -> None:
         """Let workers use the database at a port, by default its own one, so far away."""
@@ -159,12 +164,14 @@ class _Scaling:
 
     def _compare(self, contenders: dict[int, _Contender], name: str) -> dict[int, list[float]]:
         """Let the contenders write in turn; return the seconds that an event took, by number."""
+        if self.quick:
+            _shorten(contenders)
         measured = alternate(
             {
                 str(number): partial(contender.measure, self.repositories)
                 for number, contender in contenders.items()
             },
-            self.rounds,
+            _ROUNDS - 1 if self.quick else _ROUNDS,
         )
         table = Table([name, "events/s", "lock waits (ms)", "database CPU (ms)", "machine idle"])
         for number, contender in contenders.items():
@@ -186,6 +193,15 @@ class _Scaling:
         return {int(number): seconds for number, seconds in measured.items()}
 
 
+def _shorten(contenders: dict[int, _Contender]) -> None:
+    """Reduce the events of all loads, in proportion, if the first one would take too long."""
+    first = contenders[1]
+    trial = first.load.burst(_TRIAL_EVENTS).seconds
+    share = min(1.0, _QUICK_SECONDS * _TRIAL_EVENTS / trial / first.events)
+    for contender in contenders.values():
+        contender.events = round(share * contender.events)
+
+
 _start = partial(start, window_events=_WINDOW_EVENTS)
 _setup = partial(Setup, window=_WINDOW_EVENTS, cores=float(os.cpu_count() or 1), is_shared=True)
 
@@ -197,11 +213,16 @@ def _workers(
     """Start services with different numbers of workers; every visit is on all partitions."""
     # A group can be removed once its processes have ended.
     with ExitStack() as groups, ExitStack() as stack:
-        contenders = {}
-        for number in _NUMBERS:
-            load = _start(stack, repositories, kafka, FEWER_DATASETS, workers=number, port=port)
-            setup = _setup(number, number, share=_SHARE, round_trip=round_trip)
-            contenders[number] = _Contender(load, number * _EVENTS_A_WORKER, setup)
+        call = partial(_start, stack, repositories, kafka, FEWER_DATASETS, port=port)
+        loads = start_all({number: partial(call, workers=number) for number in _NUMBERS})
+        contenders = {
+            number: _Contender(
+                load,
+                number * _EVENTS_A_WORKER,
+                _setup(number, number, share=_SHARE, round_trip=round_trip),
+            )
+            for number, load in loads.items()
+        }
         # Only now: with so little of a core, a start takes a minute.
         for contender in contenders.values():
             for worker in contender.load.service.workers:
@@ -218,13 +239,11 @@ def _lanes(
 ) -> Iterator[dict[int, _Contender]]:
     """Start workers with different numbers of lanes."""
     with ExitStack() as stack:
+        call = partial(_start, stack, repositories, kafka, FEWER_DATASETS, port=port)
+        loads = start_all({number: partial(call, lanes=number) for number in _NUMBERS})
         yield {
-            number: _Contender(
-                _start(stack, repositories, kafka, FEWER_DATASETS, lanes=number, port=port),
-                _EVENTS_FOR_LANES,
-                _setup(lanes=number, round_trip=round_trip),
-            )
-            for number in _NUMBERS
+            number: _Contender(load, _EVENTS_FOR_LANES, _setup(lanes=number, round_trip=round_trip))
+            for number, load in loads.items()
         }
 
 
