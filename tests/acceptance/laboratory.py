@@ -10,6 +10,7 @@ import re
 from contextlib import ExitStack
 from pathlib import Path
 
+from app.settings.windows import WindowSettings
 from testbed.control_groups import ControlGroup
 from testbed.waiting import wait_until
 from testbed.worker import Worker
@@ -82,6 +83,12 @@ class Laboratory:
         for worker in self.workers:
             print(worker.log, worker.log_text()[-_LOG_SHOWN:], sep="\n")  # shown only for a failure
         self._stack.close()
+
+    @property
+    def lanes(self) -> int:
+        """The number of lanes of each worker."""
+        default = WindowSettings.model_fields["lanes"].default
+        return int(self.deployment.settings.get("BUTLER_WRITER_LANES", default))
 
     def start(
         self, workers: int = 1, /, *, group: ControlGroup | None = None, **environment: str

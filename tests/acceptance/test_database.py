@@ -131,7 +131,11 @@ def blocks_another_session(rival: psycopg.Connection[tuple[object, ...]]) -> boo
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_slow_database_does_not_fill_the_memory(make_laboratory: MakeLaboratory) -> None:
-    """Writes take 5 s longer; more events wait than a worker may hold (1,500 by default)."""
+    """Writes take 5 s longer; more events wait than a worker may hold (1,500 by default).
+
+    Some may wait for a turn of their own, since others' shared rows are locked for as long; the
+    bound does not count them.
+    """
     laboratory = make_laboratory(partitions=1)
     laboratory.pods.send(9_000)
     (worker,) = laboratory.start(
@@ -145,8 +149,11 @@ def test_a_slow_database_does_not_fill_the_memory(make_laboratory: MakeLaborator
         return laboratory.deployment.committed() == 9_000
 
     wait_until(is_done, 400, "everything is written", interval=0.2)
-    assert max(state["events_in_windows"] for state in states) == 1_500
-    assert max(state["bytes_held"] for state in states) < 1_500 * 10_000
+    most = 500 * (laboratory.lanes + 1)
+    assert {state["max_events_in_windows"] for state in states} == {most}
+    assert max(state["events_in_windows"] for state in states) >= most
+    assert all(state["events_in_windows"] - state["postponed_events"] <= most for state in states)
+    assert max(state["bytes_held"] for state in states) < most * 10_000
     assert laboratory.reconcile().peak_rss < 1024, "the deployed pod has 1 GiB"
 
 
