@@ -44,6 +44,7 @@ class FileStore:
         self._formatters = datastore.formatterFactory._mappingFactory
         self.name: str = datastore._bridge.datastoreName
         self.root: ResourcePath = datastore.root
+        self._folder = self.root.ospath if self.root.isLocal else None
         self.records_table: sqlalchemy.Table = datastore._table._table
         self.locations_table: sqlalchemy.Table = datastore._bridge._tables.dataset_location
         record = StoredFileInfo("", "", None, None, None, -1, storage_class_name="").to_record()
@@ -75,8 +76,8 @@ class FileStore:
         path : `str`
             As in the datastore records.
         """
-        if self.root.isLocal:  # 50 times as fast as making a ResourcePath
-            return os.path.isfile(os.path.join(self.root.ospath, path))  # noqa: PTH113, PTH118
+        if self._folder is not None:  # 50 times as fast as making a ResourcePath
+            return os.path.isfile(os.path.join(self._folder, path))  # noqa: PTH113, PTH118
         return self.uri(path).exists()
 
 

@@ -67,7 +67,8 @@ class Registered:
 
     def has(self, dataset_id: str, given: GivenDataset) -> bool:
         """Return whether a dataset is registered with the type, run and data ID that are given."""
-        name, run, data_id = (given.get(key) for key in ("dataset_type_name", "run", "data_id"))
+        name, run = given.get("dataset_type_name"), given.get("run")
+        data_id = given.get("data_id")
         if not (isinstance(name, str) and isinstance(run, str) and isinstance(data_id, dict)):
             return False
         kind, run_key = self._find_type(name), self._find_run(run)
