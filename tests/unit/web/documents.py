@@ -19,7 +19,7 @@ from app.operations.pages.documents import (
     WorkersDocument,
     WorkerState,
 )
-from app.operations.pages.letters import (
+from app.operations.pages.letters.documents import (
     LetterDetailDocument,
     LetterDocument,
     LettersDocument,
@@ -140,8 +140,9 @@ def every_page(text: str) -> dict[str, tuple[object, dict[str, Any]]]:
         at=NOW,
         topic=text,
         no_answer=text,
-        total=1,
+        total=2,
         counted=1,
+        counted_since=text,
         causes={text: 1},
         letters=[letter],
     )

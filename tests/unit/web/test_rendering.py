@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from app.operations.pages.documents import FlowState
-from app.operations.pages.letters import LetterDetailDocument
+from app.operations.pages.letters.documents import LetterDetailDocument
 from app.web.rendering import STATIC, render
 from tests.unit.web.documents import every_page, overview
 
