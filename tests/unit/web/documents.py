@@ -149,9 +149,15 @@ def every_page(text: str) -> dict[str, tuple[object, dict[str, Any]]]:
     detail = LetterDetailDocument(letter=letter, payload=text, is_cut=True, replay=text)
     run = RunDocument(run=text, first_write=0.0, last_write=NOW, datasets=1, events=1)
     chain = ChainDocument(
-        chain=text, first_write=NOW, last_write=NOW, datasets=1, events=1, runs=[run]
+        chain=text,
+        first_write=NOW,
+        last_write=NOW,
+        datasets=1,
+        events=1,
+        run_count=2,
+        runs=[run],
     )
-    chains = ChainsDocument(at=NOW, not_answering=[text], chains=[chain])
+    chains = ChainsDocument(at=NOW, not_answering=[text], total=2, chains=[chain])
     return {
         "chains": (chains, {"page": "chains"}),
         "chain": (chain, {"page": "chains", "depth": 1}),
