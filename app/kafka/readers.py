@@ -6,7 +6,7 @@ import asyncio
 import re
 import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, NamedTuple, Self
 
@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.intake.suspects import ReadMessage
 from app.kafka.connection import KafkaConnection, admin_client
-from app.kafka.errors import TopicError
+from app.kafka.errors import KafkaError, TopicError
 from app.settings import MIB
 
 __all__ = [
@@ -172,9 +172,18 @@ class TopicReader:
     async def first_message(self, partition: int, start: int, end: int) -> Message | None:
         """Return the first message in a range of offsets; `None` if it has only markers."""
         self.seek(partition, start)
+        found = None
         async for message in self.read_until({partition: end}, at_once=1):
-            return message
-        return None
+            found = message
+            break
+        await self._drop_fetched(TopicPartition(self.topic, partition))
+        return found
+
+    async def _drop_fetched(self, partition: TopicPartition) -> None:
+        """Fetch no more of a partition, and drop what was fetched: it may be many megabytes."""
+        self._consumer.pause(partition)
+        with suppress(KafkaError):  # an error would be that of a message that is not needed
+            await self._consumer.getmany(partition)
 
     def _all(self, partitions: Iterable[int] | None = None) -> set[TopicPartition]:
         chosen = self.partitions if partitions is None else partitions

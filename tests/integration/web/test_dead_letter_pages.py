@@ -141,6 +141,8 @@ async def test_one_letter_is_read_once_however_many_look_at_it(
         assert all(each is found[0] for each in found)
         assert found[0].letter.id == name
         assert decoded == [int(name.partition("-")[2])]
+        async with reader.use() as used:
+            assert not used._consumer._fetcher._records  # megabytes of letters that follow it
     decoded.clear()
     assert await details.get("0-7") is not None
     assert decoded == []
@@ -151,7 +153,7 @@ async def test_one_letter_is_read_once_however_many_look_at_it(
 
 @pytest.mark.kafka
 def test_20_000_dead_letters_slow_neither_the_worker_nor_the_page(
-    kafka: Cluster, topic_name: str, tmp_path: Path
+    kafka: Cluster, topic_name: str, tmp_path: Path, decoded: list[int]
 ) -> None:
     """The dead-letter topic has them when the worker starts; pages are asked without a pause."""
     deployment = Deployment(
@@ -183,6 +185,16 @@ def test_20_000_dead_letters_slow_neither_the_worker_nor_the_page(
     assert found["causes"] == {"invalid_event": 180, "conflict": 20}
     assert f"Of the newest {MOST} letters, set aside since " in page
     assert "20,000 messages" in page
+    asyncio.run(look_once(settings))
+    assert decoded == [*range(20_000 - MOST, 20_000), 7]
+
+
+async def look_once(settings: KafkaSettings) -> None:
+    """Look at the list and at one letter, as a worker does."""
+    reader = LetterReader(KafkaConnection.of(settings), settings)
+    assert (await NewestLetters(reader).get()).no_answer is None
+    assert await LetterDetails(reader, shows_payloads=True).get("0-7") is not None
+    await reader.close()
 
 
 def keep_asking(worker: Worker, number: int, is_over: threading.Event) -> list[float]:

@@ -323,6 +323,10 @@ def test_the_overview_says_that_kafka_does_not_answer_and_that_it_does_again(
         assert shown["totals"]["datasets"] == 10  # what the worker says is still shown
         assert [each["pages"] for each in shown["workers"]] == [worker.url]
         assert "Kafka has not answered within 3 s." in worker.page("/")
+        letter = answer(worker, "/dead-letters/0-0")
+        assert letter.status == 503
+        assert "Kafka has not answered in time." in letter.text
+        assert "could be read within 3 s" in worker.page("/dead-letters")
         private_kafka.thaw()
         assert wait_for_lag(worker, 0)["no_answer"] is None
         worker.term()
