@@ -258,7 +258,7 @@ def test_a_worker_that_hangs_or_was_killed_is_shown_so_and_holds_up_no_other(
     killed.kill()
     since = time.monotonic()
     for worker in left:
-        wait_until(lambda w=worker: is_silent(w, killed), 30, "no answer")  # type: ignore[misc, arg-type]
+        wait_until(lambda w=worker: is_silent(w, killed), 30, "no answer")  # type: ignore[misc]
     assert time.monotonic() - since < 5
     for worker in left:
         assert f"{killed.url} keeps the table and cannot be reached" in answer(worker, table).text
