@@ -8,6 +8,7 @@ import faust
 
 from app.kafka.connection import SASL_MECHANISM, KafkaConnection
 from app.kafka.held_events import HeldEvent
+from app.kafka.private.router import PagesRouter
 from app.kafka.private.unrecovered_tables import UnrecoveredTables
 from app.settings import MIB, Settings
 from app.telemetry.log import logging_config
@@ -36,6 +37,7 @@ def configuration(settings: Settings, connection: KafkaConnection) -> dict[str, 
         "Worker": "app.worker.Worker",
         # The agent chains reads its table's changelog beside the events.
         "TableManager": UnrecoveredTables,
+        "Router": PagesRouter,
         "logging_config": logging_config(settings),
         "consumer_auto_offset_reset": "earliest",
         "topic_disable_leader": True,

@@ -1,6 +1,6 @@
 """What a test needs from any Kafka cluster: topics, messages, offsets."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self, cast
@@ -150,6 +150,33 @@ class Cluster:
         if error is not None:
             raise KafkaException(error)
         return _int(message.partition()), _int(message.offset())
+
+    def produce_many(
+        self, topic: str, messages: Iterable[tuple[bytes | None, Mapping[str, bytes]]]
+    ) -> None:
+        """Send messages, each a value and headers, to partition 0; wait until the broker has all.
+
+        Raises
+        ------
+        KafkaException
+            The broker refused one.
+        TimeoutError
+            It has not all of them in time.
+        """
+        errors: list[KafkaError] = []
+
+        def note(error: KafkaError | None, _: ConfluentMessage) -> None:
+            errors.extend([] if error is None else [error])
+
+        for value, headers in messages:
+            self._producer.produce(
+                topic, value=value, headers=list(headers.items()), partition=0, on_delivery=note
+            )
+            self._producer.poll(0)
+        if left := self._producer.flush(_REQUEST_TIMEOUT):
+            raise TimeoutError(f"{left} messages to {topic} were not delivered")
+        if errors:
+            raise KafkaException(errors[0])
 
     def consume(self, topic: str) -> list[Message]:
         """Return all messages that a topic has now.

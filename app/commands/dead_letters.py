@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -103,9 +102,9 @@ async def _show(
 
 
 def _letter_id(name: str) -> MessageId:
-    if not (found := re.fullmatch(r"(\d{1,9})-(\d{1,18})", name)):
+    if (found := MessageId.named(name)) is None:
         raise CommandError(f"not the name of a letter (PARTITION-OFFSET): {name}")
-    return MessageId(int(found[1]), int(found[2]))
+    return found
 
 
 async def _select(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.intake.suspects import ReadMessage
 from app.kafka.connection import KafkaConnection, admin_client
-from app.kafka.errors import TopicError
+from app.kafka.errors import KafkaError, TopicError
 from app.settings import MIB
 
 __all__ = [
@@ -24,6 +25,9 @@ __all__ = [
     "open_reader",
     "topic_partitions",
 ]
+
+#: How many messages of a fetch are decoded in one go, which nothing else can interrupt.
+_AT_ONCE = 500
 
 
 class Message(NamedTuple):
@@ -59,6 +63,12 @@ class MessageId(NamedTuple):
 
     partition: int
     offset: int
+
+    @classmethod
+    def named(cls, name: str) -> Self | None:
+        """Return the id that a text, ``PARTITION-OFFSET``, is; `None` if it is something else."""
+        found = re.fullmatch(r"([0-9]{1,9})-([0-9]{1,18})", name)
+        return None if found is None else cls(int(found[1]), int(found[2]))
 
     def __str__(self) -> str:
         """Return ``PARTITION-OFFSET``."""
@@ -113,13 +123,17 @@ class TopicReader:
         """Continue reading a partition at an offset."""
         self._consumer.seek(TopicPartition(self.topic, partition), offset)
 
-    async def read_until(self, ends: Mapping[int, int]) -> AsyncIterator[Message]:
+    async def read_until(
+        self, ends: Mapping[int, int], at_once: int = _AT_ONCE
+    ) -> AsyncIterator[Message]:
         """Read partitions up to given offsets; the messages of one partition are in order.
 
         Parameters
         ----------
         ends : `~collections.abc.Mapping` [`int`, `int`]
             For each partition to read, the first offset that is not read.
+        at_once : `int`, optional
+            How many messages are decoded in one go.
 
         Yields
         ------
@@ -140,7 +154,7 @@ class TopicReader:
             unread -= done
             if not unread:
                 return
-            fetched = await consumer.getmany(*unread, timeout_ms=1000)
+            fetched = await consumer.getmany(*unread, timeout_ms=1000, max_records=at_once)
             for tp, messages in fetched.items():
                 for message in messages:
                     if message.offset < ends[tp.partition]:
@@ -153,10 +167,23 @@ class TopicReader:
         first, ends = await self.first_offsets(), await self.end_offsets()
         if not first[partition] <= offset < ends[partition]:
             return None
-        self.seek(partition, offset)
-        async for message in self.read_until({partition: offset + 1}):
-            return message
-        return None
+        return await self.first_message(partition, offset, offset + 1)
+
+    async def first_message(self, partition: int, start: int, end: int) -> Message | None:
+        """Return the first message in a range of offsets; `None` if it has only markers."""
+        self.seek(partition, start)
+        found = None
+        async for message in self.read_until({partition: end}, at_once=1):
+            found = message
+            break
+        await self._drop_fetched(TopicPartition(self.topic, partition))
+        return found
+
+    async def _drop_fetched(self, partition: TopicPartition) -> None:
+        """Fetch no more of a partition, and drop what was fetched: it may be many megabytes."""
+        self._consumer.pause(partition)
+        with suppress(KafkaError):  # an error would be that of a message that is not needed
+            await self._consumer.getmany(partition)
 
     def _all(self, partitions: Iterable[int] | None = None) -> set[TopicPartition]:
         chosen = self.partitions if partitions is None else partitions

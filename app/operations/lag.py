@@ -76,9 +76,7 @@ async def _measured(
         after_last = message.offset + 1
     oldest = None
     if after_last > start:
-        reader.seek(partition, start)
-        async for message in reader.read_until({partition: after_last}):
-            oldest = message.timestamp / 1000
-            break
+        first = await reader.first_message(partition, start, after_last)
+        oldest = None if first is None else first.timestamp / 1000
     lag = 0 if oldest is None else after_last - start
     return PartitionLag(partition, committed, log.first, end, lag, oldest)

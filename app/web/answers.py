@@ -13,12 +13,19 @@ __all__ = ["JsonView", "PageView"]
 
 
 class JsonView(View):
-    """A page that answers with JSON."""
+    """A page that answers with JSON.
+
+    All programs are told the same, so a document is turned into JSON once.
+    """
+
+    def __post_init__(self) -> None:
+        self._encoded: tuple[object, bytes] | None = None
 
     def document(self, document: object, status: int = 200) -> Response:
         """Answer with a document."""
-        text = orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS)
-        return self.bytes(text, content_type="application/json", status=status)
+        if self._encoded is None or self._encoded[0] is not document:
+            self._encoded = document, orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS)
+        return self.bytes(self._encoded[1], content_type="application/json", status=status)
 
 
 class PageView(View):
@@ -28,14 +35,17 @@ class PageView(View):
     """
 
     def __post_init__(self) -> None:
-        self._rendered: tuple[object, str] | None = None
+        self._rendered: tuple[object, dict[str, Any], str] | None = None
 
     def page(self, template: str, document: object, **options: Any) -> Response:
         """Answer with a page that shows a document."""
-        if self._rendered is None or self._rendered[0] is not document:
-            self._rendered = document, render(template, shown=document, **options)
-        return self.html(self._rendered[1])
+        last = self._rendered
+        if last is None or last[0] is not document or last[1] != options:
+            html = render(template, shown=document, **options)
+            self._rendered = last = document, options, html
+        return self.html(last[2])
 
-    def missing(self, page: str, text: str, depth: int = 1) -> Response:
-        """Answer that something is not there."""
-        return self.html(render("missing", page=page, depth=depth, text=text), status=404)
+    def missing(self, page: str, text: str, depth: int = 1, status: int = 404) -> Response:
+        """Answer that something is not there, or is not known."""
+        html = render("missing", page=page, depth=depth, text=text, status=status)
+        return self.html(html, status=status)

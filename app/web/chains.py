@@ -7,7 +7,9 @@ from typing import Any
 from faust.web import Request, Response
 
 from app import app
-from app.operations.pages.chains import own_chains
+from app.operations.pages.asking import NoAnswer
+from app.operations.pages.cached import Cached
+from app.operations.pages.chains import ChainDocument, KeptChains, kept_chain, kept_chains
 from app.web.answers import JsonView, PageView
 from app.web.service import service
 
@@ -16,10 +18,24 @@ __all__ = [
     "ChainPage",
     "ChainsDocumentPage",
     "ChainsPage",
+    "StateChainPage",
     "StateChainsPage",
 ]
 
-_MISSING = "The table has no chain of this name, or the worker that keeps it does not answer."
+
+async def _find_kept() -> KeptChains:
+    return kept_chains()
+
+
+_kept = Cached(_find_kept)
+
+
+async def _chain(name: str) -> tuple[ChainDocument | None, int, str]:
+    """Return one chain; or `None`, the status and why."""
+    found = await service.chain(name)
+    if isinstance(found, NoAnswer):
+        return None, 503, str(found)
+    return found, 200 if found else 404, "The table has no chain of this name."
 
 
 @app.page("/state/chains", name="state-chains")
@@ -28,7 +44,16 @@ class StateChainsPage(JsonView):
 
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer with the chains."""
-        return self.document(own_chains())
+        return self.document(await _kept.get())
+
+
+@app.page("/state/chains/{chain:.+}", name="state-chain")
+class StateChainPage(JsonView):
+    """One chain that this worker keeps."""
+
+    async def get(self, request: Request, chain: str, **_: Any) -> Response:
+        """Answer with the chain, or with null."""
+        return self.document(kept_chain(chain))
 
 
 @app.page("/chains", name="chains")
@@ -45,11 +70,11 @@ class ChainPage(PageView):
     """One chain; its name may have slashes."""
 
     async def get(self, request: Request, chain: str, **_: Any) -> Response:
-        """Answer with the page, or 404."""
+        """Answer with the page, or 404; 503 if the worker that keeps it does not answer."""
         depth = request.url.raw_path.count("/") - 1
-        found = (await service.chains()).named(chain)
+        found, status, reason = await _chain(chain)
         if found is None:
-            return self.missing("chains", _MISSING, depth)
+            return self.missing("chains", reason, depth, status)
         return self.page("chain", found, page="chains", depth=depth)
 
 
@@ -67,6 +92,6 @@ class ChainDocumentPage(JsonView):
     """One chain."""
 
     async def get(self, request: Request, chain: str, **_: Any) -> Response:
-        """Answer with the chain, or 404."""
-        found = (await service.chains()).named(chain)
-        return self.document(found or {"error": _MISSING}, status=200 if found else 404)
+        """Answer with the chain, or 404; 503 if the worker that keeps it does not answer."""
+        found, status, reason = await _chain(chain)
+        return self.document(found or {"error": reason}, status=status)

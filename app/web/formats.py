@@ -65,6 +65,11 @@ def short_name(url: str | None) -> str:
     return (url or _NONE).removeprefix("http://")
 
 
+def is_path(name: str) -> bool:
+    """Return whether a name can be the end of a link; a browser takes others for a way up."""
+    return not {".", ".."} & set(name.split("/"))
+
+
 def _at(value: float) -> datetime:
     try:
         return datetime.fromtimestamp(value, UTC)
@@ -79,4 +84,5 @@ FORMATS = {
     "utc": utc,
     "clock": clock,
     "short_name": short_name,
+    "is_path": is_path,
 }

@@ -8,28 +8,35 @@ from faust.web import Request, Response
 
 from app import app
 from app.butler.descriptions import describe_with_type
-from app.kafka.errors import KafkaError
-from app.operations.pages.letters import LetterDetailDocument, NewestLetters
+from app.kafka.errors import KafkaError, TopicError
+from app.kafka.private.web_server import call_at_stop
+from app.operations.pages.letters.detail import LetterDetails
+from app.operations.pages.letters.documents import LetterDetailDocument
+from app.operations.pages.letters.newest import NewestLetters
+from app.operations.pages.letters.reader import LetterReader
 from app.web.answers import JsonView, PageView
 
 __all__ = ["LetterDocumentPage", "LetterPage", "LettersDocumentPage", "LettersPage"]
 
-_letters = NewestLetters(
-    app.connection,
-    app.settings.kafka,
-    shows_payloads=app.settings.service.web_payloads,
-)
+_reader = LetterReader(app.connection, app.settings.kafka)
+_newest = NewestLetters(_reader)
+_details = LetterDetails(_reader, shows_payloads=app.settings.service.web_payloads)
+
+call_at_stop(app, _reader.close)
 
 
-async def _detail(letter: str) -> tuple[LetterDetailDocument | None, str]:
-    """Return one letter, or `None` and why."""
+async def _detail(letter: str) -> tuple[LetterDetailDocument | None, int, str]:
+    """Return one letter; or `None`, the status and why."""
+    missing = "There is no dead letter of this name, or retention has removed it."
     try:
-        found = await _letters.detail(letter)
+        found = await _details.get(letter)
     except TimeoutError:
-        return None, "Kafka has not answered in time."
+        return None, 503, "Kafka has not answered in time."
+    except TopicError:
+        return None, 404, missing
     except KafkaError as exc:
-        return None, f"Kafka cannot be asked: {describe_with_type(exc)}."
-    return found, "There is no dead letter of this name, or retention has removed it."
+        return None, 503, f"Kafka cannot be asked: {describe_with_type(exc)}."
+    return found, 200 if found else 404, missing
 
 
 @app.page("/dead-letters", name="dead-letters")
@@ -38,7 +45,7 @@ class LettersPage(PageView):
 
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer with the page."""
-        return self.page("letters", await _letters.newest(), page="dead-letters")
+        return self.page("letters", await _newest.get(), page="dead-letters")
 
 
 @app.page("/dead-letters/{letter}", name="dead-letter")
@@ -46,10 +53,10 @@ class LetterPage(PageView):
     """One dead letter."""
 
     async def get(self, request: Request, letter: str, **_: Any) -> Response:
-        """Answer with the page, or 404."""
-        found, reason = await _detail(letter)
+        """Answer with the page, or 404; 503 if Kafka does not answer."""
+        found, status, reason = await _detail(letter)
         if found is None:
-            return self.missing("dead-letters", reason)
+            return self.missing("dead-letters", reason, status=status)
         return self.page("letter", found, page="dead-letters", depth=1)
 
 
@@ -59,7 +66,7 @@ class LettersDocumentPage(JsonView):
 
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer with the letters."""
-        return self.document(await _letters.newest())
+        return self.document(await _newest.get())
 
 
 @app.page("/api/v1/dead-letters/{letter}", name="api-dead-letter")
@@ -67,6 +74,6 @@ class LetterDocumentPage(JsonView):
     """One dead letter."""
 
     async def get(self, request: Request, letter: str, **_: Any) -> Response:
-        """Answer with the letter and its event, or 404."""
-        found, reason = await _detail(letter)
-        return self.document(found or {"error": reason}, status=200 if found else 404)
+        """Answer with the letter and its event, or 404; 503 if Kafka does not answer."""
+        found, status, reason = await _detail(letter)
+        return self.document(found or {"error": reason}, status=status)

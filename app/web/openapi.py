@@ -19,7 +19,7 @@ from app.operations.pages.documents import (
     WindowsDocument,
     WorkersDocument,
 )
-from app.operations.pages.letters import LetterDetailDocument, LettersDocument
+from app.operations.pages.letters.documents import LetterDetailDocument, LettersDocument
 from app.operations.pages.settings_document import SettingsDocument
 from app.web.answers import JsonView
 

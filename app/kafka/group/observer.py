@@ -6,10 +6,8 @@ is read.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from aiokafka import TopicPartition
@@ -19,6 +17,7 @@ from app.intake.log_range import LogRange
 from app.kafka.connection import KafkaConnection, admin_client
 from app.kafka.group.log_ranges import log_ranges
 from app.kafka.group.members import Group, ask_group
+from app.kafka.kept_open import KeptOpen
 from app.kafka.readers import TopicReader, open_reader
 from app.settings import KafkaSettings
 
@@ -26,11 +25,6 @@ __all__ = ["GroupLook", "GroupObserver"]
 
 #: Seconds that a look may take.
 _TIMEOUT = 3.0
-
-#: Seconds without a look after which the connections are closed, and seconds after which they are
-#: opened anew, so that partitions that were added to the topic are found.
-_IDLE = 30.0
-_RENEWED = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +48,13 @@ class GroupLook:
     logs: Mapping[int, LogRange]
     ends: Mapping[int, int]
 
+    def start(self, partition: int) -> int:
+        """Return the first offset of a partition that is not finished."""
+        return self.logs[partition].start(self.committed.get(partition))
+
     def lag(self, partition: int) -> int:
         """Return how many offsets of a partition are not finished."""
-        start = self.logs[partition].start(self.committed.get(partition))
-        return max(0, self.ends[partition] - start)
+        return max(0, self.ends[partition] - self.start(partition))
 
 
 class GroupObserver:
@@ -74,11 +71,7 @@ class GroupObserver:
     def __init__(self, connection: KafkaConnection, settings: KafkaSettings) -> None:
         self._connection = connection
         self._settings = settings
-        self._open: tuple[AIOKafkaAdminClient, TopicReader] | None = None
-        self._opened_at = 0.0
-        self._stack = AsyncExitStack()
-        self._idle: asyncio.TimerHandle | None = None
-        self._closing: asyncio.Task[None] | None = None
+        self._clients = KeptOpen(self._open, _TIMEOUT)
 
     async def look(self) -> GroupLook:
         """Look once.
@@ -92,25 +85,12 @@ class GroupObserver:
         app.kafka.errors.KafkaError
             If the brokers cannot be reached, or refuse the user.
         """
-        if self._idle is not None:
-            self._idle.cancel()
-        try:
-            async with asyncio.timeout(_TIMEOUT):
-                await self._closed()
-                admin, reader = await self._connected()
-                found = await self._look(admin, reader)
-        except BaseException:
-            self._close_soon()
-            raise
-        self._idle = asyncio.get_running_loop().call_later(_IDLE, self._close_soon)
-        return found
+        async with self._clients.use() as (admin, reader):
+            return await self._look(admin, reader)
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._idle is not None:
-            self._idle.cancel()
-        self._close_soon()
-        await self._closed()
+        await self._clients.close()
 
     async def _look(self, admin: AIOKafkaAdminClient, reader: TopicReader) -> GroupLook:
         # The offsets first: what is committed in between is then reported as pending, not as
@@ -128,30 +108,8 @@ class GroupObserver:
         logs = await log_ranges(self._connection, reader, committed)
         return GroupLook(group, committed, logs, await reader.end_offsets())
 
-    async def _connected(self) -> tuple[AIOKafkaAdminClient, TopicReader]:
-        if self._open is not None and time.monotonic() - self._opened_at > _RENEWED:
-            self._close_soon()
-            await self._closed()
-        if self._open is None:
-            kafka = self._settings
-            admin = await self._stack.enter_async_context(admin_client(self._connection, _TIMEOUT))
-            reader = await self._stack.enter_async_context(
-                open_reader(self._connection, kafka.topic, kafka.max_message_bytes)
-            )
-            self._open, self._opened_at = (admin, reader), time.monotonic()
-        return self._open
-
-    async def _closed(self) -> None:
-        """Wait until the former connections are closed."""
-        if self._closing is not None:
-            await asyncio.wait([self._closing])
-
-    def _close_soon(self) -> None:
-        """Close the connections in the background; nobody waits for brokers that are away."""
-        stack, self._stack, self._open = self._stack, AsyncExitStack(), None
-        self._closing = asyncio.ensure_future(_close(stack))
-
-
-async def _close(stack: AsyncExitStack) -> None:
-    with suppress(Exception):
-        await stack.aclose()
+    async def _open(self, stack: AsyncExitStack) -> tuple[AIOKafkaAdminClient, TopicReader]:
+        kafka = self._settings
+        admin = await stack.enter_async_context(admin_client(self._connection, _TIMEOUT))
+        reader = open_reader(self._connection, kafka.topic, kafka.max_message_bytes)
+        return admin, await stack.enter_async_context(reader)

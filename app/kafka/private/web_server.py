@@ -1,6 +1,8 @@
 """Faust's web server, with a front page of ours and with headers that restrict what a page may do.
 
 Faust's own front page, ``{"status": "OK"}``, is one of its blueprints; without it, ``/`` is free.
+Of its other blueprints, ``/table`` and ``/router`` stay: they show the tables, and who keeps them.
+Those that ``faust --debug`` or a setting of Faust would add do not: statistics would be at ``/``.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ _STATIC = "/static"
 
 class _PagesServer(driver.Web):
     production_blueprints = ()
+    debug_blueprints = ()
+    optional_blueprints = ()
 
 
 def pages_server(app: faust.App) -> driver.Web:

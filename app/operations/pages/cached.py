@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from functools import partial
 from typing import Generic, TypeVar
 
-__all__ = ["CACHE_SECONDS", "Cached"]
+__all__ = ["CACHE_SECONDS", "Cached", "CachedByKey"]
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 #: For how many seconds an answer is kept; pages ask as often.
@@ -47,3 +50,35 @@ class Cached(Generic[T]):
         self._answered_at = time.monotonic()
         if not answer.cancelled():
             answer.exception()  # nobody may be left to be told
+
+
+class CachedByKey(Generic[K, T]):
+    """The answers of a call for each of the last keys that were asked for.
+
+    Parameters
+    ----------
+    call : `~collections.abc.Callable`
+        Finds the answer for a key.
+    most : `int`
+        How many answers are kept.
+    seconds : `float`, optional
+        For how long each is kept.
+    """
+
+    def __init__(
+        self, call: Callable[[K], Awaitable[T]], most: int, seconds: float = CACHE_SECONDS
+    ) -> None:
+        self._call = call
+        self._most = most
+        self._seconds = seconds
+        self._answers: OrderedDict[K, Cached[T]] = OrderedDict()
+
+    async def get(self, key: K) -> T:
+        """Return the answer for a key."""
+        if key not in self._answers:
+            self._answers[key] = Cached(partial(self._call, key), self._seconds)
+        self._answers.move_to_end(key)
+        answer = self._answers[key]
+        while len(self._answers) > self._most:
+            self._answers.popitem(last=False)
+        return await answer.get()

@@ -1,7 +1,11 @@
-"""The table ``chains``, whichever worker keeps it."""
+"""The table ``chains``, whichever worker keeps it.
+
+It may have any number of chains, so a list has the newest ones, each with its first runs.
+"""
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +14,26 @@ from app.operations.pages.asking import NoAnswer
 from app.tables import chains as table
 from models.chains import ChainState
 
-__all__ = ["ChainDocument", "ChainsDocument", "RunDocument", "combined_chains", "own_chains"]
+__all__ = [
+    "ChainDocument",
+    "ChainsDocument",
+    "KeptChains",
+    "RunDocument",
+    "combined_chains",
+    "kept_chain",
+    "kept_chains",
+]
+
+#: How many chains are listed, and how many runs of each; how many runs are shown of one chain.
+LISTED = 1000
+_RUNS_LISTED = 20
+_RUNS_SHOWN = 1000
+
+#: Characters of all names in a list; with the figures, an answer stays below what is read of it.
+_CHARACTERS = 2_000_000
+
+#: The longest name of a chain that is looked for.
+LONGEST_NAME = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +61,11 @@ class ChainDocument:
 
     Attributes
     ----------
+    run_count : `int`
+        How many children it has.
     runs : `~collections.abc.Sequence` [`RunDocument`]
-        Its children, in the order in which the Butler searches them.
+        Its children, in the order in which the Butler searches them: in a list of chains the first
+        20, otherwise the first 1000.
     """
 
     chain: str
@@ -47,70 +73,117 @@ class ChainDocument:
     last_write: float
     datasets: int
     events: int
+    run_count: int
     runs: Sequence[RunDocument]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeptChains:
+    """The chains that one worker keeps.
+
+    Attributes
+    ----------
+    total : `int`
+        How many there are.
+    chains : `~collections.abc.Sequence` [`ChainDocument`]
+        Those that were written last.
+    """
+
+    total: int
+    chains: Sequence[ChainDocument]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChainsDocument:
-    """All chains that the table has, the one that was written last first.
+    """The chains of the table, the one that was written last first.
 
     Attributes
     ----------
     not_answering : `~collections.abc.Sequence` [`str`]
         The workers that could not be asked; one of them may keep the table.
+    total : `int`
+        How many chains there are.
+    chains : `~collections.abc.Sequence` [`ChainDocument`]
+        At most 1000 of them.
     """
 
     at: float
     not_answering: Sequence[str]
+    total: int
     chains: Sequence[ChainDocument]
 
-    def named(self, name: str) -> ChainDocument | None:
-        """Return a chain."""
-        return next((chain for chain in self.chains if chain.chain == name), None)
+
+def kept_chains() -> KeptChains:
+    """Return the chains that this worker keeps: all chains, or none."""
+    newest = heapq.nlargest(LISTED, table.data.items(), key=lambda each: _last_write(each[1]))
+    listed: list[ChainDocument] = []
+    characters = 0
+    for name, state in newest:
+        if (chain := _document(name, state, _RUNS_LISTED)) is None:
+            continue
+        characters += len(name) + sum(len(run.run) for run in chain.runs)
+        if characters > _CHARACTERS:
+            break
+        listed.append(chain)
+    return KeptChains(total=len(table.data), chains=listed)
 
 
-def own_chains() -> list[ChainDocument]:
-    """Return the chains that this worker keeps: all of them, or none."""
-    return [_document(name, state) for name, state in list(table.data.items())]
+def kept_chain(name: str) -> ChainDocument | None:
+    """Return a chain that this worker keeps."""
+    state = table.data.get(name)
+    return None if state is None else _document(name, state, _RUNS_SHOWN)
 
 
-def _document(name: str, state: ChainState) -> ChainDocument:
-    runs = [
-        RunDocument(
-            run=run.run,
-            first_write=run.first_write,
-            last_write=run.last_write,
-            datasets=run.datasets,
-            events=run.events,
-        )
-        for run in state.runs
-    ]
+def _last_write(state: ChainState) -> float:
+    try:
+        return max((float(run.last_write) for run in state.runs), default=0.0)
+    except Exception:  # noqa: BLE001 - the changelog may have anything
+        return 0.0
+
+
+def _document(name: str, state: ChainState, most_runs: int) -> ChainDocument | None:
+    """Return a chain as the pages show it; `None` if its state is bad."""
+    try:
+        runs = [
+            RunDocument(
+                run=str(run.run),
+                first_write=float(run.first_write),
+                last_write=float(run.last_write),
+                datasets=int(run.datasets),
+                events=int(run.events),
+            )
+            for run in state.runs
+        ]
+    except Exception:  # noqa: BLE001 - the changelog may have anything
+        return None
     return ChainDocument(
         chain=name,
         first_write=min((run.first_write for run in runs if run.first_write), default=0.0),
         last_write=max((run.last_write for run in runs), default=0.0),
         datasets=sum(run.datasets for run in runs),
         events=sum(run.events for run in runs),
-        runs=runs,
+        run_count=len(runs),
+        runs=runs[:most_runs],
     )
 
 
-def combined_chains(answers: dict[str, list[ChainDocument] | NoAnswer]) -> ChainsDocument:
+def combined_chains(answers: dict[str, KeptChains | NoAnswer]) -> ChainsDocument:
     """Return the chains of all workers.
 
     Parameters
     ----------
-    answers : `dict` [`str`, `list` [`ChainDocument`] or `NoAnswer`]
+    answers : `dict` [`str`, `KeptChains` or `NoAnswer`]
         What each worker has answered.
     """
+    kept = [answer for answer in answers.values() if not isinstance(answer, NoAnswer)]
     found: dict[str, ChainDocument] = {}
-    for answer in answers.values():
-        for chain in () if isinstance(answer, NoAnswer) else answer:
-            # While the table changes hands, two workers may have it.
-            known = found.setdefault(chain.chain, chain)
-            found[chain.chain] = max(known, chain, key=lambda each: each.last_write)
+    for chain in (chain for each in kept for chain in each.chains):
+        # While the table changes hands, two workers may have it.
+        known = found.setdefault(chain.chain, chain)
+        found[chain.chain] = max(known, chain, key=lambda each: each.last_write)
     return ChainsDocument(
         at=time.time(),
         not_answering=sorted(n for n, each in answers.items() if isinstance(each, NoAnswer)),
-        chains=sorted(found.values(), key=lambda chain: chain.last_write, reverse=True),
+        total=max((each.total for each in kept), default=0),
+        chains=sorted(found.values(), key=lambda chain: chain.last_write, reverse=True)[:LISTED],
     )

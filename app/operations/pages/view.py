@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
+from uuid import UUID
 
 from pydantic import TypeAdapter
 
 from app.butler.descriptions import describe_with_type
 from app.kafka.group.members import Group
 from app.kafka.group.observer import GroupLook, GroupObserver
+from app.kafka.group.pending import FirstPending, PendingEvents
 from app.operations.pages.activity import SHOWN_SECONDS, ActivityDocument, combined
 from app.operations.pages.asking import NoAnswer, ask_pages
-from app.operations.pages.cached import Cached
+from app.operations.pages.cached import Cached, CachedByKey
 from app.operations.pages.chains import (
+    LONGEST_NAME,
     ChainDocument,
     ChainsDocument,
+    KeptChains,
     combined_chains,
-    own_chains,
+    kept_chain,
+    kept_chains,
 )
 from app.operations.pages.documents import (
     OverviewDocument,
-    PartitionDocument,
     WindowDocument,
     WindowsDocument,
     WorkerDocument,
@@ -32,9 +35,9 @@ from app.operations.pages.documents import (
     WorkersDocument,
     WorkerState,
 )
+from app.operations.pages.overview import Standstill, overview, partition_documents, unsaid
 from app.operations.pages.own_state import own_pages, own_state
-from app.operations.pages.verdict import judge
-from app.telemetry.recent.activity import Interval, Totals, percentile
+from app.telemetry.recent.activity import Interval
 from app.telemetry.recent.flushes import FlushDetail, RecentFlush
 
 if TYPE_CHECKING:
@@ -42,11 +45,17 @@ if TYPE_CHECKING:
 
 __all__ = ["ServiceView"]
 
+T = TypeVar("T")
+
 _STATE = TypeAdapter(WorkerState)
 _FLUSHES = TypeAdapter(list[RecentFlush])
 _DETAIL = TypeAdapter(FlushDetail | None)
 _INTERVALS = TypeAdapter(list[Interval])
-_CHAINS = TypeAdapter(list[ChainDocument])
+_CHAINS = TypeAdapter(KeptChains)
+_CHAIN = TypeAdapter(ChainDocument | None)
+
+#: How many flushes, and how many chains, are kept that were looked at one by one.
+_MOST_SINGLE = 8
 
 
 class ServiceView:
@@ -61,11 +70,16 @@ class ServiceView:
     def __init__(self, app: ButlerWriterApp) -> None:
         self._app = app
         self._observer = GroupObserver(app.connection, app.settings.kafka)
+        self._pending = PendingEvents(app.connection, app.settings.kafka)
+        self._standstill = Standstill()
         self._last_group: Group | None = None
         self._overview = Cached(self._find_overview)
+        self._workers: tuple[OverviewDocument, WorkersDocument] | None = None
         self._windows = Cached(self._find_windows)
         self._activity = Cached(self._find_activity)
         self._chains = Cached(self._find_chains)
+        self._single_windows = CachedByKey(self._find_window, _MOST_SINGLE)
+        self._single_chains = CachedByKey(self._find_chain, _MOST_SINGLE)
 
     async def close(self) -> None:
         """Close the connections to the brokers."""
@@ -76,51 +90,73 @@ class ServiceView:
         return await self._overview.get()
 
     async def workers(self) -> WorkersDocument:
-        """Return all workers."""
+        """Return all workers: a part of the overview."""
         found = await self.overview()
-        return WorkersDocument(
-            at=found.at,
-            group=found.group,
-            group_state=found.group_state,
-            no_answer=found.no_answer,
-            workers=found.workers,
-        )
+        if self._workers is None or self._workers[0] is not found:
+            document = WorkersDocument(
+                at=found.at,
+                group=found.group,
+                group_state=found.group_state,
+                no_answer=found.no_answer,
+                workers=found.workers,
+            )
+            self._workers = found, document
+        return self._workers[1]
 
     async def windows(self) -> WindowsDocument:
         """Return the last flushes of all workers."""
         return await self._windows.get()
+
+    async def window(self, batch_id: str) -> WindowDocument | None:
+        """Return the last flush of a batch, if a worker still has it."""
+        try:
+            UUID(batch_id)
+        except ValueError:
+            return None
+        return await self._single_windows.get(batch_id)
 
     async def activity(self) -> ActivityDocument:
         """Return what all workers have finished in the last half hour."""
         return await self._activity.get()
 
     async def chains(self) -> ChainsDocument:
-        """Return all chains of the table, which one of the workers keeps."""
+        """Return the chains of the table, which one of the workers keeps."""
         return await self._chains.get()
 
-    async def window(self, batch_id: str) -> WindowDocument | None:
-        """Return the last flush of a batch, if a worker still has it."""
-        own = self._app.status.recent.detail(batch_id)
-        if own is not None:
-            return _window(own_pages(self._app), own)
-        others = [name for name in await self._names() if name != own_pages(self._app)]
-        answers = await ask_pages(others, f"/state/windows/{quote(batch_id, safe='')}", _DETAIL)
-        found = [
-            _window(name, detail)
-            for name, detail in answers.items()
-            if isinstance(detail, FlushDetail)
-        ]
-        return max(found, key=lambda each: each.flush.started_at, default=None)
+    async def chain(self, name: str) -> ChainDocument | NoAnswer | None:
+        """Return one chain of the table.
 
-    async def _names(self) -> list[str]:
-        found = await self.overview()
-        return [worker.pages for worker in found.workers if worker.pages is not None]
+        Parameters
+        ----------
+        name : `str`
+            Its name.
+
+        Returns
+        -------
+        chain : `ChainDocument`, `NoAnswer` or `None`
+            `None` if there is none of this name; if not all workers answer, that is not known.
+        """
+        return None if len(name) > LONGEST_NAME else await self._single_chains.get(name)
+
+    async def _ask_others(self, path: str, kind: TypeAdapter[T]) -> dict[str, T | NoAnswer]:
+        """Ask the same page of the other workers.
+
+        A worker that does not answer the overview is not waited for a second time.
+        """
+        answers: dict[str, T | NoAnswer] = {}
+        asked = []
+        for worker in (await self.overview()).workers:
+            if worker.pages is None or worker.pages == own_pages(self._app):
+                continue
+            if worker.no_answer is None:
+                asked.append(worker.pages)
+            else:
+                answers[worker.pages] = NoAnswer(worker.no_answer)
+        return answers | await ask_pages(asked, path, kind)
 
     async def _find_windows(self) -> WindowsDocument:
-        own = own_pages(self._app)
-        others = [name for name in await self._names() if name != own]
-        answers = await ask_pages(others, "/state/windows", _FLUSHES)
-        answers[own] = self._app.status.recent.newest_first()
+        answers = await self._ask_others("/state/windows", _FLUSHES)
+        answers[own_pages(self._app)] = self._app.status.recent.newest_first()
         flushes = [
             _of_worker(name, flush)
             for name, answer in answers.items()
@@ -129,28 +165,48 @@ class ServiceView:
         ]
         return WindowsDocument(
             at=time.time(),
-            not_answering=sorted(n for n, each in answers.items() if isinstance(each, NoAnswer)),
+            not_answering=_not_answering(answers),
             flushes=sorted(flushes, key=lambda flush: flush.started_at, reverse=True),
         )
 
+    async def _find_window(self, batch_id: str) -> WindowDocument | None:
+        own = self._app.status.recent.detail(batch_id)
+        if own is not None:
+            return _window(own_pages(self._app), own)
+        answers = await self._ask_others(f"/state/windows/{quote(batch_id, safe='')}", _DETAIL)
+        found = [
+            _window(name, detail)
+            for name, detail in answers.items()
+            if isinstance(detail, FlushDetail)
+        ]
+        return max(found, key=lambda each: each.flush.started_at, default=None)
+
     async def _find_chains(self) -> ChainsDocument:
-        own = own_pages(self._app)
-        others = [name for name in await self._names() if name != own]
-        answers = await ask_pages(others, "/state/chains", _CHAINS)
-        return combined_chains({**answers, own: own_chains()})
+        answers = await self._ask_others("/state/chains", _CHAINS)
+        return combined_chains({**answers, own_pages(self._app): kept_chains()})
+
+    async def _find_chain(self, name: str) -> ChainDocument | NoAnswer | None:
+        answers = await self._ask_others(f"/state/chains/{quote(name, safe='')}", _CHAIN)
+        answers[own_pages(self._app)] = kept_chain(name)
+        # While the table changes hands, two workers may have it.
+        found = [each for each in answers.values() if isinstance(each, ChainDocument)]
+        if not found and (silent := _not_answering(answers)):
+            return NoAnswer(f"The table may be kept by {', '.join(silent)}, without an answer.")
+        return max(found, key=lambda each: each.last_write, default=None)
 
     async def _find_activity(self) -> ActivityDocument:
-        own, now = own_pages(self._app), time.time()
-        others = [name for name in await self._names() if name != own]
-        answers = await ask_pages(others, "/state/activity", _INTERVALS)
-        answers[own] = self._app.status.activity.since(now - SHOWN_SECONDS)
+        now = time.time()
+        answers = await self._ask_others("/state/activity", _INTERVALS)
+        answers[own_pages(self._app)] = self._app.status.activity.since(now - SHOWN_SECONDS)
         return combined(now, (each for each in answers.values() if not isinstance(each, NoAnswer)))
 
     async def _find_overview(self) -> OverviewDocument:
+        kafka = self._app.settings.kafka
         look, no_answer = await self._look()
         workers = await self._ask_workers(self._last_group)
-        partitions = self._partitions(look, workers)
-        return self._summary(workers, partitions, no_answer)
+        pending = {} if look is None else await self._look_for_pending(look, workers)
+        partitions = partition_documents(look, kafka.topic, workers, pending)
+        return overview(kafka, self._last_group, workers, partitions, no_answer)
 
     async def _look(self) -> tuple[GroupLook | None, str | None]:
         try:
@@ -161,6 +217,13 @@ class ServiceView:
             return None, f"Kafka cannot be asked: {describe_with_type(exc)}."
         self._last_group = look.group
         return look, None
+
+    async def _look_for_pending(
+        self, look: GroupLook, workers: list[WorkerDocument]
+    ) -> dict[int, FirstPending]:
+        standstill = self._standstill.seconds({number: look.start(number) for number in look.ends})
+        topic = self._app.settings.kafka.topic
+        return await self._pending.look(unsaid(look, topic, workers, standstill))
 
     async def _ask_workers(self, group: Group | None) -> list[WorkerDocument]:
         """Ask all members, and this worker if it is not in the group (yet)."""
@@ -191,79 +254,9 @@ class ServiceView:
             )
         return sorted(found, key=lambda each: each.name)
 
-    def _partitions(
-        self, look: GroupLook | None, workers: Iterable[WorkerDocument]
-    ) -> list[PartitionDocument]:
-        topic = self._app.settings.kafka.topic
-        owners = {number: each for each in workers for number in each.partitions}
-        return [
-            PartitionDocument(
-                partition=number,
-                owner=owner.name if (owner := owners.get(number)) else None,
-                committed=None if look is None else look.committed.get(number),
-                end=None if look is None else look.ends[number],
-                lag=None if look is None else look.lag(number),
-                oldest_pending=owner.state.oldest_pending.get(f"{topic}-{number}")
-                if owner and owner.state
-                else None,
-            )
-            for number in sorted(owners if look is None else look.ends)
-        ]
 
-    def _summary(
-        self,
-        workers: list[WorkerDocument],
-        partitions: list[PartitionDocument],
-        no_answer: str | None,
-    ) -> OverviewDocument:
-        at, group = time.time(), self._last_group
-        states = [each.state for each in workers if each.state is not None]
-        minutes = [state.last_minute for state in states]
-        latencies: Counter[int] = Counter()
-        for minute in minutes:
-            latencies.update(minute.latencies)
-        state, reasons = judge(
-            at=at,
-            group=group,
-            no_answer=no_answer,
-            workers=workers,
-            partitions=partitions,
-            finished=sum(minute.events for minute in minutes),
-        )
-        pending = [each.oldest_pending for each in partitions if each.oldest_pending is not None]
-        return OverviewDocument(
-            at=at,
-            state=state,
-            reasons=reasons,
-            topic=self._app.settings.kafka.topic,
-            group=self._app.settings.kafka.group,
-            group_state="unknown" if group is None or no_answer else group.state,
-            no_answer=no_answer,
-            events_per_second=sum(each.events / each.seconds for each in minutes),
-            datasets_per_second=sum(each.datasets / each.seconds for each in minutes),
-            latency_p50=percentile(latencies, 0.5),
-            latency_p99=percentile(latencies, 0.99),
-            lag=None if no_answer else sum(each.lag or 0 for each in partitions),
-            oldest_pending=min(pending, default=None),
-            bytes_held=sum(each.bytes_held for each in states),
-            max_bytes_held=sum(each.max_bytes_held for each in states),
-            open_window_events=sum(s.open_window.events for s in states if s.open_window),
-            events_in_windows=sum(each.events_in_windows for each in states),
-            windows_in_flight=sum(each.windows_in_flight for each in states),
-            postponed_events=sum(each.postponed_events for each in states),
-            dead_letters_last_hour=sum(each.dead_letters_last_hour for each in states),
-            totals=_added(state.totals for state in states),
-            partitions=partitions,
-            workers=workers,
-        )
-
-
-def _added(totals: Iterable[Totals]) -> Totals:
-    result = Totals()
-    for each in totals:
-        for name in Totals.__slots__:
-            setattr(result, name, getattr(result, name) + getattr(each, name))
-    return result
+def _not_answering(answers: Mapping[str, object]) -> list[str]:
+    return sorted(name for name, answer in answers.items() if isinstance(answer, NoAnswer))
 
 
 def _of_worker(worker: str, flush: RecentFlush) -> WorkerFlush:

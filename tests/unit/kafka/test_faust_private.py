@@ -19,6 +19,7 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState, TopicPartitionState
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
+from faust.app.router import Router
 from faust.cli.base import Command
 from faust.cli.worker import worker as worker_command
 from faust.tables.manager import TableManager
@@ -31,7 +32,13 @@ from faust.web.apps.production_index import blueprint as production_index
 from faust.web.drivers import aiohttp as web_driver
 
 from app.kafka import faust_private
-from app.kafka.private import consumer_thread, fetch_limit, unrecovered_tables, web_server
+from app.kafka.private import (
+    consumer_thread,
+    fetch_limit,
+    router,
+    unrecovered_tables,
+    web_server,
+)
 
 
 def parameters(function: Any) -> list[str]:
@@ -196,6 +203,27 @@ NAMES: dict[str, Callable[[], bool]] = {
         and [route.uri for route in production_index.routes] == ["/"]
         and "candidates.extend(self.production_blueprints)" in source(web.Web._enabled_blueprints)
     ),
+    "Web.default_blueprints": lambda: (
+        [prefix for prefix, _ in web.Web.default_blueprints] == ["/router", "/table"]
+    ),
+    "Web.debug_blueprints": lambda: (
+        "candidates.extend(self.debug_blueprints)" in source(web.Web._enabled_blueprints)
+    ),
+    "Web.optional_blueprints": lambda: (
+        "candidates.extend(self.optional_blueprints)" in source(web.Web._enabled_blueprints)
+    ),
+    "Router.key_store": lambda: (
+        parameters(Router.key_store) == ["self", "table_name", "key"]
+        and "app.router.key_store(table_name, key)" in source(Router.route_req)
+    ),
+    "Router._get_table": lambda: (
+        parameters(Router._get_table) == ["self", "name"]
+        and "self._get_table(table_name)" in source(Router.table_metadata)
+    ),
+    "Router._route_req": lambda: (
+        parameters(Router._route_req) == ["self", "dest_url", "web", "request"]
+        and "return await self._route_req(dest_url, web, request)" in source(Router.route_req)
+    ),
     "Web.web_app": lambda: "self.web_app: Application = Application(" in source(web_driver.Web),
     "Event.ack": lambda: parameters(faust.Event.ack) == ["self"],
 }
@@ -214,7 +242,7 @@ def test_a_private_name_is_what_this_service_expects(name: str) -> None:
     assert is_expected, changed
 
 
-MODULES = [faust_private, consumer_thread, fetch_limit, unrecovered_tables, web_server]
+MODULES = [faust_private, consumer_thread, fetch_limit, router, unrecovered_tables, web_server]
 KNOWN = {name.rpartition(".")[2] for name in NAMES}
 
 

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 from pydantic import TypeAdapter
 
 from app.operations.pages.asking import NoAnswer, ask_pages
-from app.operations.pages.cached import Cached
+from app.operations.pages.cached import Cached, CachedByKey
 from testbed.ports import free_port
 
 NUMBERS = TypeAdapter(list[int])
@@ -120,3 +120,24 @@ async def test_a_failure_is_not_kept_for_ever() -> None:
         await cached.get()
     fails.clear()
     assert await cached.get() == "answer"
+
+
+async def test_the_answers_for_many_keys_are_bounded_and_each_costs_one_call() -> None:
+    calls: list[int] = []
+
+    async def call(key: int) -> int:
+        calls.append(key)
+        await asyncio.sleep(0.01)
+        return 2 * key
+
+    cached = CachedByKey(call, most=3)
+    assert await asyncio.gather(*(cached.get(7) for _ in range(50))) == [14] * 50
+    assert calls == [7]
+    for key in range(100):
+        assert await cached.get(key) == 2 * key
+    assert len(cached._answers) == 3
+    calls.clear()
+    await asyncio.gather(*(cached.get(key) for key in (97, 98, 99)))
+    assert calls == []
+    assert await cached.get(7) == 14
+    assert calls == [7]

@@ -19,7 +19,7 @@ from app.operations.pages.documents import (
     WorkersDocument,
     WorkerState,
 )
-from app.operations.pages.letters import (
+from app.operations.pages.letters.documents import (
     LetterDetailDocument,
     LetterDocument,
     LettersDocument,
@@ -140,17 +140,24 @@ def every_page(text: str) -> dict[str, tuple[object, dict[str, Any]]]:
         at=NOW,
         topic=text,
         no_answer=text,
-        total=1,
+        total=2,
         counted=1,
+        counted_since=text,
         causes={text: 1},
         letters=[letter],
     )
     detail = LetterDetailDocument(letter=letter, payload=text, is_cut=True, replay=text)
     run = RunDocument(run=text, first_write=0.0, last_write=NOW, datasets=1, events=1)
     chain = ChainDocument(
-        chain=text, first_write=NOW, last_write=NOW, datasets=1, events=1, runs=[run]
+        chain=text,
+        first_write=NOW,
+        last_write=NOW,
+        datasets=1,
+        events=1,
+        run_count=2,
+        runs=[run],
     )
-    chains = ChainsDocument(at=NOW, not_answering=[text], chains=[chain])
+    chains = ChainsDocument(at=NOW, not_answering=[text], total=2, chains=[chain])
     return {
         "chains": (chains, {"page": "chains"}),
         "chain": (chain, {"page": "chains", "depth": 1}),

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from app.operations.pages.documents import FlowState
-from app.operations.pages.letters import LetterDetailDocument
+from app.operations.pages.letters.documents import LetterDetailDocument, LettersDocument
 from app.web.rendering import STATIC, render
 from tests.unit.web.documents import every_page, overview
 
@@ -110,6 +110,33 @@ def test_what_is_not_known_is_a_dash() -> None:
     html = render("overview", shown=shown, page="")
     assert "<strong>\N{EN DASH}</strong>" in html
     assert "No partition is known." in html
+
+
+def test_a_name_that_would_lead_a_browser_upwards_is_no_link() -> None:
+    document, options = every_page("../../logout")["chains"]
+    page = Elements(render("chains", shown=document, **options))
+    assert "../../logout" in page.text
+    assert not [link for link in page.links() if "logout" in link]
+    document, options = every_page("a/..b?c#d%2F")["chains"]
+    page = Elements(render("chains", shown=document, **options))
+    assert "./chains/a/..b%3Fc%23d%252F" in page.links()
+
+
+def test_what_is_not_there_and_what_is_not_known_differ() -> None:
+    for status, heading in ((404, "Not found"), (503, "Not known")):
+        html = render("missing", page="chains", depth=1, text="<b>", status=status)
+        assert f"<h1>{heading}</h1>" in html
+        assert "&lt;b&gt;" in html
+
+
+def test_the_page_says_what_the_counts_of_the_causes_cover() -> None:
+    document, options = every_page("2026-11-27T01:02:03.4+00:00")["letters"]
+    assert isinstance(document, LettersDocument)
+    shown = replace(document, total=20_000, counted=200)
+    html = render("letters", shown=shown, **options)
+    assert "Of the newest 200 letters, set aside since 2026-11-27 01:02:03 UTC" in html
+    html = render("letters", shown=replace(document, total=200, counted=200), **options)
+    assert "Of all 200 letters." in html
 
 
 def test_the_content_of_a_letter_may_be_hidden() -> None:

@@ -1,0 +1,143 @@
+"""Every page is read-only and safe to ask for, whatever the question is."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from testbed.cluster import Cluster
+from testbed.worker import Worker
+from tests.support.deployment import Deployment
+from tests.support.web import answer, routes
+
+#: What the parts of a path stand for that are not fixed.
+NAMES = {
+    "{batch_id}": "00000000-0000-0000-0000-000000000000",
+    "{chain}": "x/y",
+    "{letter}": "0-0",
+    "{name}": "chains",
+    "{key}": "x",
+}
+
+#: Pages of Faust: the tables, and who keeps them.
+FAUST = {
+    "/router/",
+    "/router/topics",
+    "/router/{name}/",
+    "/router/{name}/{key}/",
+    "/table/",
+    "/table/{name}/",
+    "/table/{name}/{key}/",
+}
+
+LONG = "x" * 7000
+
+#: Questions for what is not there.
+WRONG = [
+    *(
+        f"/dead-letters/{name}"
+        for name in (
+            "-1-5",
+            "1e9",
+            "0-1e9",
+            "1000000000-0",
+            "0-999999999999999999",
+            "0-9999999999999999999999",
+            "%D9%A3-%D9%A4",
+            "0-0-0",
+            "%2e%2e",
+            "0-0%00",
+            LONG,
+        )
+    ),
+    *(f"/windows/{name}" for name in ("x", "%00", "%ff", "%2F", "..%2f..", LONG)),
+    *(
+        f"/chains/{name}"
+        for name in ("%2F", "a%2Fb", "%00", "%ff", "%E2%98%83/x", "%3Cb%3E", "a//b", LONG)
+    ),
+    *(f"/static/{name}" for name in ("..%2fapi.py", "%2e%2e/api.py", "x", "")),
+    "/router/x/",
+    "/router/x/y/",
+    "/table/x/",
+    "/table/x/y/",
+    "/table/chains/%00/",
+    "/table/chains/%E2%98%83/",
+    "/graph/",
+    "/assignment/",
+    "/performance/",
+    "/nothing",
+]
+
+
+@pytest.fixture
+def worker(broker: Cluster, topic_name: str, tmp_path: Path) -> Iterator[Worker]:
+    deployment = Deployment(broker, topic_name, tmp_path)
+    with deployment.worker(
+        BUTLER_WRITER_WEB_HOST="127.0.0.1",
+        # Faust's own settings add no page.
+        APP_WEB_STATS_ENABLED="true",
+        APP_WEB_GRAPH_ENABLED="true",
+        APP_WEB_METRICS_ENABLED="true",
+    ) as started:
+        started.wait_ready()
+        yield started
+
+
+def test_every_page_only_answers_and_no_question_disturbs_the_worker(worker: Worker) -> None:
+    paths = routes()
+    assert {*paths} >= FAUST | {"/", "/api/v1/overview", "/livez", "/metrics", "/state", "/static"}
+    for path, methods in paths.items():
+        assert methods == {"GET", "HEAD"}, path
+        check_read_only(worker, path)
+    icon = answer(worker, "/favicon.ico")
+    assert (icon.status, icon.headers["Content-Type"]) == (200, "image/svg+xml")
+    (table,) = json.loads(answer(worker, "/table/").text)
+    assert table["name"] == "chains"
+    for path in WRONG:
+        found = answer(worker, path)
+        assert found.status in (403, 404), (path, found.text[:200])
+        assert found.headers["X-Content-Type-Options"] == "nosniff"
+        assert "<b>" not in found.text
+    assert "Error handling request" not in worker.log_text()
+    with ExitStack() as stack:  # browsers that do not read what they have asked for
+        before = worker.state()["memory_bytes"]
+        for _ in range(40):
+            stack.enter_context(closing(ask_without_reading(worker)))
+        assert worker.status("/readyz") == 200
+        assert worker.state()["memory_bytes"] - before < 30 * 2**20
+        worker.term()
+        assert worker.wait() == 0
+
+
+def check_read_only(worker: Worker, path: str) -> None:
+    """Check that a page refuses what is no question, and that it answers HEAD as it answers GET."""
+    address = "/static/pages.css" if path == "/static" else path
+    for name, value in NAMES.items():
+        address = address.replace(name, value)
+    assert "{" not in address
+    for method in ("POST", "PUT", "DELETE", "PATCH"):
+        refused = answer(worker, address, method)
+        assert refused.status == 405, (method, path)
+        assert refused.headers["Allow"] == "GET,HEAD", (method, path)
+    found, head = answer(worker, address), answer(worker, address, "HEAD")
+    assert found.status in ((200, 404) if "{" in path else (200,)), path
+    assert (head.status, head.body) == (found.status, b""), path
+    assert head.headers["Content-Type"] == found.headers["Content-Type"], path
+    for each in (found, head):
+        assert each.headers["Content-Security-Policy"].startswith("default-src 'self'; ")
+        assert each.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def ask_without_reading(worker: Worker) -> socket.socket:
+    """Ask for large files, and read nothing of the answers."""
+    browser = socket.socket()
+    browser.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    browser.connect(("127.0.0.1", worker.port))
+    for path in ("/settings", "/static/uPlot.iife.min.js", "/api/v1/openapi.json") * 50:
+        browser.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return browser
