@@ -37,7 +37,8 @@ class ChainsPage(PageView):
 
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer with the page."""
-        return self.page("chains", await service.chains(), page="chains")
+        state = (await service.overview()).state
+        return self.page("chains", await service.chains(), page="chains", state=state)
 
 
 @app.page("/chains/{chain:.+}", name="chain")

@@ -11,6 +11,7 @@ from app.butler.descriptions import describe_with_type
 from app.kafka.errors import KafkaError
 from app.operations.pages.letters import LetterDetailDocument, NewestLetters
 from app.web.answers import JsonView, PageView
+from app.web.service import service
 
 __all__ = ["LetterDocumentPage", "LetterPage", "LettersDocumentPage", "LettersPage"]
 
@@ -38,7 +39,9 @@ class LettersPage(PageView):
 
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer with the page."""
-        return self.page("letters", await _letters.newest(), page="dead-letters")
+        state = (await service.overview()).state
+        shown = await _letters.newest()
+        return self.page("letters", shown, page="dead-letters", state=state)
 
 
 @app.page("/dead-letters/{letter}", name="dead-letter")
