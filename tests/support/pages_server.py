@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import PurePosixPath
@@ -30,6 +31,8 @@ class PagesServer:
         Status and text that are answered instead of a page, as a proxy does.
     asked : `list` [`str`]
         The paths of pages that were asked for.
+    headers : `~collections.abc.Mapping` [`str`, `str`]
+        Those of the last of these requests.
     activity : `dict`
         What the chart of the overview shows.
     """
@@ -38,6 +41,7 @@ class PagesServer:
         self.shown: dict[str, tuple[str, dict[str, Any]]] = {}
         self.answer: tuple[int, str] | None = None
         self.asked: list[str] = []
+        self.headers: Mapping[str, str] = {}
         self.activity: dict[str, Any] = {}
         self._port = 0
 
@@ -81,7 +85,7 @@ class PagesServer:
     def respond(self, request: BaseHTTPRequestHandler) -> None:
         """Answer one request."""
         path = urlsplit(request.path).path
-        status, kind, text = self._found(path)
+        status, kind, text = self._found(path, request)
         request.send_response(status)
         for name, value in {**HEADERS, "Content-Type": kind, "Cache-Control": "no-store"}.items():
             request.send_header(name, value)
@@ -90,13 +94,14 @@ class PagesServer:
             request.end_headers()
             request.wfile.write(text)
 
-    def _found(self, path: str) -> tuple[int, str, bytes]:
+    def _found(self, path: str, request: BaseHTTPRequestHandler) -> tuple[int, str, bytes]:
         if path.startswith("/static/"):
             file = STATIC / PurePosixPath(path).name
             return 200, _TYPES[file.suffix], file.read_bytes()
         if path == "/api/v1/activity":
             return 200, "application/json", json.dumps(self.activity).encode()
         self.asked.append(path)
+        self.headers = dict(request.headers)
         if self.answer is not None:
             return self.answer[0], "text/html", self.answer[1].encode()
         if path not in self.shown:

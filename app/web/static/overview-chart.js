@@ -35,7 +35,7 @@ async function update() {
   if (document.hidden) return;
   let found;
   try {
-    const answer = await fetch(figure.dataset.source);
+    const answer = await fetch(figure.dataset.source, { headers: { "X-Requested-With": "XMLHttpRequest" } });
     if (!answer.ok) return;
     found = await answer.json();
   } catch {

@@ -77,6 +77,10 @@
 
   const on = (name, call) => document.body.addEventListener(name, call);
 
+  // A proxy then refuses instead of leading to a login page, which would not be seen.
+  on("htmx:configRequest", (event) => {
+    event.detail.headers["X-Requested-With"] = "XMLHttpRequest";
+  });
   on("htmx:beforeRequest", (event) => {
     if (document.hidden && Date.now() - asked < BACKGROUND) event.preventDefault();
     else asked = Date.now();
