@@ -284,6 +284,26 @@ def test_the_chart_of_the_flushes_shows_them_and_leads_to_each(
     page.wait_for_url("**/windows/batch-150")
 
 
+def test_the_chart_follows_colours_and_width_and_without_scripts_there_is_the_table(
+    server: PagesServer, running: Browser, tab: Tab
+) -> None:
+    page = tab.page
+    page.goto(f"{server.url}/windows")
+    canvas = page.locator("#chart canvas")
+    expect(canvas).to_be_visible()
+    drawn = "document.querySelector('#chart canvas').toDataURL()"
+    light = page.evaluate(drawn)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(f"before => {drawn} !== before", arg=light)
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.wait_for_function("document.querySelector('#chart canvas').width < 360")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    with open_tab(running, scripts=False) as other:
+        other.page.goto(f"{server.url}/windows")
+        expect(other.page.locator("#chart")).to_be_hidden()
+        assert other.page.locator("#flushes tbody tr").count() == 100
+
+
 @pytest.mark.parametrize("colours", ["light", "dark"])
 def test_each_state_and_each_empty_page_can_be_used_by_everybody(
     server: PagesServer, running: Browser, colours: Literal["light", "dark"]
