@@ -51,7 +51,8 @@ class ChainPage(PageView):
         found = (await service.chains()).named(chain)
         if found is None:
             return self.missing("chains", _MISSING, depth)
-        return self.page("chain", found, page="chains", depth=depth)
+        state = (await service.overview()).state
+        return self.page("chain", found, page="chains", depth=depth, state=state)
 
 
 @app.page("/api/v1/chains", name="api-chains")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def render(
     return (
         _environment()
         .get_template(f"{template}.html")
-        .render(root=root, page=page, state=state, version=_version(), **content)
+        .render(root=root, page=page, state=state, version=_version(), now=time.time(), **content)
     )
 
 

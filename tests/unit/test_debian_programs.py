@@ -1,4 +1,4 @@
-"""Where Prometheus' programs, nginx and the browser come from, on machines that differ from Debian."""
+"""Where Prometheus' programs, nginx and the browser come from, if a machine is not Debian's."""
 
 from __future__ import annotations
 
