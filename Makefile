@@ -33,7 +33,7 @@ demo: $(INSTALLED) ## write a simulated night into a Butler; KAFKA=apache, DB=po
 	@$(if $(filter postgresql,$(DB)),.ci/servers postgresql)
 	$(BIN)/python -m simulator demo $(DEMO)
 
-test: $(INSTALLED) ## install what the tests need (Apache Kafka, PostgreSQL, Prometheus, Chromium) and run all tests; ARGS="-k ..." selects
+test: $(INSTALLED) ## install what the tests need (Apache Kafka, PostgreSQL, Prometheus, nginx, Chromium) and run all tests; ARGS="-k ..." selects
 	@.ci/servers
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 

@@ -27,7 +27,7 @@ _Colours = Literal["light", "dark"]
 
 #: Name and path of each page that is shown, and the height of its picture.
 _PAGES = {
-    "overview": ("/", 1010),
+    "overview": ("/", 1080),
     "windows": ("/windows", 860),
     "dead-letters": ("/dead-letters", 720),
 }

@@ -63,6 +63,7 @@ def open_tab(
     width: int = 1280,
     height: int = 800,
     scripts: bool = True,
+    login: tuple[str, str] | None = None,
 ) -> Iterator[Tab]:
     """Open a tab.
 
@@ -76,11 +77,14 @@ def open_tab(
         Its size in pixels.
     scripts
         Whether JavaScript is on.
+    login
+        User and password, if a proxy asks for them.
     """
     context = running.new_context(
         color_scheme=colours,
         viewport={"width": width, "height": height},
         java_script_enabled=scripts,
+        http_credentials=login and {"username": login[0], "password": login[1]},
     )
     tab = Tab(context.new_page())
     tab.listen()

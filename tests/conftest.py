@@ -21,6 +21,7 @@ from testbed.chromium_program import Chromium, find_chromium
 from testbed.cluster import Cluster
 from testbed.embedded import EmbeddedBroker
 from testbed.kafka import ApacheKafka
+from testbed.nginx_program import find_nginx
 from testbed.postgresql import PostgreSQL
 from testbed.prometheus_programs import find_prometheus
 from testbed.s3 import S3Door, S3Server
@@ -144,6 +145,15 @@ def prometheus_programs() -> Path:
         return find_prometheus()
     except ServerUnavailableError as reason:
         _skip("Prometheus", str(reason))
+
+
+@pytest.fixture(scope="session")
+def nginx_program() -> Path:
+    """The program of nginx, so that a test can run it."""
+    try:
+        return find_nginx()
+    except ServerUnavailableError as reason:
+        _skip("nginx", str(reason))
 
 
 @pytest.fixture(scope="session")

@@ -62,7 +62,8 @@ class ChainsPage(PageView):
 
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer with the page."""
-        return self.page("chains", await service.chains(), page="chains")
+        state = (await service.overview()).state
+        return self.page("chains", await service.chains(), page="chains", state=state)
 
 
 @app.page("/chains/{chain:.+}", name="chain")
@@ -75,7 +76,8 @@ class ChainPage(PageView):
         found, status, reason = await _chain(chain)
         if found is None:
             return self.missing("chains", reason, depth, status)
-        return self.page("chain", found, page="chains", depth=depth)
+        state = (await service.overview()).state
+        return self.page("chain", found, page="chains", depth=depth, state=state)
 
 
 @app.page("/api/v1/chains", name="api-chains")

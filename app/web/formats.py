@@ -42,11 +42,13 @@ def duration(value: float | None) -> str:
     value = max(0.0, value)
     if value < 1:
         return f"{math.ceil(value * 1000)} ms"
-    if value < 10:
-        return f"{value:.2f} s"
-    for seconds, unit, end in _UNITS:
+    return f"{value:.2f} s" if value < 10 else _in_units(value)
+
+
+def _in_units(value: float) -> str:
+    for length, unit, end in _UNITS:
         if value < end:
-            return f"{value / seconds:,.0f} {unit}"
+            return f"{value / length:,.0f} {unit}"
     return f"{value / 86400:,.0f} days"
 
 
@@ -58,6 +60,22 @@ def utc(value: float | None) -> str:
 def clock(value: float | None) -> str:
     """Return a time as UTC, without its day."""
     return _NONE if value is None else f"{_at(value):%H:%M:%S}"
+
+
+def ago(value: float | None, now: float) -> str:
+    """Return how long ago a time is, in whole units; nothing if there is no time."""
+    if value is None:
+        return ""
+    passed = math.floor(max(0.0, now - value))
+    return f"{_in_units(passed)} ago" if passed else "just now"
+
+
+def seconds(text: str) -> float | None:
+    """Return a time of ISO 8601 in seconds since the Unix epoch; `None` if it is none."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):  # the header of a message may be anything
+        return None
 
 
 def short_name(url: str | None) -> str:
@@ -83,6 +101,8 @@ FORMATS = {
     "duration": duration,
     "utc": utc,
     "clock": clock,
+    "ago": ago,
+    "seconds": seconds,
     "short_name": short_name,
     "is_path": is_path,
 }

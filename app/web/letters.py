@@ -15,6 +15,7 @@ from app.operations.pages.letters.documents import LetterDetailDocument
 from app.operations.pages.letters.newest import NewestLetters
 from app.operations.pages.letters.reader import LetterReader
 from app.web.answers import JsonView, PageView
+from app.web.service import service
 
 __all__ = ["LetterDocumentPage", "LetterPage", "LettersDocumentPage", "LettersPage"]
 
@@ -45,7 +46,9 @@ class LettersPage(PageView):
 
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer with the page."""
-        return self.page("letters", await _newest.get(), page="dead-letters")
+        state = (await service.overview()).state
+        shown = await _newest.get()
+        return self.page("letters", shown, page="dead-letters", state=state)
 
 
 @app.page("/dead-letters/{letter}", name="dead-letter")

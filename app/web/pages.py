@@ -30,7 +30,8 @@ class OverviewPage(PageView):
 
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer with the page."""
-        return self.page("overview", await service.overview(), page="")
+        shown = await service.overview()
+        return self.page("overview", shown, page="", state=shown.state)
 
 
 @app.page("/windows", name="windows")
@@ -39,7 +40,8 @@ class WindowsPage(PageView):
 
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer with the page."""
-        return self.page("windows", await service.windows(), page="windows")
+        state = (await service.overview()).state
+        return self.page("windows", await service.windows(), page="windows", state=state)
 
 
 @app.page("/windows/{batch_id}", name="window")
@@ -61,7 +63,8 @@ class WorkersPage(PageView):
 
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer with the page."""
-        return self.page("workers", await service.workers(), page="workers")
+        state = (await service.overview()).state
+        return self.page("workers", await service.workers(), page="workers", state=state)
 
 
 @app.page("/settings", name="settings")

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from app.installation import own_version
+from app.operations.pages.documents import FlowState
 from app.telemetry.labels import Step
 from app.web.formats import FORMATS
+from app.web.next_steps import next_steps
 
-__all__ = ["STATIC", "render"]
+__all__ = ["DOCUMENTS", "STATIC", "render"]
 
 _FOLDER = Path(__file__).parent
 
 #: The files that templates refer to.
 STATIC = _FOLDER / "static"
+
+#: Where the documents are published; alerts and dashboard have the same address.
+DOCUMENTS = "https://butler-writer.lsst.io/"
 
 #: The pages in the navigation, with their titles.
 _PAGES = {
@@ -30,7 +37,9 @@ _PAGES = {
 }
 
 
-def render(template: str, *, page: str, depth: int = 0, **content: Any) -> str:
+def render(
+    template: str, *, page: str, depth: int = 0, state: FlowState | None = None, **content: Any
+) -> str:
     """Return a page as HTML.
 
     Parameters
@@ -42,6 +51,8 @@ def render(template: str, *, page: str, depth: int = 0, **content: Any) -> str:
     depth : `int`, optional
         How many folders deep the page is.  Links are relative, so that pages also work below a
         prefix that a proxy adds.
+    state : `FlowState`, optional
+        Whether events are written: in the title of the tab, and in the head of the page.
     **content
         What the template shows.
     """
@@ -49,8 +60,13 @@ def render(template: str, *, page: str, depth: int = 0, **content: Any) -> str:
     return (
         _environment()
         .get_template(f"{template}.html")
-        .render(root=root, page=page, pages=_PAGES, steps=[*Step], **content)
+        .render(root=root, page=page, state=state, version=_version(), now=time.time(), **content)
     )
+
+
+@cache
+def _version() -> str:
+    return own_version()
 
 
 @cache
@@ -64,4 +80,7 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters.update(FORMATS)
+    environment.globals.update(
+        pages=_PAGES, steps=[*Step], documents=DOCUMENTS, next_steps=next_steps
+    )
     return environment

@@ -1,4 +1,4 @@
-"""Where Prometheus' programs and the browser come from, on machines that differ from Debian."""
+"""Where Prometheus' programs, nginx and the browser come from, if a machine is not Debian's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from testbed.availability import ServerUnavailableError
 from testbed.chromium_program import find_chromium
+from testbed.nginx_program import find_nginx
 from testbed.prometheus_programs import find_prometheus
 
 
@@ -37,9 +38,16 @@ def test_a_browser_of_the_machine_is_preferred(path: Path) -> None:
     assert find_chromium().program == path / "chromium"
 
 
+def test_nginx_of_the_machine_is_preferred(path: Path) -> None:
+    program(path, "nginx")
+    assert find_nginx() == path / "nginx"
+
+
 def test_a_machine_without_apt_is_told_what_to_do(path: Path) -> None:
     with pytest.raises(ServerUnavailableError, match=r"without apt-get .* put it into PATH"):
         find_chromium()
+    with pytest.raises(ServerUnavailableError, match=r"without apt-get .* put it into PATH"):
+        find_nginx()
     with pytest.raises(ServerUnavailableError, match=r"without apt-get .* put both into PATH"):
         find_prometheus()
 

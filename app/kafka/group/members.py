@@ -93,6 +93,11 @@ class Group:
             "BUTLER_WRITER_KAFKA_GROUP"
         )
 
+    @property
+    def names_workers(self) -> bool:
+        """Whether Kafka says who its members are and what they read."""
+        return any(each.pages is not None or each.partitions for each in self.members)
+
     def owner(self, topic: str, partition: int) -> Member | None:
         """Return the member that reads a partition."""
         for member in self.members:

@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import TypeAdapter
 
 from app.butler.descriptions import describe_with_type
-from app.kafka.group.members import Group
+from app.kafka.group.members import Group, Member
 from app.kafka.group.observer import GroupLook, GroupObserver
 from app.kafka.group.pending import FirstPending, PendingEvents
 from app.operations.pages.activity import SHOWN_SECONDS, ActivityDocument, combined
@@ -230,7 +230,7 @@ class ServiceView:
         topic, own = self._app.settings.kafka.topic, own_pages(self._app)
         hosts: dict[str | None, str] = {}
         read: dict[str | None, set[int]] = {}
-        for member in group.members if group is not None else ():
+        for member in self._members(group):
             # A worker that was killed and has started again is a member twice.
             hosts[member.pages] = member.host
             read.setdefault(member.pages, set()).update(member.partitions.get(topic, ()))
@@ -253,6 +253,20 @@ class ServiceView:
                 )
             )
         return sorted(found, key=lambda each: each.name)
+
+    def _members(self, group: Group | None) -> list[Member]:
+        """Return the members of the group, or those of the last assignment that Faust knows.
+
+        Kafka names neither pages nor partitions while the group is rebalanced, and the embedded
+        broker never does.
+        """
+        if group is None or group.is_foreign or group.names_workers:
+            return [] if group is None else group.members
+        assigned = self._app.router.external_topics_metadata()
+        return [
+            Member(client="", host="", pages=pages.rstrip("/"), partitions=dict(partitions))
+            for pages, partitions in assigned.items()
+        ]
 
 
 def _not_answering(answers: Mapping[str, object]) -> list[str]:

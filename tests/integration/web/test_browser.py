@@ -11,7 +11,6 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from testbed.browser import browser, open_tab
@@ -19,6 +18,7 @@ from testbed.chromium_program import Chromium
 from testbed.cluster import Cluster
 from testbed.waiting import wait_until
 from testbed.worker import Worker
+from tests.support.accessibility import check_fits, check_usable
 from tests.support.deployment import Deployment
 from tests.support.events import Night
 from tests.support.flow import streaming
@@ -126,7 +126,9 @@ def test_each_page_is_quiet_and_everybody_can_use_it(
         with open_tab(running, colours=colours, width=width) as tab:
             for path in paths:
                 tab.page.goto(worker.url + path)
-                check_usable(tab.page, path)
+                check_usable(tab.page)
+                for each in (1280, 360):
+                    check_fits(tab.page, each)
             expected = [
                 "Failed to load resource: the server responded with a status of 404 (Not Found)"
             ]
@@ -136,16 +138,3 @@ def test_each_page_is_quiet_and_everybody_can_use_it(
         for path in paths:
             tab.page.goto(worker.url + path)
             assert tab.page.locator("h1").inner_text()
-
-
-def check_usable(page: Page, path: str) -> None:
-    """Check that a page fits its width, and that axe-core finds nothing serious."""
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), path
-    response = Axe().run(page).response
-    assert len(response["passes"]) > 10
-    serious = [
-        (each["id"], [node["target"] for node in each["nodes"]])
-        for each in response["violations"]
-        if each["impact"] in ("serious", "critical")
-    ]
-    assert serious == [], path

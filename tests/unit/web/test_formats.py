@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.web.formats import clock, duration, number, short_name, size, utc
+from app.web.formats import ago, clock, duration, number, seconds, short_name, size, utc
 
 NONE = "\N{EN DASH}"
 
@@ -65,6 +65,30 @@ def test_times_are_utc() -> None:
     assert clock(1795745528.07) == "02:12:08"
     assert utc(None) == NONE
     assert utc(1e300) == "1970-01-01 00:00:00"
+
+
+@pytest.mark.parametrize(
+    ("passed", "shown"),
+    [
+        (-3, "just now"),
+        (0.9, "just now"),
+        (1.9, "1 s ago"),
+        (119.9, "119 s ago"),
+        (600, "10 min ago"),
+        (10_000, "3 h ago"),
+        (10**6, "12 days ago"),
+    ],
+)
+def test_a_time_is_so_long_ago(passed: float, shown: str) -> None:
+    now = 1795745528.0
+    assert ago(now - passed, now) == shown
+    assert ago(None, now) == ""
+
+
+def test_the_time_of_a_letter_is_shown_unless_it_is_none() -> None:
+    assert seconds("2026-11-27T02:12:08+00:00") == 1795745528.0
+    for text in ("", "x", "99999-01-01", "<script>"):
+        assert seconds(text) is None
 
 
 def test_a_worker_is_called_by_its_host_and_port() -> None:

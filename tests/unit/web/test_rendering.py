@@ -103,6 +103,23 @@ def test_the_heading_says_whether_events_are_written(state: FlowState, heading: 
     assert f"<title>{heading} · Butler Writer</title>" in html
 
 
+@pytest.mark.parametrize("template", ["overview", "windows", "chains", "letters", "workers"])
+def test_the_title_of_a_tab_says_whether_events_are_written(template: str) -> None:
+    document, options = every_page("x")[template]
+    signs = {FlowState.FLOWING: "✓", FlowState.IDLE: "✓", FlowState.IMPAIRED: "!"}
+    for state in FlowState:
+        html = render(template, shown=document, state=state, **options)
+        assert f"<title>{signs.get(state, '✕')} " in html
+
+
+def test_a_page_shows_whether_events_are_written_and_leads_there() -> None:
+    document, options = every_page("x")["windows"]
+    html = render("windows", shown=document, state=FlowState.STOPPED, **options)
+    assert 'id="state" class="state bad" href="./"' in html
+    assert "Events are not being written" in html
+    assert 'id="state"' not in render("windows", shown=document, **options)
+
+
 def test_what_is_not_known_is_a_dash() -> None:
     shown = overview(
         lag=None, latency_p50=None, latency_p99=None, oldest_pending=None, workers=[], partitions=[]

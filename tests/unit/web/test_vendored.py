@@ -12,7 +12,15 @@ ROW = re.compile(
 )
 
 #: What is our own.
-OURS = {"VENDORED.md", "chart.js", "icon.svg", "pages.css", "pages.js"}
+OURS = {
+    "VENDORED.md",
+    "charts.js",
+    "icon.svg",
+    "overview-chart.js",
+    "pages.css",
+    "pages.js",
+    "windows-chart.js",
+}
 
 
 def test_each_file_of_another_project_is_the_one_that_is_named() -> None:
