@@ -21,7 +21,7 @@ from app.operations.pages.documents import (
     WorkerDocument,
     WorkerFlush,
 )
-from app.operations.pages.letters import LettersDocument
+from app.operations.pages.letters.documents import LettersDocument
 from app.telemetry.recent.activity import INTERVAL
 from testbed.browser import Tab, browser, open_tab
 from testbed.chromium_program import Chromium
