@@ -15,6 +15,7 @@ from lsst.daf.butler import Butler, Config
 
 from app.butler.events.parsed import ParsedEvent, RecordKey
 from app.butler.outcome import Written
+from app.butler.private.dimension_rows import DimensionRows
 from app.butler.private.registry import engine_of
 from app.butler.products.messages import product_messages
 from app.butler.products.related_keys import RelatedKeys
@@ -44,7 +45,7 @@ def write(
     report = writer.commit(prepared, is_current=lambda: True)
     assert all(isinstance(outcome, Written) for outcome in report.outcomes.values()), report
     sent = product_messages(
-        writer.products(e for e in prepared.values() if isinstance(e, ParsedEvent)),
+        writer.products([e for e in prepared.values() if isinstance(e, ParsedEvent)]),
         uuid4(),
         datetime.now(UTC),
         limit,
@@ -190,12 +191,13 @@ def test_a_changed_visit_is_looked_up_again_after_a_minute(sqlite_repository: Re
     clock = [0.0]
     night = sqlite_repository.night()
     write(sqlite_repository.writer(), [night.event(1, 0)])
-    butler = sqlite_repository.butler()
-    stored = StoredRecords(butler, RelatedKeys(butler), lambda: clock[0])
+    universe, rows = sqlite_repository.reader.dimensions, DimensionRows(sqlite_repository.reader)
+    stored = StoredRecords(universe, rows, RelatedKeys(universe, rows), lambda: clock[0])
     key: RecordKey = ("visit", (INSTRUMENT, 1))
 
     def exposure_time() -> float:
-        found = json.loads(stored.find([key])[key].content)
+        with rows.connection() as connection:
+            found = json.loads(stored.find(connection, [key])[key].content)
         return float(found["record"]["exposure_time"])
 
     assert exposure_time() == 30
