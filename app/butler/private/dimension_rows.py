@@ -62,7 +62,7 @@ class DimensionRows:
         columns: Sequence[str],
         values: Collection[Row],
     ) -> Iterator[tuple[Row, Row]]:
-        """Yield the keys of the records with some values in some columns; these values come first."""
+        """Yield the values of some columns, and the key, of the records with one of some values."""
         if not values:
             return
         own = [*element.schema.required.names]
