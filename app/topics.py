@@ -40,4 +40,6 @@ outputs = {
     OutputTopic.BATCHES_INGESTED: _raw(_kafka.output_topic),
     OutputTopic.CHAIN_UPDATES: chain_updates,
 }
+if _kafka.product_topic is not None:
+    outputs[OutputTopic.PRODUCTS] = _raw(_kafka.product_topic)
 """The topics that a flush sends to."""
