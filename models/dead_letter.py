@@ -18,8 +18,8 @@ _POINTER = "dead-letter-pointer"
 _REPLAYS = "replays"
 
 #: Header that tells whether a letter has a pointer in place of the event.  Letters of earlier
-#: versions lack it: an event that looks like a pointer, and has guessed its own offset, is taken for
-#: one.
+#: versions lack it: there, an event that looks like a pointer, and has guessed its own offset, is
+#: taken for one.
 POINTS = "points"
 
 #: Longest reason in a header, in characters: a letter must stay within its topic's limit.

@@ -39,6 +39,7 @@ __all__ = [
     "READY",
     "RECEIPTS",
     "RETRIES",
+    "SKIPPED_CHAIN_RECORDS",
     "SKIPPED_CHAIN_UPDATES",
     "STEP_FAILING_SECONDS",
     "STEP_RUNNING_SECONDS",
@@ -72,6 +73,10 @@ RETRIES = Counter(
 CHAIN_UPDATES = Counter("butler_writer_chain_updates", "Chain updates sent")
 SKIPPED_CHAIN_UPDATES = Counter(
     "butler_writer_skipped_chain_updates", "Chain updates that cannot be read, and were skipped"
+)
+SKIPPED_CHAIN_RECORDS = Counter(
+    "butler_writer_skipped_chain_records",
+    "Records of the chains' changelog that cannot be read, and were skipped",
 )
 COMMITS = Counter("butler_writer_commits", "Commits of offsets that the brokers have accepted")
 ACCEPTED_GAPS = Counter(
