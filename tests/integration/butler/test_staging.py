@@ -22,6 +22,7 @@ from app.butler.repository.connection import RepositoryError
 from app.butler.writer import ButlerWriter
 from models.causes import Cause
 from testbed.writing import write_window
+from tests.support.buckets import Bucket
 from tests.support.events import Night, dataset_ids
 from tests.support.repositories import Repository, decoded, rejection, written
 
@@ -318,6 +319,36 @@ def test_a_hard_link_is_refused_if_the_file_has_another_owner(
         return
     assert rejection(report).reason == f"{file} is a hard link to a file of another owner"
     assert rejection(report).cause is Cause.PATH_NOT_ALLOWED
+
+
+def test_staged_files_on_disk_are_copied_to_a_datastore_on_s3(
+    sqlite_repository: Repository, staging: Path, tmp_path: Path, bucket: Bucket
+) -> None:
+    """They are read from the descriptor that was checked, and compared when delivered again."""
+    file = sqlite_repository.root / "butler.yaml"
+    config = Config(str(file))
+    config["datastore", "root"] = bucket.root
+    config.dumpToUri(str(file))
+    good, bad = staged_event(staging, 0), staged_event(staging, 1)
+    private = tmp_path / "private"
+    private.write_bytes(b"a password")
+    linked = staging / bad["datasets"][0]["path"]
+    linked.unlink()
+    linked.symlink_to(private)
+    other = good["datasets"][1]["path"]
+    bucket.put(f"butler/{other}", (staging / other).read_bytes())
+    report = write_window(writer_for(sqlite_repository, staging), decoded(good, bad))
+    written(report, 0)
+    assert rejection(report, 1).reason == f"{linked} is behind a symbolic link"
+    for dataset in good["datasets"]:
+        found = ResourcePath(bucket.root).join(dataset["path"]).read()
+        assert found == ref_content(dataset)
+    assert bucket.keys(f"butler/{bad['datasets'][0]['path']}") == []
+    assert files(staging) == paths(bad)
+    again = staged_event(staging, 0)
+    (staging / other).write_bytes(b"something else")
+    report = write_window(writer_for(sqlite_repository, staging), decoded(again))
+    assert "exists already and is different from" in rejection(report).reason
 
 
 def repository_event(repository: Repository) -> dict[str, Any]:

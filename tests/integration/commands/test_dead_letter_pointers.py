@@ -64,12 +64,11 @@ async def test_a_forged_pointer_hides_no_letter_of_the_event_that_it_names(
     broker.create_topic(topic_name)
     broker.create_topic(letter_topic)
 
-    def send(event: bytes, value: bytes | None, *, at: int | None = None, **more: bytes) -> str:
+    def send(event: bytes, value: bytes | None, *, at: int = 0, points: bytes = b"") -> str:
         _, offset = broker.produce(topic_name, event)
-        letter = DeadLetter.of((topic_name, 0), at or offset, Cause.INVALID_EVENT, "why", at or 0)
-        sent = broker.produce(
-            letter_topic, value or letter.pointer(event), headers=letter.headers() | more
-        )
+        letter = DeadLetter.of((topic_name, 0), at or offset, Cause.INVALID_EVENT, "why", at)
+        headers = letter.headers() | ({POINTS: points} if points else {})
+        sent = broker.produce(letter_topic, value or letter.pointer(event), headers=headers)
         return "{}-{}".format(*sent)
 
     def pointer_at(offset: int, event: bytes) -> bytes:
@@ -82,7 +81,7 @@ async def test_a_forged_pointer_hides_no_letter_of_the_event_that_it_names(
         "large": send(large, None),
         # Looks like a pointer, and guessed its own offset; the second one says what it is.
         "old": send(forged := pointer_at(2, whole), forged),
-        "new": send(forged := pointer_at(3, large), forged, **{POINTS: b"false"}),
+        "new": send(forged := pointer_at(3, large), forged, points=b"false"),
         # The same, from somebody who may write to the topic of letters.
         "at another": send(b"x", pointer_at(77, large), at=77),
     }

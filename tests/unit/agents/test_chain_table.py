@@ -213,7 +213,7 @@ async def test_a_chain_that_is_too_large_keeps_its_newest_runs() -> None:
     table.most_runs = 3
     await keeper.write()
     assert [run.run for run in table.data["c"].runs] == ["r8", "r7"]
-    assert (table.data.keys(), released) == ({"c", "d"}, [0])
+    assert ({*table.data}, released) == ({"c", "d"}, [0])
 
 
 async def test_a_chain_that_is_too_large_with_one_run_keeps_no_other_waiting() -> None:
@@ -225,7 +225,7 @@ async def test_a_chain_that_is_too_large_with_one_run_keeps_no_other_waiting() -
     keeper.hold(event(released, 0))
     table.too_large.add("c")
     await keeper.write()
-    assert (table.data.keys(), released) == ({"d"}, [0])
+    assert ({*table.data}, released) == ({"d"}, [0])
 
 
 async def test_a_rebalance_drops_the_updates_that_will_be_redelivered() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
@@ -202,16 +204,16 @@ def test_no_file_outside_of_the_roots_is_looked_at_because_an_event_names_it(
     named = ["/net/elsewhere/a", f"{tmp_path}/b", f"{tmp_path}/link/c", f"{tmp_path}/staging/d"]
     roots = [ResourcePath(f"{tmp_path}/staging/", forceDirectory=True)]
     looked_at: list[str] = []
-    for call in ("stat", "lstat", "readlink", "open", "scandir"):
-        asked = getattr(os, call)
-        monkeypatch.setattr(
-            os,
-            call,
-            lambda path, *given, asked=asked, **more: (
-                looked_at.append(str(path)),
-                asked(path, *given, **more),
-            )[1],
-        )
+
+    def noted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def look(path: Any, *given: Any, **more: Any) -> Any:
+            looked_at.append(str(path))
+            return call(path, *given, **more)
+
+        return look
+
+    for name in ("stat", "lstat", "readlink", "open", "scandir"):
+        monkeypatch.setattr(os, name, noted(getattr(os, name)))
     for uri in named:
         with contextlib.suppress(InvalidEventError):
             staging_root(uri, roots)
