@@ -13,13 +13,16 @@ from dataclasses import dataclass, field
 
 import orjson
 import structlog
+from faust.exceptions import ProducerSendError
 from faust.types.tables import TableT
 
 from app.butler.descriptions import describe_with_type
 from app.kafka.changelog import Changelog
+from app.kafka.errors import MessageSizeTooLargeError
 from app.kafka.held_events import HeldEvent
+from app.telemetry import metrics
 from app.telemetry.availability import in_daemon_thread
-from models.chains import ChainState, ChainUpdate
+from models.chains import ChainState, ChainUpdate, read_chain_state
 
 __all__ = ["ChainTable"]
 
@@ -31,6 +34,9 @@ RETRY_SECONDS = 5.0
 #: Events that are held until their updates are in the table.  Further ones are released before: a
 #: crash then loses their counts, but the consumer does not stop.
 MOST_HELD = 10_000
+
+#: How many characters of a chain's name a log line has.
+_SHOWN = 200
 
 
 @dataclass(frozen=True)
@@ -121,12 +127,15 @@ class ChainTable:
     def _apply(self, latest: Mapping[bytes, bytes | None]) -> None:
         for key, value in latest.items():
             try:
-                chain = str(orjson.loads(key))
+                chain = orjson.loads(key)
+                if not isinstance(chain, str):
+                    raise TypeError(f"the key is no text but {type(chain).__name__}")  # noqa: TRY301
                 if value is None:
                     self.table.data.pop(chain, None)
                 else:
-                    self.table.data[chain] = ChainState.from_data(orjson.loads(value))
+                    self.table.data[chain] = read_chain_state(orjson.loads(value))
             except Exception as exc:  # noqa: BLE001 - rule optional-parts-stop-nothing
+                metrics.SKIPPED_CHAIN_RECORDS.inc()
                 logger.warning(
                     "record of the chains' changelog skipped", error=describe_with_type(exc)
                 )
@@ -165,9 +174,8 @@ class ChainTable:
         epoch, held = self._epoch, len(self._held)
         for chain in list(self._pending):
             changes = self._pending.pop(chain)
-            state = self._changed(chain, changes)
             try:
-                await self._send(chain, state if state.runs else None)
+                state = await self._send_what_fits(chain, self._changed(chain, changes))
             except Exception as exc:  # noqa: BLE001 - rule optional-parts-stop-nothing
                 logger.warning(
                     "the changelog of the chains cannot be written", error=describe_with_type(exc)
@@ -178,6 +186,8 @@ class ChainTable:
                 return
             if epoch != self._epoch:
                 return
+            if state is None:
+                continue
             if state.runs:
                 self.table.data[chain] = state
             else:
@@ -196,16 +206,45 @@ class ChainTable:
             )
             return changes.state
 
+    async def _send_what_fits(self, chain: str, state: ChainState) -> ChainState | None:
+        """Send a state, with as many of the newest runs as fit into a message.
+
+        Returns
+        -------
+        sent : `ChainState` or `None`
+            What was sent; `None` if the chain is too large even with one run.
+        """
+        while True:
+            try:
+                await self._send(chain, state if state.runs else None)
+            except MessageSizeTooLargeError:
+                left = state.runs[: len(state.runs) // 2]
+                logger.warning(
+                    "chain too large for its changelog",
+                    chain=chain[:_SHOWN],
+                    runs=len(state.runs),
+                    runs_kept=len(left),
+                )
+                if not left:
+                    metrics.SKIPPED_CHAIN_UPDATES.inc()
+                    return None
+                state = ChainState(chain=chain, runs=left)
+            else:
+                return state
+
     async def _send(self, chain: str, state: ChainState | None) -> None:
         """Send a state to the changelog, and wait until the brokers have it.
 
         Not by the table: it can only be changed while a stream has an event, and Faust's buffer,
         which it sends through, ends the worker at the first message that a broker does not take.
         """
-        sent = await self.table.changelog_topic.send(
-            partition=0, key=chain, value=state, key_serializer="json", value_serializer="json"
-        )
-        await sent
+        try:
+            sent = await self.table.changelog_topic.send(
+                partition=0, key=chain, value=state, key_serializer="json", value_serializer="json"
+            )
+            await sent
+        except ProducerSendError as exc:  # Faust's wrapper around the error
+            raise exc.__cause__ or exc from None
 
     def _release(self, number: int) -> None:
         """Release the events that were held first."""

@@ -15,7 +15,7 @@ from app.kafka.changelog import Changelog
 from app.kafka.held_events import held_events
 from app.tables import chains as table
 from app.telemetry import metrics
-from models.chains import ChainState, ChainUpdate
+from models.chains import read_chain_state, read_chain_update
 
 logger = structlog.get_logger("butler_writer")
 
@@ -34,9 +34,9 @@ async def chains(stream: StreamT[bytes]) -> None:
         try:
             message = orjson.loads(event.value)
             if "runs" in message:  # `faust -A app chains resync`
-                chain_table.rebuild(ChainState.from_data(message))
+                chain_table.rebuild(read_chain_state(message))
             else:
-                chain_table.note(ChainUpdate.from_data(message))
+                chain_table.note(read_chain_update(message))
         except Exception as exc:  # noqa: BLE001 - rule no-exception-leaves-an-agent
             metrics.SKIPPED_CHAIN_UPDATES.inc()
             logger.warning(

@@ -21,6 +21,7 @@ from app.butler.private.datastores import Datastores
 from app.butler.private.registry import engine_of
 from app.butler.repository.chains import ChainKeeper
 from app.butler.repository.connection import open_butler, opening
+from app.butler.repository.new_types import NewTypes
 from app.butler.sessions.look import DatabaseLook
 from app.butler.writer import ButlerWriter
 from app.kafka.checks.access import check_access
@@ -104,9 +105,10 @@ def _parts_of(app: ButlerWriterApp, butler: Butler) -> Parts:
         if write.staging_roots:
             check_writing(store.root)
     show_build(butler.dimensions)
+    new_types = NewTypes(write.new_dataset_types or 0)
     return Parts(
         intake=app.intake,
-        lanes=[_lane(app, butler.clone(), n) for n in range(app.settings.windows.lanes)],
+        lanes=[_lane(app, butler.clone(), n, new_types) for n in range(app.settings.windows.lanes)],
         sender=TopicSender(topics.outputs),
         product_log=ProductLog(app.settings.kafka.max_message_bytes),
         database_look=DatabaseLook(engine_of(butler)),
@@ -116,9 +118,9 @@ def _parts_of(app: ButlerWriterApp, butler: Butler) -> Parts:
     )
 
 
-def _lane(app: ButlerWriterApp, butler: Butler, number: int) -> Lane:
+def _lane(app: ButlerWriterApp, butler: Butler, number: int, new_types: NewTypes) -> Lane:
     return Lane(
-        writer=ButlerWriter(butler, app.settings.write),
+        writer=ButlerWriter(butler, app.settings.write, new_types),
         chain_keeper=ChainKeeper(butler),
         reports=FlushReports(app.status, number),
     )

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from app.printable import printable
+
 __all__ = [
     "LoginRefusedError",
     "OperatorError",
@@ -67,5 +69,5 @@ def exit_with(reason: str, exit_code: int) -> NoReturn:
     SystemExit
         Always.
     """
-    print(f"butler-writer: {reason}", file=sys.stderr)  # noqa: T201
+    print(f"butler-writer: {printable(reason)}", file=sys.stderr)  # noqa: T201
     raise SystemExit(exit_code)

@@ -32,6 +32,21 @@ class Cause(StrEnum):
     WRONG_COLLECTION = "wrong_collection"
     """A run or chain has the name of a collection of another type."""
 
+    RUN_NOT_ALLOWED = "run_not_allowed"
+    """A setting does not allow the run."""
+
+    CHAIN_NOT_ALLOWED = "chain_not_allowed"
+    """The event names a chain that is not its run's, or that a setting does not allow."""
+
+    PATH_NOT_ALLOWED = "path_not_allowed"
+    """A dataset cannot be in this file: it is the repository's own, another run's, or a link."""
+
+    ELEMENT_NOT_ALLOWED = "element_not_allowed"
+    """The event brings a new record of a dimension element that operators register."""
+
+    DATASET_TYPE_NOT_ALLOWED = "dataset_type_not_allowed"
+    """The event brings more new dataset types than may be registered."""
+
     VALUE_REFUSED = "value_refused"
     """A value does not fit its database column, for example a number that is out of range."""
 

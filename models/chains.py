@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-import faust
+from typing import Annotated
 
-__all__ = ["ChainState", "ChainUpdate", "RunState"]
+import faust
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
+
+__all__ = ["ChainState", "ChainUpdate", "RunState", "read_chain_state", "read_chain_update"]
+
+_Name = Annotated[str, Field(min_length=1)]
+
+#: Up to the year 5138: what is later, no calendar shows.
+_Time = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
+
+_Number = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class ChainUpdate(faust.Record, serializer="json", include_metadata=False):
@@ -82,3 +93,53 @@ class ChainState(faust.Record, serializer="json", include_metadata=False):
                     events=before.events + run.events,
                 )
         return ChainState(chain=self.chain, runs=[*new, *runs.values()])
+
+
+class _RunFields(TypedDict):
+    run: _Name
+    first_write: _Time
+    last_write: _Time
+    datasets: _Number
+    events: _Number
+
+
+class _StateFields(TypedDict):
+    chain: _Name
+    runs: list[_RunFields]
+
+
+class _UpdateFields(TypedDict):
+    chain: _Name
+    run: _Name
+    datasets: _Number
+    events: _Number
+    batch_id: str
+    written_at: _Time
+
+
+_STATE = TypeAdapter(_StateFields)
+_UPDATE = TypeAdapter(_UpdateFields)
+
+
+def read_chain_state(data: object) -> ChainState:
+    """Return the chain that decoded JSON describes.
+
+    Raises
+    ------
+    ValueError
+        If it has another shape: it would be an error wherever the table is read.
+    """
+    fields = _STATE.validate_python(data)
+    runs = [RunState(**run) for run in fields["runs"]]
+    return ChainState(chain=fields["chain"], runs=runs)
+
+
+def read_chain_update(data: object) -> ChainUpdate:
+    """Return the update that decoded JSON describes.
+
+    Raises
+    ------
+    ValueError
+        If it has another shape.
+    """
+    return ChainUpdate(**_UPDATE.validate_python(data))

@@ -12,10 +12,15 @@ import orjson
 
 from models.causes import Cause
 
-__all__ = ["DeadLetter", "replay_headers", "replays_of"]
+__all__ = ["POINTS", "DeadLetter", "is_pointer", "replay_headers", "replays_of"]
 
 _POINTER = "dead-letter-pointer"
 _REPLAYS = "replays"
+
+#: Header that tells whether a letter has a pointer in place of the event.  Letters of earlier
+#: versions lack it: there, an event that looks like a pointer, and has guessed its own offset, is
+#: taken for one.
+POINTS = "points"
 
 #: Longest reason in a header, in characters: a letter must stay within its topic's limit.
 MAX_REASON = 2000
@@ -135,6 +140,11 @@ class DeadLetter(faust.Record, serializer="json", include_metadata=False):
             and "sha256" in decoded
         )
         return decoded if is_pointer else None
+
+
+def is_pointer(headers: Mapping[str, bytes]) -> bool | None:
+    """Return whether a letter has a pointer, by its headers; `None` if they do not tell."""
+    return {b"true": True, b"false": False}.get(headers.get(POINTS, b""))
 
 
 def replay_headers(replays: int) -> dict[str, bytes]:

@@ -1,9 +1,25 @@
-"""The error that a bad event raises."""
+"""The errors that a bad event raises."""
 
 from __future__ import annotations
 
-__all__ = ["InvalidEventError"]
+from models.causes import Cause
+
+__all__ = ["InvalidEventError", "NotAllowedError"]
 
 
 class InvalidEventError(ValueError):
     """The event can never be written to the Butler; the text is the reason."""
+
+
+class NotAllowedError(InvalidEventError):
+    """The event names what an event may not name.
+
+    Attributes
+    ----------
+    cause : `Cause`
+        The cause of its dead letter.
+    """
+
+    def __init__(self, cause: Cause, reason: str) -> None:
+        super().__init__(reason)
+        self.cause = cause

@@ -7,7 +7,7 @@ from app.intake.received import Received
 from app.intake.windows import Arrival
 from app.kafka.errors import MessageSizeTooLargeError
 from app.kafka.sending import OutputTopic, Sender
-from models.dead_letter import DeadLetter, replays_of
+from models.dead_letter import POINTS, DeadLetter, replays_of
 
 __all__ = ["send_dead_letter"]
 
@@ -42,9 +42,10 @@ async def send_dead_letter(
         rejection.reason,
         replays_of(received.headers),
     )
-    headers = letter.headers()
+    headers = letter.headers() | {POINTS: b"false"}
     try:
         await sender.send(OutputTopic.DEAD_LETTERS, key=received.key, value=value, headers=headers)
     except MessageSizeTooLargeError:
+        headers[POINTS] = b"true"
         await sender.send(OutputTopic.DEAD_LETTERS, value=letter.pointer(value), headers=headers)
     return letter

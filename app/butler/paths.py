@@ -21,6 +21,12 @@ _PLAIN = re.compile(r"(?!\.{1,2}(?:/|$))[\w.+=,@-]+(?:/(?!\.{1,2}(?:/|$))[\w.+=,
 #: lsst.resources would remove a fragment, and expand the reader's environment variables.
 _FORBIDDEN = frozenset("#$\0")
 
+#: Longest URI of a staging root, in characters: as long as a path on disk may be.
+_LONGEST_URI = 4096
+
+#: How many characters of one a reason contains.
+_SHOWN = 200
+
 
 def is_plain(path: str) -> bool:
     """Tell whether a relative path needs no unquoting and no normalization."""
@@ -79,25 +85,41 @@ def staging_root(uri: str, allowed: Sequence[ResourcePath]) -> ResourcePath:
     InvalidEventError
         If it is neither one of these nor inside one of them.
     """
-    if not isinstance(uri, str) or not _FORBIDDEN.isdisjoint(uri):
-        raise InvalidEventError(f"staging {uri!r} is not a URI")
+    if not isinstance(uri, str):
+        raise InvalidEventError(f"staging is a {type(uri).__name__}, and not a URI")
+    shown = repr(uri if len(uri) <= _SHOWN else f"{uri[:_SHOWN]}...")
+    if len(uri) > _LONGEST_URI:
+        raise InvalidEventError(
+            f"staging {shown} has {len(uri)} characters, more than the limit of {_LONGEST_URI}"
+        )
+    if not _FORBIDDEN.isdisjoint(uri):
+        raise InvalidEventError(f"staging {shown} is not a URI")
     try:
-        given = address(ResourcePath(uri, forceDirectory=True))
+        given = _name(ResourcePath(uri, forceDirectory=True)) if allowed else ""
     except (NotImplementedError, ValueError, RuntimeError) as exc:
-        raise InvalidEventError(f"staging {uri!r}: {exc}") from exc
+        raise InvalidEventError(f"staging {shown}: {exc}") from exc
+    # By their names alone: no file is looked at because a message names it.
     for root in allowed:
-        inside = given.removeprefix(address(root)).rstrip("/")
-        if not inside:
-            return root
-        if inside != given.rstrip("/") and is_plain(inside):
-            return root.join(inside, forceDirectory=True)
-    raise InvalidEventError(f"staging {uri!r} is not inside a root in BUTLER_WRITER_STAGING_ROOTS")
+        for name in {_name(root), address(root)}:
+            if given == name:
+                return root
+            inside = given.removeprefix(name).rstrip("/")
+            if given.startswith(name) and is_plain(inside):
+                return root.join(inside, forceDirectory=True)
+    raise InvalidEventError(f"staging {shown} is not inside a root in BUTLER_WRITER_STAGING_ROOTS")
 
 
 def address(folder: ResourcePath) -> str:
     """Return the address of a folder: the same for all URIs of it, and ending with a slash."""
     if folder.isLocal:
         return os.path.realpath(folder.ospath).rstrip("/") + "/"
+    return _name(folder)
+
+
+def _name(folder: ResourcePath) -> str:
+    """Return what a folder is called, without looking at it."""
+    if folder.isLocal:
+        return folder.ospath.rstrip("/") + "/"
     # The part before an @ is the profile that lsst.resources takes credentials from.
     bucket = folder.netloc.rpartition("@")[2]
     return f"{folder.scheme}://{bucket}{folder.unquoted_path}".rstrip("/") + "/"

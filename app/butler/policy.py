@@ -69,6 +69,16 @@ def _roots(value: object) -> object:
         raise ValueError(f"not uri[,uri...]: {exc}") from exc
 
 
+def _number(value: object) -> object:
+    return None if value == "none" else value
+
+
+def _elements(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
 class WritePolicy(BaseModel):
     """The operator's choices for the Butler write; the settings read them from the environment."""
 
@@ -86,6 +96,25 @@ class WritePolicy(BaseModel):
     )
     """Regular expression that finds the chain in the name of a run, as its group ``chain``, if the
     event names no chain; empty or `None`: no chain."""
+
+    allowed_runs: Annotated[re.Pattern[str] | None, BeforeValidator(_expression)] = None
+    """Regular expression that the name of a run must match; `None`: any run."""
+
+    allowed_chains: Annotated[re.Pattern[str] | None, BeforeValidator(_expression)] = None
+    """Regular expression that the name of a chain must match if an event names it; `None`: one that
+    its run is below, one that does not exist, or one that this service has made."""
+
+    allowed_elements: Annotated[tuple[str, ...], BeforeValidator(_elements)] = ()
+    """Dimension elements, as ``name[,name...]``, of which an event may bring new records besides
+    those that hang on exposures and visits; ``*``: all."""
+
+    new_dataset_types: Annotated[Count | None, BeforeValidator(_number)] = 20
+    """How many dataset types a worker registers within an hour because events bring them; ``none``:
+    only those that are registered may be used."""
+
+    paths_below_run: bool = True
+    """Whether an artifact must be below the folder of its run, or where the file template of the
+    repository leads to."""
 
     file_check: FileCheck = FileCheck.ALL
     """Which artifacts must exist before their datasets are written."""

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from lsst.daf.butler import Butler
 
+from app.butler.allowed.checks import AllowedNames
 from app.butler.artifacts import ArtifactCheck
 from app.butler.commit.division import attempt
 from app.butler.commit.examination import Examination, alarm_about_rights
@@ -27,6 +28,7 @@ from app.butler.policy import WritePolicy
 from app.butler.private.datastores import Datastores
 from app.butler.products.contents import ProductContents, WrittenProducts
 from app.butler.repository.dataset_types import DatasetTypes
+from app.butler.repository.new_types import NewTypes
 from models.causes import Cause
 from models.fields import EventContent
 
@@ -51,11 +53,16 @@ class ButlerWriter:
         The Butler to write with; no other thread uses it.
     policy : `WritePolicy`
         The operator's choices.
+    new_types : `NewTypes`, optional
+        Counts the dataset types that events add; several writers of a worker share it.
     """
 
-    def __init__(self, butler: Butler, policy: WritePolicy) -> None:
+    def __init__(
+        self, butler: Butler, policy: WritePolicy, new_types: NewTypes | None = None
+    ) -> None:
         self._butler = butler
-        self._types = DatasetTypes(butler)
+        self._types = DatasetTypes(butler, new_types or NewTypes(policy.new_dataset_types or 0))
+        self._allowed = AllowedNames(butler, policy)
         datastores = Datastores(butler)
         self._context = ParsingContext(butler, policy, datastores, self._types)
         self._artifacts = ArtifactCheck(datastores, policy)
@@ -195,6 +202,7 @@ class ButlerWriter:
             if event.dataset_types:
                 self._types.register(event.dataset_types, used_dataset_types(event))
             parsed = window.parse(event)
+            self._allowed.check(parsed, names_chains=event.chains is not None)
             self._overlaps.check(parsed)
             return parsed
 

@@ -17,6 +17,7 @@ from app.commands.operator_command import CommandError, operator_command, read_o
 from app.commands.output import Output
 from app.kafka.readers import MessageId
 from app.operations.dead_letters import DeadLetters, StoredLetter
+from app.printable import printable
 from models.causes import Cause
 
 __all__ = ["dead_letters"]
@@ -96,8 +97,8 @@ async def _show(
     async for stored in selected:
         event = (await letters.event(stored) or b"").decode(errors="replace")
         rows.append({"name": str(stored.id), **stored.letter.asdict(), "event": event})
-        output.line(orjson.dumps(stored.letter.asdict(), option=orjson.OPT_INDENT_2).decode())
-        output.line(event)
+        output.text(orjson.dumps(stored.letter.asdict(), option=orjson.OPT_INDENT_2).decode())
+        output.text(event)
     output.document(rows)
 
 
@@ -202,7 +203,8 @@ def _presence() -> Presence | None:
     try:
         return Presence(read_only_butler())
     except RepositoryError as exc:
-        click.echo(f"butler-writer: cannot tell which events were written since: {exc}", err=True)
+        reason = printable(f"cannot tell which events were written since: {exc}")
+        click.echo(f"butler-writer: {reason}", err=True)
         return None
 
 

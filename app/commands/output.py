@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from app.printable import printable
+
 __all__ = ["Output", "utc"]
 
 #: Steps between two lines of progress, if standard error is no terminal.
@@ -44,13 +46,18 @@ class Output:
     def line(self, text: str) -> None:
         """Print a line, unless a document is expected."""
         if not self.is_json and not self._is_quiet:
-            click.echo(_encodable(text))
+            click.echo(printable(text))
+
+    def text(self, text: str) -> None:
+        """Print text of several lines, unless a document is expected."""
+        if not self.is_json and not self._is_quiet:
+            click.echo(printable(text, keep="\n\t"))
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Print a table, unless a document is expected: plain columns if output is no terminal."""
         if self.is_json or self._is_quiet:
             return
-        texts = [[_encodable("" if cell is None else str(cell)) for cell in row] for row in rows]
+        texts = [[printable("" if cell is None else str(cell)) for cell in row] for row in rows]
         if sys.stdout.isatty():
             _print_table(headers, texts)
             return
@@ -89,7 +96,7 @@ class Output:
 
     def problem(self, text: str) -> None:
         """Print a line on standard error in any case."""
-        click.echo(_encodable(text), err=True)
+        click.echo(printable(text), err=True)
 
     def document(self, document: Any) -> None:
         """Print the document, if one is expected."""
@@ -125,8 +132,3 @@ def _progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _encodable(text: str) -> str:
-    """Return text that can be printed: a file's name may have any bytes."""
-    return text.encode(errors="backslashreplace").decode()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import hashlib
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TypeAlias
 
 from app.butler.repository.presence import Presence
 from app.kafka.connection import KafkaConnection
@@ -26,6 +28,10 @@ _CHUNK = 500
 
 #: How many chunks are looked up at once.
 _AT_ONCE = 3
+
+
+_Letters: TypeAlias = Mapping[MessageId, Mapping[str, tuple[str, str]]]
+"""The letters of each event, by the digest of the event: its name and the reason."""
 
 
 class Finding(StrEnum):
@@ -179,16 +185,17 @@ async def _held(reader: TopicReader, topic: str) -> str:
     return f"there are events of {', '.join(held)}" if held else f"{topic} holds no event"
 
 
-async def _letters(letters: DeadLetters, topic: str) -> dict[MessageId, tuple[str, str]]:
-    """Return the name and the reason of the last letter of each event that was set aside."""
-    return {
-        MessageId(stored.letter.partition, stored.letter.offset): (
-            str(stored.id),
-            stored.letter.reason,
-        )
-        async for stored in letters.read()
-        if stored.letter.topic == topic
-    }
+async def _letters(letters: DeadLetters, topic: str) -> _Letters:
+    """Return the name and the reason of the last letter of each event that was set aside.
+
+    A letter that names an event and has another one says nothing of it.
+    """
+    found: defaultdict[MessageId, dict[str, tuple[str, str]]] = defaultdict(dict)
+    async for stored in letters.read():
+        if stored.letter.topic == topic:
+            event_id = MessageId(stored.letter.partition, stored.letter.offset)
+            found[event_id][stored.digest] = (str(stored.id), stored.letter.reason)
+    return found
 
 
 @dataclass(frozen=True)
@@ -196,7 +203,7 @@ class _Judge:
     """Says what became of events."""
 
     presence: Presence
-    letters: Mapping[MessageId, tuple[str, str]]
+    letters: _Letters
     pending: Mapping[int, int]  # the first pending offset of each partition
     published_before: datetime | None
 
@@ -218,9 +225,9 @@ class _Judge:
             finding = Finding.WRITTEN
         elif is_registered and self._may_lack_artifacts(message):
             finding = Finding.EXPIRED
-        elif event_id in self.letters:
+        elif (own := self._letter(event_id, message)) is not None:
             finding = Finding.DEAD_LETTER
-            letter, reason = self.letters[event_id]
+            letter, reason = own
         elif message.offset >= self.pending[message.partition]:
             finding = Finding.PENDING
         elif is_event and self._may_be_published(message):
@@ -229,6 +236,12 @@ class _Judge:
             finding = Finding.MISSING
             reason = "its artifacts are gone" if is_registered else ""
         return Audited(*event_id, finding, found.datasets, found.missing, reason, letter)
+
+    def _letter(self, event_id: MessageId, message: Message) -> tuple[str, str] | None:
+        letters = self.letters.get(event_id)
+        if letters is None:
+            return None
+        return letters.get(hashlib.sha256(message.value or b"").hexdigest())
 
     def _may_lack_artifacts(self, message: Message) -> bool:
         return self.published_before is None or self._may_be_published(message)

@@ -15,7 +15,7 @@ from app.kafka.changelog import Changelog
 from app.kafka.connection import KafkaConnection
 from app.kafka.producer import open_producer
 from app.settings import MIB, KafkaSettings
-from models.chains import ChainState, RunState
+from models.chains import ChainState, RunState, read_chain_state
 
 __all__ = ["rebuilt_chains", "send_chains", "stored_chains"]
 
@@ -39,8 +39,7 @@ async def stored_chains(
     for key, value in latest.items():
         try:
             if value is not None:
-                state = ChainState.from_data(orjson.loads(value))
-                chains[str(orjson.loads(key))] = ChainState(chain=state.chain, runs=[*state.runs])
+                chains[str(orjson.loads(key))] = read_chain_state(orjson.loads(value))
         except Exception as exc:  # noqa: BLE001 - rule optional-parts-stop-nothing
             logger.warning("record of the chains' changelog skipped", error=describe_with_type(exc))
     return dict(sorted(chains.items()))

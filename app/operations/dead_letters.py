@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
     Callable,
     Iterable,
-    Mapping,
+    Sequence,
 )
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import cache
-from typing import Any, Self
+from typing import Self
 
 import structlog
 
@@ -25,11 +25,11 @@ from app.errors import OperatorError
 from app.kafka.connection import KafkaConnection
 from app.kafka.errors import MessageSizeTooLargeError
 from app.kafka.producer import open_producer
-from app.kafka.readers import Message, MessageId, TopicReader, open_reader
+from app.kafka.readers import MessageId, TopicReader, open_reader
 from app.operations.event_presence import are_written, datasets_of
+from app.operations.stored_letters import StoredLetter, stored_letter
 from app.settings import MIB, KafkaSettings
-from models.causes import Cause
-from models.dead_letter import DeadLetter, replay_headers
+from models.dead_letter import replay_headers
 
 __all__ = ["DeadLetters", "LostEventError", "StoredLetter", "stored_letter"]
 
@@ -46,53 +46,6 @@ _CHUNK = 100
 
 class LostEventError(OperatorError):
     """The input topic no longer has the event that a dead letter points to."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredLetter:
-    """A dead letter as it is stored in the dead-letter topic.
-
-    Attributes
-    ----------
-    id : `MessageId`
-        Partition and offset in the dead-letter topic; commands use its text as the letter's name.
-    letter : `DeadLetter`
-        Why the event was set aside, and its topic, partition and offset in the input.
-    key, value : `bytes` or `None`
-        The whole event; or, if it was too large for the topic, a pointer to it.
-    """
-
-    id: MessageId
-    letter: DeadLetter
-    key: bytes | None
-    value: bytes | None
-
-    @property
-    def pointer(self) -> Mapping[str, Any] | None:
-        """The pointer that replaces a too large event; `None` if the letter has the event."""
-        return self.letter.pointer_in(self.value)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the event."""
-        if (pointer := self.pointer) is not None:
-            return str(pointer["sha256"])
-        return hashlib.sha256(self.value or b"").hexdigest()
-
-    def has_error_class(self, name: str) -> bool:
-        """Return whether the event was set aside for a cause.
-
-        Parameters
-        ----------
-        name : `str`
-            Value of a `~models.causes.Cause`, one of its former names (Python classes), or the
-            exact text of the header ``error_class``.
-        """
-        current = self.letter.error_class
-        if name == current:
-            return True
-        cause = Cause.named(name)
-        return cause is not None and cause is Cause.named(current)
 
 
 class DeadLetters:
@@ -147,12 +100,37 @@ class DeadLetters:
 
         An event gets another letter each time that a replay fails.  Replaying all of them would
         double their number each time.
+
+        A letter that points to an event hides other letters only if they point to an event as well,
+        and if the input topic has an event there with the digest that the letter gives.
         """
         latest: dict[str, tuple[int, str, MessageId]] = {}
+        pointing: defaultdict[str, list[StoredLetter]] = defaultdict(list)
         async for stored in self.read():
+            if stored.pointer is not None:
+                pointing[stored.digest].append(stored)
+                continue
             letter = (stored.letter.replays, stored.letter.time, stored.id)
             latest[stored.digest] = max(letter, latest.get(stored.digest, letter))
-        return {letter_id for _, _, letter_id in latest.values()}
+        found = {letter_id for _, _, letter_id in latest.values()}
+        for letters in pointing.values():
+            found |= await self._latest_pointing(letters)
+        return found
+
+    async def _latest_pointing(self, letters: Sequence[StoredLetter]) -> set[MessageId]:
+        """Return the last of the letters that point to one event, and those that may be forged."""
+        if len(letters) == 1:
+            return {letters[0].id}
+        found: set[MessageId] = set()
+        confirmed: list[tuple[int, str, MessageId]] = []
+        for stored in letters:
+            try:
+                await self.event(stored)
+            except LostEventError:
+                found.add(stored.id)
+            else:
+                confirmed.append((stored.letter.replays, stored.letter.time, stored.id))
+        return found | {max(confirmed)[-1]} if confirmed else found
 
     async def event(self, stored: StoredLetter) -> bytes | None:
         """Return the event that was set aside, from the input topic if the letter is a pointer.
@@ -272,19 +250,3 @@ class DeadLetters:
                     yield stored, describe_with_type(exc)
                 else:
                     yield stored, None
-
-
-def stored_letter(message: Message) -> StoredLetter | None:
-    """Return the letter that a message is, or `None` if it is something else."""
-    try:
-        letter = DeadLetter.from_headers(message.headers)
-    except (KeyError, ValueError, AttributeError) as exc:
-        logger.warning(
-            "message skipped: not a dead letter of this service",
-            partition=message.partition,
-            offset=message.offset,
-            error=describe_with_type(exc),
-        )
-        return None
-    message_id = MessageId(message.partition, message.offset)
-    return StoredLetter(message_id, letter, message.key, message.value)

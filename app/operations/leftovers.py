@@ -6,20 +6,22 @@ was set aside and may be replayed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import product
-from pathlib import Path
+from typing import Any
 
 import orjson
 from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
-from app.butler.descriptions import describe_with_type
-from app.butler.files.listing import list_files, list_folders
-from app.butler.paths import address, address_in, path_in_datastore
+from app.butler.files.beneath import LocalFile, UnreadableError, remove_folder
+from app.butler.files.listing import ListedFile, list_files, list_folders
+from app.butler.files.removal import remove_files
+from app.butler.paths import address, address_in, path_in_datastore, staging_root
 from app.butler.private.datastores import Datastores
 from app.butler.repository.recorded import recorded_addresses
 from app.errors import OperatorError
@@ -29,7 +31,7 @@ from app.kafka.group.offsets import committed_offsets
 from app.kafka.readers import open_reader
 from app.operations.dead_letters import DeadLetters, LostEventError
 from app.settings import KafkaSettings
-from models.errors import InvalidEventError
+from models.errors import InvalidEventError, NotAllowedError
 
 __all__ = ["YOUNGEST", "Leftover", "LeftoverError", "Leftovers"]
 
@@ -56,12 +58,15 @@ class Leftover:
         In bytes.
     modified : `datetime.datetime`
         When it was written.
+    file : `LocalFile` or `lsst.resources.ResourcePath`
+        The file, to be removed as it was when it was listed.
     """
 
     kind: str
     uri: ResourcePath
     size: int
     modified: datetime
+    file: LocalFile | ResourcePath
 
 
 class Leftovers:
@@ -122,7 +127,7 @@ class Leftovers:
             (store, _folder(folder, store.root)) for store in self._stores for folder in folders
         ]
         self._old_folders = [
-            Path(folder)
+            (root, folder)
             for root in self._staging
             for folder, changed in list_folders(root)
             if changed < self._before
@@ -145,8 +150,12 @@ class Leftovers:
             If the brokers cannot be reached or refuse the user.
         """
         found = self._old_files()
+        staged: dict[str, list[str]] = defaultdict(list)
+        for file, leftover in found.items():
+            if leftover.kind == "staged":
+                staged[file.rpartition("/")[2]].append(file)
         async for value in self._events():
-            for file in self._addresses_named_by(value):
+            for file in self._addresses_named_by(value, staged):
                 found.pop(file, None)
         for store, folder in self._folders:
             for file in recorded_addresses(self._butler, store, folder):
@@ -161,33 +170,29 @@ class Leftovers:
         failed : `list` [`str`]
             Each file that could not be removed, and why.
         """
-        done = ResourcePath.mremove([leftover.uri for leftover in leftovers], do_raise=False)
-        for folder in self._old_folders:
-            try:
-                folder.rmdir()
-            except OSError:  # not empty, or removed by somebody else
-                continue
-        return [
-            f"{uri}: {_reason(result.exception)}"
-            for uri, result in done.items()
-            if not result.success
-        ]
+        failed = remove_files(leftover.file for leftover in leftovers)
+        for root, folder in self._old_folders:
+            # Not empty, or removed or replaced by somebody else.
+            with suppress(OSError, NotAllowedError, UnreadableError):
+                remove_folder(root.ospath, folder)
+        return failed
 
     def _old_files(self) -> dict[str, Leftover]:
         """Return the files that are old enough, by their addresses."""
-        folders = [("staged", root) for root in self._staging]
-        folders += [("final", store.root.join(folder)) for store, folder in self._folders]
+        folders = [("staged", root, "") for root in self._staging]
+        folders += [("final", store.root, folder) for store, folder in self._folders]
         old: dict[str, Leftover] = {}
         linked: set[str] = set()
         with_files: set[ResourcePath] = set()
-        for kind, folder in folders:
+        for kind, root, inside in folders:
+            folder = root.join(inside, forceDirectory=True) if inside else root
             base = address(folder)
             for file in list_files(folder):
                 with_files.add(folder)
                 if file.target is not None:  # neither links nor their targets are leftovers
                     linked.add(file.target)
                 elif file.modified < self._before:
-                    old[base + file.path] = Leftover(kind, file.uri, file.size, file.modified)
+                    old[base + file.path] = _leftover(kind, root, inside, file)
         names = {folder for _, folder in self._folders}
         found = {name for store, name in self._folders if store.root.join(name) in with_files}
         if empty := sorted(names - found):
@@ -211,21 +216,53 @@ class Leftovers:
                 except LostEventError:
                     continue  # it cannot be replayed
 
-    def _addresses_named_by(self, value: bytes | None) -> Iterator[str]:
-        """Yield the addresses of the files that an event names, staged and final."""
+    def _addresses_named_by(
+        self, value: bytes | None, staged: Mapping[str, Sequence[str]]
+    ) -> Iterator[str]:
+        """Yield the addresses of the files that an event names, staged and final.
+
+        Parameters
+        ----------
+        value : `bytes` or `None`
+            The event.
+        staged : `~collections.abc.Mapping` [`str`, `~collections.abc.Sequence` [`str`]]
+            The addresses of the files in the staging area, by the names of the files.
+        """
         with suppress(ValueError, TypeError, LookupError, AttributeError):
             event = orjson.loads(value or b"")
             staging = event.get("staging")
-            roots = [address(ResourcePath(staging, forceDirectory=True))] if staging else []
+            root = self._staging_address(staging) if staging else None
             for dataset, store in product(event["datasets"], self._stores):
                 with suppress(InvalidEventError):
                     inside = path_in_datastore(dataset["path"], store.root)
-                    for root in (*roots, address(store.root)):
-                        yield address_in(root, inside)
+                    yield address_in(address(store.root), inside)
+                    if root is not None:
+                        yield root + inside
+                    elif staging:
+                        # A root of another name: any file that it may mean is kept, and none is
+                        # looked at.
+                        for file in staged.get(inside.rpartition("/")[2], ()):
+                            if file.endswith(f"/{inside}"):
+                                yield file
+
+    def _staging_address(self, staging: Any) -> str | None:
+        """Return the address of a staging root that an event names; `None` if it is not allowed."""
+        try:
+            inside = staging_root(staging, self._staging)
+        except InvalidEventError:
+            return None
+        if not inside.isLocal:
+            return address(inside)
+        # Links inside of an allowed root are not followed.
+        for root in self._staging:
+            if root.isLocal and inside.ospath.startswith(root.ospath):
+                return address(root) + inside.ospath[len(root.ospath) :]
+        return None
 
 
-def _reason(error: Exception | None) -> str:
-    return "unknown" if error is None else describe_with_type(error)
+def _leftover(kind: str, root: ResourcePath, inside: str, file: ListedFile) -> Leftover:
+    own = LocalFile(root.ospath, inside + file.path, file.status) if root.isLocal else file.uri
+    return Leftover(kind, file.uri, file.size, file.modified, own)
 
 
 def _folder(folder: str, root: ResourcePath) -> str:

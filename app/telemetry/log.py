@@ -18,6 +18,7 @@ import structlog
 
 from app.butler.descriptions import describe_with_type
 from app.installation import own_version
+from app.printable import printable
 from app.settings import Settings
 
 logger = structlog.get_logger("butler_writer")
@@ -81,7 +82,16 @@ def to_json(line: object, **_: Any) -> str:
 
 def _plain_values(_logger: Any, _name: str, line: structlog.typing.EventDict) -> Any:
     """Make text of what cannot be printed, before coloured text is made of it."""
-    return _plain(line, MAX_DEPTH)
+    return _printable(_plain(line, MAX_DEPTH))
+
+
+def _printable(value: Any) -> Any:
+    """Return a plain value whose text a terminal does not obey; tracebacks have several lines."""
+    if isinstance(value, dict):
+        return {_printable(key): _printable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    return printable(value, keep="\n\t") if isinstance(value, str) else value
 
 
 def _plain(value: object, depth: int) -> Any:

@@ -42,6 +42,7 @@ __all__ = [
     "READY",
     "RECEIPTS",
     "RETRIES",
+    "SKIPPED_CHAIN_RECORDS",
     "SKIPPED_CHAIN_UPDATES",
     "STEP_FAILING_SECONDS",
     "STEP_RUNNING_SECONDS",
@@ -75,6 +76,10 @@ RETRIES = Counter(
 CHAIN_UPDATES = Counter("butler_writer_chain_updates", "Chain updates sent")
 SKIPPED_CHAIN_UPDATES = Counter(
     "butler_writer_skipped_chain_updates", "Chain updates that cannot be read, and were skipped"
+)
+SKIPPED_CHAIN_RECORDS = Counter(
+    "butler_writer_skipped_chain_records",
+    "Records of the chains' changelog that cannot be read, and were skipped",
 )
 PRODUCT_MESSAGES = Counter("butler_writer_product_messages", "Messages sent to the product log")
 PRODUCT_BYTES = Counter("butler_writer_product_bytes", "Bytes of the messages of the product log")

@@ -27,6 +27,7 @@ from app.butler.events.parsed import ParsedEvent
 from app.butler.files.check import FileChecker
 from app.butler.private.datastores import Datastores
 from app.butler.repository.dataset_types import DatasetTypes
+from app.butler.repository.new_types import NewTypes
 from bench.measuring import alternate, spread, stopwatch
 from bench.repositories import MOST_DATASETS, POLICY
 from bench.result import Result, Table
@@ -123,7 +124,8 @@ class _Comparison:
         for dataset_type in workload.night.dataset_types:
             butler.registry.registerDatasetType(dataset_type)
         datastores = Datastores(butler)
-        window = WindowParser(ParsingContext(butler, POLICY, datastores, DatasetTypes(butler)))
+        types = DatasetTypes(butler, NewTypes(0))
+        window = WindowParser(ParsingContext(butler, POLICY, datastores, types))
         self._events: list[ParsedEvent] = [
             window.parse(PromptOutput.decode(event)) for event in workload.events(1, _EVENTS)
         ]

@@ -172,6 +172,7 @@ WINDOWS = [
             (per_second("commits_total", "job"), "commits"),
             (per_second("chain_updates_total", "job"), "chain updates"),
             (per_second("skipped_chain_updates_total", "job"), "skipped chain updates"),
+            (per_second("skipped_chain_records_total", "job"), "skipped records of chains"),
         ],
     ),
     Chart(

@@ -33,6 +33,8 @@ SHORTENED = {
     "BUTLER_WRITER_MISSING_FILE_TRIES": "2",
     "BUTLER_WRITER_MISSING_FILE_WAIT": "0.1",
     "BUTLER_WRITER_WINDOW_SECONDS": "0.5",
+    # The bad events have runs of their own, and the artifacts of other events.
+    "BUTLER_WRITER_PATHS_BELOW_RUN": "false",
 }
 
 #: Number of characters of each worker's log that a failed scenario shows.

@@ -472,4 +472,7 @@ REFUSED: dict[str, str] = {
     "file with checksum in upper case": "`chains`, `staging`, `size` or `checksum`",
     "path with a fragment": "A path with `#`",
     "run empty": "An empty run name",
+    "run with white space": "A path that is not below",
+    "run of other characters": "A path that is not below",
+    "path with white space": "A path that is not below",
 }

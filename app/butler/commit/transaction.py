@@ -65,6 +65,7 @@ class EventTransaction:
         """
         batch = Batch.of(events)
         times = WriteTimes()
+        self._dimension_records.refuse_new(events)
         self._write_shared_rows(batch, limits)
         counts = self._insert_all(batch, limits, times)
         self._dimension_records.remember()
@@ -88,6 +89,7 @@ class EventTransaction:
 
     def insert(self, events: Sequence[ParsedEvent], limits: Limits | None = None) -> Counts:
         """Insert some events, inside of the caller's transaction."""
+        self._dimension_records.refuse_new(events)
         return self._insert_all(Batch.of(events), limits, WriteTimes(), is_own=False)
 
     def _insert_all(

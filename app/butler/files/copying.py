@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import errno
-import filecmp
 import os
 import shutil
+import stat
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeAlias
 from uuid import uuid4
 
 from lsst.resources import ResourcePath
 
+from app.butler.files.beneath import LocalFile
 from models.errors import InvalidEventError
 
-__all__ = ["UnreadableError", "copy_to_datastore"]
+__all__ = ["copy_to_datastore"]
 
-_File = TypeVar("_File", str, ResourcePath)
+_Target: TypeAlias = str | ResourcePath
+"""A final location: on disk, where making a `ResourcePath` takes as long as the copy, or not."""
 
 #: Size of the blocks in which files are copied and compared, in bytes.
 _BLOCK = 1024 * 1024
@@ -28,12 +31,8 @@ _IMPOSSIBLE = frozenset(
 )
 
 
-class UnreadableError(Exception):
-    """The worker may not read a staged file: a fault of its pod, or of the staging's setup."""
-
-
 def copy_to_datastore(
-    staging: ResourcePath,
+    source: LocalFile | ResourcePath,
     root: ResourcePath,
     path: str,
     exists: Callable[[ResourcePath], bool] = ResourcePath.exists,
@@ -42,10 +41,12 @@ def copy_to_datastore(
 
     Parameters
     ----------
-    staging, root : `lsst.resources.ResourcePath`
-        The staging root, and the datastore's root.
+    source : `LocalFile` or `lsst.resources.ResourcePath`
+        The staged file.
+    root : `lsst.resources.ResourcePath`
+        The datastore's root.
     path : `str`
-        The file's path in both.
+        The file's path in the datastore.
     exists : `~collections.abc.Callable`, optional
         Tells whether a file of a datastore that is not on disk exists.
 
@@ -57,61 +58,76 @@ def copy_to_datastore(
     Raises
     ------
     InvalidEventError
-        If another file is at the final location, or no file can be there.
+        If another file is at the final location, no file can be there, or the staged file is
+        behind a link or not a regular file.
     UnreadableError
         If the worker may not read the staged file.
     """
-    if staging.isLocal and root.isLocal:  # making two ResourcePaths takes as long as the copy
-        staged, final = str(Path(staging.ospath, path)), str(Path(root.ospath, path))
-        return _copy_or_compare(staged, final, os.path.exists, _copy_on_disk, _is_same_on_disk)
-    source = staging.join(path, forceDirectory=False)
-    target = root.join(path, forceDirectory=False)
-    return _copy_or_compare(source, target, exists, _copy, _is_same)
+    target: _Target = (
+        str(Path(root.ospath, path)) if root.isLocal else root.join(path, forceDirectory=False)
+    )
 
+    def is_there() -> bool:
+        return os.path.exists(target) if isinstance(target, str) else exists(target)  # noqa: PTH110
 
-def _copy_or_compare(
-    source: _File,
-    target: _File,
-    exists: Callable[[_File], bool],
-    copy: Callable[[_File, _File], bool],
-    is_same: Callable[[_File, _File], bool],
-) -> bool:
     try:
-        if not exists(target) and copy(source, target):
-            return True
-        same = is_same(source, target)
+        if isinstance(source, LocalFile):
+            is_same = _copy_local(source, target, is_there)
+        else:
+            is_same = _copy_remote(source, target, is_there)
     except FileNotFoundError:  # no staged file: it is removed once its event is written
-        return exists(target)
+        return is_there()
     except OSError as exc:
         if exc.errno in _IMPOSSIBLE:
             raise InvalidEventError(f"{source} cannot be copied to {target}: {exc}") from exc
         raise
-    if not same:
+    if not is_same:
         raise InvalidEventError(f"{target} exists already and is different from {source}")
     return True
 
 
-def _copy(source: ResourcePath, target: ResourcePath) -> bool:
-    """Copy a file, unless another file is at the target; return whether it was copied."""
-    if not target.isLocal:
-        target.transfer_from(source, "copy", overwrite=True, multithreaded=False)
-        return True
-    folder = Path(target.ospath).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    with source.as_local(multithreaded=False, tmpdir=str(folder)) as local:
-        return _copy_on_disk(local.ospath, target.ospath)
+def _copy_local(source: LocalFile, target: _Target, is_there: Callable[[], bool]) -> bool:
+    """Copy a file from disk; return whether the file at the target is the same now."""
+    with source.open() as file:
+        if not is_there():
+            if not isinstance(target, str):
+                # The descriptor by a name: to open the file again could open another one.
+                opened = ResourcePath(f"/proc/self/fd/{file.fileno()}", forceDirectory=False)
+                target.transfer_from(opened, "copy", overwrite=True, multithreaded=False)
+                return True
+            if _write(file, target):
+                return True
+            file.seek(0)
+        return _is_same(file, os.fstat(file.fileno()).st_size, target)
 
 
-def _copy_on_disk(source: str, target: str) -> bool:
-    if not os.path.isfile(source):  # noqa: PTH113 - Path's may raise
-        raise FileNotFoundError(f"there is no file {source}")
+def _copy_remote(source: ResourcePath, target: _Target, is_there: Callable[[], bool]) -> bool:
+    """Copy a file from an object store; return whether the file at the target is the same now."""
+    if not is_there():
+        if not isinstance(target, str):
+            target.transfer_from(source, "copy", overwrite=True, multithreaded=False)
+            return True
+        folder = Path(target).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with (
+            source.as_local(multithreaded=False, tmpdir=str(folder)) as local,
+            Path(local.ospath).open("rb") as file,
+        ):
+            if _write(file, target):
+                return True
+    with source.open("rb") as file:
+        return _is_same(file, source.size(), target)
+
+
+def _write(file: BinaryIO, target: str) -> bool:
+    """Copy an open file, unless another file is at the target; return whether it was copied."""
     folder = Path(target).parent
     folder.mkdir(parents=True, exist_ok=True)
     # Under a temporary name until it is complete: a worker may die at any time.
     partial = folder / f".{uuid4().hex}.partial"
     try:
-        with _open(source) as reader, partial.open("xb") as writer:
-            shutil.copyfileobj(reader, writer, _BLOCK)
+        with partial.open("xb") as writer:
+            shutil.copyfileobj(file, writer, _BLOCK)
             writer.flush()
             # After the database commit the staged file is removed, and this is the only copy.
             os.fsync(writer.fileno())
@@ -124,22 +140,22 @@ def _copy_on_disk(source: str, target: str) -> bool:
     return True
 
 
-def _open(source: str) -> BinaryIO:
-    try:
-        return Path(source).open("rb")
-    except PermissionError as exc:
-        raise UnreadableError(str(exc)) from exc
+def _is_same(file: Any, size: int, target: _Target) -> bool:
+    if not isinstance(target, str):
+        if target.size() != size:
+            return False
+        with target.open("rb") as other:
+            return _has_same_blocks(file, other)
+    # A named pipe would wait for its writer.
+    with closing(os.fdopen(os.open(target, os.O_RDONLY | os.O_NONBLOCK), "rb")) as other:
+        status = os.fstat(other.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+            return False
+        return _has_same_blocks(file, other)
 
 
-def _is_same_on_disk(one: str, other: str) -> bool:
-    return filecmp.cmp(one, other, shallow=False)
-
-
-def _is_same(one: ResourcePath, other: ResourcePath) -> bool:
-    if one.size() != other.size():
-        return False
-    with one.open("rb") as left, other.open("rb") as right:
-        while block := left.read(_BLOCK):
-            if block != right.read(_BLOCK):
-                return False
+def _has_same_blocks(one: Any, other: Any) -> bool:
+    while block := one.read(_BLOCK):
+        if block != other.read(_BLOCK):
+            return False
     return True

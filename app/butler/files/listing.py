@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
 from lsst.resources import ResourcePath
+
+from app.butler.files.beneath import walk
 
 __all__ = ["ListedFile", "list_files", "list_folders", "list_some"]
 
@@ -33,6 +34,8 @@ class ListedFile:
         Time of the last change.
     target : `str` or `None`
         The file that a symbolic link refers to; `None` for any other file.
+    status : `os.stat_result` or `None`
+        What a file on disk is.
     """
 
     path: str
@@ -40,6 +43,7 @@ class ListedFile:
     size: int
     modified: datetime
     target: str | None = None
+    status: os.stat_result | None = None
 
 
 def list_files(folder: ResourcePath) -> Iterator[ListedFile]:
@@ -53,16 +57,16 @@ def list_files(folder: ResourcePath) -> Iterator[ListedFile]:
         If the folder is neither on disk nor on S3.
     """
     if folder.isLocal:
-        for entry in _walk(folder.ospath):
-            with suppress(FileNotFoundError):  # a worker removes the files that it has copied
-                status = entry.stat(follow_symlinks=False)
-                path = os.path.relpath(entry.path, folder.ospath)
+        for path, status in walk(folder.ospath):
+            if not stat.S_ISDIR(status.st_mode):
+                is_link = stat.S_ISLNK(status.st_mode)
                 yield ListedFile(
                     path,
                     _inside(folder, path),
                     status.st_size,
-                    datetime.fromtimestamp(status.st_mtime, UTC),
-                    os.path.realpath(entry.path) if entry.is_symlink() else None,
+                    _changed(status),
+                    os.path.realpath(f"{folder.ospath}/{path}") if is_link else None,
+                    status,
                 )
     elif folder.scheme == "s3":
         for path, item in _objects(folder):
@@ -120,20 +124,20 @@ def _inside(folder: ResourcePath, path: str) -> ResourcePath:
     return folder.replace(path=folder.path + quote(path), forceDirectory=False)
 
 
-def _walk(folder: str) -> Iterator[os.DirEntry[str]]:
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(entry.path)
-            else:
-                yield entry
+def _changed(status: os.stat_result) -> datetime:
+    return datetime.fromtimestamp(status.st_mtime, UTC)
 
 
-def list_folders(folder: ResourcePath) -> Iterator[tuple[str, datetime]]:
-    """List the subfolders of a folder on disk, the innermost first, with their last changes."""
-    if folder.isLocal:
-        for inside, _, _ in os.walk(folder.ospath, topdown=False):
-            if inside.rstrip("/") != folder.ospath.rstrip("/"):
-                with suppress(FileNotFoundError):
-                    changed = Path(inside).stat().st_mtime
-                    yield inside, datetime.fromtimestamp(changed, UTC)
+def list_folders(folder: ResourcePath) -> list[tuple[str, datetime]]:
+    """Return the subfolders of a folder on disk, the innermost first, with their last changes.
+
+    Their paths are relative to the folder.
+    """
+    if not folder.isLocal:
+        return []
+    found = [
+        (path, _changed(status))
+        for path, status in walk(folder.ospath)
+        if stat.S_ISDIR(status.st_mode)
+    ]
+    return sorted(found, key=lambda each: each[0].count("/"), reverse=True)

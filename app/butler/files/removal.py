@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
 
 from lsst.resources import ResourcePath
+
+from app.butler.files.beneath import LocalFile, UnreadableError, remove_folder
+from models.errors import NotAllowedError
 
 __all__ = ["remove_empty_folders", "remove_files"]
 
 
-def remove_files(staged: Iterable[tuple[ResourcePath, str]]) -> list[str]:
+def remove_files(staged: Iterable[LocalFile | ResourcePath]) -> list[str]:
     """Remove staged files.
 
     Parameters
     ----------
-    staged : `~collections.abc.Iterable` [`tuple` [`lsst.resources.ResourcePath`, `str`]]
-        A staging root, and the path of a file in it; the file may be removed already.
+    staged : `~collections.abc.Iterable` [`LocalFile` or `lsst.resources.ResourcePath`]
+        The files; they may be removed already.
 
     Returns
     -------
@@ -26,22 +28,24 @@ def remove_files(staged: Iterable[tuple[ResourcePath, str]]) -> list[str]:
     """
     failed: list[str] = []
     remote: list[ResourcePath] = []
-    for staging, path in staged:
-        if not staging.isLocal:
-            remote.append(staging.join(path, forceDirectory=False))
+    for file in staged:
+        if not isinstance(file, LocalFile):
+            remote.append(file)
             continue
         try:
-            Path(staging.ospath, path).unlink(missing_ok=True)
-        except OSError as exc:
-            failed.append(f"{exc.filename}: {exc}")
+            with suppress(FileNotFoundError):
+                file.remove()
+        except (OSError, NotAllowedError, UnreadableError) as exc:
+            failed.append(f"{file}: {exc}")
     removed = ResourcePath.mremove(remote, do_raise=False)
     return failed + [
         f"{uri}: {result.exception}" for uri, result in removed.items() if result.exception
     ]
 
 
-def remove_empty_folders(folders: Iterable[tuple[ResourcePath, PurePosixPath]]) -> None:
+def remove_empty_folders(folders: Iterable[LocalFile]) -> None:
     """Remove those folders on disk that are empty."""
-    for staging, folder in folders:
-        with suppress(OSError):  # it is not empty
-            Path(staging.ospath, folder).rmdir()
+    for folder in folders:
+        # It is not empty.
+        with suppress(OSError, NotAllowedError, UnreadableError):
+            remove_folder(folder.root, folder.path)

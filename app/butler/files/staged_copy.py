@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Iterable
 from typing import TypeAlias
 
 from lsst.resources import ResourcePath
 
 from app.butler.events.parsed import ParsedEvent
+from app.butler.files.beneath import LocalFile
 from app.butler.private.datastores import FileStore
-from models.errors import InvalidEventError
 
-__all__ = ["Copy", "copies_of", "refuse_link", "staged_file"]
+__all__ = ["Copy", "copies_of", "source_in", "staged_file"]
 
 Copy: TypeAlias = tuple[ResourcePath, FileStore, str]
 """A staging root, a datastore, and a path in both."""
@@ -34,19 +32,22 @@ def staged_file(copy: Copy) -> ResourcePath:
     return staging.join(path, forceDirectory=False)
 
 
-def refuse_link(staging: ResourcePath, path: str, real: Callable[[str], str]) -> None:
-    """Refuse a symbolic link: the file that it refers to must be neither copied nor removed.
+def source_in(
+    staging: ResourcePath, path: str, roots: Iterable[ResourcePath]
+) -> LocalFile | ResourcePath:
+    """Return a staged file, to be read or removed.
 
-    Raises
-    ------
-    InvalidEventError
-        If the file, or a folder that contains it, is a link.
+    Parameters
+    ----------
+    staging : `lsst.resources.ResourcePath`
+        The staging root of an event: one of the allowed roots, or a folder inside one.
+    path : `str`
+        The path of the file in it.
+    roots : `~collections.abc.Iterable` [`lsst.resources.ResourcePath`]
+        The allowed roots.  Only they may be links.
     """
     if not staging.isLocal:
-        return
-    given = str(Path(staging.ospath, path))
-    expected = str(Path(real(staging.ospath), path))
-    # Not Path.is_symlink: it raises if the name is too long.
-    linked = os.path.islink(given)  # noqa: PTH114
-    if linked or real(given.rpartition("/")[0]) != expected.rpartition("/")[0]:
-        raise InvalidEventError(f"{given} is behind a symbolic link")
+        return staging.join(path, forceDirectory=False)
+    folder = staging.ospath
+    root = next((r.ospath for r in roots if r.isLocal and folder.startswith(r.ospath)), folder)
+    return LocalFile(root, folder[len(root) :] + path)

@@ -7,9 +7,8 @@ from the commit on the final ones do.  A redelivered event finds one of them.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import PurePosixPath
 
 import structlog
@@ -20,6 +19,7 @@ from app.butler.away import LostStoreError
 from app.butler.descriptions import describe_with_type
 from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import Failure
+from app.butler.files.beneath import LocalFile
 from app.butler.files.copying import copy_to_datastore
 from app.butler.files.denial import (
     alarm_about_listing,
@@ -29,7 +29,7 @@ from app.butler.files.denial import (
 )
 from app.butler.files.parallel import call_for_chunks, missing_after_retries
 from app.butler.files.removal import remove_empty_folders, remove_files
-from app.butler.files.staged_copy import Copy, copies_of, refuse_link, staged_file
+from app.butler.files.staged_copy import Copy, copies_of, source_in, staged_file
 from app.butler.outcome import Failed, Rejection
 from app.butler.paths import address
 from app.butler.policy import WritePolicy
@@ -111,9 +111,7 @@ class StagedArtifacts:
         self._copied &= required  # what a previous attempt has left
         refused: dict[Copy, InvalidEventError] = {}
         denied: set[Copy] = set()
-        find_missing = partial(
-            self._copy, refused=refused, denied=denied, real=cache(os.path.realpath)
-        )
+        find_missing = partial(self._copy, refused=refused, denied=denied)
         missing = missing_after_retries(
             required - self._copied,
             find_missing,
@@ -147,18 +145,21 @@ class StagedArtifacts:
         staged = {(staging, path) for event in events for staging, _, path in copies_of(event)}
         if not staged:
             return
+        roots = self._policy.staging_roots
+        files = [source_in(*each, roots) for each in staged]
         folders = {
-            (staging, folder)
-            for staging, path in staged
-            if staging.isLocal and staging not in self._policy.staging_roots
-            for folder in PurePosixPath(path).parents
+            LocalFile(file.root, str(folder))
+            for (staging, path), file in zip(staged, files, strict=True)
+            if isinstance(file, LocalFile) and staging not in roots
+            # Those of the event, from its own staging root on.
+            for folder in [*PurePosixPath(file.path).parents][: path.count("/") + 1]
         }
         timeout = self._policy.staging_timeout
         try:
-            failed = call_for_chunks(staged, remove_files, timeout)
+            failed = call_for_chunks(files, remove_files, timeout)
             # The innermost folders first, level by level.
-            for depth in sorted({len(folder.parts) for _, folder in folders}, reverse=True):
-                level = [(root, folder) for root, folder in folders if len(folder.parts) == depth]
+            for depth in sorted({folder.path.count("/") for folder in folders}, reverse=True):
+                level = [folder for folder in folders if folder.path.count("/") == depth]
                 call_for_chunks(level, remove_empty_folders, timeout)
         except Exception as exc:  # noqa: BLE001 - the events are written, whatever happens here
             failed = [describe_with_type(exc)]
@@ -170,7 +171,6 @@ class StagedArtifacts:
         copies: Iterable[Copy],
         refused: dict[Copy, InvalidEventError],
         denied: set[Copy],
-        real: Callable[[str], str],
     ) -> list[Copy]:
         """Copy some artifacts; return those that are neither staged nor in the datastore.
 
@@ -182,8 +182,8 @@ class StagedArtifacts:
             denied.discard(copy)
             exists = partial(self._exists, store, path)
             try:
-                refuse_link(staging, path, real)
-                if copy_to_datastore(staging, store.root, path, exists):
+                source = source_in(staging, path, self._policy.staging_roots)
+                if copy_to_datastore(source, store.root, path, exists):
                     self._copied.add(copy)
                 else:
                     missing.append(copy)
@@ -243,7 +243,7 @@ class StagedArtifacts:
             root: file
             for file in sorted(map(staged_file, copies), key=str, reverse=True)
             for root in self._policy.staging_roots
-            if address(file).startswith(address(root))
+            if not root.isLocal and address(file).startswith(address(root))
         }
 
     def _check_mounted(self) -> None:

@@ -7,6 +7,7 @@ from typing import Protocol
 import structlog
 from lsst.daf.butler import Butler
 
+from app.butler.allowed.elements import forbidden_elements
 from app.butler.insert.batch import Batch
 from app.butler.insert.bulk_insert import BulkInsert
 from app.butler.insert.dimension_records import DimensionRecords
@@ -60,14 +61,16 @@ def choose_insert(
     overlaps : `OverlapRows`
         Counts the overlap rows of dimension records.
     """
+    forbidden = forbidden_elements(butler.dimensions, policy.allowed_elements)
     if policy.write_method is WriteMethod.PUBLIC:
-        return PublicIngest(butler), DimensionRecords(butler, overlaps)
+        return PublicIngest(butler), DimensionRecords(butler, overlaps, forbidden=forbidden)
     if uncovered := uncovered_parts(butler):
         logger.warning(
             "bulk insert is untested for parts of this repository; using Butler.ingest, which is "
             "half as fast",
             parts=uncovered,
         )
-        return PublicIngest(butler), DimensionRecords(butler, overlaps)
+        return PublicIngest(butler), DimensionRecords(butler, overlaps, forbidden=forbidden)
     tables = RegistryTables(butler)
-    return BulkInsert(tables, datastores), DimensionRecords(butler, overlaps, tables.find_stored)
+    records = DimensionRecords(butler, overlaps, tables.find_stored, forbidden)
+    return BulkInsert(tables, datastores), records

@@ -17,6 +17,7 @@ from app.butler.insert.references import missing_record
 from app.butler.outcome import Rejection
 from app.butler.private.registry import RegistryTables
 from app.butler.sessions.messages import deferring
+from models.causes import Cause
 
 __all__ = ["DimensionRecords"]
 
@@ -50,11 +51,14 @@ class DimensionRecords:
         Returns those of some data IDs for which an element has a stored record.  With it, only
         these records are fetched by the query system, which takes about 8 ms for each query;
         usually all records are new, and no query is needed.
+    forbidden : `frozenset` [`str`]
+        The elements of which an event may bring stored records only.
     """
 
     butler: Butler
     overlaps: OverlapRows
     find_stored: _FindStored | None = None
+    forbidden: frozenset[str] = frozenset()
     _stored: dict[RecordKey, int | None] = field(default_factory=dict)
     _pending: dict[RecordKey, int | None] = field(default_factory=dict)
 
@@ -85,6 +89,35 @@ class DimensionRecords:
         for key, kept in differing.items():
             _log_mismatch(key, kept, unknown[key].record)
         return mismatched + len(differing)
+
+    def refuse_new(self, events: Iterable[ParsedEvent]) -> None:
+        """Refuse the events that bring a new record of an element that operators register.
+
+        Raises
+        ------
+        RefusedEventsError
+            If there are such events.
+        """
+        bringing: dict[RecordKey, list[ParsedEvent]] = {}
+        for event in events:
+            for key in event.records:
+                if key[0] in self.forbidden and not self._is_known(key):
+                    bringing.setdefault(key, []).append(event)
+        rejections: dict[ParsedEvent, Rejection] = {}
+        for name in sorted({name for name, _ in bringing}):
+            keys = {
+                bringing[key][0].records[key].record.dataId: key
+                for key in bringing
+                if key[0] == name
+            }
+            find = self.find_stored or RegistryTables(self.butler).find_stored
+            stored = set(find(self.butler.dimensions[name], [*keys]))
+            for data_id, key in keys.items():
+                if data_id not in stored:
+                    for event in bringing[key]:
+                        rejections.setdefault(event, _not_allowed(key))
+        if rejections:
+            raise RefusedEventsError(rejections)
 
     def lacks_shared(self, events: Iterable[ParsedEvent]) -> bool:
         """Tell whether events bring shared records that are not known to be stored."""
@@ -225,6 +258,15 @@ class DimensionRecords:
     def forget(self) -> None:
         """Forget which records are stored: someone may have deleted some."""
         self._stored.clear()
+
+
+def _not_allowed(key: RecordKey) -> Rejection:
+    element, values = key
+    reason = (
+        f"the {element} record {values} is new; register it in the repository, or allow events to "
+        f"bring such records with BUTLER_WRITER_ALLOWED_ELEMENTS={element}, then replay"
+    )
+    return Rejection(Cause.ELEMENT_NOT_ALLOWED, reason)
 
 
 def _is_same(one: DimensionRecord, other: DimensionRecord) -> bool:

@@ -35,13 +35,18 @@ class FileStore:
         The table with a row for each dataset of each datastore.
     other_columns : `dict` [`str`, `~typing.Any`]
         The columns of a datastore record that do not depend on the event, such as the component.
+    own_paths : `frozenset` [`str`]
+        The paths of the repository's own files that are below the root.
     """
+
+    own_paths: frozenset[str] = frozenset()
 
     def __init__(self, datastore: Any, constraints: tuple[Any, ...]) -> None:
         # Constraints without rules accept everything.  To ask them would need the storage class of
         # the dataset, which may be unknown here.
         self._constraints = tuple(c for c in constraints if c._accept or c._reject)
         self._formatters = datastore.formatterFactory._mappingFactory
+        self._templates = datastore.templates
         self.name: str = datastore._bridge.datastoreName
         self.root: ResourcePath = datastore.root
         self._folder = self.root.ospath if self.root.isLocal else None
@@ -63,6 +68,10 @@ class FileStore:
         names = (self._formatters._getNameKey(name) for name in ref._lookupNames())
         registry = self._formatters._registry
         return next((registry[name]["type"] for name in names if name in registry), None)
+
+    def template(self, ref: DatasetRef) -> str:
+        """Return the file template configured for a dataset."""
+        return str(self._templates.getTemplate(ref))
 
     def uri(self, path: str) -> ResourcePath:
         """Return the URI of a path in the datastore records."""
@@ -110,6 +119,10 @@ class Datastores:
             for store in self.stores
             if config_file is not None and (path := config_file.relative_to(store.root))
         }
+        own = _own_files(butler, self._engine)
+        for store in self.stores:
+            paths = (file.relative_to(store.root) for file in own)
+            store.own_paths = frozenset(path for path in paths if path is not None)
         #: The artifact that was last seen in each store.
         self._last_seen: dict[FileStore, str] = {}
         self._accepting: dict[tuple[str, Any], tuple[FileStore, ...]] = {}
@@ -243,6 +256,16 @@ class Datastores:
         for store in self.stores:
             if store.root.isLocal and not store.root.exists():
                 raise LostStoreError(f"the datastore root {store.root} does not exist")
+
+
+def _own_files(butler: Butler, engine: sqlalchemy.Engine) -> list[ResourcePath]:
+    """Return the repository's configuration, and the files of its SQLite database."""
+    config_file = butler._config.configFile  # type: ignore[attr-defined]
+    files = [] if config_file is None else [config_file]
+    if engine.dialect.name == "sqlite" and engine.url.database:
+        names = (f"{engine.url.database}{end}" for end in ("", "-journal", "-shm", "-wal"))
+        files += [ResourcePath(name, forceDirectory=False) for name in names]
+    return files
 
 
 def _is_readable(store: FileStore, path: str) -> bool:

@@ -17,7 +17,10 @@ from app.butler.private.probe import Probe
 from app.butler.private.registry import RegistryTables
 from app.butler.statements import Limits
 
-__all__ = ["WRITTEN_BUT", "ChainKeeper"]
+__all__ = ["MADE_BY", "WRITTEN_BUT", "ChainKeeper"]
+
+#: The documentation of each chain that this service makes: it tells whose chain it is.
+MADE_BY = "Made by the Butler writer for the outputs of Prompt Processing."
 
 #: The beginning of the reason if an event was written, and its run could not be put into a chain.
 WRITTEN_BUT = "written, but"
@@ -209,7 +212,7 @@ class ChainKeeper:
             if limits is not None:
                 with self._tables.connection() as connection:
                     limits.set(connection)
-            self._butler.collections.register(chain, CollectionType.CHAINED)
+            self._butler.collections.register(chain, CollectionType.CHAINED, MADE_BY)
             self._butler.collections.prepend_chain(chain, run)
         return True
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from contextlib import suppress
 from typing import Any
 
 from lsst.daf.butler import Butler, DatasetType, MissingDatasetTypeError, SerializedDatasetType
@@ -13,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from app.butler.failures import cause_of
 from app.butler.private.registry import RegistryTables, engine_of, make_tables
 from app.butler.private.storage_classes import are_convertible
+from app.butler.repository.new_types import NewTypes
 from models.causes import Cause
 from models.errors import InvalidEventError
 
@@ -22,6 +22,13 @@ __all__ = ["DatasetTypes"]
 class DatasetTypes:
     """The dataset types of a repository; each is looked up once (rule lookups-expire).
 
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    new_types : `NewTypes`
+        Counts those that events add.
+
     Attributes
     ----------
     is_outdated : `bool`
@@ -29,8 +36,9 @@ class DatasetTypes:
         again.  It may be set by another thread.
     """
 
-    def __init__(self, butler: Butler) -> None:
+    def __init__(self, butler: Butler, new_types: NewTypes) -> None:
         self._butler = butler
+        self._new_types = new_types
         self._known: dict[str, DatasetType] = {}
         self.is_outdated = False
 
@@ -87,27 +95,39 @@ class DatasetTypes:
         lsst.daf.butler.registry.ConflictingDefinitionError
             If the repository has a different definition of one of them.  Another storage class is
             accepted if it can be converted; the repository's one stays.
+        NotAllowedError
+            If there are more new ones than may be registered; none of them is.
         """
         if not isinstance(given, list):
             raise InvalidEventError(f"dataset_types {given!r} is not a list")
         # Of several with the same name, the last one counts, as in the deployed service.
+        new: list[DatasetType] = []
         for dataset_type in {kind.name: kind for kind in map(self._read, given)}.values():
             if dataset_type.name not in used:
                 continue
             _check_usable(dataset_type)
-            known = self._known.get(dataset_type.name)
-            if known is None:
+            if not self._is_known(dataset_type.name):
+                new.append(dataset_type)
+            else:
+                _check_same(self._known[dataset_type.name], dataset_type)
+        if not new:
+            return
+        with self._new_types.registering([kind.name for kind in new]):
+            for dataset_type in new:
                 known = self._known[dataset_type.name] = self._registered(dataset_type)
-            if known != dataset_type and not are_convertible(known, dataset_type):
-                raise ConflictingDefinitionError(
-                    f"dataset type {dataset_type.name!r} is {known} in the repository, "
-                    f"but {dataset_type} in the event"
-                )
+                _check_same(known, dataset_type)
+
+    def _is_known(self, name: str) -> bool:
+        """Tell whether the repository has a dataset type, and remember it."""
+        if name not in self._known:
+            try:
+                self._known[name] = self._butler.get_dataset_type(name)
+            except MissingDatasetTypeError:
+                return False
+        return True
 
     def _registered(self, given: DatasetType) -> DatasetType:
-        """Return the dataset type of that name, which is registered if there is none."""
-        with suppress(MissingDatasetTypeError):
-            return self._butler.get_dataset_type(given.name)
+        """Register a dataset type; return it as the repository has it."""
         try:
             make_tables(self._butler, given)
             self._butler.registry.registerDatasetType(given)
@@ -134,6 +154,13 @@ class DatasetTypes:
             )
         except Exception as exc:  # invalid fields raise many types
             raise _invalid(exc) from exc
+
+
+def _check_same(known: DatasetType, given: DatasetType) -> None:
+    if known != given and not are_convertible(known, given):
+        raise ConflictingDefinitionError(
+            f"dataset type {given.name!r} is {known} in the repository, but {given} in the event"
+        )
 
 
 def _check_usable(dataset_type: DatasetType) -> None:

@@ -262,6 +262,10 @@ def prepare(repository: Repository) -> Repository:
     return repository
 
 
+#: The artifacts of an event stay where they are if its run is changed.
+ANY_PATH = {"paths_below_run": False}
+
+
 @dataclass
 class Shared:
     """A repository and a writer for many tests, each of which uses another run and other visits."""
@@ -277,7 +281,7 @@ def on_sqlite(
 ) -> Iterator[Shared]:
     root = tmp_path_factory.mktemp("shared") / "repository"
     repository = prepare(prepared_sqlite.copy(root))
-    yield Shared(repository, repository.writer())
+    yield Shared(repository, repository.writer(**ANY_PATH))
     repository.close()
 
 
@@ -297,7 +301,7 @@ def on_each(
         make_repository(root, database=server.create_database(f"bad_{root.parent.name}")).close()
         repository = Repository(root)
     prepare(repository)
-    yield Shared(repository, repository.writer(write_method=write_method))
+    yield Shared(repository, repository.writer(write_method=write_method, **ANY_PATH))
     repository.close()
 
 

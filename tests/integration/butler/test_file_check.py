@@ -107,7 +107,7 @@ def test_a_store_that_denies_access_is_not_taken_for_empty(on_s3: Repository, st
 
 def never_written(event: dict[str, Any], position: int = 5) -> str:
     """Give an artifact of an event a path that does not exist; return its URI."""
-    event["datasets"][position]["path"] = path = f"a/never_written_{position}.json"
+    event["datasets"][position]["path"] = path = f"{RUN}/never_written_{position}.json"
     return f"s3://bucket/butler/{path}"
 
 
@@ -225,7 +225,7 @@ def test_a_key_that_the_store_calls_invalid_rejects_only_its_event(
 ) -> None:
     events = [Night().event(detector=detector) for detector in range(3)]
     store.special = {"mistake": 400}
-    events[1]["datasets"][5]["path"] = "a/mistake.json"
+    events[1]["datasets"][5]["path"] = f"{RUN}/mistake.json"
     report = write_window(on_s3.writer(), decoded(*events))
     assert "400" in rejection(report, 1).reason
     assert on_s3.stored() == Counter(dataset_ids(events[0], events[2]))
@@ -251,9 +251,9 @@ def test_an_object_that_does_not_exist_is_a_missing_artifact(
 ) -> None:
     events = [Night().event(detector=detector) for detector in range(2)]
     store.special = {"never": 404}
-    events[0]["datasets"][5]["path"] = "a/never_written.json"
+    events[0]["datasets"][5]["path"] = path = f"{RUN}/never_written.json"
     report = write_window(on_s3.writer(), decoded(*events))
-    assert rejection(report, 0).reason == "s3://bucket/butler/a/never_written.json does not exist"
+    assert rejection(report, 0).reason == f"s3://bucket/butler/{path} does not exist"
     assert on_s3.stored() == Counter(dataset_ids(events[1]))
 
 

@@ -16,7 +16,7 @@ from app.butler.outcome import Outcome, Written
 from models.causes import Cause
 from testbed.waiting import wait_until
 from testbed.writing import write_until_done, write_window
-from tests.support.events import Night, dataset_ids
+from tests.support.events import RUN, Night, dataset_ids
 from tests.support.faulty_store import Store
 from tests.support.repositories import Repository, decoded, rejection, written
 
@@ -28,7 +28,7 @@ def test_a_file_for_which_the_store_fails_or_hangs_holds_up_no_other_event(
     store.special = {"odd": status}
     given = [Night().event(detector=detector) for detector in range(6)]
     for n in (1, 4):
-        given[n]["datasets"][5]["path"] = f"an/odd_{n}.json"
+        given[n]["datasets"][5]["path"] = f"{RUN}/an/odd_{n}.json"
     events = dict(enumerate(decoded(*given)))
     writer = on_s3.writer(file_check_timeout=3)
     outcomes: dict[int, Outcome] = {}
@@ -98,10 +98,11 @@ def test_paths_that_no_file_can_have_reject_only_their_events(
     events = [night.event(detector=detector, **staged) for detector in range(len(paths) + 1)]
     for event, path in zip(events, paths.values(), strict=False):
         event["datasets"][5]["path"] = path
-    writer = repository.writer(staging_roots=str(staging))
+    writer = repository.writer(staging_roots=str(staging), paths_below_run=False)
     report = write_window(writer, decoded(*events))
+    causes = (Cause.MISSING_FILE, Cause.INVALID_EVENT, Cause.PATH_NOT_ALLOWED)
     for n, name in enumerate(paths):
-        assert rejection(report, n).cause in (Cause.MISSING_FILE, Cause.INVALID_EVENT), name
+        assert rejection(report, n).cause in causes, name
     written(report, len(paths))
 
 
@@ -113,15 +114,15 @@ def test_a_staged_file_that_cannot_be_read_holds_up_no_other_event(
     staging = tmp_path / "staging"
     night = Night(staging)
     given = [night.event(detector=n, staging=str(staging)) for n in range(4)]
-    bad = str(staging / given[2]["datasets"][5]["path"])
-    opened = Path.open
+    bad = Path(given[2]["datasets"][5]["path"]).name
+    opened = os.open
 
-    def fail(path: Path, *arguments: object) -> object:
-        if str(path) == bad:
+    def fail(path: Any, flags: int, *arguments: int, dir_fd: int | None = None) -> int:
+        if path == bad and dir_fd is not None:
             raise OSError(errno.EIO, os.strerror(errno.EIO), bad)
-        return opened(path, *arguments)  # type: ignore[call-overload]
+        return opened(path, flags, *arguments, dir_fd=dir_fd)
 
-    monkeypatch.setattr(Path, "open", fail)
+    monkeypatch.setattr(os, "open", fail)
     events = dict(enumerate(decoded(*given)))
     writer = repository.writer(staging_roots=(ResourcePath(str(staging), forceDirectory=True),))
     assert sorted(write_until_done(writer, events, 4)) == [0, 1, 3]

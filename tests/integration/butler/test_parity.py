@@ -154,14 +154,18 @@ def plain(make: Make, layout: str) -> Plain:
 def rename(event: Event, roots: list[Path]) -> None:
     """Give some files of an event other paths, in different notations."""
     first = roots[0].resolve()
-    ways = {  # the file's path, and the event's; an absolute path has one root
-        "isr_log": ("a file/with space.json", "a file/with space.json"),
-        "preload_log": ("plain/../a+b=c,d.json", "plain/../a+b=c,d.json"),
-        "preload_metadata": ("absolute.json", f"{first}/absolute.json"),
-        "calibrate_log": ("another file/50%.json", f"{first.as_uri()}/another%20file/50%25.json"),
-    }
     for dataset in event["datasets"]:
         (ref,) = dataset["refs"].values()
+        run = ref["run"]
+        ways = {  # the file's path, and the event's; an absolute path has one root
+            "isr_log": (f"{run}/a file/with space.json", f"{run}/a file/with space.json"),
+            "preload_log": (f"{run}/plain/../a+b=c,d.json", f"{run}/plain/../a+b=c,d.json"),
+            "preload_metadata": (f"{run}/absolute.json", f"{first}/{run}/absolute.json"),
+            "calibrate_log": (
+                f"{run}/another file/50%.json",
+                f"{first.as_uri()}/{run}/another%20file/50%25.json",
+            ),
+        }
         if (way := ways.get(ref["dataset_type_name"])) is not None:
             called, said = way
             for root in roots:

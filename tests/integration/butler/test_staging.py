@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import stat
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from app.butler.repository.connection import RepositoryError
 from app.butler.writer import ButlerWriter
 from models.causes import Cause
 from testbed.writing import write_window
+from tests.support.buckets import Bucket
 from tests.support.events import Night, dataset_ids
 from tests.support.repositories import Repository, decoded, rejection, written
 
@@ -254,10 +258,97 @@ def test_a_link_out_of_the_staging_root_is_not_followed(
     thief["datasets"][0]["path"] = f"repository/{victim['datasets'][0]['path']}"
     report = write_window(writer_for(sqlite_repository, staging), decoded(thief))
     assert "is behind a symbolic link" in rejection(report).reason
+    assert rejection(report).cause is Cause.PATH_NOT_ALLOWED
     thief["staging"] = str(staging / "repository")
+    thief["datasets"][0]["path"] = victim["datasets"][0]["path"]
     report = write_window(writer_for(sqlite_repository, staging), decoded(thief))
-    assert "is not inside a root in BUTLER_WRITER_STAGING_ROOTS" in rejection(report).reason
+    assert "is behind a symbolic link" in rejection(report).reason
     assert is_in_datastore(sqlite_repository, victim)
+
+
+def make_special(path: Path, kind: str) -> None:
+    if kind == "named pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(path.parent):
+            server.bind(path.name)  # a path of more than 108 bytes is refused
+
+
+@pytest.mark.parametrize("kind", ["named pipe", "folder", "socket"])
+def test_what_is_no_regular_file_is_refused(
+    sqlite_repository: Repository, staging: Path, kind: str
+) -> None:
+    good, bad = staged_event(staging, 0), staged_event(staging, 1)
+    odd = staging / bad["datasets"][3]["path"]
+    odd.unlink()
+    make_special(odd, kind)
+    report = write_window(writer_for(sqlite_repository, staging), decoded(good, bad))
+    assert rejection(report, 1).cause is Cause.PATH_NOT_ALLOWED
+    assert rejection(report, 1).reason == f"{odd} is not a regular file"
+    written(report, 0)
+
+
+@pytest.mark.parametrize("is_of_another_owner", [False, True])
+def test_a_hard_link_is_refused_if_the_file_has_another_owner(
+    sqlite_repository: Repository,
+    staging: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_of_another_owner: bool,
+) -> None:
+    """Only root can make such a file, so what the service is told of the owner is made up."""
+    event = staged_event(staging)
+    file = staging / event["datasets"][3]["path"]
+    os.link(file, tmp_path / "the file of another owner")
+    fstat = os.fstat
+
+    def told(descriptor: int) -> os.stat_result:
+        status = fstat(descriptor)
+        if not (is_of_another_owner and status.st_nlink > 1 and stat.S_ISREG(status.st_mode)):
+            return status
+        return os.stat_result([*status[:4], status.st_uid + 1, *status[5:]])
+
+    monkeypatch.setattr(os, "fstat", told)
+    report = write_window(writer_for(sqlite_repository, staging), decoded(event))
+    monkeypatch.undo()
+    if not is_of_another_owner:
+        written(report)
+        return
+    assert rejection(report).reason == f"{file} is a hard link to a file of another owner"
+    assert rejection(report).cause is Cause.PATH_NOT_ALLOWED
+
+
+def test_staged_files_on_disk_are_copied_to_a_datastore_on_s3(
+    sqlite_repository: Repository, staging: Path, tmp_path: Path, bucket: Bucket
+) -> None:
+    """They are read from the descriptor that was checked, and compared when delivered again."""
+    file = sqlite_repository.root / "butler.yaml"
+    config = Config(str(file))
+    config["datastore", "root"] = bucket.root
+    config.dumpToUri(str(file))
+    good, bad = staged_event(staging, 0), staged_event(staging, 1)
+    private = tmp_path / "private"
+    private.write_bytes(b"a password")
+    linked = staging / bad["datasets"][0]["path"]
+    linked.unlink()
+    linked.symlink_to(private)
+    other = good["datasets"][1]["path"]
+    bucket.put(f"butler/{other}", (staging / other).read_bytes())
+    report = write_window(writer_for(sqlite_repository, staging), decoded(good, bad))
+    written(report, 0)
+    assert rejection(report, 1).reason == f"{linked} is behind a symbolic link"
+    for dataset in good["datasets"]:
+        found = ResourcePath(bucket.root).join(dataset["path"]).read()
+        assert found == ref_content(dataset)
+    assert bucket.keys(f"butler/{bad['datasets'][0]['path']}") == []
+    assert files(staging) == paths(bad)
+    again = staged_event(staging, 0)
+    (staging / other).write_bytes(b"something else")
+    report = write_window(writer_for(sqlite_repository, staging), decoded(again))
+    assert "exists already and is different from" in rejection(report).reason
 
 
 def repository_event(repository: Repository) -> dict[str, Any]:
@@ -298,8 +389,8 @@ def test_staged_files_that_cannot_be_removed_are_logged(
 
     unlink = os.unlink
 
-    def refuse(path: Any) -> None:
-        if str(staging) in str(path):
+    def refuse(path: Any, *, dir_fd: int | None = None) -> None:
+        if dir_fd is not None:  # as only staged files are removed
             raise OSError("read-only file system")
         unlink(path)
 

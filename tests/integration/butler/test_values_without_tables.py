@@ -79,5 +79,6 @@ def test_a_band_that_the_event_brings_is_written(
     event = event_with(repository, "band", "new")
     record = {"instrument": "TestCam", "name": "new_1", "band": "new"}
     event["dimension_records"].insert(0, {"definition": "physical_filter", "record": record})
-    written(write_window(repository.writer(write_method=write_method), decoded(event)))
+    writer = repository.writer(write_method=write_method, allowed_elements="physical_filter")
+    written(write_window(writer, decoded(event)))
     assert repository.stored() == Counter(dataset_ids(event))

@@ -198,7 +198,7 @@ def test_a_right_to_a_table_that_few_events_need_is_a_cause_of_its_own(
         serialized["record"] |= fields
         bad["dimension_records"].append(serialized)
     good = [night.event(2), night.event(3)]
-    writer = limited.writer(write_method=write_method)
+    writer = limited.writer(write_method=write_method, allowed_elements="*")
     limited.sql("REVOKE INSERT ON instrument FROM limited")
     for window in ([bad], [bad, *good]):
         with capture_logs() as lines:

@@ -14,7 +14,7 @@ from app.operations import dead_letters
 from app.operations.dead_letters import DeadLetters, LostEventError
 from app.settings import KafkaSettings
 from models.causes import Cause
-from models.dead_letter import DeadLetter
+from models.dead_letter import POINTS, DeadLetter
 from testbed.cluster import Cluster
 
 
@@ -54,3 +54,42 @@ async def test_all_events_are_read_with_one_consumer(
 
     assert found == [*events, None]
     assert opened == [letter_topic, topic_name]
+
+
+async def test_a_forged_pointer_hides_no_letter_of_the_event_that_it_names(
+    broker: Cluster, topic_name: str
+) -> None:
+    """An event may look like a pointer, and its sender may guess its offset."""
+    letter_topic = f"{topic_name}-dead-letters"
+    broker.create_topic(topic_name)
+    broker.create_topic(letter_topic)
+
+    def send(event: bytes, value: bytes | None, *, at: int = 0, points: bytes = b"") -> str:
+        _, offset = broker.produce(topic_name, event)
+        letter = DeadLetter.of((topic_name, 0), at or offset, Cause.INVALID_EVENT, "why", at)
+        headers = letter.headers() | ({POINTS: points} if points else {})
+        sent = broker.produce(letter_topic, value or letter.pointer(event), headers=headers)
+        return "{}-{}".format(*sent)
+
+    def pointer_at(offset: int, event: bytes) -> bytes:
+        letter = DeadLetter.of((topic_name, 0), offset, Cause.INVALID_EVENT, "why")
+        return letter.pointer(event)
+
+    whole, large = b"an event", b"an event that is too large"
+    letters = {
+        "whole": send(whole, whole),
+        "large": send(large, None),
+        # Looks like a pointer, and guessed its own offset; the second one says what it is.
+        "old": send(forged := pointer_at(2, whole), forged),
+        "new": send(forged := pointer_at(3, large), forged, points=b"false"),
+        # The same, from somebody who may write to the topic of letters.
+        "at another": send(b"x", pointer_at(77, large), at=77),
+    }
+    values: dict[str, Any] = {"KAFKA_CLUSTER": broker.bootstrap, "KAFKA_TOPIC": topic_name}
+    settings = KafkaSettings(**values)
+    async with DeadLetters(KafkaConnection.of(settings), settings) as stored:
+        assert {str(each) for each in await stored.latest()} == {*letters.values()}
+        events = [
+            await stored.event(each) async for each in stored.read() if each.letter.offset < 2
+        ]
+    assert events == [whole, large]

@@ -12,9 +12,9 @@ import pytest
 
 from testbed.cluster import Cluster
 from testbed.waiting import wait_until
-from testbed.worker import Worker
+from testbed.worker import Worker, faust_command
 from tests.support.deployment import Deployment
-from tests.support.events import Night
+from tests.support.events import CHAIN, Night
 from tests.support.flow import check_all_written
 
 pytestmark = pytest.mark.kafka
@@ -66,6 +66,76 @@ def test_events_do_not_wait_for_the_table(deployment: Deployment) -> None:
         worker.wait_ready()
         write(deployment, event)
     check_all_written(deployment, [event])
+
+
+BAD_RECORDS: list[tuple[bytes, bytes | None]] = [
+    (b"no JSON", b"{}"),
+    (b"no JSON", None),
+    (b"[]", None),
+    (b'"bad value"', b"no JSON"),
+    (b'"bad shape"', b"[]"),
+    (b'"no runs"', b'{"chain":"no runs","runs":null}'),
+    (b'"no numbers"', b'{"chain":"x","runs":[{"run":"r","first_write":[],"last_write":1e300}]}'),
+    (b'"large"', b'{"chain":"large","runs":"' + b"x" * 900_000 + b'"}'),
+    (b'"deep"', b"[" * 100_000),
+]
+
+BAD_UPDATES = [
+    b"no JSON",
+    b"17",
+    b'{"chain":"c","runs":"abc"}',
+    b'{"chain":"c","run":"r","datasets":1,"events":1,"batch_id":"b","written_at":1e300}',
+    b'{"chain":"c","run":"r","datasets":1e400,"events":1,"batch_id":"b","written_at":1}',
+]
+
+
+def test_bad_records_stop_neither_the_table_nor_the_writing(deployment: Deployment) -> None:
+    """They are there when a worker starts, and come while it runs."""
+    night = Night(deployment.root)
+    events = [night.event(1, detector) for detector in range(2)]
+    updates = f"{deployment.topic}-chain-updates"
+    for topic in (changelog(deployment), updates):
+        deployment.cluster.create_topic(topic)
+
+    def send_bad() -> None:
+        for key, value in BAD_RECORDS:
+            deployment.cluster.produce(changelog(deployment), value, key=key)
+        for update in BAD_UPDATES:
+            deployment.cluster.produce(updates, update)
+
+    send_bad()
+    with deployment.worker() as worker:
+        worker.wait_ready()
+        write(deployment, events[0])
+        wait_for_events(worker, CHAIN, 1)
+        send_bad()
+        write(deployment, events[1])
+        wait_for_events(worker, CHAIN, 2)
+        (chain,) = json.loads(worker.page("/api/v1/chains"))["chains"]
+        assert (chain["chain"], chain["events"]) == (CHAIN, 2)
+        metrics = worker.page("/metrics")
+        skipped = len({key for key, _ in BAD_RECORDS})  # the last one of each key counts
+        assert f"skipped_chain_records_total {skipped:.1f}" in metrics
+        assert f"skipped_chain_updates_total {2 * len(BAD_UPDATES):.1f}" in metrics
+        # One whose shape is right, and whose content is not.
+        forged = {"chain": CHAIN, "runs": [{**RUN_STATE, "run": "forged"}]}
+        deployment.cluster.produce(updates, json.dumps(forged).encode(), key=CHAIN.encode())
+        wait_for_events(worker, CHAIN, RUN_STATE["events"])
+        done = faust_command(deployment.environment, "chains", "resync")
+        assert done.returncode == 0, done.stderr
+        wait_until(
+            lambda: "forged" not in worker.page("/api/v1/chains"), 40, "the table is rebuilt"
+        )
+    check_all_written(deployment, events)
+
+
+RUN_STATE: dict[str, Any] = {
+    "run": "r",
+    "first_write": 1.0,
+    "last_write": 1.0,
+    "datasets": 1,
+    "events": 99,
+}
 
 
 def test_the_table_is_complete_after_a_restart(deployment: Deployment) -> None:

@@ -7,10 +7,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from faust.exceptions import ProducerSendError
 from structlog.testing import capture_logs
 
 from agents import chain_table
 from agents.chain_table import ChainTable
+from app.kafka.errors import MessageSizeTooLargeError
+from app.telemetry import metrics
 from models.chains import ChainState, ChainUpdate
 
 
@@ -27,6 +30,8 @@ class FakeTable:
         self.data: dict[str, ChainState] = {}
         self.sent: list[tuple[str, Any]] = []
         self.refusals: list[Exception] = []
+        self.most_runs = 1000
+        self.too_large: set[str] = set()
         self.changelog_topic = SimpleNamespace(send=self.send)
 
     async def send(self, *, key: str, value: ChainState | None, **options: object) -> Any:
@@ -35,6 +40,8 @@ class FakeTable:
         async def sent() -> None:
             if self.refusals:
                 raise self.refusals.pop()
+            if value is not None and (len(value.runs) > self.most_runs or key in self.too_large):
+                raise ProducerSendError from MessageSizeTooLargeError()
             self.sent.append((key, value))
 
         return sent()
@@ -162,8 +169,63 @@ async def test_bad_records_of_the_changelog_are_skipped() -> None:
         await keeper.write()
 
     assert counts(table.data["c"]) == {"r1": 1}
-    assert table.data.keys() <= {"c", "e"}
+    assert table.data.keys() == {"c"}
     assert {line["log_level"] for line in logs} == {"warning", "info"}
+
+
+BAD_STATES = [
+    b"[]",
+    b"null",
+    b"17",
+    b'{"chain":"d"}',
+    b'{"chain":"d","runs":null}',
+    b'{"chain":"d","runs":[5]}',
+    b'{"chain":"d","runs":"abc"}',
+    b'{"chain":"","runs":[]}',
+    STORED.replace(b'"run":"r1"', b'"run":null'),
+    STORED.replace(b"2.0", b"1e300"),
+    STORED.replace(b"2.0", b"-1"),
+    STORED.replace(b":5", b":1e400"),
+    STORED.replace(b":5", b":99999999999999999999"),
+    STORED.replace(b'"events":3', b'"events":"many"'),
+    b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("bad", BAD_STATES, ids=range(len(BAD_STATES)))
+async def test_a_state_of_another_shape_is_not_in_the_table(bad: bytes) -> None:
+    """It would be an error wherever the table is read."""
+    keeper, table = make({b'"d"': bad, b'"c"': STORED, b"5": STORED, b"": None, b"{}": None})
+    skipped = metrics.SKIPPED_CHAIN_RECORDS._value.get()
+    await keeper.restore(is_ours=True)
+    assert table.data.keys() == {"c"}
+    assert metrics.SKIPPED_CHAIN_RECORDS._value.get() == skipped + 4
+
+
+async def test_a_chain_that_is_too_large_keeps_its_newest_runs() -> None:
+    keeper, table = make({b'"c"': STORED})
+    released: list[int] = []
+    await keeper.restore(is_ours=True)
+    for number in range(2, 9):
+        keeper.note(update(f"r{number}"))
+    keeper.note(ChainUpdate(**{**update("x").asdict(), "chain": "d"}))
+    keeper.hold(event(released, 0))
+    table.most_runs = 3
+    await keeper.write()
+    assert [run.run for run in table.data["c"].runs] == ["r8", "r7"]
+    assert ({*table.data}, released) == ({"c", "d"}, [0])
+
+
+async def test_a_chain_that_is_too_large_with_one_run_keeps_no_other_waiting() -> None:
+    keeper, table = make({})
+    released: list[int] = []
+    await keeper.restore(is_ours=True)
+    for chain in ("c", "d"):
+        keeper.note(ChainUpdate(**{**update("r").asdict(), "chain": chain}))
+    keeper.hold(event(released, 0))
+    table.too_large.add("c")
+    await keeper.write()
+    assert ({*table.data}, released) == ({"d"}, [0])
 
 
 async def test_a_rebalance_drops_the_updates_that_will_be_redelivered() -> None:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
@@ -175,6 +182,44 @@ def test_an_allowed_staging_root_or_a_folder_inside_one_is_accepted(uri: str, ro
 def test_any_other_staging_root_is_refused(uri: str) -> None:
     with pytest.raises(InvalidEventError, match="staging"):
         staging_root(uri, [STAGING, BUCKET])
+
+
+@pytest.mark.parametrize("allowed", [[], [STAGING, BUCKET]], ids=["none", "some"])
+@pytest.mark.parametrize("uri", ["a/" * 100_000, "file:///" + "a/../" * 40_000, "#" * 200_000])
+def test_a_long_staging_root_is_refused_before_anything_is_done_with_it(
+    uri: str, allowed: list[ResourcePath]
+) -> None:
+    started = time.process_time()
+    with pytest.raises(InvalidEventError, match=r"has 20000\d characters, more than") as error:
+        staging_root(uri, allowed)
+    assert len(str(error.value)) < 1000
+    assert time.process_time() - started < 0.05
+
+
+def test_no_file_outside_of_the_roots_is_looked_at_because_an_event_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To look at a folder may mount something, or wait for a server that is away."""
+    (tmp_path / "link").symlink_to("/net/elsewhere")
+    named = ["/net/elsewhere/a", f"{tmp_path}/b", f"{tmp_path}/link/c", f"{tmp_path}/staging/d"]
+    roots = [ResourcePath(f"{tmp_path}/staging/", forceDirectory=True)]
+    looked_at: list[str] = []
+
+    def noted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def look(path: Any, *given: Any, **more: Any) -> Any:
+            looked_at.append(str(path))
+            return call(path, *given, **more)
+
+        return look
+
+    for name in ("stat", "lstat", "readlink", "open", "scandir"):
+        monkeypatch.setattr(os, name, noted(getattr(os, name)))
+    for uri in named:
+        with contextlib.suppress(InvalidEventError):
+            staging_root(uri, roots)
+    monkeypatch.undo()
+    assert looked_at
+    assert [path for path in looked_at if not f"{tmp_path}/staging/".startswith(path)] == []
 
 
 def test_without_a_setting_no_staging_root_is_allowed() -> None:

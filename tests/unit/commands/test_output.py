@@ -9,6 +9,7 @@ import pytest
 
 from app.commands.item_list import show_items
 from app.commands.output import Output
+from app.errors import exit_with
 from app.operations.checks.items import Item, Verdict
 
 HEADERS, ROWS = ("item", "value"), [("a longer one", 1), ("[red]x", None)]
@@ -85,3 +86,26 @@ def test_the_exit_code_tells_wrong_from_away(
     assert show_items(output(as_json=True), items) == exit_code
     document = json.loads(capsys.readouterr().out)
     assert [item["name"] for item in document["items"]] == [item.name for item in items]
+
+
+def test_nothing_that_is_printed_is_obeyed_by_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = "run\x1b[2J\x9b\u202e\r"
+    shown = "run\\x1b[2J\\x9b\\u202e\\r"
+    own = output()
+    for is_terminal in (False, True):
+        monkeypatch.setattr("sys.stdout.isatty", lambda at=is_terminal: at, raising=False)
+        own.line(f"{hostile}\n")
+        own.table(HEADERS, [(hostile, hostile)])
+        own.text(f"{hostile}\n\tand more")
+        own.problem(hostile)
+        output(as_json=True).document({"run": hostile})
+        with pytest.raises(SystemExit):
+            exit_with(hostile, 1)
+        printed = capsys.readouterr()
+        for text in (printed.out, printed.err):
+            assert shown in text
+            # Rich itself makes headers bold.
+            assert [part for part in ("\x1b[2J", "\x9b", "\u202e", "\r") if part in text] == []
+        assert f"{shown}\n\tand more" in printed.out

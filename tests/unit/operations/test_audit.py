@@ -1,12 +1,16 @@
-"""The range of offsets that an audit covers."""
+"""The range of offsets that an audit covers, and what it says of an event."""
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, cast
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from app.kafka.readers import Message, MessageId
+from app.operations.audit import Finding, _Judge
 from app.operations.audit_range import AuditRange, OffsetRanges
 
 if TYPE_CHECKING:
@@ -54,3 +58,26 @@ async def test_a_known_range_ends_where_the_log_ends() -> None:
     known = OffsetRanges({0: (20, 1000), 1: (60, 70)})
     bounds = await known.bounds(cast("TopicReader", TwoPartitions()))
     assert bounds == {0: (20, 100), 1: (50, 50)}
+
+
+def test_a_letter_says_nothing_of_an_event_that_it_does_not_have() -> None:
+    """Whoever forges one could otherwise hide that an event is missing."""
+    event = Message(0, 5, 0, None, b"no event", {})
+    presence: Any = NoDataset()
+    findings = [
+        _Judge(presence, {MessageId(0, 5): {digest: ("0-1", "why")}}, {0: 6}, None).audit([event])
+        for digest in (hashlib.sha256(b"no event").hexdigest(), hashlib.sha256(b"x").hexdigest())
+    ]
+    assert [found.finding for (found,) in findings] == [Finding.DEAD_LETTER, Finding.MISSING]
+
+
+class NoDataset:
+    """Replaces the look into a repository that has no dataset."""
+
+    def registered(self, given: Any) -> Any:
+        assert [*given] == []
+        return SimpleNamespace(has=None)
+
+    def readable(self, dataset_ids: Any) -> set[str]:
+        assert not dataset_ids
+        return set()

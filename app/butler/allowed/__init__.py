@@ -1,0 +1,1 @@
+"""What an event may name: runs, chains, paths, dimension elements and new dataset types."""

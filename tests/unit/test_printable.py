@@ -1,0 +1,30 @@
+"""Text for a terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.printable import printable
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("run/a b", "run/a b"),
+        ("\u00fc\u4e2d\U0001f52d", "\u00fc\u4e2d\U0001f52d"),
+        ("\x1b[2J", "\\x1b[2J"),
+        ("\x9b31m", "\\x9b31m"),
+        ("a\rb\nc\td", "a\\rb\\nc\\td"),
+        ("\x7f\x00", "\\x7f\\x00"),
+        ("a\u202eb\u2066c", "a\\u202eb\\u2066c"),
+        ("a\u2028b", "a\\u2028b"),
+        ("half \ud800", "half \\ud800"),
+        ("a\\x1b", "a\\x1b"),
+    ],
+)
+def test_what_a_terminal_obeys_is_shown_as_an_escape(text: str, printed: str) -> None:
+    assert printable(text) == printed
+
+
+def test_lines_may_be_kept() -> None:
+    assert printable("a\n\tb\x1b", keep="\n\t") == "a\n\tb\\x1b"
