@@ -150,7 +150,7 @@ class WindowParser:
         first = self._as_written(parsed[0])
         if formatter is None:
             formatter = self._context.datastores.default_formatter(first)
-        elif not self._context.policy.allowed_formatters.fullmatch(formatter):
+        elif not self._context.policy.allowed_formatters.matches(formatter):
             raise InvalidEventError(f"formatter {formatter!r} is not allowed")
         recorded_paths = self._context.datastores.recorded_paths(path, parsed)
         storage_class = first.datasetType.storageClass_name
@@ -207,8 +207,8 @@ class WindowParser:
         if given is not None:
             return given
         pattern = self._context.policy.chain_pattern
-        match = pattern.search(run) if pattern else None
-        return [match["chain"]] if match else []
+        chain = pattern.find("chain", run) if pattern else None
+        return [] if chain is None else [chain]
 
 
 def _digest(given: FileDatasetFields) -> tuple[int, str | None]:
