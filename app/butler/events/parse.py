@@ -22,6 +22,7 @@ from app.butler.events.parsed import (
     ParsedEvent,
     ParsedRecord,
     RecordKey,
+    record_key,
     with_storage_class,
 )
 from app.butler.events.values import converted
@@ -51,7 +52,8 @@ class WindowParser:
     def __init__(self, context: ParsingContext) -> None:
         self._context = context
         self._records: dict[RecordKey, list[tuple[dict[str, Any], ParsedRecord]]] = {}
-        self._data_ids: dict[tuple[DimensionGroup, tuple[Any, ...]], DataCoordinate] = {}
+        #: By the dimensions, and the text of the values.
+        self._data_ids: dict[tuple[int, str], DataCoordinate] = {}
         self._brought: dict[RecordKey, ParsedRecord] = {}
         self._storage_classes: dict[str, str] = {}
 
@@ -110,7 +112,7 @@ class WindowParser:
             raise InvalidEventError(f"{element.name} record lacks {exc}") from exc
         if tuple(map(type, values)) != types:
             raise InvalidEventError(f"{element.name} record {values}: must be {_names(types)}")
-        key = (element.name, values)
+        key = record_key(element.name, values)
         variants = self._records.setdefault(key, [])
         for known, parsed in variants:
             if known == serialized:
@@ -144,7 +146,7 @@ class WindowParser:
             raise InvalidEventError(f"{path!r} contains no dataset")
         parsed = [self._ref(dataset_id, ref) for dataset_id, ref in refs.items()]
         if len(parsed) > 1:  # an ID may be given twice, in two notations
-            parsed = list(dict.fromkeys(parsed))
+            parsed = _without_repetitions(parsed)
         if len(runs := {ref.run for ref in parsed}) > 1:
             raise InvalidEventError(f"{path!r} contains datasets of several runs: {sorted(runs)}")
         first = self._as_written(parsed[0])
@@ -183,7 +185,7 @@ class WindowParser:
             raise InvalidEventError(
                 f"the data ID of dataset {dataset_id}, {values}, must be {_names(types)}"
             )
-        key = (dimensions, values)
+        key = (id(dimensions), repr(values))
         known = self._data_ids.get(key)
         if known is None:
             known = DataCoordinate.from_required_values(dimensions, values)
@@ -219,6 +221,15 @@ def _digest(given: FileDatasetFields) -> tuple[int, str | None]:
     if checksum is not None and not (isinstance(checksum, str) and _CHECKSUM.fullmatch(checksum)):
         raise InvalidEventError(f"checksum {checksum!r} of {given['path']!r} is not hexadecimal")
     return -1 if size is None else size, checksum
+
+
+def _without_repetitions(refs: list[DatasetRef]) -> list[DatasetRef]:
+    """Return each ref once; `DatasetRef` has a hash that can be foreseen (see `RecordKey`)."""
+    distinct = {
+        (ref.id.bytes, ref.run, ref.datasetType.name, repr(ref.dataId.required_values)): ref
+        for ref in refs
+    }
+    return list(distinct.values())
 
 
 def _names(types: tuple[type, ...]) -> str:
