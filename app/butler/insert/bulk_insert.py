@@ -22,6 +22,9 @@ from app.butler.statements import Insertion, Row, insert_rows, select_by_key
 
 __all__ = ["BulkInsert"]
 
+#: How many entries of summaries are remembered; a night has some hundred.
+_REMEMBERED = 50_000
+
 
 class BulkInsert:
     """Inserts the rows of datasets; data IDs are not expanded, and formatters remain names.
@@ -54,6 +57,8 @@ class BulkInsert:
 
     def remember_shared(self, batch: Batch) -> None:
         """Remember that the runs and their summaries are complete; call after the commit."""
+        if len(self._summarized) > _REMEMBERED:
+            self._summarized.clear()
         self._summarized.update(entry for ref in _kinds(batch) for entry in _entries(ref))
 
     def insert(self, batch: Batch) -> int:
