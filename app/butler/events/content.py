@@ -6,7 +6,7 @@ A text that is shown in a reason is shortened, and so are lists and objects.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain, islice
 from typing import Any
 
@@ -17,6 +17,8 @@ __all__ = ["check_content", "check_name", "check_values", "shown"]
 
 #: The range of the databases' integers.
 _SMALLEST, _LARGEST = -(2**63), 2**63 - 1
+
+_CONTAINERS = (dict, list)
 
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = 200
@@ -45,7 +47,7 @@ def check_name(what: str, name: str, limits: EventLimits) -> None:
         )
 
 
-def check_values(what: str, values: Iterable[object], limits: EventLimits) -> None:
+def check_values(what: str, values: Iterable[Any], limits: EventLimits) -> None:
     """Check single values: the length of texts, and that integers fit into the database.
 
     Raises
@@ -53,23 +55,26 @@ def check_values(what: str, values: Iterable[object], limits: EventLimits) -> No
     InvalidEventError
         If one does not fit.
     """
+    longest = limits.max_text_length
     for value in values:
-        if isinstance(value, str):
-            if len(value) > limits.max_text_length:
-                limits.check("max_text_length", f"a text in {what} has {{}} characters", len(value))
-        elif isinstance(value, int) and not _SMALLEST <= value <= _LARGEST:
+        kind = type(value)
+        if kind is str and len(value) > longest:
+            limits.check("max_text_length", f"a text in {what} has {{}} characters", len(value))
+        elif kind is int and not _SMALLEST <= value <= _LARGEST:
             raise InvalidEventError(f"{what} has the number {shown(value)}, which is out of range")
 
 
 def check_content(what: str, content: Mapping[str, Any], limits: EventLimits) -> None:
     """Check an object whose values may be lists and objects.
 
+    The field ``region`` may be longer than other texts: `check_region` checks it.
+
     Raises
     ------
     InvalidEventError
         If it has too many values, or is nested too deeply, or has a value that does not fit.
     """
-    layer: Collection[Any] = content.values()
+    layer: list[Any] = [value for name, value in content.items() if name != "region"]
     number, level = len(layer), 1
     while layer:
         if number > limits.max_fields:
@@ -77,7 +82,7 @@ def check_content(what: str, content: Mapping[str, Any], limits: EventLimits) ->
         if level > limits.max_nesting:
             limits.check("max_nesting", f"{what} has {{}} levels or more", level)
         check_values(what, layer, limits)
-        inner = [item for item in layer if isinstance(item, dict | list)]
+        inner = [item for item in layer if type(item) in _CONTAINERS]
         number += sum(map(len, inner))
         level += 1
         layer = list(islice(chain.from_iterable(map(_values, inner)), limits.max_fields))

@@ -27,7 +27,7 @@ from app.butler.events.parsed import (
     with_storage_class,
 )
 from app.butler.events.regions import check_region
-from app.butler.events.values import converted
+from app.butler.events.values import KnownDataIds, converted
 from app.butler.paths import staging_root
 from models.errors import InvalidEventError
 from models.fields import (
@@ -57,8 +57,7 @@ class WindowParser:
     def __init__(self, context: ParsingContext) -> None:
         self._context = context
         self._records: dict[RecordKey, list[tuple[dict[str, Any], ParsedRecord]]] = {}
-        #: By the dimensions, and the text of the values.
-        self._data_ids: dict[tuple[int, str], DataCoordinate] = {}
+        self._data_ids: dict[int, KnownDataIds] = {}
         #: Those that are allowed.
         self._formatters: set[str] = set()
         self._brought: dict[RecordKey, ParsedRecord] = {}
@@ -154,8 +153,7 @@ class WindowParser:
         """Check what a record has, before Butler and sphgeom make objects of it."""
         limits = self._context.limits
         region = serialized.get("region")
-        others = {field: value for field, value in serialized.items() if field != "region"}
-        check_content(f"a {name} record", others, limits)
+        check_content(f"a {name} record", serialized, limits)
         if not isinstance(region, str):
             return
         try:
@@ -176,7 +174,8 @@ class WindowParser:
         if not isinstance(path, str):
             raise InvalidEventError(f"path {shown(path)} is not a string")
         limits = self._context.limits
-        limits.check("max_path_length", "a path has {} characters", len(path))
+        if len(path) > limits.max_path_length:
+            limits.check("max_path_length", "a path has {} characters", len(path))
         if not refs:
             raise InvalidEventError(f"{path!r} contains no dataset")
         parsed = [self._ref(dataset_id, ref) for dataset_id, ref in refs.items()]
@@ -222,20 +221,26 @@ class WindowParser:
             values = tuple([given[name] for name in dimensions.required])
         except KeyError as exc:
             raise InvalidEventError(f"the data ID of dataset {dataset_id} lacks {exc}") from exc
-        types = self._context.value_types(dimensions)
+        ids = self._data_ids.get(id(dimensions)) or self._new_data_ids(dimensions)
+        types = ids.types
         if tuple(map(type, values)) != types:
             values = tuple(map(converted, values, types))
         if tuple(map(type, values)) != types:
             raise InvalidEventError(
                 f"the data ID of dataset {dataset_id}, {shown(values)}, must be {_names(types)}"
             )
-        key = (id(dimensions), repr(values))
-        known = self._data_ids.get(key)
+        text = ids.template % values
+        known = ids.known.get(text)
         if known is None:
             check_values("a data ID", values, self._context.limits)
             known = DataCoordinate.from_required_values(dimensions, values)
             self._context.check_values(known, self._brought)
-            self._data_ids[key] = known
+            ids.known[text] = known
+        return known
+
+    def _new_data_ids(self, dimensions: DimensionGroup) -> KnownDataIds:
+        known = KnownDataIds(dimensions, self._context.value_types(dimensions))
+        self._data_ids[id(dimensions)] = known
         return known
 
     def _chains(

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from struct import Struct
 from typing import TypeAlias
 
@@ -96,8 +95,9 @@ def _check_polygon(encoded: bytes) -> None:
     if size < 3 * _VECTOR.size or size % _VECTOR.size:
         raise InvalidEventError("a polygon has a wrong length")
     vertices: list[_Vector] = list(_VECTOR.iter_unpack(encoded[1:]))
-    for vertex in vertices:
-        _check_unit(vertex, "a vertex of a polygon")
+    for x, y, z in vertices:
+        if not abs(x * x + y * y + z * z - 1.0) < _ROUNDING:  # NaN fails too
+            raise InvalidEventError("a vertex of a polygon is not a unit vector")
     if not _is_convex(_flattened(vertices)):
         raise InvalidEventError("a polygon is not convex, or its vertices are not distinct")
 
@@ -107,7 +107,7 @@ def _flattened(vertices: Sequence[_Vector]) -> list[tuple[float, float]]:
 
     Great circles become straight lines, so a polygon is convex if its image is.
     """
-    middle = tuple(map(math.fsum, zip(*vertices, strict=True)))
+    middle = tuple(map(sum, zip(*vertices, strict=True)))
     length = math.hypot(*middle)
     if length < _FARTHEST:
         raise InvalidEventError("a polygon is too large")
@@ -130,16 +130,15 @@ def _flattened(vertices: Sequence[_Vector]) -> list[tuple[float, float]]:
 def _is_convex(points: Sequence[tuple[float, float]]) -> bool:
     """Tell whether a closed line around the origin goes around it once, and turns left only."""
     turn = area = 0.0
-    closed = [*points, *points[:2]]
-    for (x0, y0), (x1, y1) in pairwise(closed[:-1]):
-        doubled = x0 * y1 - x1 * y0
-        if doubled <= 0.0:
+    (x0, y0), (x1, y1) = points[-2:]
+    for x2, y2 in points:
+        doubled = x1 * y2 - x2 * y1
+        corner = (x1 - x0) * (y2 - y1) - (x2 - x1) * (y1 - y0)
+        if doubled <= 0.0 or corner < -_FLAT:
             return False
         area += doubled / 2
-        turn += math.atan2(doubled, x0 * x1 + y0 * y1)
-    for (x0, y0), (x1, y1), (x2, y2) in zip(closed, closed[1:], closed[2:], strict=False):
-        if (x1 - x0) * (y2 - y1) - (x2 - x1) * (y1 - y0) < -_FLAT:
-            return False
+        turn += math.atan2(doubled, x1 * x2 + y1 * y2)
+        x0, y0, x1, y1 = x1, y1, x2, y2
     return area >= _SMALLEST and abs(turn - math.tau) < 1e-6
 
 
@@ -166,5 +165,6 @@ def _check_box(encoded: bytes) -> None:
 
 def _check_unit(vector: Sequence[float], what: str) -> None:
     # Written so that NaN fails.
-    if not abs(math.fsum(part * part for part in vector) - 1.0) < _ROUNDING:
+    x, y, z = vector
+    if not abs(x * x + y * y + z * z - 1.0) < _ROUNDING:
         raise InvalidEventError(f"{what} is not a unit vector")

@@ -182,7 +182,7 @@ def test_every_convex_hull_that_is_no_line_is_accepted(
         hull = ConvexPolygon(corners)
     except ValueError:
         return
-    is_thin = area(hull) < 1e-10
+    is_thin = area(hull) < 1e-12
     try:
         check_region(hull.encode(), LIMITS)
     except InvalidEventError:
@@ -190,11 +190,15 @@ def test_every_convex_hull_that_is_no_line_is_accepted(
 
 
 def area(hull: ConvexPolygon) -> float:
-    (x0, y0, z0), *others = vertices(hull)
-    total = 0.0
-    for (x1, y1, z1), (x2, y2, z2) in pairwise(others):
-        a = (x1 - x0, y1 - y0, z1 - z0)
-        b = (x2 - x0, y2 - y0, z2 - z0)
-        cross = (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
-        total += math.hypot(*cross) / 2
-    return total
+    """Return the solid angle of a polygon, in steradians."""
+    first, *others = vertices(hull)
+    return sum(_solid_angle(first, second, third) for second, third in pairwise(others))
+
+
+def _solid_angle(*corners: tuple[float, float, float]) -> float:
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = corners
+    volume = ax * (by * cz - bz * cy) - ay * (bx * cz - bz * cx) + az * (bx * cy - by * cx)
+    products = sum(
+        u[0] * v[0] + u[1] * v[1] + u[2] * v[2] for u, v in pairwise((*corners, corners[0]))
+    )
+    return 2 * math.atan2(volume, 1 + products)
