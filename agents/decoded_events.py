@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import ItemsView, Iterator, Mapping, Sequence
 
 from app.butler.descriptions import describe_with_type
+from app.butler.events.limits import EventLimits
+from app.butler.events.proportion import check_message
 from app.butler.outcome import Rejection
 from app.intake.received import Received
 from app.intake.windows import Arrival
-from models.errors import InvalidEventError
+from models.errors import InvalidEventError, OverLimitError
 from models.prompt_output import PromptOutput
 
 __all__ = ["DecodedEvents", "decode"]
@@ -29,6 +31,8 @@ class DecodedEvents(Mapping[Arrival[Received], PromptOutput]):
         The events as they were received.
     max_bytes : `int`
         Size of the largest event that is accepted.
+    limits : `EventLimits`, optional
+        How much an event may have; without it, the defaults apply.
 
     Attributes
     ----------
@@ -36,13 +40,21 @@ class DecodedEvents(Mapping[Arrival[Received], PromptOutput]):
         Those that cannot be decoded, as far as `items` has found them.
     """
 
-    def __init__(self, arrivals: Sequence[Arrival[Received]], max_bytes: int) -> None:
+    def __init__(
+        self,
+        arrivals: Sequence[Arrival[Received]],
+        max_bytes: int,
+        limits: EventLimits | None = None,
+    ) -> None:
         self._arrivals = arrivals
         self._max_bytes = max_bytes
+        self._limits = limits or EventLimits()
         self.rejected: dict[Arrival[Received], Rejection] = {}
 
     def __getitem__(self, arrival: Arrival[Received]) -> PromptOutput:
-        return decode(arrival.payload.value, self._max_bytes)
+        received = arrival.payload
+        check_message(received.key, received.value, received.headers, self._limits)
+        return decode(received.value, self._max_bytes)
 
     def __iter__(self) -> Iterator[Arrival[Received]]:
         return (arrival for arrival in self._arrivals if arrival not in self.rejected)
@@ -86,7 +98,10 @@ def decode(value: bytes | None, max_bytes: int) -> PromptOutput:
         If it is not an event, whatever the error is: a message that cannot be decoded is bad.
     """
     if value is not None and len(value) > max_bytes:
-        raise InvalidEventError(f"{len(value)} bytes, more than the limit of {max_bytes}")
+        raise OverLimitError(
+            f"{len(value)} bytes, more than the limit of {max_bytes} "
+            "(BUTLER_WRITER_KAFKA_MAX_MESSAGE_BYTES)"
+        )
     try:
         return PromptOutput.decode(value)
     except InvalidEventError:

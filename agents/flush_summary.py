@@ -51,7 +51,7 @@ def summary_of(
     now = time.time()
     # Each dataset once, though several events may bring it, so that the figures add up.
     datasets = {
-        dataset_id
+        dataset_id.bytes  # a sender can choose ids for which Python's hash is the same
         for outcome in report.outcomes.values()
         if isinstance(outcome, Written)
         for dataset_id in outcome.dataset_ids

@@ -102,7 +102,7 @@ class WindowFlush:
         return Turn(attempts > 1 or is_apart, is_apart, self.window.confirmed)
 
     def _prepare_events(self) -> PreparedWindow[Arrival[Received]]:
-        events = DecodedEvents(self.window.arrivals, self.parts.max_event_bytes)
+        events = DecodedEvents(self.window.arrivals, self.parts.max_event_bytes, self.parts.limits)
         self._prepare_attempts += 1
         prepared = self.lane.writer.prepare(
             events, is_current=self._is_current, turn=self._turn(self._prepare_attempts)

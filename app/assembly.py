@@ -114,13 +114,14 @@ def _parts_of(app: ButlerWriterApp, butler: Butler) -> Parts:
         database_look=DatabaseLook(engine_of(butler)),
         list_directory=write.dataset_list_directory or "",
         max_event_bytes=app.settings.kafka.max_message_bytes,
+        limits=app.settings.limits,
         retry_wait_max=write.retry_wait_max,
     )
 
 
 def _lane(app: ButlerWriterApp, butler: Butler, number: int, new_types: NewTypes) -> Lane:
     return Lane(
-        writer=ButlerWriter(butler, app.settings.write, new_types),
+        writer=ButlerWriter(butler, app.settings.write, app.settings.limits, new_types),
         chain_keeper=ChainKeeper(butler),
         reports=FlushReports(app.status, number),
     )

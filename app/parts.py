@@ -11,6 +11,7 @@ from typing import TypeVar
 from faust.windows import TumblingWindow
 
 from app.announce.product_log import ProductLog
+from app.butler.events.limits import EventLimits
 from app.butler.repository.chains import ChainKeeper
 from app.butler.sessions.look import DatabaseLook
 from app.butler.writer import ButlerWriter
@@ -81,6 +82,8 @@ class Parts:
         Size of the largest event that is accepted, in bytes.
     retry_wait_max : `float`
         Longest wait between two attempts of a step, in seconds.
+    limits : `EventLimits`
+        How much an event may have.
     """
 
     intake: Intake[Received]
@@ -91,6 +94,7 @@ class Parts:
     list_directory: str
     max_event_bytes: int
     retry_wait_max: float
+    limits: EventLimits = field(default_factory=EventLimits)
 
     def shut_down(self) -> None:
         """End the lanes' threads once their current calls return."""

@@ -17,6 +17,12 @@ class Cause(StrEnum):
     INVALID_EVENT = "invalid_event"
     """The message is not a valid event, or not one that this repository can accept."""
 
+    OVER_LIMIT = "over_limit"
+    """The event has more of something than this service accepts.
+
+    The reason names the limit and its setting.
+    """
+
     UNKNOWN_DATASET_TYPE = "unknown_dataset_type"
     """A dataset type is not registered, and the event does not define it."""
 

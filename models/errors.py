@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from models.causes import Cause
 
-__all__ = ["InvalidEventError", "NotAllowedError"]
+__all__ = ["InvalidEventError", "NotAllowedError", "OverLimitError"]
 
 
 class InvalidEventError(ValueError):
@@ -23,3 +23,7 @@ class NotAllowedError(InvalidEventError):
     def __init__(self, cause: Cause, reason: str) -> None:
         super().__init__(reason)
         self.cause = cause
+
+
+class OverLimitError(InvalidEventError):
+    """The event has more of something than this service accepts; the text names the limit."""

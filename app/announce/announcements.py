@@ -100,11 +100,12 @@ async def write_dataset_list(
         If the list cannot be written.
     """
     name = dataset_list_name(batch_id, datetime.now(UTC))
-    dataset_ids = dict.fromkeys(
-        dataset_id for outcome in written for dataset_id in outcome.dataset_ids
-    )
+    # By their bytes, since a sender can choose ids for which Python's hash is the same.
+    dataset_ids = {
+        dataset_id.bytes: dataset_id for outcome in written for dataset_id in outcome.dataset_ids
+    }
     uri = ResourcePath(directory, forceDirectory=True).join(name)
-    await _write(uri, dataset_list(batch_id, dataset_ids))
+    await _write(uri, dataset_list(batch_id, dataset_ids.values()))
     return BatchIngested(batch_id=str(batch_id), batch_file=name)
 
 

@@ -56,6 +56,8 @@ def path_in_datastore(path: str, root: ResourcePath) -> str:
 def _resolved(path: str, root: ResourcePath) -> str:
     if not path or not _FORBIDDEN.isdisjoint(path):
         raise InvalidEventError(f"path {path!r} does not name a file")
+    if not path.isprintable():
+        raise InvalidEventError(f"path {path!r} has a character that is not printable")
     try:
         given = ResourcePath(path, forceAbsolute=False, forceDirectory=False)
         inside = (given if given.isabs() else root.join(path)).relative_to(root)

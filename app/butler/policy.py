@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from functools import cached_property
+from typing import Annotated, Any
 
+import re2
 from lsst.resources import ResourcePath
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Count", "FileCheck", "Seconds", "WriteMethod", "WritePolicy"]
+__all__ = ["Count", "Expression", "FileCheck", "Seconds", "WriteMethod", "WritePolicy"]
 
 #: A duration: from a millisecond, the unit of Kafka and PostgreSQL, to a week.
 Seconds = Annotated[float, Field(ge=0.001, le=7 * 24 * 3600, allow_inf_nan=False)]
@@ -43,18 +47,70 @@ class WriteMethod(StrEnum):
     """Call ``Butler.ingest``: public names only."""
 
 
+@dataclass(frozen=True)
+class Expression:
+    """A regular expression for texts that events give.
+
+    RE2 matches it, in a time proportional to the length of the text.  With Python's `re`, a text of
+    a few bytes can take for ever.  RE2 has no lookahead and no back references.
+
+    Attributes
+    ----------
+    pattern : `str`
+        The expression.
+
+    Raises
+    ------
+    ValueError
+        If it is no regular expression, or not one of RE2.
+    """
+
+    pattern: str
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.pattern)  # its errors name the position
+        except re.error as exc:
+            raise ValueError(f"not a regular expression: {exc}") from exc
+        _ = self._compiled
+
+    @cached_property
+    def _compiled(self) -> Any:
+        options = re2.Options()
+        options.log_errors = False
+        try:
+            return re2.compile(self.pattern, options)
+        except re2.error as exc:
+            reason = exc.args[0].decode() if isinstance(exc.args[0], bytes) else exc
+            raise ValueError(
+                "the expression has something that RE2 lacks, such as a lookahead or a back "
+                f"reference, which can take for ever: {reason}"
+            ) from exc
+
+    @property
+    def groups(self) -> Collection[str]:
+        """The names of its groups."""
+        return set(self._compiled.groupindex)
+
+    def matches(self, text: str) -> bool:
+        """Tell whether it matches a whole text."""
+        return self._compiled.fullmatch(text) is not None
+
+    def find(self, group: str, text: str) -> str | None:
+        """Return what a group matches where the expression is found in a text, if it is."""
+        match = self._compiled.search(text)
+        return None if match is None else str(match[group])
+
+
 def _expression(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return re.compile(value)
-    except re.error as exc:
-        raise ValueError(f"not a regular expression: {exc}") from exc
+    if isinstance(value, re.Pattern):
+        value = value.pattern
+    return Expression(value) if isinstance(value, str) else value
 
 
 def _chain_expression(value: object) -> object:
     expression = _expression(value or None)
-    if isinstance(expression, re.Pattern) and "chain" not in expression.groupindex:
+    if isinstance(expression, Expression) and "chain" not in expression.groups:
         raise ValueError("the expression must have a group (?P<chain>...)")
     return expression
 
@@ -86,21 +142,21 @@ class WritePolicy(BaseModel):
         frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True
     )
 
-    allowed_formatters: Annotated[re.Pattern[str], BeforeValidator(_expression)] = re.compile(
+    allowed_formatters: Annotated[Expression, BeforeValidator(_expression)] = Expression(
         r"^lsst\.[\w.]+$"
     )
     """Regular expression that the name of a formatter must match; formatters are never imported."""
 
-    chain_pattern: Annotated[re.Pattern[str] | None, BeforeValidator(_chain_expression)] = (
-        re.compile(r"^(?P<chain>.+/prompt/output-\d{4}-\d{2}-\d{2})/.+$")
+    chain_pattern: Annotated[Expression | None, BeforeValidator(_chain_expression)] = Expression(
+        r"^(?P<chain>.+/prompt/output-\d{4}-\d{2}-\d{2})/.+$"
     )
     """Regular expression that finds the chain in the name of a run, as its group ``chain``, if the
     event names no chain; empty or `None`: no chain."""
 
-    allowed_runs: Annotated[re.Pattern[str] | None, BeforeValidator(_expression)] = None
+    allowed_runs: Annotated[Expression | None, BeforeValidator(_expression)] = None
     """Regular expression that the name of a run must match; `None`: any run."""
 
-    allowed_chains: Annotated[re.Pattern[str] | None, BeforeValidator(_expression)] = None
+    allowed_chains: Annotated[Expression | None, BeforeValidator(_expression)] = None
     """Regular expression that the name of a chain must match if an event names it; `None`: one that
     its run is below, one that does not exist, or one that this service has made."""
 

@@ -17,6 +17,7 @@ from app.butler.commit.isolation import Turn
 from app.butler.commit.transaction import EventTransaction
 from app.butler.commit.window import PreparedWindow, WindowCommit
 from app.butler.events.context import ParsingContext
+from app.butler.events.limits import EventLimits
 from app.butler.events.parse import WindowParser
 from app.butler.events.parsed import ParsedEvent
 from app.butler.events.proportion import check_proportion, used_dataset_types
@@ -53,21 +54,28 @@ class ButlerWriter:
         The Butler to write with; no other thread uses it.
     policy : `WritePolicy`
         The operator's choices.
+    limits : `EventLimits`, optional
+        How much an event may have; without it, the defaults apply.
     new_types : `NewTypes`, optional
         Counts the dataset types that events add; several writers of a worker share it.
     """
 
     def __init__(
-        self, butler: Butler, policy: WritePolicy, new_types: NewTypes | None = None
+        self,
+        butler: Butler,
+        policy: WritePolicy,
+        limits: EventLimits | None = None,
+        new_types: NewTypes | None = None,
     ) -> None:
         self._butler = butler
+        self._limits = limits or EventLimits()
         self._types = DatasetTypes(butler, new_types or NewTypes(policy.new_dataset_types or 0))
         self._allowed = AllowedNames(butler, policy)
         datastores = Datastores(butler)
-        self._context = ParsingContext(butler, policy, datastores, self._types)
+        self._context = ParsingContext(butler, policy, datastores, self._types, self._limits)
         self._artifacts = ArtifactCheck(datastores, policy)
         self._products = ProductContents(butler, datastores)
-        self._overlaps = OverlapRows(butler.dimensions)
+        self._overlaps = OverlapRows(butler.dimensions, self._limits)
         insert, records = choose_insert(butler, policy, datastores, self._overlaps)
         self._examination = Examination(butler, datastores, policy)
         self._commit = WindowCommit(
@@ -198,7 +206,7 @@ class ButlerWriter:
         deadline = time.monotonic() + _LONGEST_PARSE
 
         def parse(event: EventContent) -> ParsedEvent:
-            check_proportion(event)
+            check_proportion(event, self._limits)
             if event.dataset_types:
                 self._types.register(event.dataset_types, used_dataset_types(event))
             parsed = window.parse(event)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 import orjson
@@ -10,6 +9,7 @@ import structlog
 from lsst.daf.butler import Butler, CollectionType
 
 from app.butler.descriptions import describe_with_type
+from app.butler.policy import Expression
 from app.butler.repository.run_statistics import run_statistics
 from app.kafka.changelog import Changelog
 from app.kafka.connection import KafkaConnection
@@ -48,7 +48,7 @@ async def stored_chains(
 def rebuilt_chains(
     butler: Butler,
     stored: Mapping[str, ChainState],
-    pattern: re.Pattern[str] | None,
+    pattern: Expression | None,
     names: Iterable[str] = (),
 ) -> list[ChainState]:
     """Return the chains as the Butler has them; those that it has no more are without runs.
@@ -62,7 +62,7 @@ def rebuilt_chains(
         The repository.
     stored : `~collections.abc.Mapping` [`str`, `ChainState`]
         What the table has.
-    pattern : `re.Pattern` or `None`
+    pattern : `~app.butler.policy.Expression` or `None`
         Finds the chain in the name of a run: a chain that this gives for one of its children is
         rebuilt too if the table does not have it.
     names : `~collections.abc.Iterable` [`str`], optional
@@ -79,9 +79,8 @@ def rebuilt_chains(
     return [_rebuilt(butler, name, found.get(name, ()), stored.get(name)) for name in sorted(ours)]
 
 
-def _is_derived(name: str, children: Iterable[str], pattern: re.Pattern[str] | None) -> bool:
-    matches = (pattern.search(child) for child in children) if pattern else ()
-    return any(match is not None and match["chain"] == name for match in matches)
+def _is_derived(name: str, children: Iterable[str], pattern: Expression | None) -> bool:
+    return pattern is not None and any(pattern.find("chain", child) == name for child in children)
 
 
 def _rebuilt(

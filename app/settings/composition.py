@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from app.errors import OperatorError
 from app.settings.butler import ButlerSettings
 from app.settings.kafka import KafkaSettings
+from app.settings.limits import LimitSettings
 from app.settings.section import PREFIX
 from app.settings.service import ServiceSettings
 from app.settings.variables import mistyped_variables
@@ -50,6 +51,7 @@ class Settings:
         self.kafka = KafkaSettings()
         self.windows = WindowSettings()
         self.write = ButlerSettings()
+        self.limits = LimitSettings()
         self.service = ServiceSettings()
 
     def require_connections(self) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from app.butler.policy import Expression
 from app.settings.section import PREFIX, Section
 
 __all__ = ["mistyped_variables", "setting_variables"]
@@ -57,7 +58,7 @@ def mistyped_variables(
         variable = name.upper()  # as the settings read them
         if variable not in settings or variable in _ANY_TEXT or not value:
             continue
-        is_text = isinstance(settings[variable], str | Path | re.Pattern)
+        is_text = isinstance(settings[variable], str | Path | Expression)
         if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
             yield f"{name}={value!r}: the quotes are part of the value; remove them"
         elif _COMMENT.search(value):

@@ -22,6 +22,7 @@ import boto3
 from lsst.daf.butler import Butler, Config
 
 from app.butler.events.context import ParsingContext
+from app.butler.events.limits import EventLimits
 from app.butler.events.parse import WindowParser
 from app.butler.events.parsed import ParsedEvent
 from app.butler.files.check import FileChecker
@@ -125,7 +126,7 @@ class _Comparison:
             butler.registry.registerDatasetType(dataset_type)
         datastores = Datastores(butler)
         types = DatasetTypes(butler, NewTypes(0))
-        window = WindowParser(ParsingContext(butler, POLICY, datastores, types))
+        window = WindowParser(ParsingContext(butler, POLICY, datastores, types, EventLimits()))
         self._events: list[ParsedEvent] = [
             window.parse(PromptOutput.decode(event)) for event in workload.events(1, _EVENTS)
         ]

@@ -21,6 +21,12 @@ POD = 1024 * MIB
 #: The production settings, as far as they determine the memory.
 PRODUCTION = {"BUTLER_WRITER_WINDOW_SECONDS": "1", "BUTLER_WRITER_KAFKA_COMMIT_INTERVAL": "1"}
 
+#: The largest events have some ten thousand dimension records: more than are accepted by default.
+MANY_RECORDS = {
+    "BUTLER_WRITER_MAX_DIMENSION_RECORDS": "100000",
+    "BUTLER_WRITER_MAX_JSON_VALUES": "1000000",
+}
+
 #: Dimension records of these elements make an event as large as it is to be.
 BULK = ("group", "exposure")
 
@@ -84,7 +90,7 @@ def test_a_backlog_of_125_kb_events_and_a_slow_database_in_1_gib(
 def test_a_backlog_of_the_largest_events_in_1_gib(
     pod: ControlGroup | None, make_laboratory: MakeLaboratory
 ) -> None:
-    laboratory = make_laboratory(partitions=6, settings=dict(PRODUCTION))
+    laboratory = make_laboratory(partitions=6, settings=PRODUCTION | MANY_RECORDS)
     send_events(laboratory, 40, 10_400_000)
     drain(laboratory, pod)
 

@@ -284,6 +284,8 @@ MUTATIONS: dict[str, Change] = {
     "run null": _in_every_ref("run", None),
     "run a number": _in_every_ref("run", 5),
     "run with white space": _in_every_ref("run", " run "),
+    "run with a control character": _in_every_ref("run", "u/a\x1b[2Jb"),
+    "run with another direction": _in_every_ref("run", "u/a\u202eb"),
     "run of other characters": _in_every_ref("run", "u/\u00fc\u4e2d%2F'\"\\;--"),
     "dataset type of a component": _in_ref("dataset_type_name", "isr_log.a"),
     "dataset type null": _in_ref("dataset_type_name", None),
@@ -475,4 +477,6 @@ REFUSED: dict[str, str] = {
     "run with white space": "A path that is not below",
     "run of other characters": "A path that is not below",
     "path with white space": "A path that is not below",
+    "run with a control character": "a character that is not printable",
+    "run with another direction": "a character that is not printable",
 }

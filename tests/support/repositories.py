@@ -13,6 +13,7 @@ from uuid import UUID
 import sqlalchemy
 from lsst.daf.butler import Butler, MissingCollectionError
 
+from app.butler.events.limits import EventLimits
 from app.butler.outcome import Rejection, WriteReport, Written
 from app.butler.policy import WritePolicy
 from app.butler.private.registry import engine_of
@@ -59,10 +60,10 @@ class Repository:
         self._butlers.append(butler)
         return butler
 
-    def writer(self, **policy: Any) -> ButlerWriter:
+    def writer(self, limits: EventLimits | None = None, **policy: Any) -> ButlerWriter:
         """Return a writer with a Butler of its own; it hardly waits for missing files."""
         write_policy = WritePolicy(**({"missing_file_wait": 0.001} | policy))
-        return ButlerWriter(self.butler(write_policy), write_policy)
+        return ButlerWriter(self.butler(write_policy), write_policy, limits)
 
     @cached_property
     def reader(self) -> Butler:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 
 from lsst.daf.butler import Butler, CollectionType, MissingCollectionError
 
+from app.butler.policy import Expression
 from app.butler.repository.chains import MADE_BY
 from models.causes import Cause
 from models.errors import NotAllowedError
@@ -26,8 +26,8 @@ class AllowedChains:
     ----------
     butler : `lsst.daf.butler.Butler`
         Looks up chains; no other thread uses it.
-    pattern : `re.Pattern` or `None`
-        Regular expression that they must match.  `None`: an event may name a chain whose name its
+    pattern : `Expression` or `None`
+        What they must match.  `None`: an event may name a chain whose name its
         run's name begins with, one that does not exist yet, and one that this service has made.
     clock : `~collections.abc.Callable`, optional
         Returns the time in seconds, from any start.
@@ -36,7 +36,7 @@ class AllowedChains:
     def __init__(
         self,
         butler: Butler,
-        pattern: re.Pattern[str] | None,
+        pattern: Expression | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._butler = butler
@@ -53,7 +53,7 @@ class AllowedChains:
             If the event may not name it.
         """
         if self._pattern is not None:
-            if not self._pattern.fullmatch(chain):
+            if not self._pattern.matches(chain):
                 raise NotAllowedError(
                     Cause.CHAIN_NOT_ALLOWED,
                     f"chain {chain!r} does not match BUTLER_WRITER_ALLOWED_CHAINS; name a chain "

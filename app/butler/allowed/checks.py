@@ -47,7 +47,7 @@ class AllowedNames:
         """
         if self._runs is not None:
             for run in {artifact.refs[0].run for artifact in event.artifacts}:
-                if not self._runs.fullmatch(run):
+                if not self._runs.matches(run):
                     raise NotAllowedError(
                         Cause.RUN_NOT_ALLOWED,
                         f"run {run!r} does not match BUTLER_WRITER_ALLOWED_RUNS; write to a run "

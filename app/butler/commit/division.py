@@ -90,8 +90,12 @@ def attempt(call: Callable[[], T], is_current: Callable[[], bool]) -> T | Failed
 
 def written_outcome(event: ParsedEvent) -> Written:
     """Return the outcome of an event that was written."""
-    runs = {ref.id: ref.run for ref in event.refs}
-    return Written(tuple(runs), Counter(runs.values()), event.chains)
+    # By the bytes of the id, since a sender can choose ids for which Python's hash is the same.
+    datasets = {
+        dataset_id.bytes: (dataset_id, ref.run) for ref in event.refs for dataset_id in [ref.id]
+    }
+    ids = tuple(dataset_id for dataset_id, _ in datasets.values())
+    return Written(ids, Counter(run for _, run in datasets.values()), event.chains)
 
 
 class _UnknownFailureError(Exception):

@@ -14,6 +14,7 @@ from lsst.daf.butler import (
     SkyPixDimension,
 )
 
+from app.butler.events.limits import EventLimits
 from app.butler.events.parsed import ParsedRecord, RecordKey
 from app.butler.policy import WritePolicy
 from app.butler.private.datastores import Datastores
@@ -36,6 +37,8 @@ class ParsingContext:
         Resolve paths, and provide the default formatters.
     dataset_types : `DatasetTypes`
         The dataset types that an event may use.
+    limits : `EventLimits`
+        How much an event may have.
     """
 
     def __init__(
@@ -44,7 +47,9 @@ class ParsingContext:
         policy: WritePolicy,
         datastores: Datastores,
         dataset_types: DatasetTypes,
+        limits: EventLimits,
     ) -> None:
+        self.limits = limits
         self.butler = butler
         self.policy = policy
         self.datastores = datastores

@@ -11,10 +11,21 @@ from lsst.resources import ResourcePath
 
 from app.butler.private.datastores import FileStore
 
-__all__ = ["Artifact", "ParsedEvent", "ParsedRecord", "RecordKey", "with_storage_class"]
+__all__ = [
+    "Artifact",
+    "ParsedEvent",
+    "ParsedRecord",
+    "RecordKey",
+    "record_key",
+    "with_storage_class",
+]
 
-RecordKey: TypeAlias = tuple[str, tuple[int | str, ...]]
-"""Identity of a dimension record: its element, and the values of its required dimensions."""
+RecordKey: TypeAlias = tuple[str, str]
+"""Identity of a dimension record: its element, and the text of its required dimensions' values.
+
+Whoever sends an event chooses the values.  Python's hash of a text cannot be foreseen, unlike that
+of a number or of a UUID: with chosen numbers, all keys of a dictionary could have the same hash.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +101,11 @@ class ParsedEvent:
     def refs(self) -> Iterator[DatasetRef]:
         """Its datasets."""
         return (ref for artifact in self.artifacts for ref in artifact.refs)
+
+
+def record_key(element: str, values: tuple[int | str, ...]) -> RecordKey:
+    """Return the key of a dimension record."""
+    return element, repr(values)
 
 
 def with_storage_class(ref: DatasetRef, name: str) -> DatasetRef:

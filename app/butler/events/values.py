@@ -3,11 +3,39 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 
-__all__ = ["converted"]
+from lsst.daf.butler import DataCoordinate, DimensionGroup
+
+__all__ = ["KnownDataIds", "converted"]
 
 #: An integer as the databases take it from a string.  SQLite also takes a fraction of zeros.
 _INTEGER = re.compile(r"\s*([+-]?[0-9]{1,19})(?:\.0*)?\s*", re.ASCII)
+
+
+@dataclass(slots=True)
+class KnownDataIds:
+    """The data IDs of a window that have the same dimensions.
+
+    Attributes
+    ----------
+    dimensions : `lsst.daf.butler.DimensionGroup`
+        Their dimensions.
+    types : `tuple` [`type`]
+        The types of their required values.
+    template : `str`
+        Makes a text of the required values, which identifies a data ID (see `RecordKey`).
+    known : `dict` [`str`, `lsst.daf.butler.DataCoordinate`]
+        The data IDs, by that text.
+    """
+
+    dimensions: DimensionGroup
+    types: tuple[type, ...]
+    template: str = ""
+    known: dict[str, DataCoordinate] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.template = ",".join(["%r"] * len(self.types))  # faster than `repr` of the tuple
 
 
 def converted(value: object, kind: type) -> object:

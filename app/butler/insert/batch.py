@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import TypeAlias
 
 from lsst.daf.butler import DatasetId, DatasetRef
 
@@ -12,7 +14,14 @@ from app.butler.outcome import Rejection
 from app.butler.private.datastores import FileStore
 from models.causes import Cause
 
-__all__ = ["Batch", "Dataset", "RefusedEventsError", "is_same"]
+__all__ = ["Batch", "Dataset", "DatasetKey", "RefusedEventsError", "is_same"]
+
+DatasetKey: TypeAlias = bytes
+"""The bytes of a dataset's id.
+
+Whoever sends an event chooses the ids.  Python's hash of bytes cannot be foreseen, unlike that of a
+UUID: with chosen ids, all keys of a dictionary could have the same hash.
+"""
 
 
 class RefusedEventsError(Exception):
@@ -35,6 +44,8 @@ class Dataset:
 
     Attributes
     ----------
+    key : `DatasetKey`
+        The bytes of the dataset's id.
     id : `lsst.daf.butler.DatasetId`
         The dataset's id, kept since a ref makes a new object at each access.
     ref : `lsst.daf.butler.DatasetRef`
@@ -43,6 +54,7 @@ class Dataset:
         The file.
     """
 
+    key: DatasetKey
     id: DatasetId
     ref: DatasetRef
     artifact: Artifact
@@ -56,12 +68,12 @@ class Batch:
     ----------
     events : `~collections.abc.Sequence` [`ParsedEvent`]
         The events.
-    datasets : `dict` [`lsst.daf.butler.DatasetId`, `Dataset`]
+    datasets : `dict` [`DatasetKey`, `Dataset`]
         Their datasets, each once, in the order of the events.
     """
 
     events: Sequence[ParsedEvent]
-    datasets: dict[DatasetId, Dataset]
+    datasets: dict[DatasetKey, Dataset]
 
     @classmethod
     def of(cls, events: Sequence[ParsedEvent]) -> Batch:
@@ -73,7 +85,7 @@ class Batch:
             If two events give the same dataset id to different datasets, or the same file to
             datasets of which the first event does not have all.
         """
-        datasets: dict[DatasetId, Dataset] = {}
+        datasets: dict[DatasetKey, Dataset] = {}
         refused: dict[ParsedEvent, Rejection] = {}
         named: dict[tuple[FileStore, str], tuple[ParsedEvent, Artifact]] = {}
         for event in events:
@@ -84,7 +96,8 @@ class Batch:
                         refused.setdefault(event, Rejection(Cause.CONFLICT, taken))
                 for ref in artifact.refs:
                     dataset_id = ref.id
-                    first = datasets.setdefault(dataset_id, Dataset(dataset_id, ref, artifact))
+                    key = dataset_id.bytes
+                    first = datasets.setdefault(key, Dataset(key, dataset_id, ref, artifact))
                     if first.ref is not ref and (reason := _difference(first, ref, artifact)):
                         refused.setdefault(event, Rejection(Cause.CONFLICT, reason))
         if refused:
@@ -98,14 +111,14 @@ class Batch:
         Two writers of the same rows then take their locks in the same order.  (Unsorted, 4 of 30
         runs ended in a deadlock; sorted, none.)
         """
-        return sorted(self.datasets.values(), key=lambda dataset: dataset.id.int)
+        return sorted(self.datasets.values(), key=attrgetter("key"))
 
-    def refuse(self, conflicts: Mapping[DatasetId, str]) -> None:
+    def refuse(self, conflicts: Mapping[DatasetKey, str]) -> None:
         """Refuse the events that have one of some datasets.
 
         Parameters
         ----------
-        conflicts : `~collections.abc.Mapping` [`lsst.daf.butler.DatasetId`, `str`]
+        conflicts : `~collections.abc.Mapping` [`DatasetKey`, `str`]
             Why each of these datasets cannot be written; if empty, nothing happens.
 
         Raises
@@ -118,8 +131,8 @@ class Batch:
         refused: dict[ParsedEvent, Rejection] = {}
         for event in self.events:
             for ref in event.refs:
-                if ref.id in conflicts:
-                    refused.setdefault(event, Rejection(Cause.CONFLICT, conflicts[ref.id]))
+                if (key := ref.id.bytes) in conflicts:
+                    refused.setdefault(event, Rejection(Cause.CONFLICT, conflicts[key]))
         raise RefusedEventsError(refused)
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from operator import attrgetter
 
 import sqlalchemy
-from lsst.daf.butler import DatasetId, DatasetRef
+from lsst.daf.butler import DatasetRef
 
-from app.butler.insert.batch import Batch, Dataset
+from app.butler.insert.batch import Batch, Dataset, DatasetKey
 from app.butler.insert.refusals import different_dataset, find_refused
 from app.butler.insert.tags import TagRows, tag_rows
 from app.butler.private.datastores import Datastores, FileStore
@@ -20,6 +21,9 @@ from app.butler.private.registry import RegistryTables
 from app.butler.statements import Insertion, Row, insert_rows, select_by_key
 
 __all__ = ["BulkInsert"]
+
+#: How many entries of summaries are remembered; a night has some hundred.
+_REMEMBERED = 50_000
 
 
 class BulkInsert:
@@ -53,6 +57,8 @@ class BulkInsert:
 
     def remember_shared(self, batch: Batch) -> None:
         """Remember that the runs and their summaries are complete; call after the commit."""
+        if len(self._summarized) > _REMEMBERED:
+            self._summarized.clear()
         self._summarized.update(entry for ref in _kinds(batch) for entry in _entries(ref))
 
     def insert(self, batch: Batch) -> int:
@@ -77,7 +83,7 @@ class BulkInsert:
             new = {table: rows.without(registered) for table, rows in tags.items()}
             self._update_summaries(batch, tags, new)
             insert_rows(connection, self._insertions(tags, new, missing))
-        return len({d.id for datasets in missing.values() for d in datasets})
+        return len({d.key for datasets in missing.values() for d in datasets})
 
     def forget(self) -> None:
         """Forget all lookups: the transaction was rolled back, or someone deleted rows."""
@@ -100,25 +106,25 @@ class BulkInsert:
         connection: sqlalchemy.Connection,
         batch: Batch,
         tags_by_table: Mapping[sqlalchemy.Table, TagRows],
-    ) -> set[DatasetId]:
+    ) -> set[DatasetKey]:
         """Find the datasets that the registry has, for example from a previous delivery.
 
         They must be the same datasets.
         """
-        registered: set[DatasetId] = set()
-        conflicts: dict[DatasetId, str] = {}
-        given = [(dataset_id,) for dataset_id in batch.datasets]
+        registered: set[DatasetKey] = set()
+        conflicts: dict[DatasetKey, str] = {}
+        given = [(dataset.id,) for dataset in batch.datasets.values()]
         # Usually there are none, and the other tables need not be asked.
-        known = {
-            row[0] for row in select_by_key(connection, self._tables.dataset, ["id"], given, ["id"])
-        }
+        found = select_by_key(connection, self._tables.dataset, ["id"], given, ["id"])
+        known = {dataset_id.bytes for (dataset_id,) in found}
         for table, tags in tags_by_table.items():
-            ids = [(dataset_id,) for dataset_id in tags.rows.keys() & known]
+            ids = [(batch.datasets[key].id,) for key in tags.rows.keys() & known]
             for row in select_by_key(connection, table, ["dataset_id"], ids, tags.columns):
-                if row == tags.rows[row[-1]]:
-                    registered.add(row[-1])
+                key = row[-1].bytes
+                if row == tags.rows[key]:
+                    registered.add(key)
                 else:  # or just a tagged collection that someone put the dataset into
-                    conflicts[row[-1]] = different_dataset(batch.datasets[row[-1]])
+                    conflicts[key] = different_dataset(batch.datasets[key])
         batch.refuse({key: reason for key, reason in conflicts.items() if key not in registered})
         return registered
 
@@ -127,24 +133,25 @@ class BulkInsert:
         connection: sqlalchemy.Connection,
         batch: Batch,
         tags_by_table: Mapping[sqlalchemy.Table, TagRows],
-        registered: Collection[DatasetId],
+        registered: Collection[DatasetKey],
     ) -> dict[FileStore, list[Dataset]]:
         """Find the datasets that a datastore does not have; the others must have the same path."""
-        conflicts: dict[DatasetId, str] = {}
+        conflicts: dict[DatasetKey, str] = {}
         missing: dict[FileStore, list[Dataset]] = {}
         for store, datasets in self._accepted(batch, tags_by_table).items():
-            known = [(d.id,) for d in datasets if d.id in registered] if registered else []
+            known = [(d.id,) for d in datasets if d.key in registered] if registered else []
             columns = ["dataset_id", "path"]
             found = select_by_key(connection, store.records_table, ["dataset_id"], known, columns)
-            stored = {row[0]: row[1] for row in found}
-            for dataset_id, recorded in stored.items():
-                given = batch.datasets[dataset_id].artifact.recorded_paths[store]
+            stored = {row[0].bytes: row[1] for row in found}
+            for key, recorded in stored.items():
+                given = batch.datasets[key].artifact.recorded_paths[store]
                 if recorded != given:
-                    conflicts[dataset_id] = (
-                        f"dataset {dataset_id} is stored in {recorded!r}, but given in {given!r}"
+                    conflicts[key] = (
+                        f"dataset {batch.datasets[key].id} is stored in {recorded!r}, "
+                        f"but given in {given!r}"
                     )
-            absent = [d for d in datasets if d.id not in stored] if stored else datasets
-            missing[store] = sorted(absent, key=lambda dataset: dataset.id.int)
+            absent = [d for d in datasets if d.key not in stored] if stored else datasets
+            missing[store] = sorted(absent, key=attrgetter("key"))
         batch.refuse(conflicts)
         return missing
 
@@ -155,8 +162,8 @@ class BulkInsert:
         accepted: dict[FileStore, list[Dataset]] = defaultdict(list)
         for tags in tags_by_table.values():
             stores: dict[Row, tuple[FileStore, ...]] = {}
-            for dataset_id, row in tags.rows.items():
-                dataset = batch.datasets[dataset_id]
+            for key, row in tags.rows.items():
+                dataset = batch.datasets[key]
                 if (kind := tags.kind(row)) not in stores:
                     stores[kind] = self._datastores.accepting(dataset.ref)
                 for store in stores[kind]:
@@ -193,7 +200,7 @@ class BulkInsert:
         for table, rows in new.items():
             kind = tags_by_table[table].kind
             for row in dict(zip(map(kind, rows), rows, strict=True)).values():
-                ref = batch.datasets[row[-1]].ref
+                ref = batch.datasets[row[-1].bytes].ref
                 kinds[ref.run].append(ref)
         for run, refs in sorted(kinds.items()):
             self._tables.update_summary(run, refs)

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import structlog
 from lsst.daf.butler import Butler, DataCoordinate, DimensionElement, DimensionRecord
 
-from app.butler.events.parsed import ParsedEvent, ParsedRecord, RecordKey
+from app.butler.events.parsed import ParsedEvent, ParsedRecord, RecordKey, record_key
 from app.butler.insert.batch import RefusedEventsError
 from app.butler.insert.overlaps import OverlapRows
 from app.butler.insert.references import missing_record
@@ -168,15 +168,15 @@ class DimensionRecords:
         self,
         element: DimensionElement,
         given: Mapping[RecordKey, ParsedRecord],
-        stored: Mapping[DataCoordinate, DimensionRecord],
+        stored: Mapping[RecordKey, DimensionRecord],
     ) -> dict[RecordKey, DimensionRecord]:
-        new = [(key, p) for key, p in given.items() if p.record.dataId not in stored]
+        new = [(key, p) for key, p in given.items() if key not in stored]
         for records in self.overlaps.chunks(new):
             # Another writer may be inserting the same records at this moment.
             self.butler.registry.insertDimensionData(element, *records, skip_existing=True)
         differing: dict[RecordKey, DimensionRecord] = {}
         for key, parsed in given.items():
-            kept = stored.get(parsed.record.dataId, parsed.record)
+            kept = stored.get(key, parsed.record)
             if _is_same(kept, parsed.record):
                 self._pending[key] = parsed.digest
             else:
@@ -185,7 +185,7 @@ class DimensionRecords:
 
     def _fetch(
         self, element: DimensionElement, data_ids: Sequence[DataCoordinate]
-    ) -> dict[DataCoordinate, DimensionRecord]:
+    ) -> dict[RecordKey, DimensionRecord]:
         """Return the stored records that may differ from the given ones."""
         if len(element.RecordClass.fields.names) == len(element.required):
             # A record that is only a key, such as a group's, cannot differ.  And the query system
@@ -197,7 +197,7 @@ class DimensionRecords:
             return {}
         with self.butler.query() as query:
             records = query.join_data_coordinates(data_ids).dimension_records(element.name)
-            return {record.dataId: record for record in records}
+            return {_key(element, record.dataId): record for record in records}
 
     def refuse_dangling(self, events: Sequence[ParsedEvent]) -> None:
         """Refuse the events whose data IDs need records that do not exist; call after `insert`.
@@ -214,32 +214,35 @@ class DimensionRecords:
             return
         rejections: dict[ParsedEvent, Rejection] = {}
         for dimension, referrers in self._unconfirmed(events).items():
-            found = set(self.find_stored(dimension, [*referrers]))
-            self._pending.update({(dimension.name, d.required_values): None for d in found})
-            for data_id in referrers.keys() - found:
-                rejection = missing_record(dimension.name, data_id.required)
-                for event in referrers[data_id]:
-                    rejections.setdefault(event, rejection)
+            found = self.find_stored(dimension, [data_id for data_id, _ in referrers.values()])
+            self._pending.update({_key(dimension, data_id): None for data_id in found})
+            for key, (data_id, of_events) in referrers.items():
+                if key not in self._pending:
+                    rejection = missing_record(dimension.name, data_id.required)
+                    rejections.update(dict.fromkeys(of_events - rejections.keys(), rejection))
         if rejections:
             raise RefusedEventsError(rejections)
 
     def _unconfirmed(
         self, events: Sequence[ParsedEvent]
-    ) -> dict[DimensionElement, dict[DataCoordinate, set[ParsedEvent]]]:
+    ) -> dict[DimensionElement, dict[RecordKey, tuple[DataCoordinate, set[ParsedEvent]]]]:
         """Return the records that data IDs need and that are not known to be stored.
 
         Each comes with the events that need it.
         """
-        unconfirmed: dict[DimensionElement, dict[DataCoordinate, set[ParsedEvent]]] = {}
+        unconfirmed: dict[
+            DimensionElement, dict[RecordKey, tuple[DataCoordinate, set[ParsedEvent]]]
+        ] = {}
         for event in events:
             data_ids = {id(ref.dataId): ref.dataId for ref in event.refs}  # an event has few
             for data_id in data_ids.values():
                 for name in data_id.dimensions.required:
                     dimension = self.butler.dimensions.dimensions[name]
-                    key = (name, tuple(data_id[n] for n in dimension.required.names))
+                    key = record_key(name, tuple(data_id[n] for n in dimension.required.names))
                     if dimension.has_own_table and not self._is_known(key):
                         needed = data_id.subset(dimension.minimal_group)
-                        unconfirmed.setdefault(dimension, {}).setdefault(needed, set()).add(event)
+                        of_dimension = unconfirmed.setdefault(dimension, {})
+                        of_dimension.setdefault(key, (needed, set()))[1].add(event)
         return unconfirmed
 
     def _is_known(self, key: RecordKey) -> bool:
@@ -258,6 +261,10 @@ class DimensionRecords:
     def forget(self) -> None:
         """Forget which records are stored: someone may have deleted some."""
         self._stored.clear()
+
+
+def _key(element: DimensionElement, data_id: DataCoordinate) -> RecordKey:
+    return record_key(element.name, data_id.required_values)
 
 
 def _not_allowed(key: RecordKey) -> Rejection:
@@ -288,6 +295,6 @@ def _log_mismatch(key: RecordKey, kept: DimensionRecord, given: DimensionRecord)
     logger.warning(
         "dimension record differs from the stored one, which is kept",
         element=key[0],
-        data_id=list(key[1]),
+        data_id=list(kept.dataId.required_values),
         fields=sorted(name for name in stored if stored[name] != new.get(name)),
     )

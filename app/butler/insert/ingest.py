@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from lsst.daf.butler import Butler, DatasetId, DatasetRef, FileDataset, FormatterV2
+from lsst.daf.butler import Butler, DatasetRef, FileDataset, FormatterV2
 
 from app.butler.events.parsed import Artifact, with_storage_class
-from app.butler.insert.batch import Batch, is_same
+from app.butler.insert.batch import Batch, DatasetKey, is_same
 
 __all__ = ["PublicIngest"]
 
@@ -57,16 +57,20 @@ class PublicIngest:
         lsst.daf.butler.registry.ConflictingDefinitionError
             If the Butler has another dataset with one of the data IDs.
         """
-        registered = self._butler.get_many_datasets(batch.datasets)
+        registered = self._butler.get_many_datasets(
+            dataset.id for dataset in batch.datasets.values()
+        )
         batch.refuse(
             {
-                stored.id: f"dataset {stored.id} is {stored}, but given as {given}"
+                stored.id.bytes: f"dataset {stored.id} is {stored}, but given as {given}"
                 for stored in registered
-                if not is_same(stored, given := batch.datasets[stored.id].ref)
+                if not is_same(stored, given := batch.datasets[stored.id.bytes].ref)
             }
         )
         # This reads the datastore records; Butler.stored_many would look for every artifact.
-        stored = {ref.id for ref in self._butler.get_many_uris(registered, allow_missing=True)}
+        stored = {
+            ref.id.bytes for ref in self._butler.get_many_uris(registered, allow_missing=True)
+        }
         missing = batch.datasets.keys() - stored
         # By dataset type, as Butler completes the summary of a run for one type after another: two
         # writers of the same types then cannot deadlock.
@@ -104,8 +108,8 @@ def _runs(batch: Batch) -> set[str]:
     return {dataset.ref.run for dataset in batch.datasets.values()}
 
 
-def _missing(artifact: Artifact, missing: Collection[DatasetId]) -> list[DatasetRef]:
+def _missing(artifact: Artifact, missing: Collection[DatasetKey]) -> list[DatasetRef]:
     """Return the missing datasets of an artifact; the first one as it was written."""
     first, *others = artifact.refs
     refs = [with_storage_class(first, artifact.storage_class), *others]
-    return [ref for ref in refs if ref.id in missing]
+    return [ref for ref in refs if ref.id.bytes in missing]

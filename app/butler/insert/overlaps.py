@@ -12,14 +12,11 @@ from collections.abc import Iterable, Iterator
 
 from lsst.daf.butler import DimensionRecord, DimensionUniverse
 
+from app.butler.events.limits import EventLimits
 from app.butler.events.parsed import ParsedEvent, ParsedRecord, RecordKey
-from models.errors import InvalidEventError
+from models.errors import OverLimitError
 
-__all__ = ["MAX_OVERLAPS", "OverlapRows"]
-
-#: Largest number of overlap rows that one dimension record, and that all those of an event, may
-#: need: that of a circle with a radius of 33 degrees, 300 times as many as a focal plane needs.
-MAX_OVERLAPS = 10_000
+__all__ = ["OverlapRows"]
 
 #: About how many overlap rows are made at a time; those of one record are not divided.
 _ROWS_AT_ONCE = 10_000
@@ -38,10 +35,13 @@ class OverlapRows:
     ----------
     universe : `lsst.daf.butler.DimensionUniverse`
         The dimension universe of the repository.
+    limits : `EventLimits`
+        How many rows the records of an event may need.
     """
 
-    def __init__(self, universe: DimensionUniverse) -> None:
+    def __init__(self, universe: DimensionUniverse, limits: EventLimits) -> None:
         self._pixels = universe.commonSkyPix
+        self._limits = limits
         self._counts: dict[tuple[RecordKey, int], int] = {}
 
     def count(self, key: RecordKey, parsed: ParsedRecord) -> int:
@@ -67,19 +67,23 @@ class OverlapRows:
 
         Raises
         ------
-        InvalidEventError
+        OverLimitError
             If they overlap too many pixels; the reason names the record with the most.
         """
-        if (total := self.total(event)) <= MAX_OVERLAPS:
-            return
-        counts = {key: self.count(key, parsed) for key, parsed in event.records.items()}
-        largest = max(counts, key=lambda key: counts[key])
-        data_id = event.records[largest].record.dataId
-        raise InvalidEventError(
-            f"the regions of the event overlap {total} pixels of {self._pixels.name}, more than "
-            f"the limit of {MAX_OVERLAPS}: {counts[largest]} of them that of the {largest[0]} "
-            f"record {dict(data_id.required)}"
-        )
+        total, most = 0, 0
+        largest: ParsedRecord | None = None
+        for key, parsed in event.records.items():
+            number = self.count(key, parsed)
+            total += number
+            if number > most:
+                most, largest = number, parsed
+            if largest is not None and total > self._limits.max_overlap_rows:
+                record = largest.record
+                raise OverLimitError(
+                    f"the regions of the event overlap {total} pixels of {self._pixels.name}, "
+                    f"{self._limits.excess('max_overlap_rows')}: {most} of them that of the "
+                    f"{record.definition.name} record {dict(record.dataId.required)}"
+                )
 
     def turns(self, events: Iterable[ParsedEvent]) -> list[list[ParsedEvent]]:
         """Divide events so that those of each part can be written in one transaction in seconds.

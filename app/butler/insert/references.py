@@ -13,7 +13,7 @@ from app.butler.outcome import Rejection
 from app.butler.statements import Row, select_by_key
 from models.causes import Cause
 
-__all__ = ["References", "missing_record"]
+__all__ = ["References", "missing_record", "text_of"]
 
 _Target: TypeAlias = tuple[sqlalchemy.Table, tuple[str, ...]]
 """A table, and those of its columns that foreign keys refer to."""
@@ -27,9 +27,7 @@ class References:
     """
 
     def __init__(self) -> None:
-        self._referrers: dict[_Target, dict[Row, set[ParsedEvent]]] = defaultdict(
-            lambda: defaultdict(set)
-        )
+        self._referrers: dict[_Target, dict[str, tuple[Row, set[ParsedEvent]]]] = defaultdict(dict)
 
     def add(self, table: sqlalchemy.Table, values: Mapping[str, Any], event: ParsedEvent) -> None:
         """Add the foreign keys of a row.
@@ -47,14 +45,15 @@ class References:
             if all(values.get(column) is not None for column in constraint.column_keys):
                 columns = tuple(element.column.name for element in constraint.elements)
                 row = tuple(values[column] for column in constraint.column_keys)
-                self._referrers[constraint.referred_table, columns][row].add(event)
+                referrers = self._referrers[constraint.referred_table, columns]
+                referrers.setdefault(text_of(row), (row, set()))[1].add(event)
 
     def columns(self, table: str) -> list[tuple[str, ...]]:
         """Return the sets of columns of a table that the foreign keys refer to."""
         return [columns for target, columns in self._referrers if target.name == table]
 
     def dangling(
-        self, connection: sqlalchemy.Connection, inserted: Collection[tuple[str, Row]]
+        self, connection: sqlalchemy.Connection, inserted: Collection[tuple[str, str]]
     ) -> dict[ParsedEvent, Rejection]:
         """Return the rejections of the events that refer to rows which do not exist.
 
@@ -63,18 +62,26 @@ class References:
         connection : `sqlalchemy.Connection`
             Connection to the database.
         inserted : `~collections.abc.Collection` [`tuple`]
-            Table names, and rows that the events themselves insert.
+            Table names, and the `text_of` rows that the events themselves insert.
         """
         rejections: dict[ParsedEvent, Rejection] = {}
         for (table, columns), referrers in self._referrers.items():
-            required = [row for row in referrers if (table.name, row) not in inserted]
-            found = set(select_by_key(connection, table, columns, required, columns))
-            for row in required:
-                if row not in found:
+            required = {
+                t: row for t, (row, _) in referrers.items() if (table.name, t) not in inserted
+            }
+            rows = [*required.values()]
+            found = set(map(text_of, select_by_key(connection, table, columns, rows, columns)))
+            for text, row in required.items():
+                if text not in found:
                     rejection = missing_record(table.name, dict(zip(columns, row, strict=True)))
-                    for event in referrers[row]:
+                    for event in referrers[text][1]:
                         rejections.setdefault(event, rejection)
         return rejections
+
+
+def text_of(row: Row) -> str:
+    """Return a row as a text, whose hash cannot be foreseen (see `RecordKey`)."""
+    return repr(row)
 
 
 def missing_record(element: str, key: Mapping[str, Any]) -> Rejection:

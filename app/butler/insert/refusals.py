@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import sqlalchemy
 from lsst.daf.butler import DatasetId
 
-from app.butler.insert.batch import Batch, Dataset, RefusedEventsError
-from app.butler.insert.references import References
+from app.butler.insert.batch import Batch, Dataset, DatasetKey, RefusedEventsError
+from app.butler.insert.references import References, text_of
 from app.butler.insert.tags import TagRows, tag_rows
 from app.butler.private.registry import RegistryTables
-from app.butler.statements import Row, select_by_index, select_by_key
+from app.butler.statements import select_by_index, select_by_key
 
 __all__ = ["different_dataset", "find_refused"]
 
@@ -45,7 +45,7 @@ def _refuse_dangling(
             _, table = tables.dataset_type(ref.datasetType.name)
             references.add(table, ref.dataId.required, event)
     inserted = {
-        (element, tuple(fields[name] for name in columns))
+        (element, text_of(tuple(fields[name] for name in columns)))
         for event in batch.events
         for (element, _), parsed in event.records.items()
         for fields in [parsed.record.toDict()]
@@ -62,27 +62,27 @@ def _refuse_taken(
     tags_by_table: Mapping[sqlalchemy.Table, TagRows],
 ) -> None:
     """Refuse the events with a data ID, or a dataset id, that another dataset has."""
-    conflicts: dict[DatasetId, str] = {}
-    duplicates: dict[DatasetId, str] = {}
-    new: list[DatasetId] = []
+    conflicts: dict[DatasetKey, str] = {}
+    duplicates: dict[DatasetKey, str] = {}
+    new: list[Dataset] = []
     for table, tags in tags_by_table.items():
-        keys = list(dict.fromkeys(row[:-1] for row in tags.rows.values()))
+        keys = list({text_of(row[:-1]): row[:-1] for row in tags.rows.values()}.values())
         found = select_by_index(connection, table, tags.columns[:-1], keys, tags.columns)
-        owners = {row[:-1]: row[-1] for row in found}
-        firsts: dict[Row, DatasetId] = {}
-        for dataset_id in (key for key in batch.datasets if key in tags.rows):
-            row = tags.rows[dataset_id]
-            owner = owners.get(row[:-1])
-            first = firsts.setdefault(row[:-1], dataset_id)
-            if owner not in (None, dataset_id):
-                conflicts[dataset_id] = _taken(batch.datasets[dataset_id], owner)
-            elif first != dataset_id:
-                duplicates[dataset_id] = _taken(batch.datasets[dataset_id], first)
+        owners = {text_of(row[:-1]): row[-1] for row in found}
+        firsts: dict[str, DatasetId] = {}
+        for key, row in ((key, tags.rows[key]) for key in batch.datasets if key in tags.rows):
+            dataset = batch.datasets[key]
+            owner = owners.get(text := text_of(row[:-1]))
+            first = firsts.setdefault(text, dataset.id)
+            if owner not in (None, dataset.id):
+                conflicts[key] = _taken(dataset, owner)
+            elif first != dataset.id:
+                duplicates[key] = _taken(dataset, first)
             if owner is None:
-                new.append(dataset_id)
-    ids = [(dataset_id,) for dataset_id in new]
+                new.append(dataset)
+    ids = [(dataset.id,) for dataset in new]
     for (dataset_id,) in select_by_key(connection, tables.dataset, ["id"], ids, ["id"]):
-        conflicts[dataset_id] = different_dataset(batch.datasets[dataset_id])
+        conflicts[dataset_id.bytes] = different_dataset(batch.datasets[dataset_id.bytes])
     batch.refuse(conflicts)
     # Only now: if the first of two duplicates is refused, the second one may be written.
     batch.refuse(duplicates)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 
 import sqlalchemy
-from lsst.daf.butler import DatasetId, DatasetType
+from lsst.daf.butler import DatasetType
 
-from app.butler.insert.batch import Batch
+from app.butler.insert.batch import Batch, DatasetKey
 from app.butler.private.registry import RegistryTables
 from app.butler.statements import Row
 
@@ -27,13 +27,13 @@ class TagRows:
     kind : `~collections.abc.Callable`
         Returns the part of a row that collection summaries and the choice of datastores depend on:
         dataset type, run and governor dimensions.
-    rows : `dict` [`lsst.daf.butler.DatasetId`, `Row`]
+    rows : `dict` [`DatasetKey`, `Row`]
         The rows, in the order of the ids.
     """
 
     columns: list[str]
     kind: Callable[[Row], Row]
-    rows: dict[DatasetId, Row] = field(default_factory=dict)
+    rows: dict[DatasetKey, Row] = field(default_factory=dict)
 
     @classmethod
     def of(cls, dataset_type: DatasetType, collection_column: str) -> TagRows:
@@ -42,12 +42,12 @@ class TagRows:
         columns = ["dataset_type_id", collection_column, *dimensions.required, "dataset_id"]
         return cls(columns, itemgetter(0, 1, *map(columns.index, dimensions.governors)))
 
-    def without(self, ids: Collection[DatasetId]) -> list[Row]:
+    def without(self, keys: Collection[DatasetKey]) -> list[Row]:
         """Return the rows except those of some datasets, sorted by run and data ID.
 
         Two writers of different datasets with the same data IDs then cannot deadlock.
         """
-        return sorted(row for dataset_id, row in self.rows.items() if dataset_id not in ids)
+        return sorted(row for key, row in self.rows.items() if key not in keys)
 
 
 def tag_rows(tables: RegistryTables, batch: Batch) -> dict[sqlalchemy.Table, TagRows]:
@@ -59,5 +59,5 @@ def tag_rows(tables: RegistryTables, batch: Batch) -> dict[sqlalchemy.Table, Tag
         if (tags := by_table.get(table)) is None:
             tags = by_table[table] = TagRows.of(ref.datasetType, tables.collection_column)
         row = (key, tables.run(ref.run), *ref.dataId.required_values, dataset.id)
-        tags.rows[dataset.id] = row
+        tags.rows[dataset.key] = row
     return dict(sorted(by_table.items(), key=lambda item: item[0].name))

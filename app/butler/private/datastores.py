@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy
 from lsst.daf.butler import Butler, DatasetRef
@@ -18,6 +18,12 @@ from app.butler.private.registry import engine_of
 from models.errors import InvalidEventError
 
 __all__ = ["Datastores", "FileStore"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+#: How many dataset types of instruments are remembered.
+_REMEMBERED = 10_000
 
 
 class FileStore:
@@ -142,7 +148,7 @@ class Datastores:
             known = tuple(store for store in self.stores if store.accepts(ref))
             if not known:
                 raise InvalidEventError(f"no datastore accepts {ref.datasetType.name!r}")
-            self._accepting[key] = known
+            _remember(self._accepting, key, known)
         return known
 
     def default_formatter(self, ref: DatasetRef) -> str:
@@ -159,7 +165,7 @@ class Datastores:
             known = self.accepting(ref)[0].formatter(ref)
             if known is None:
                 raise InvalidEventError(f"no formatter is configured for {ref.datasetType.name!r}")
-            self._formatters[key] = known
+            _remember(self._formatters, key, known)
         return known
 
     def recorded_paths(self, path: str, refs: Iterable[DatasetRef]) -> dict[FileStore, str]:
@@ -273,6 +279,13 @@ def _is_readable(store: FileStore, path: str) -> bool:
         return store.exists(path)
     except PermissionError:
         return False
+
+
+def _remember(known: dict[K, V], key: K, value: V) -> None:
+    """Remember a value; events may name any instrument, so all are forgotten now and then."""
+    if len(known) >= _REMEMBERED:
+        known.clear()
+    known[key] = value
 
 
 def _constraint_key(ref: DatasetRef) -> tuple[str, Any]:

@@ -197,11 +197,12 @@ class RegistryTables:
         """
         if not element.has_own_table:
             return data_ids  # the query system knows
-        keys = {tuple(data_id[n] for n in element.required.names): data_id for data_id in data_ids}
+        keys = [tuple(data_id[n] for n in element.required.names) for data_id in data_ids]
+        by_text = dict(zip(map(repr, keys), data_ids, strict=True))  # see `RecordKey`
         columns = [*element.schema.required.names]
         with self.connection() as connection:
-            found = select_by_key(connection, self.element(element.name), columns, [*keys], columns)
-            return [keys[row] for row in found]
+            found = select_by_key(connection, self.element(element.name), columns, keys, columns)
+            return [by_text[repr(row)] for row in found]
 
     def dataset_type(self, name: str) -> tuple[int, sqlalchemy.Table]:
         """Return the key of a dataset type, and the tags table of its dimensions."""

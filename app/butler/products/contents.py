@@ -12,9 +12,10 @@ import orjson
 from lsst.daf.butler import Butler, DataCoordinate, DatasetRef
 from lsst.utils.iteration import chunk_iterable
 
-from app.butler.events.parsed import Artifact, ParsedEvent, RecordKey
+from app.butler.events.parsed import Artifact, ParsedEvent
 from app.butler.private.datastores import Datastores, FileStore
 from app.butler.products.needed_records import NeededRecords
+from app.butler.products.related_keys import RecordId
 from models.product import UniverseFields
 
 __all__ = ["ProductContents", "ProductFile", "Section", "WrittenProducts"]
@@ -76,15 +77,15 @@ class WrittenProducts:
         The dataset types, serialized, by name.
     needed : `~collections.abc.Mapping`
         The keys of the dimension records that each data ID needs.
-    records : `~collections.abc.Mapping` [`RecordKey`, `bytes`]
+    records : `~collections.abc.Mapping` [`RecordId`, `bytes`]
         These records, serialized.
     """
 
     universe: UniverseFields
     sections: Sequence[Section]
     dataset_types: Mapping[str, bytes]
-    needed: Mapping[DataCoordinate, tuple[RecordKey, ...]]
-    records: Mapping[RecordKey, bytes]
+    needed: Mapping[DataCoordinate, tuple[RecordId, ...]]
+    records: Mapping[RecordId, bytes]
 
 
 class ProductContents:

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import orjson
 
-from app.butler.events.parsed import RecordKey
 from app.butler.products.contents import ProductFile, Section, WrittenProducts
+from app.butler.products.related_keys import RecordId
 from models.product import Products
 
 __all__ = ["product_messages"]
@@ -26,7 +26,7 @@ class _Part:
     section: Section
     size: int
     files: list[ProductFile] = field(default_factory=list)
-    records: dict[RecordKey, None] = field(default_factory=dict)
+    records: dict[RecordId, None] = field(default_factory=dict)
     dataset_types: dict[str, None] = field(default_factory=dict)
     data_ids: set[int] = field(default_factory=set)
 

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping
 import sqlalchemy
 from lsst.daf.butler import Butler, DataCoordinate, DimensionElement, DimensionGroup
 
-from app.butler.events.parsed import RecordKey
 from app.butler.private.dimension_rows import DimensionRows
-from app.butler.products.related_keys import RelatedKeys, key_of
+from app.butler.products.related_keys import RecordId, RelatedKeys, key_of
 from app.butler.products.stored_records import StoredRecord, StoredRecords
 
 __all__ = ["NeededRecords"]
@@ -37,7 +36,7 @@ class NeededRecords:
 
     def find(
         self, data_ids: Iterable[DataCoordinate]
-    ) -> tuple[dict[DataCoordinate, tuple[RecordKey, ...]], dict[RecordKey, bytes]]:
+    ) -> tuple[dict[DataCoordinate, tuple[RecordId, ...]], dict[RecordId, bytes]]:
         """Return the keys of the records of each data ID, and each record as in an event."""
         with self._rows.connection() as connection:
             first = self._first_keys(connection, {*data_ids})
@@ -48,12 +47,12 @@ class NeededRecords:
 
     def _first_keys(
         self, connection: sqlalchemy.Connection, data_ids: set[DataCoordinate]
-    ) -> dict[DataCoordinate, list[RecordKey]]:
+    ) -> dict[DataCoordinate, list[RecordId]]:
         groups = {
             key_of(self._universe["group"], d.required)[1] for d in data_ids if _has_only_group(d)
         }
         exposures = self._related.exposures(connection, groups)
-        filters: dict[str, list[RecordKey]] = {}
+        filters: dict[str, list[RecordId]] = {}
         first = {}
         for data_id in data_ids:
             values = dict(data_id.required)
@@ -87,10 +86,10 @@ def _has_only_group(data_id: DataCoordinate) -> bool:
 
 
 def _reached(
-    keys: Iterable[RecordKey], records: Mapping[RecordKey, StoredRecord]
-) -> tuple[RecordKey, ...]:
+    keys: Iterable[RecordId], records: Mapping[RecordId, StoredRecord]
+) -> tuple[RecordId, ...]:
     """Return the stored records that some keys lead to, in a fixed order."""
-    reached: dict[RecordKey, None] = {}
+    reached: dict[RecordId, None] = {}
     open_keys = [*keys]
     while open_keys:
         key = open_keys.pop()

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import sqlalchemy
 from lsst.daf.butler import DimensionElement, DimensionUniverse
 
-from app.butler.events.parsed import RecordKey
 from app.butler.private.dimension_rows import DimensionRows
 from app.butler.statements import Row
 
-__all__ = ["RelatedKeys", "key_of"]
+__all__ = ["RecordId", "RelatedKeys", "key_of"]
+
+RecordId: TypeAlias = tuple[str, Row]
+"""The element of a dimension record, and its required values."""
 
 #: What makes a visit: the exposures that it consists of, and the systems that it belongs to.
 _DEFINING = ("visit_definition", "visit_system_membership")
 
 
-def key_of(element: DimensionElement, values: Mapping[str, Any]) -> RecordKey:
+def key_of(element: DimensionElement, values: Mapping[str, Any]) -> RecordId:
     """Return the key of an element's record, from the values of dimensions."""
     return element.name, tuple([values[name] for name in element.required.names])
 
@@ -41,9 +43,9 @@ class RelatedKeys:
 
     def defining(
         self, connection: sqlalchemy.Connection, visits: Collection[Row]
-    ) -> dict[Row, list[RecordKey]]:
+    ) -> dict[Row, list[RecordId]]:
         """Return the keys of the records that define each of some visits."""
-        found: defaultdict[Row, list[RecordKey]] = defaultdict(list)
+        found: defaultdict[Row, list[RecordId]] = defaultdict(list)
         for name in _DEFINING:
             for visit, key in self._referring(connection, name, "visit", visits):
                 found[visit].append(key)
@@ -51,13 +53,13 @@ class RelatedKeys:
 
     def exposures(
         self, connection: sqlalchemy.Connection, groups: Collection[Row]
-    ) -> dict[RecordKey, list[RecordKey]]:
+    ) -> dict[RecordId, list[RecordId]]:
         """Return the keys of the exposures of groups, and of what makes visits of them.
 
         They are not remembered: another exposure of the group may come at any moment.
         """
-        found: defaultdict[RecordKey, list[RecordKey]] = defaultdict(list)
-        group_of: dict[Row, RecordKey] = {}
+        found: defaultdict[RecordId, list[RecordId]] = defaultdict(list)
+        group_of: dict[Row, RecordId] = {}
         for group, key in self._referring(connection, "exposure", "group", groups):
             found["group", group].append(key)
             group_of[key[1]] = "group", group
@@ -66,7 +68,7 @@ class RelatedKeys:
             found[group_of[exposure]].append(key)
         return found
 
-    def filters(self, connection: sqlalchemy.Connection, band: str) -> list[RecordKey]:
+    def filters(self, connection: sqlalchemy.Connection, band: str) -> list[RecordId]:
         """Return the keys of the physical filters of a band: a band has no record of its own."""
         element = self._universe["physical_filter"]
         found = self._rows.referring(connection, element, ["band"], [(band,)])
@@ -74,14 +76,14 @@ class RelatedKeys:
 
     def _referring(
         self, connection: sqlalchemy.Connection, name: str, dimension: str, values: Collection[Row]
-    ) -> Iterator[tuple[Row, RecordKey]]:
+    ) -> Iterator[tuple[Row, RecordId]]:
         """Yield the records of an element that refer to one of some records of a dimension.
 
         Yields
         ------
         values : `tuple`
             The one that it refers to.
-        key : `RecordKey`
+        key : `RecordId`
             Its own key.
         """
         columns = [*self._universe[dimension].required.names]

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import sqlalchemy
 from lsst.daf.butler import DimensionElement, DimensionRecord, DimensionUniverse
 
-from app.butler.events.parsed import RecordKey
 from app.butler.private.dimension_rows import DimensionRows
-from app.butler.products.related_keys import RelatedKeys, key_of
+from app.butler.products.related_keys import RecordId, RelatedKeys, key_of
 from app.butler.statements import Row
 
 __all__ = ["StoredRecord", "StoredRecords"]
@@ -32,12 +31,12 @@ class StoredRecord:
     ----------
     content : `bytes`
         The record, serialized as in an event.
-    leads_to : `tuple` [`RecordKey`, ...]
+    leads_to : `tuple` [`RecordId`, ...]
         The records that it refers to; for a visit, also what defines it.
     """
 
     content: bytes
-    leads_to: tuple[RecordKey, ...]
+    leads_to: tuple[RecordId, ...]
 
 
 class StoredRecords:
@@ -66,15 +65,15 @@ class StoredRecords:
         self._rows = rows
         self._related = related
         self._clock = clock
-        self._known: dict[RecordKey, tuple[float, StoredRecord]] = {}
+        self._known: dict[RecordId, tuple[float, StoredRecord]] = {}
 
     def find(
-        self, connection: sqlalchemy.Connection, keys: Iterable[RecordKey]
-    ) -> dict[RecordKey, StoredRecord]:
+        self, connection: sqlalchemy.Connection, keys: Iterable[RecordId]
+    ) -> dict[RecordId, StoredRecord]:
         """Return the records with some keys, and all to which they lead; if they are stored."""
         self._forget_outdated()
-        found: dict[RecordKey, StoredRecord] = {}
-        asked: set[RecordKey] = set()
+        found: dict[RecordId, StoredRecord] = {}
+        asked: set[RecordId] = set()
         while missing := {*keys} - asked:
             asked |= missing
             known = {key: self._known[key][1] for key in missing if key in self._known}
@@ -92,20 +91,20 @@ class StoredRecords:
         for key in outdated:
             del self._known[key]
 
-    def _remember(self, fetched: Mapping[RecordKey, StoredRecord]) -> None:
+    def _remember(self, fetched: Mapping[RecordId, StoredRecord]) -> None:
         until = self._clock() + _BELIEVED
         for key, record in fetched.items():
             if key[0] == "detector" or "detector" not in self._universe[key[0]].required.names:
                 self._known[key] = until, record
 
     def _fetch(
-        self, connection: sqlalchemy.Connection, keys: Iterable[RecordKey]
-    ) -> dict[RecordKey, StoredRecord]:
+        self, connection: sqlalchemy.Connection, keys: Iterable[RecordId]
+    ) -> dict[RecordId, StoredRecord]:
         """Ask the repository for records."""
         values: defaultdict[str, list[Row]] = defaultdict(list)
         for name, each in keys:
             values[name].append(each)
-        records: dict[RecordKey, DimensionRecord] = {}
+        records: dict[RecordId, DimensionRecord] = {}
         for name, asked in values.items():
             element = self._universe[name]
             if len(element.RecordClass.fields.names) == len(element.required):
@@ -131,7 +130,7 @@ def _only_keys(element: DimensionElement, keys: Iterable[Row]) -> Iterator[Dimen
         yield element.RecordClass(**dict(zip(element.required.names, key, strict=True)))
 
 
-def _referred(record: DimensionRecord) -> Iterator[RecordKey]:
+def _referred(record: DimensionRecord) -> Iterator[RecordId]:
     """Yield the keys of the records that a record refers to."""
     values = dict(record.dataId.required)
     implied = {d.name: getattr(record, d.name) for d in record.definition.implied}

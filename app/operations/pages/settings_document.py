@@ -10,6 +10,7 @@ from enum import Enum
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from app.butler.policy import Expression
 from app.settings import Settings
 from app.settings.section import PREFIX, Section
 
@@ -23,6 +24,7 @@ _TITLES = {
     "kafka": "Kafka",
     "windows": "Windows",
     "write": "Butler write",
+    "limits": "Limits on an event",
     "service": "Worker process",
 }
 
@@ -87,8 +89,8 @@ def _shown(value: object) -> str:
             shown = str(value).lower()
         case Enum():
             shown = str(value.value)
-        case re.Pattern(pattern=pattern):
-            shown = str(pattern)
+        case Expression(pattern=pattern):
+            shown = pattern
         case tuple() | list():
             shown = ",".join(map(_shown, value))
         case float():

@@ -263,7 +263,7 @@ def prepare(repository: Repository) -> Repository:
 
 
 #: The artifacts of an event stay where they are if its run is changed.
-ANY_PATH = {"paths_below_run": False}
+ANY_PATH: dict[str, Any] = {"paths_below_run": False}
 
 
 @dataclass

@@ -10,7 +10,7 @@ import pytest
 from lsst.daf.butler import DimensionUniverse
 from lsst.sphgeom import Angle, Circle, UnionRegion, UnitVector3d
 
-from app.butler.insert.overlaps import MAX_OVERLAPS
+from app.butler.events.limits import EventLimits
 from app.butler.policy import WriteMethod
 from models.causes import Cause
 from testbed.writing import write_window
@@ -18,6 +18,8 @@ from tests.support.events import dataset_ids
 from tests.support.faulty_writes import changed
 from tests.support.regions import circle, nested
 from tests.support.repositories import Repository, decoded, rejection, written
+
+MAX_OVERLAPS = EventLimits().max_overlap_rows
 
 BAD_REGIONS: dict[str, tuple[bytes, str]] = {
     "half of the sky": (circle(90).encode(), "65971 of them that of the visit record"),
@@ -39,7 +41,7 @@ def test_an_event_with_a_region_out_of_proportion_is_refused_before_anything_is_
     bad = changed(night.event(1), "visit", region=region.hex())
     good = night.event(2)
     report = write_window(sqlite_repository.writer(write_method=write_method), decoded(bad, good))
-    assert rejection(report).cause is Cause.INVALID_EVENT
+    assert rejection(report).cause is Cause.OVER_LIMIT
     assert reason in rejection(report).reason
     if "record {" in rejection(report).reason:
         assert "{'instrument': 'TestCam', 'visit': 1}" in rejection(report).reason
@@ -59,7 +61,7 @@ def many_regions(event: dict[str, Any], number: int) -> dict[str, Any]:
 def test_the_regions_of_an_event_count_together(sqlite_repository: Repository) -> None:
     bad = many_regions(sqlite_repository.night().event(1), 15)
     report = write_window(sqlite_repository.writer(), decoded(bad))
-    assert rejection(report).cause is Cause.INVALID_EVENT
+    assert rejection(report).cause is Cause.OVER_LIMIT
     assert "825 of them that of the visit_detector_region record" in rejection(report).reason
 
 
@@ -108,6 +110,6 @@ def test_an_event_with_more_of_something_than_any_pod_has_is_refused(
     night = sqlite_repository.night()
     good = night.event(2)
     report = write_window(sqlite_repository.writer(), decoded(change(night.event(1)), good))
-    assert rejection(report).cause is Cause.INVALID_EVENT
+    assert rejection(report).cause is Cause.OVER_LIMIT
     assert reason in rejection(report).reason
     assert sqlite_repository.stored() == Counter(dataset_ids(good))

@@ -13,13 +13,13 @@ from uuid import UUID, uuid4
 import pytest
 from lsst.daf.butler import Butler, Config
 
-from app.butler.events.parsed import ParsedEvent, RecordKey
+from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import RetryableError
 from app.butler.outcome import Written
 from app.butler.private.dimension_rows import DimensionRows
 from app.butler.private.registry import engine_of
 from app.butler.products.messages import product_messages
-from app.butler.products.related_keys import RelatedKeys
+from app.butler.products.related_keys import RecordId, RelatedKeys
 from app.butler.products.stored_records import StoredRecords
 from app.butler.repository.chains import ChainKeeper
 from app.butler.writer import ButlerWriter
@@ -194,7 +194,7 @@ def test_a_changed_visit_is_looked_up_again_after_a_minute(sqlite_repository: Re
     write(sqlite_repository.writer(), [night.event(1, 0)])
     universe, rows = sqlite_repository.reader.dimensions, DimensionRows(sqlite_repository.reader)
     stored = StoredRecords(universe, rows, RelatedKeys(universe, rows), lambda: clock[0])
-    key: RecordKey = ("visit", (INSTRUMENT, 1))
+    key: RecordId = ("visit", (INSTRUMENT, 1))
 
     def exposure_time() -> float:
         with rows.connection() as connection:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from structlog.testing import capture_logs
 
+from app.butler.events.limits import EventLimits
 from app.butler.failures import RetryableError
 from app.butler.outcome import Rejection
 from app.butler.policy import WriteMethod
@@ -38,6 +39,9 @@ from tests.support.faulty_writes import (
 from tests.support.repositories import Repository, decoded, rejection, written
 
 #: Configuration of a repository whose datasets also get a row in the table ``obscore``.
+#: Longer texts than usual may come to the database.
+UNLIMITED = EventLimits(max_text_length=10**6)
+
 OBSCORE: dict[str, Any] = {
     "registry": {
         "managers": {
@@ -91,7 +95,7 @@ def test_events_with_values_that_postgresql_does_not_take_are_rejected(
     bad = [make_bad(night, 80 + n) for n in range(2)]
     good = [night.event(detector=n) for n in range(others)]
     report = write_window(
-        repository.writer(write_method=write_method), decoded(bad[0], *good, bad[1])
+        repository.writer(UNLIMITED, write_method=write_method), decoded(bad[0], *good, bad[1])
     )
     for n in (0, others + 1):
         assert rejection(report, n).cause is Cause.VALUE_REFUSED
@@ -314,7 +318,7 @@ def test_an_event_without_some_records_is_rejected_if_it_is_at_fault(
 ) -> None:
     """Its regions refer to a visit that is in the Butler, and so does the row of the probe."""
     repository = postgresql_repository
-    writer = repository.writer()
+    writer = repository.writer(UNLIMITED)
     night = repository.night()
     written(write_window(writer, decoded(night.event(1))))
     good = [night.event(1, 1 + detector) for detector in range(others)]

@@ -121,8 +121,8 @@ def test_bad_events_of_every_kind_are_set_aside_and_the_others_are_written(
         b'{"type": "pp-output"}': ("invalid_event", "dimension_records"),
         b'{"type": "alert"}': ("invalid_event", "type is 'alert'"),
         None: ("invalid_event", "no value"),
-        b" " * (limit + 1): ("invalid_event", f"more than the limit of {limit}"),
-        too_large: ("invalid_event", f"more than the limit of {limit}"),
+        b" " * (limit + 1): ("over_limit", f"more than the limit of {limit}"),
+        too_large: ("over_limit", f"more than the limit of {limit}"),
         encode(absent): ("missing_file", absent["datasets"][3]["path"]),
     }
     sent = {}

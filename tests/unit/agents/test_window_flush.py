@@ -313,7 +313,9 @@ def test_an_event_too_large_for_the_dead_letters_is_replaced_by_a_pointer(scene:
     ((topic, value, headers),) = scene.topics.sent
     assert topic is OutputTopic.DEAD_LETTERS
     assert json.loads(value)["type"] == "dead-letter-pointer"
-    assert headers["reason"] == b"1001 bytes, more than the limit of 1000"
+    assert headers["reason"] == (
+        b"1001 bytes, more than the limit of 1000 (BUTLER_WRITER_KAFKA_MAX_MESSAGE_BYTES)"
+    )
 
 
 def test_an_event_whose_run_cannot_be_in_its_chain_becomes_a_dead_letter(scene: Scene) -> None:

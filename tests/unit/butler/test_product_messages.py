@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lsst.daf.butler import DataCoordinate, DimensionUniverse
 
-from app.butler.events.parsed import RecordKey
 from app.butler.products.contents import ProductFile, Section, WrittenProducts
 from app.butler.products.messages import product_messages
+from app.butler.products.related_keys import RecordId
 from models.product import Products
 
 BATCH = UUID("0b7f2a9e-6f0c-5c3e-8d4e-0123456789ab")
@@ -28,7 +28,7 @@ def record(visit: int, size: int) -> bytes:
 def products(files: list[tuple[int, str]], sizes: list[int], run: str = "run") -> WrittenProducts:
     """Return datasets, each of a visit and a type; the sizes are those of the visits' records."""
     data_ids = [DataCoordinate.from_required_values(VISITS, ("Cam", n)) for n in range(len(sizes))]
-    keys: list[RecordKey] = [("visit", ("Cam", n)) for n in range(len(sizes))]
+    keys: list[RecordId] = [("visit", ("Cam", n)) for n in range(len(sizes))]
     section = Section(run, "datastore", {"b", "a"})
     for number, (visit, kind) in enumerate(files):
         ref = {
