@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from faust.web import Request, Response
@@ -46,9 +47,9 @@ class LettersPage(PageView):
 
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer with the page."""
-        state = (await service.overview()).state
-        shown = await _newest.get()
-        return self.page("letters", shown, page="dead-letters", state=state)
+        # At the same time, since each waits for Kafka.
+        overview, shown = await asyncio.gather(service.overview(), _newest.get())
+        return self.page("letters", shown, page="dead-letters", state=overview.state)
 
 
 @app.page("/dead-letters/{letter}", name="dead-letter")

@@ -155,6 +155,11 @@ def check_under_load(deployment: Deployment, worker: Worker) -> None:
     All numbers grow, so what is shown lies between what was there before and after it was found.
     """
     cluster, topic = deployment.cluster, deployment.topic
+    wait_until(
+        lambda: len(cluster.committed(deployment.group, topic)) == deployment.partitions,
+        60,
+        "a committed offset of each partition",
+    )
     committed, ends = cluster.committed(deployment.group, topic), cluster.end_offsets(topic)
     for _ in range(2):  # a look that had begun before may be shown next, but not after that
         before = document(worker, "overview")["at"]

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from app.operations.pages.chains import ChainsDocument
 from app.operations.pages.documents import FlowState
 from app.operations.pages.letters.documents import LetterDetailDocument, LettersDocument
 from app.web.rendering import STATIC, render
@@ -137,6 +138,16 @@ def test_a_name_that_would_lead_a_browser_upwards_is_no_link() -> None:
     document, options = every_page("a/..b?c#d%2F")["chains"]
     page = Elements(render("chains", shown=document, **options))
     assert "./chains/a/..b%3Fc%23d%252F" in page.links()
+
+
+def test_the_page_says_how_many_chains_it_leaves_out() -> None:
+    document, options = every_page("x")["chains"]
+    assert isinstance(document, ChainsDocument)
+    many = replace(document, total=5000, chains=[document.chains[0]] * 1000)
+    html = render("chains", shown=many, **options)
+    assert "500 of 5,000 are shown" in html
+    assert html.count('href="./chains/x"') == 500
+    assert "are shown" not in render("chains", shown=replace(document, total=1), **options)
 
 
 def test_what_is_not_there_and_what_is_not_known_differ() -> None:
