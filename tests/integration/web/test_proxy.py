@@ -32,7 +32,12 @@ def worker(
     embedded_broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Worker]:
     deployment = Deployment(embedded_broker, "behind-a-proxy", tmp_path_factory.mktemp("proxy"))
-    with deployment.worker(BUTLER_WRITER_WEB_HOST="127.0.0.1") as started:
+    settings = {
+        "BUTLER_WRITER_WEB_HOST": "127.0.0.1",
+        # With the embedded broker, the first member of a group waits for half of it.
+        "BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": "8",
+    }
+    with deployment.worker(**settings) as started:
         started.wait_ready()
         yield started
 
