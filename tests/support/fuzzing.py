@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
 
+from lsst.resources import ResourcePath
+
 from agents.decoded_events import DecodedEvents
 from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import Failure
@@ -94,6 +96,7 @@ def _run(root: Path, folder: Path, seed: int, number: int) -> Findings:
     event["datasets"] = [event["datasets"][n] for n in (0, 3, 8)]
     findings, causes = Findings(), Counter[str]()
     _prepare(writer, encode(event))  # what is slow only once
+    ResourcePath("s3://bucket/key")  # imports boto3
     size = _peak()
     for n in range(number):
         kind, value = hostile(event, Random(f"{seed}/{n}"))

@@ -58,6 +58,8 @@ class WindowParser:
         self._context = context
         self._records: dict[RecordKey, list[tuple[dict[str, Any], ParsedRecord]]] = {}
         self._data_ids: dict[int, KnownDataIds] = {}
+        #: The chains that are derived from the names of runs.
+        self._derived: dict[str, list[str]] = {}
         #: Those that are allowed.
         self._formatters: set[str] = set()
         self._brought: dict[RecordKey, ParsedRecord] = {}
@@ -258,9 +260,11 @@ class WindowParser:
     def _chains_of(self, given: list[str] | None, run: str) -> list[str]:
         if given is not None:
             return given
-        pattern = self._context.policy.chain_pattern
-        chain = pattern.find("chain", run) if pattern else None
-        return [] if chain is None else [chain]
+        if (derived := self._derived.get(run)) is None:
+            pattern = self._context.policy.chain_pattern
+            chain = pattern.find("chain", run) if pattern else None
+            derived = self._derived[run] = [] if chain is None else [chain]
+        return derived
 
 
 def _digest(given: FileDatasetFields) -> tuple[int, str | None]:
