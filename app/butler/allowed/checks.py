@@ -53,8 +53,7 @@ class AllowedNames:
                         f"run {run!r} does not match BUTLER_WRITER_ALLOWED_RUNS; write to a run "
                         "that does, or change the setting, then replay",
                     )
-        for artifact in event.artifacts:
-            self._paths.check(artifact)
+        self._paths.check(event.artifacts)
         if names_chains:
             for chain, run in event.chains:
                 self._chains.check(chain, run)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from lsst.daf.butler import DatasetRef
 
 from app.butler.events.parsed import Artifact
+from app.butler.private.datastores import FileStore
 from models.causes import Cause
 from models.errors import NotAllowedError
 
@@ -30,30 +31,37 @@ class AllowedPaths:
     def __init__(self, *, is_below_run: bool) -> None:
         self._is_below_run = is_below_run
 
-    def check(self, artifact: Artifact) -> None:
-        """Check the paths of an artifact.
+    def check(self, artifacts: Iterable[Artifact]) -> None:
+        """Check the paths of artifacts.
 
         Raises
         ------
         NotAllowedError
-            If the artifact cannot be there.
+            If one of them cannot be there.
         """
-        ref = artifact.refs[0]
-        folder = f"{ref.run}/"
-        for store, path in artifact.recorded_paths.items():
-            if path in store.own_paths:
-                raise NotAllowedError(
-                    Cause.PATH_NOT_ALLOWED, f"{path!r} is a file of the repository itself"
-                )
-            if not self._is_below_run or path.startswith(folder):
-                continue
-            if not follows_template(path, store.template(ref), ref):
-                raise NotAllowedError(
-                    Cause.PATH_NOT_ALLOWED,
-                    f"{path!r} is not below the folder of its run, {ref.run!r}, nor where the file "
-                    "template of the repository leads to; if the pods use another layout, set "
-                    "BUTLER_WRITER_PATHS_BELOW_RUN=false, then replay",
-                )
+        run = folder = ""
+        for artifact in artifacts:
+            ref = artifact.refs[0]
+            if ref.run != run:
+                run = ref.run
+                folder = f"{run}/"
+            for store, path in artifact.recorded_paths.items():
+                if path in store.own_paths:
+                    raise NotAllowedError(
+                        Cause.PATH_NOT_ALLOWED, f"{path!r} is a file of the repository itself"
+                    )
+                if self._is_below_run and not path.startswith(folder):
+                    _check_template(path, store, ref)
+
+
+def _check_template(path: str, store: FileStore, ref: DatasetRef) -> None:
+    if not follows_template(path, store.template(ref), ref):
+        raise NotAllowedError(
+            Cause.PATH_NOT_ALLOWED,
+            f"{path!r} is not below the folder of its run, {ref.run!r}, nor where the file "
+            "template of the repository leads to; if the pods use another layout, set "
+            "BUTLER_WRITER_PATHS_BELOW_RUN=false, then replay",
+        )
 
 
 def follows_template(path: str, template: str, ref: DatasetRef) -> bool:

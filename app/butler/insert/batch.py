@@ -11,7 +11,6 @@ from lsst.daf.butler import DatasetId, DatasetRef
 
 from app.butler.events.parsed import Artifact, ParsedEvent
 from app.butler.outcome import Rejection
-from app.butler.private.datastores import FileStore
 from models.causes import Cause
 
 __all__ = ["Batch", "Dataset", "DatasetKey", "RefusedEventsError", "is_same"]
@@ -82,18 +81,12 @@ class Batch:
         Raises
         ------
         RefusedEventsError
-            If two events give the same dataset id to different datasets, or the same file to
-            datasets of which the first event does not have all.
+            If two events give the same dataset id to different datasets.
         """
         datasets: dict[DatasetKey, Dataset] = {}
         refused: dict[ParsedEvent, Rejection] = {}
-        named: dict[tuple[FileStore, str], tuple[ParsedEvent, Artifact]] = {}
         for event in events:
             for artifact in event.artifacts:
-                for file in artifact.recorded_paths.items():
-                    owner, known = named.setdefault(file, (event, artifact))
-                    if owner is not event and (taken := _taken(known, artifact)):
-                        refused.setdefault(event, Rejection(Cause.CONFLICT, taken))
                 for ref in artifact.refs:
                     dataset_id = ref.id
                     key = dataset_id.bytes
@@ -143,15 +136,6 @@ def is_same(one: DatasetRef, other: DatasetRef) -> bool:
         and one.datasetType.name == other.datasetType.name
         and one.dataId.required_values == other.dataId.required_values
     )
-
-
-def _taken(known: Artifact, artifact: Artifact) -> str | None:
-    """Return why a file cannot be that of an event, if another one has named it first."""
-    ids = {ref.id for ref in known.refs}
-    other = next((ref.id for ref in artifact.refs if ref.id not in ids), None)
-    if other is None:
-        return None
-    return f"dataset {other} is in {artifact.path!r}, which another event has for {known.refs[0]}"
 
 
 def _difference(first: Dataset, ref: DatasetRef, artifact: Artifact) -> str | None:
