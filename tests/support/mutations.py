@@ -474,5 +474,4 @@ REFUSED: dict[str, str] = {
     "run empty": "An empty run name",
     "run with white space": "A path that is not below",
     "run of other characters": "A path that is not below",
-    "path with white space": "A path that is not below",
 }
