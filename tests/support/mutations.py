@@ -476,7 +476,6 @@ REFUSED: dict[str, str] = {
     "run empty": "An empty run name",
     "run with white space": "A path that is not below",
     "run of other characters": "A path that is not below",
-    "path with white space": "A path that is not below",
     "run with a control character": "a character that is not printable",
     "run with another direction": "a character that is not printable",
 }

@@ -66,7 +66,9 @@ def test_gaps_are_counted_once(scene: Scene) -> None:
 
 
 def test_a_step_fails_since_its_first_failure(scene: Scene) -> None:
-    others = {"read": 0, "prepend_to_chains": 0, "set_aside": 0, "announce": 0}
+    others = dict.fromkeys(
+        ("read", "prepend_to_chains", "set_aside", "announce", "log_products"), 0
+    )
     scene.status.failed("write", 0, OSError("gone"))
     scene.now += 20
     scene.status.failed("write", 1, OSError("gone"))
