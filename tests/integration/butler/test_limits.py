@@ -183,7 +183,7 @@ def test_an_event_at_a_limit_is_prepared_and_one_beyond_it_is_refused(
     sqlite_repository: Repository, name: str
 ) -> None:
     night = sqlite_repository.night()
-    writer = sqlite_repository.writer(file_check=FileCheck.NONE)
+    writer = sqlite_repository.writer(file_check=FileCheck.NONE, paths_below_run=False)
     limit = getattr(LIMITS, name)
     largest = encode(MAKERS[name](night.event(1), limit))
     outcome, seconds = prepared(writer, largest)
@@ -209,7 +209,7 @@ def test_20000_datasets_and_1000_dimension_records_are_prepared(
     sqlite_repository: Repository,
 ) -> None:
     event = with_records(with_files(sqlite_repository.night().event(1), 20_000), 1000)
-    writer = sqlite_repository.writer(file_check=FileCheck.NONE)
+    writer = sqlite_repository.writer(file_check=FileCheck.NONE, paths_below_run=False)
     outcome, seconds = prepared(writer, encode(event))
     assert isinstance(outcome, ParsedEvent), outcome
     assert (len(outcome.artifacts), len(outcome.records)) == (20_000, 1000)
@@ -228,7 +228,7 @@ def test_a_message_with_a_long_key_or_long_headers_is_refused(
     sqlite_repository: Repository, message: dict[str, Any], variable: str
 ) -> None:
     value = encode(sqlite_repository.night().event(1))
-    outcome, _ = prepared(sqlite_repository.writer(), value, **message)
+    outcome, _ = prepared(sqlite_repository.writer(paths_below_run=False), value, **message)
     assert isinstance(outcome, Rejection)
     assert outcome.cause is Cause.OVER_LIMIT
     assert variable in outcome.reason
@@ -243,7 +243,7 @@ def test_a_message_of_many_small_parts_is_refused_before_it_is_decoded(
 ) -> None:
     event = json.dumps(sqlite_repository.night().event(1) | {name: "the mark"}).encode()
     many = event.replace(b'"the mark"', b"[" + b",".join([part] * 600_000) + b"]")
-    outcome, seconds = prepared(sqlite_repository.writer(), many)
+    outcome, seconds = prepared(sqlite_repository.writer(paths_below_run=False), many)
     assert isinstance(outcome, Rejection)
     assert outcome.cause is Cause.OVER_LIMIT
     assert "BUTLER_WRITER_MAX_JSON_VALUES" in outcome.reason
@@ -264,7 +264,9 @@ def test_a_value_of_a_file_that_no_database_takes_is_refused(
 ) -> None:
     event = sqlite_repository.night().event(1)
     event["datasets"][0][field] = value
-    outcome, _ = prepared(sqlite_repository.writer(), json.dumps(event).encode())
+    outcome, _ = prepared(
+        sqlite_repository.writer(paths_below_run=False), json.dumps(event).encode()
+    )
     assert isinstance(outcome, Rejection)
     assert outcome.cause is Cause.INVALID_EVENT
     assert words in outcome.reason
@@ -274,7 +276,7 @@ def test_a_value_of_a_file_that_no_database_takes_is_refused(
 def test_an_integer_out_of_range_is_refused_before_the_database_sees_it(
     sqlite_repository: Repository, number: int
 ) -> None:
-    night, writer = sqlite_repository.night(), sqlite_repository.writer()
+    night, writer = sqlite_repository.night(), sqlite_repository.writer(paths_below_run=False)
     in_record = changed(night.event(1), "visit", seq_num=number)
     in_data_id = night.event(2)
     for ref in in_data_id["datasets"][0]["refs"].values():
@@ -290,7 +292,7 @@ def test_an_integer_out_of_range_is_refused_before_the_database_sees_it(
 def test_a_deeply_nested_event_is_refused_wherever_it_is_nested(
     sqlite_repository: Repository, depth: int
 ) -> None:
-    night, writer = sqlite_repository.night(), sqlite_repository.writer()
+    night, writer = sqlite_repository.night(), sqlite_repository.writer(paths_below_run=False)
 
     def places(event: Event) -> list[tuple[Any, str]]:
         (ref,) = event["datasets"][0]["refs"].values()
@@ -328,7 +330,7 @@ def test_a_deeply_nested_event_is_refused_wherever_it_is_nested(
 def test_a_name_with_a_character_that_is_not_printable_is_refused(
     sqlite_repository: Repository, name: str
 ) -> None:
-    night, writer = sqlite_repository.night(), sqlite_repository.writer()
+    night, writer = sqlite_repository.night(), sqlite_repository.writer(paths_below_run=False)
     events = [
         sqlite_repository.night(run="u/run").event(1),
         night.event(2, chains=[name]),
@@ -357,7 +359,7 @@ def test_datasets_whose_ids_have_the_same_hash_cost_no_more_than_others(
     repository = sqlite_repository
     detectors = [{"instrument": INSTRUMENT, "id": n, "full_name": f"D{n}"} for n in range(number)]
     repository.butler().registry.insertDimensionData("detector", *detectors[DETECTORS:])
-    writer = repository.writer(file_check=FileCheck.NONE)
+    writer = repository.writer(file_check=FileCheck.NONE, paths_below_run=False)
     ids = colliding_ids(number)
     assert len({hash(UUID(i)) for i in ids}) == 1
 
@@ -381,7 +383,7 @@ def test_data_ids_with_the_same_hash_cost_no_more_than_others(
     sqlite_repository: Repository, number: int
 ) -> None:
     night = sqlite_repository.night()
-    writer = sqlite_repository.writer(file_check=FileCheck.NONE)
+    writer = sqlite_repository.writer(file_check=FileCheck.NONE, paths_below_run=False)
     event = night.event(1)
     file = event["datasets"][0]
     (ref,) = file["refs"].values()

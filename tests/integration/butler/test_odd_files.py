@@ -100,7 +100,7 @@ def test_paths_that_no_file_can_have_reject_only_their_events(
         event["datasets"][5]["path"] = path
     writer = repository.writer(staging_roots=str(staging), paths_below_run=False)
     report = write_window(writer, decoded(*events))
-    causes = (Cause.MISSING_FILE, Cause.INVALID_EVENT, Cause.PATH_NOT_ALLOWED)
+    causes = (Cause.MISSING_FILE, Cause.INVALID_EVENT, Cause.PATH_NOT_ALLOWED, Cause.OVER_LIMIT)
     for n, name in enumerate(paths):
         assert rejection(report, n).cause in causes, name
     written(report, len(paths))

@@ -256,12 +256,16 @@ def test_a_link_out_of_the_staging_root_is_not_followed(
     written(write_window(sqlite_repository.writer(), decoded(victim)))
     (staging / "repository").symlink_to(sqlite_repository.root)
     thief["datasets"][0]["path"] = f"repository/{victim['datasets'][0]['path']}"
-    report = write_window(writer_for(sqlite_repository, staging), decoded(thief))
+    report = write_window(
+        writer_for(sqlite_repository, staging, paths_below_run=False), decoded(thief)
+    )
     assert "is behind a symbolic link" in rejection(report).reason
     assert rejection(report).cause is Cause.PATH_NOT_ALLOWED
     thief["staging"] = str(staging / "repository")
     thief["datasets"][0]["path"] = victim["datasets"][0]["path"]
-    report = write_window(writer_for(sqlite_repository, staging), decoded(thief))
+    report = write_window(
+        writer_for(sqlite_repository, staging, paths_below_run=False), decoded(thief)
+    )
     assert "is behind a symbolic link" in rejection(report).reason
     assert is_in_datastore(sqlite_repository, victim)
 
@@ -377,7 +381,9 @@ def test_a_folder_that_is_a_file_in_the_datastore_rejects_only_its_event(
     bad["datasets"][0]["path"] = "butler.yaml/a.json"
     (staging / "butler.yaml").mkdir()
     (staging / "butler.yaml" / "a.json").write_bytes(b"{}")
-    report = write_window(writer_for(sqlite_repository, staging), decoded(good, bad))
+    report = write_window(
+        writer_for(sqlite_repository, staging, paths_below_run=False), decoded(good, bad)
+    )
     assert "cannot be copied to" in rejection(report, 1).reason
     written(report, 0)
 
