@@ -67,10 +67,11 @@ lock: | $(BIN)/uv ## update both lock files from pyproject.toml, keeping the pin
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --group dev --output-file requirements-dev.lock
 
-schema: $(INSTALLED) ## generate docs/pp-output.schema.json from the client's event
-	@$(BIN)/python -c 'import json, pathlib, butler_writer_client.event as event; \
-		pathlib.Path("docs/pp-output.schema.json").write_text( \
-		json.dumps(event.json_schema(), indent=2) + "\n")'
+schema: $(INSTALLED) ## generate docs/*.schema.json from the client's event and the products message
+	@$(BIN)/python -c 'import json, pathlib, butler_writer_client.event as event, models.product as log; \
+		[pathlib.Path(f"docs/{name}.schema.json").write_text( \
+		json.dumps(source.json_schema(), indent=2) + "\n") \
+		for name, source in {"pp-output": event, "products": log}.items()]'
 
 dashboard: $(INSTALLED) ## generate deploy/monitoring/dashboard.json from dashboard.py
 	@$(BIN)/python deploy/monitoring/dashboard.py > deploy/monitoring/dashboard.json.new

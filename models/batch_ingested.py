@@ -12,6 +12,8 @@ from uuid import UUID
 import faust
 import orjson
 
+from models.product import ORIGIN
+
 __all__ = ["BatchIngested", "dataset_list", "dataset_list_name"]
 
 
@@ -29,7 +31,7 @@ class BatchIngested(faust.Record, serializer="json", include_metadata=False):
     batch_id: str
     batch_file: str
     type: str = "batch-ingested"
-    origin: str = "prompt_processing"
+    origin: str = ORIGIN
 
     def encode(self) -> bytes:
         """Return the message's value; readers may depend on the order of the keys."""

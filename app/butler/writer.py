@@ -25,6 +25,7 @@ from app.butler.insert.overlaps import OverlapRows
 from app.butler.outcome import Failed, WriteReport
 from app.butler.policy import WritePolicy
 from app.butler.private.datastores import Datastores
+from app.butler.products.contents import ProductContents, WrittenProducts
 from app.butler.repository.dataset_types import DatasetTypes
 from models.causes import Cause
 from models.fields import EventContent
@@ -58,6 +59,7 @@ class ButlerWriter:
         datastores = Datastores(butler)
         self._context = ParsingContext(butler, policy, datastores, self._types)
         self._artifacts = ArtifactCheck(datastores, policy)
+        self._products = ProductContents(butler, datastores)
         self._overlaps = OverlapRows(butler.dimensions)
         insert, records = choose_insert(butler, policy, datastores, self._overlaps)
         self._examination = Examination(butler, datastores, policy)
@@ -155,6 +157,16 @@ class ButlerWriter:
         report, written = self._commit.run(prepared, turn, is_current)
         self._artifacts.remove_staged(written)
         return report
+
+    def products(self, events: Iterable[ParsedEvent]) -> WrittenProducts:
+        """Return the datasets of written events, with all that another repository needs of them.
+
+        Parameters
+        ----------
+        events : `~collections.abc.Iterable` [`ParsedEvent`]
+            Those of a window's events that are written.
+        """
+        return self._products.of(events)
 
     def _look_again(self) -> bool:
         return attempt(self._types.look_again, lambda: True) is True

@@ -1,0 +1,1 @@
+"""The content of the product log: what another repository needs of what was written."""
