@@ -72,8 +72,8 @@ class Parts:
         Sends dead letters, announcements and chain updates.
     database_look : `DatabaseLook`
         Asks the database for an answer, beside the lanes.
-    list_directory : `str`
-        Where dataset lists are written, any ``lsst.resources`` URI.
+    list_directory : `str` or `None`
+        Where dataset lists are written, any ``lsst.resources`` URI; `None`: nothing is announced.
     max_event_bytes : `int`
         Size of the largest event that is accepted, in bytes.
     retry_wait_max : `float`
@@ -84,7 +84,7 @@ class Parts:
     lanes: Sequence[Lane]
     sender: Sender
     database_look: DatabaseLook
-    list_directory: str
+    list_directory: str | None
     max_event_bytes: int
     retry_wait_max: float
 

@@ -31,11 +31,14 @@ class Written:
         The number of its datasets in each run.
     chains : `tuple` [`tuple` [`str`, `str`]]
         The (chain, run) pairs of the event.
+    left_out : `Rejection` or `None`
+        Why a part of the event is not in the Butler; for that, it becomes a dead letter too.
     """
 
     dataset_ids: tuple[UUID, ...]
     runs: Mapping[str, int]
     chains: tuple[tuple[str, str], ...]
+    left_out: Rejection | None = None
 
 
 @dataclass(frozen=True, slots=True)

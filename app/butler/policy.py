@@ -9,7 +9,15 @@ from typing import Annotated
 from lsst.resources import ResourcePath
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Count", "FileCheck", "Seconds", "WriteMethod", "WritePolicy"]
+__all__ = [
+    "Count",
+    "FileCheck",
+    "ReplicaPolicy",
+    "Seconds",
+    "Transfer",
+    "WriteMethod",
+    "WritePolicy",
+]
 
 #: A duration: from a millisecond, the unit of Kafka and PostgreSQL, to a week.
 Seconds = Annotated[float, Field(ge=0.001, le=7 * 24 * 3600, allow_inf_nan=False)]
@@ -43,6 +51,22 @@ class WriteMethod(StrEnum):
     """Call ``Butler.ingest``: public names only."""
 
 
+class Transfer(StrEnum):
+    """How a downstream repository gets the artifacts of its datasets."""
+
+    COPY = "copy"
+    """They are copied to the same relative path in its datastore."""
+
+    HARDLINK = "hardlink"
+    """They get a second name in its datastore, on the same file system."""
+
+    DIRECT = "direct"
+    """It refers to them where they are, by absolute URIs."""
+
+    IN_PLACE = "in-place"
+    """They are at the same relative path in its datastore already."""
+
+
 def _expression(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -67,6 +91,42 @@ def _roots(value: object) -> object:
         return tuple(ResourcePath(uri, forceDirectory=True) for uri in uris)
     except (NotImplementedError, ValueError) as exc:
         raise ValueError(f"not uri[,uri...]: {exc}") from exc
+
+
+def _root(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return ResourcePath(value, forceDirectory=True)
+    except (NotImplementedError, ValueError) as exc:
+        raise ValueError(f"not a URI: {exc}") from exc
+
+
+class ReplicaPolicy(BaseModel):
+    """The operator's choices for a downstream repository; the settings read them too."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True
+    )
+
+    source_root: Annotated[ResourcePath | None, BeforeValidator(_root)] = None
+    """Root of the datastore that the product log's paths are relative to; it is only read.  Not
+    needed with the transfer ``in-place``."""
+
+    transfer: Transfer = Transfer.COPY
+    """How artifacts get into the repository: ``copy``, ``hardlink`` (on the same file system),
+    ``direct`` (it refers to them where they are) or ``in-place`` (they are there already)."""
+
+    @property
+    def staging(self) -> ResourcePath | None:
+        """The root from which artifacts get into the datastore before they are written."""
+        is_staged = self.transfer in (Transfer.COPY, Transfer.HARDLINK)
+        return self.source_root if is_staged else None
+
+    @property
+    def referred_root(self) -> ResourcePath | None:
+        """The root of the artifacts, if datastore records are to have absolute URIs."""
+        return self.source_root if self.transfer is Transfer.DIRECT else None
 
 
 class WritePolicy(BaseModel):

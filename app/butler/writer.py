@@ -23,7 +23,7 @@ from app.butler.failures import Failure, RetryableError
 from app.butler.insert.choice import choose_insert
 from app.butler.insert.overlaps import OverlapRows
 from app.butler.outcome import Failed, WriteReport
-from app.butler.policy import WritePolicy
+from app.butler.policy import ReplicaPolicy, WritePolicy
 from app.butler.private.datastores import Datastores
 from app.butler.products.contents import ProductContents, WrittenProducts
 from app.butler.repository.dataset_types import DatasetTypes
@@ -51,17 +51,24 @@ class ButlerWriter:
         The Butler to write with; no other thread uses it.
     policy : `WritePolicy`
         The operator's choices.
+    replica : `ReplicaPolicy`, optional
+        If this is a downstream repository: how it gets its artifacts.
     """
 
-    def __init__(self, butler: Butler, policy: WritePolicy) -> None:
+    def __init__(
+        self, butler: Butler, policy: WritePolicy, replica: ReplicaPolicy | None = None
+    ) -> None:
         self._butler = butler
         self._types = DatasetTypes(butler)
         datastores = Datastores(butler)
-        self._context = ParsingContext(butler, policy, datastores, self._types)
-        self._artifacts = ArtifactCheck(datastores, policy)
+        referred = None if replica is None else replica.referred_root
+        self._context = ParsingContext(butler, policy, datastores, self._types, referred)
+        self._artifacts = ArtifactCheck(datastores, policy, replica)
         self._products = ProductContents(butler, datastores)
         self._overlaps = OverlapRows(butler.dimensions)
-        insert, records = choose_insert(butler, policy, datastores, self._overlaps)
+        insert, records = choose_insert(
+            butler, policy, datastores, self._overlaps, refers=referred is not None
+        )
         self._examination = Examination(butler, datastores, policy)
         self._commit = WindowCommit(
             EventTransaction(butler, self._types, insert, records),

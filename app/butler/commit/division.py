@@ -91,7 +91,8 @@ def attempt(call: Callable[[], T], is_current: Callable[[], bool]) -> T | Failed
 def written_outcome(event: ParsedEvent) -> Written:
     """Return the outcome of an event that was written."""
     runs = {ref.id: ref.run for ref in event.refs}
-    return Written(tuple(runs), Counter(runs.values()), event.chains)
+    left_out = Rejection(Cause.MISSING_SOURCE_FILE, event.left_out) if event.left_out else None
+    return Written(tuple(runs), Counter(runs.values()), event.chains, left_out)
 
 
 class _UnknownFailureError(Exception):

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lsst.daf.butler import (
     Butler,
     DataCoordinate,
     DataIdValueError,
+    DatasetRef,
     Dimension,
     DimensionElement,
     DimensionGroup,
     SkyPixDimension,
 )
+from lsst.resources import ResourcePath
 
 from app.butler.events.parsed import ParsedRecord, RecordKey
+from app.butler.paths import uri_inside
 from app.butler.policy import WritePolicy
-from app.butler.private.datastores import Datastores
+from app.butler.private.datastores import Datastores, FileStore
 from app.butler.repository.dataset_types import DatasetTypes
 from models.errors import InvalidEventError
 
@@ -36,6 +39,8 @@ class ParsingContext:
         Resolve paths, and provide the default formatters.
     dataset_types : `DatasetTypes`
         The dataset types that an event may use.
+    referred_root : `lsst.resources.ResourcePath`, optional
+        Root of the artifacts, if datastore records are to have absolute URIs.
     """
 
     def __init__(
@@ -44,13 +49,35 @@ class ParsingContext:
         policy: WritePolicy,
         datastores: Datastores,
         dataset_types: DatasetTypes,
+        referred_root: ResourcePath | None = None,
     ) -> None:
         self.butler = butler
         self.policy = policy
         self.datastores = datastores
         self.dataset_types = dataset_types
+        self.referred_root = referred_root
         self._required: dict[str, tuple[DimensionElement, tuple[str, ...], tuple[type, ...]]] = {}
         self._value_types: dict[DimensionGroup, tuple[type, ...]] = {}
+
+    def recorded_paths(self, path: str, refs: Sequence[DatasetRef]) -> Mapping[FileStore, str]:
+        """Return the datastores that accept an artifact, each with what their records contain.
+
+        Parameters
+        ----------
+        path : `str`
+            The path as the event gives it.
+        refs : `~collections.abc.Sequence` [`lsst.daf.butler.DatasetRef`]
+            The datasets of the artifact.
+
+        Raises
+        ------
+        InvalidEventError
+            If the path is outside its root, or no datastore accepts a dataset.
+        """
+        if self.referred_root is None:
+            return self.datastores.recorded_paths(path, refs)
+        stores = (store for ref in refs for store in self.datastores.accepting(ref))
+        return dict.fromkeys(stores, uri_inside(path, self.referred_root))
 
     def required(self, element: str) -> tuple[DimensionElement, tuple[str, ...], tuple[type, ...]]:
         """Return a dimension element, the fields that identify its records, and their types."""

@@ -152,7 +152,7 @@ class WindowParser:
             formatter = self._context.datastores.default_formatter(first)
         elif not self._context.policy.allowed_formatters.fullmatch(formatter):
             raise InvalidEventError(f"formatter {formatter!r} is not allowed")
-        recorded_paths = self._context.datastores.recorded_paths(path, parsed)
+        recorded_paths = self._context.recorded_paths(path, parsed)
         storage_class = first.datasetType.storageClass_name
         return Artifact(path, formatter, parsed, recorded_paths, size, checksum, storage_class)
 

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from lsst.resources import ResourcePath
 
+from app.butler.away import StoreError
 from models.errors import InvalidEventError
 
 __all__ = ["UnreadableError", "copy_to_datastore"]
@@ -37,6 +38,8 @@ def copy_to_datastore(
     root: ResourcePath,
     path: str,
     exists: Callable[[ResourcePath], bool] = ResourcePath.exists,
+    *,
+    links: bool = False,
 ) -> bool:
     """Copy a staged file to its final location, unless it is there already.
 
@@ -48,6 +51,8 @@ def copy_to_datastore(
         The file's path in both.
     exists : `~collections.abc.Callable`, optional
         Tells whether a file of a datastore that is not on disk exists.
+    links : `bool`, optional
+        Whether to give the file a second name, instead of copying its content.
 
     Returns
     -------
@@ -60,10 +65,13 @@ def copy_to_datastore(
         If another file is at the final location, or no file can be there.
     UnreadableError
         If the worker may not read the staged file.
+    StoreError
+        If the file is to be linked, and that is not possible.
     """
     if staging.isLocal and root.isLocal:  # making two ResourcePaths takes as long as the copy
         staged, final = str(Path(staging.ospath, path)), str(Path(root.ospath, path))
-        return _copy_or_compare(staged, final, os.path.exists, _copy_on_disk, _is_same_on_disk)
+        copy = _link_on_disk if links else _copy_on_disk
+        return _copy_or_compare(staged, final, os.path.exists, copy, _is_same_on_disk)
     source = staging.join(path, forceDirectory=False)
     target = root.join(path, forceDirectory=False)
     return _copy_or_compare(source, target, exists, _copy, _is_same)
@@ -124,6 +132,24 @@ def _copy_on_disk(source: str, target: str) -> bool:
     return True
 
 
+def _link_on_disk(source: str, target: str) -> bool:
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # The name of the file itself, and not of a link to it.
+        os.link(os.path.realpath(source), target)
+    except FileExistsError:
+        return False
+    except OSError as exc:
+        if exc.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
+            raise
+        raise StoreError(
+            f"{source} cannot be linked to {target}: {exc.strerror}; set "
+            "BUTLER_WRITER_TRANSFER=copy, or keep both on one file system that has hard links",
+            alarm=True,
+        ) from exc
+    return True
+
+
 def _open(source: str) -> BinaryIO:
     try:
         return Path(source).open("rb")
@@ -132,7 +158,8 @@ def _open(source: str) -> BinaryIO:
 
 
 def _is_same_on_disk(one: str, other: str) -> bool:
-    return filecmp.cmp(one, other, shallow=False)
+    # Not by their content, if they are one file with two names.
+    return Path(one).samefile(other) or filecmp.cmp(one, other, shallow=False)
 
 
 def _is_same(one: ResourcePath, other: ResourcePath) -> bool:

@@ -54,6 +54,7 @@ def required_topics(settings: KafkaSettings) -> list[RequiredTopic]:
     """Return the topics that a worker needs, in the order in which they are checked."""
     # A dead letter consists of its event and headers.
     largest_letter = settings.max_message_bytes + MIB
+    announced = [RequiredTopic(settings.output_topic, (Operation.WRITE,), is_own=False)]
     return [
         RequiredTopic(
             settings.topic,
@@ -62,7 +63,7 @@ def required_topics(settings: KafkaSettings) -> list[RequiredTopic]:
             largest_message=settings.max_message_bytes,
             config={"max.message.bytes": str(settings.max_message_bytes + MIB)},
         ),
-        RequiredTopic(settings.output_topic, (Operation.WRITE,), is_own=False),
+        *(announced if settings.announces else ()),
         RequiredTopic(
             settings.dead_letter_topic,
             (Operation.WRITE,),

@@ -23,6 +23,7 @@ _TITLES = {
     "kafka": "Kafka",
     "windows": "Windows",
     "write": "Butler write",
+    "downstream": "Downstream repository",
     "service": "Worker process",
 }
 
