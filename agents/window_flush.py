@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from uuid import UUID
 
 from agents.decoded_events import DecodedEvents
@@ -18,6 +19,7 @@ from agents.steps import until_done
 from app.announce.announcements import announce, batch_id_of
 from app.announce.dead_letters import send_dead_letter
 from app.butler.commit.isolation import Turn
+from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import AbandonedError
 from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Written
 from app.butler.writer import PreparedWindow
@@ -56,6 +58,9 @@ class WindowFlush:
     outcomes: dict[Arrival[Received], Outcome] = field(default_factory=dict)
     _prepared: PreparedWindow[Arrival[Received]] | None = None
     _report: WriteReport[Arrival[Received]] | None = None
+    _parsed: PreparedWindow[Arrival[Received]] = field(default_factory=dict)
+    _committed_at: datetime | None = None
+    _products: list[tuple[str, bytes]] | None = None
     _letters_sent: set[Arrival[Received]] = field(default_factory=set)
     _started: float = field(default_factory=time.monotonic)
     _step_seconds: dict[str, float] = field(default_factory=dict)
@@ -72,6 +77,7 @@ class WindowFlush:
             Step.PREPEND_TO_CHAINS: self._prepend_to_chains,
             Step.SET_ASIDE: self._set_aside,
             Step.ANNOUNCE: self._announce,
+            Step.LOG_PRODUCTS: self._log_products,
         }
         try:
             for step, call in steps.items():
@@ -115,6 +121,8 @@ class WindowFlush:
         self._report = await self.lane.run(
             lambda: self.lane.writer.commit(prepared, is_current=self._is_current, turn=turn)
         )
+        if self.parts.product_log.is_on:
+            self._parsed, self._committed_at = prepared, datetime.now(UTC)
         self.outcomes.update(self._report.outcomes)
         if self._report.postponed:
             self._postpone(self._report.postponed)
@@ -172,6 +180,22 @@ class WindowFlush:
         """Announce every valid dataset of the window, whether it was inserted now or earlier."""
         if written := list(self._written.values()):
             await announce(self.parts.sender, self.parts.list_directory, self.batch_id, written)
+
+    async def _log_products(self) -> None:
+        """Send every valid dataset of the window to the product log, if that is on."""
+        log, at = self.parts.product_log, self._committed_at
+        events = [self._parsed[arrival] for arrival in self._written if arrival in self._parsed]
+        parsed = [event for event in events if isinstance(event, ParsedEvent)]
+        if at is None or not parsed:
+            return
+        are_sent = False
+        while not are_sent:
+            if self._products is None:
+                self._products = await self.lane.run(
+                    lambda: log.messages(self.lane.writer.products(parsed), self.batch_id, at)
+                )
+            if not (are_sent := await log.send(self.parts.sender, self._products)):
+                self._products = None
 
     @property
     def batch_id(self) -> UUID:

@@ -10,6 +10,7 @@ from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
 from app import topics
+from app.announce.product_log import ProductLog
 from app.butler.files.usable import (
     check_list_directory,
     check_staging_root,
@@ -23,6 +24,7 @@ from app.butler.repository.connection import open_butler, opening
 from app.butler.sessions.look import DatabaseLook
 from app.butler.writer import ButlerWriter
 from app.kafka.checks.access import check_access
+from app.kafka.checks.product_topic import product_log_problem
 from app.kafka.checks.topics import check_topics
 from app.kafka.sending import TopicSender
 from app.parts import Lane, Parts
@@ -63,8 +65,16 @@ def dependencies(app: ButlerWriterApp) -> list[list[Dependency]]:
             *(Dependency(name, partial(in_daemon_thread, call)) for name, call in in_threads),
             Dependency("Kafka", partial(check_access, app.connection, kafka)),
         ],
-        [Dependency("Kafka", partial(check_topics, app.connection, kafka))],
+        [Dependency("Kafka", partial(_check_topics, app))],
     ]
+
+
+async def _check_topics(app: ButlerWriterApp) -> None:
+    """Check all topics; switch the product log on if its topic, which is optional, can be used."""
+    kafka = app.settings.kafka
+    await check_topics(app.connection, kafka)
+    if kafka.product_topic is not None:
+        app.parts.product_log.start(await product_log_problem(app.connection, kafka))
 
 
 def open_parts(app: ButlerWriterApp) -> Parts:
@@ -98,6 +108,7 @@ def _parts_of(app: ButlerWriterApp, butler: Butler) -> Parts:
         intake=app.intake,
         lanes=[_lane(app, butler.clone(), n) for n in range(app.settings.windows.lanes)],
         sender=TopicSender(topics.outputs),
+        product_log=ProductLog(app.settings.kafka.max_message_bytes),
         database_look=DatabaseLook(engine_of(butler)),
         list_directory=write.dataset_list_directory or "",
         max_event_bytes=app.settings.kafka.max_message_bytes,

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from faust.windows import TumblingWindow
 
+from app.announce.product_log import ProductLog
 from app.butler.repository.chains import ChainKeeper
 from app.butler.sessions.look import DatabaseLook
 from app.butler.writer import ButlerWriter
@@ -69,7 +70,9 @@ class Parts:
     lanes : `~collections.abc.Sequence` [`Lane`]
         As many windows are written at once.
     sender : `Sender`
-        Sends dead letters, announcements and chain updates.
+        Sends dead letters, announcements, chain updates and the product log.
+    product_log : `ProductLog`
+        Whether, and with what size limit, the product log is written.
     database_look : `DatabaseLook`
         Asks the database for an answer, beside the lanes.
     list_directory : `str` or `None`
@@ -83,6 +86,7 @@ class Parts:
     intake: Intake[Received]
     lanes: Sequence[Lane]
     sender: Sender
+    product_log: ProductLog
     database_look: DatabaseLook
     list_directory: str | None
     max_event_bytes: int

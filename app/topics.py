@@ -40,4 +40,6 @@ outputs = {
     OutputTopic.CHAIN_UPDATES: chain_updates,
     **({OutputTopic.BATCHES_INGESTED: _raw(_kafka.output_topic)} if _kafka.announces else {}),
 }
+if _kafka.product_topic is not None:
+    outputs[OutputTopic.PRODUCTS] = _raw(_kafka.product_topic)
 """The topics that a flush sends to."""

@@ -24,6 +24,9 @@ class OutputTopic(Enum):
     CHAIN_UPDATES = auto()
     """What was written to each (chain, run), keyed by chain."""
 
+    PRODUCTS = auto()
+    """What was written, for other repositories, keyed by run; only if the product log is on."""
+
 
 class Sender(Protocol):
     """Sends messages, and waits until each has arrived."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any
 
 from lsst.resources import ResourcePath
-from pydantic import AliasGenerator, field_validator, model_validator
+from pydantic import AliasGenerator, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from app.butler.policy import Seconds, WritePolicy
@@ -23,9 +22,6 @@ _VARIABLES = MappingProxyType(
     }
 )
 
-#: Variables for which empty is a value.
-_MAY_BE_EMPTY = frozenset({"BUTLER_WRITER_CHAIN_PATTERN"})
-
 
 def _variable(name: str) -> str:
     return _VARIABLES.get(name, f"{PREFIX}{name.upper()}")
@@ -36,10 +32,9 @@ class ButlerSettings(Section, WritePolicy):
 
     model_config = SettingsConfigDict(
         alias_generator=AliasGenerator(validation_alias=_variable),
-        # Left to the validator below, and no value is JSON.
-        env_ignore_empty=False,
-        enable_decoding=False,
+        enable_decoding=False,  # no value is JSON
     )
+    may_be_empty = frozenset({"BUTLER_WRITER_CHAIN_PATTERN"})
 
     repository: str | None = None
     """Path, URI or alias of the Butler repository."""
@@ -47,13 +42,6 @@ class ButlerSettings(Section, WritePolicy):
     """Directory (any ``lsst.resources`` URI) for the lists of written datasets."""
     retry_wait_max: Seconds = 30.0
     """Longest wait in seconds between two attempts while a dependency is unavailable."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _ignore_empty(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return {
-            name: value for name, value in values.items() if value != "" or name in _MAY_BE_EMPTY
-        }
 
     @field_validator("dataset_list_directory")
     @classmethod

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from app.butler.policy import ReplicaPolicy, Transfer
 from app.settings.kafka import KafkaSettings
-from app.settings.section import Section, TopicName
+from app.settings.section import OptionalTopicName, Section, TopicName
 
 __all__ = ["DownstreamSettings", "ReplicaKafkaSettings", "Role"]
 
@@ -72,6 +72,10 @@ class ReplicaKafkaSettings(KafkaSettings):
     repositories share nothing.
     """
 
+    products_topic: OptionalTopicName | None = Field(
+        None, validation_alias="BUTLER_WRITER_PRODUCTS_TOPIC"
+    )
+    """Topic of a product log of what was released; by default there is none."""
     topic: TopicName = Field("pp-output-products", validation_alias="KAFKA_TOPIC")
     """The product log, ``<KAFKA_TOPIC>-products``."""
     group: TopicName = Field("replicate", validation_alias="BUTLER_WRITER_KAFKA_GROUP")
@@ -89,9 +93,11 @@ class ReplicaKafkaSettings(KafkaSettings):
         target : `str`
             Name of the downstream repository.
         """
+        is_logged = "products_topic" in given.model_fields_set
         names = {
             "topic": f"{given.topic}-products",
             "group": f"{given.group}-replicate-{target}",
+            "products_topic": given.products_topic if is_logged else "",
         }
         return cls.model_construct(given.model_fields_set, **{**dict(given), **names})
 
@@ -113,4 +119,5 @@ class ReplicaKafkaSettings(KafkaSettings):
             "the dead-letter topic (<group>-dead-letters)": self.dead_letter_topic,
             "the topic of chain updates (<group>-chain-updates)": self.chain_update_topic,
             "the changelog (<group>-chains-changelog)": self.changelog_topic,
+            **({"BUTLER_WRITER_PRODUCTS_TOPIC": self.product_topic} if self.product_topic else {}),
         }

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from app.butler.policy import Seconds
-from app.settings.section import MIB, Bytes, Section, TopicName
+from app.settings.section import MIB, Bytes, OptionalTopicName, Section, TopicName
 
 __all__ = ["LARGEST_EVENT", "KafkaSettings"]
 
@@ -24,12 +24,18 @@ _SERVER = re.compile(r"(\[[\da-fA-F:.]+\]|[\w.-]+)(:\d+)?")
 class KafkaSettings(Section):
     """The connection to Kafka, and the topics."""
 
+    may_be_empty = frozenset({"BUTLER_WRITER_PRODUCTS_TOPIC"})
+
     cluster: str | None = Field(None, validation_alias="KAFKA_CLUSTER")
     """Bootstrap servers, ``host:port[,host:port...]``."""
     topic: TopicName = Field("pp-output", validation_alias="KAFKA_TOPIC")
     """Input topic; its name is also the stem of the dead-letter and chain-update topics."""
     output_topic: TopicName = Field("batch-ingested", validation_alias="KAFKA_OUTPUT_TOPIC")
     """Topic of the ``batch-ingested`` announcements."""
+    products_topic: OptionalTopicName | None = Field(
+        None, validation_alias="BUTLER_WRITER_PRODUCTS_TOPIC"
+    )
+    """Topic of the product log; default: ``<KAFKA_TOPIC>-products``; empty: the log is off."""
     group: TopicName = Field("butler-writer", validation_alias="BUTLER_WRITER_KAFKA_GROUP")
     """Consumer group, and Faust's application id; the deployed service's by default."""
     username: str | None = Field(None, validation_alias="KAFKA_USERNAME")
@@ -65,6 +71,12 @@ class KafkaSettings(Section):
     commit_interval: Seconds = Field(1.0, validation_alias="BUTLER_WRITER_KAFKA_COMMIT_INTERVAL")
     """Seconds between two commits of acked offsets."""
 
+    @model_validator(mode="after")
+    def _name_products_topic(self) -> Self:
+        if self.products_topic is None:  # the settings are frozen from now on
+            object.__setattr__(self, "products_topic", f"{self.topic}-products")
+        return self
+
     @field_validator("cluster")
     @classmethod
     def _check_servers(cls, value: str | None) -> str | None:
@@ -98,6 +110,11 @@ class KafkaSettings(Section):
         return f"{self.stem}-chain-updates"
 
     @property
+    def product_topic(self) -> str | None:
+        """Topic of the product log; `None` if the log is switched off."""
+        return self.products_topic or None
+
+    @property
     def changelog_topic(self) -> str:
         """Topic of the table ``chains``; Faust names it."""
         return f"{self.group}-chains-changelog"
@@ -111,6 +128,7 @@ class KafkaSettings(Section):
             "the dead-letter topic (<KAFKA_TOPIC>-dead-letters)": self.dead_letter_topic,
             "the topic of chain updates (<KAFKA_TOPIC>-chain-updates)": self.chain_update_topic,
             "the changelog (<BUTLER_WRITER_KAFKA_GROUP>-chains-changelog)": self.changelog_topic,
+            **({"BUTLER_WRITER_PRODUCTS_TOPIC": self.product_topic} if self.product_topic else {}),
         }
 
     @property

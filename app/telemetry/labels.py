@@ -28,6 +28,9 @@ class Step(StrEnum):
     ANNOUNCE = "announce"
     """Write the dataset list; send the announcement and the chain updates."""
 
+    LOG_PRODUCTS = "log_products"
+    """Send what was written to the product log, if it is on."""
+
 
 class Needed(StrEnum):
     """What a worker needs to do its work.

@@ -36,6 +36,9 @@ __all__ = [
     "OLDEST_UNACKED_SECONDS",
     "OPEN_TRANSACTION_SECONDS",
     "POSTPONED_EVENTS",
+    "PRODUCT_BYTES",
+    "PRODUCT_LOG_ENABLED",
+    "PRODUCT_MESSAGES",
     "READY",
     "RECEIPTS",
     "RETRIES",
@@ -73,6 +76,8 @@ CHAIN_UPDATES = Counter("butler_writer_chain_updates", "Chain updates sent")
 SKIPPED_CHAIN_UPDATES = Counter(
     "butler_writer_skipped_chain_updates", "Chain updates that cannot be read, and were skipped"
 )
+PRODUCT_MESSAGES = Counter("butler_writer_product_messages", "Messages sent to the product log")
+PRODUCT_BYTES = Counter("butler_writer_product_bytes", "Bytes of the messages of the product log")
 COMMITS = Counter("butler_writer_commits", "Commits of offsets that the brokers have accepted")
 ACCEPTED_GAPS = Counter(
     "butler_writer_accepted_gaps",
@@ -86,6 +91,9 @@ LOST_MESSAGES = Counter(
     "butler_writer_lost_messages", "Offsets that the log dropped (retention) before they were read"
 )
 
+PRODUCT_LOG_ENABLED = Gauge(
+    "butler_writer_product_log_enabled", "1 if the product log is on; 0 if it is off"
+)
 READY = Gauge("butler_writer_ready", "1 if the worker can do its work now, as /readyz says; else 0")
 DEPENDENCY_UP = Gauge(
     "butler_writer_dependency_up",

@@ -202,6 +202,7 @@ class InProcessService:
     @contextmanager
     def _open_parts(self, sender: Sender) -> Iterator[Parts]:
         """Create the parts of a flush for this repository."""
+        from app.announce.product_log import ProductLog  # noqa: PLC0415
         from app.butler.policy import WritePolicy  # noqa: PLC0415
         from app.butler.private.registry import engine_of  # noqa: PLC0415
         from app.butler.repository.chains import ChainKeeper  # noqa: PLC0415
@@ -228,6 +229,7 @@ class InProcessService:
                 intake=new_intake(WindowBounds(1.0, 500, sys.maxsize), sys.maxsize),
                 lanes=[lane],
                 sender=sender,
+                product_log=ProductLog(self.max_event_bytes),
                 database_look=DatabaseLook(engine_of(butler)),
                 list_directory=str(self._lists),
                 max_event_bytes=self.max_event_bytes,

@@ -175,6 +175,17 @@ WINDOWS = [
         ],
     ),
     Chart(
+        "Product log",
+        "Bps",
+        "Bytes, and messages, that were sent; and whether it is on.",
+        "workers-without-the-product-log",
+        [
+            (per_second("product_bytes_total", "job"), "bytes"),
+            (per_second("product_messages_total", "job"), "messages"),
+            (f"min({workers('product_log_enabled')})", "on (1) or off (0)"),
+        ],
+    ),
+    Chart(
         "Events of a window",
         "short",
         "1 at a quiet time, up to BUTLER_WRITER_WINDOW_EVENTS.",

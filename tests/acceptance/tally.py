@@ -49,7 +49,7 @@ class Tally:
 def reconcile(
     deployment: Deployment, pods: Pods, *, redelivered: int, kills: int, peak_rss: int
 ) -> Tally:
-    """Compare what was sent with the Butler, the dead letters and the announcements.
+    """Compare what was sent with the Butler, the dead letters, announcements and product log.
 
     Raises
     ------
@@ -90,6 +90,8 @@ def reconcile(
     assert dead == bad, tally
     assert tally.sent == tally.written + tally.dead, tally
     assert announced == found.keys(), "exactly the datasets in the Butler are announced"
+    logged = set(map(UUID, deployment.logged_ids()))
+    assert logged == found.keys(), "exactly the datasets in the Butler are in the product log"
     assert {partition: committed.get(partition, 0) for partition in ends} == ends
     assert tuple(children) == ((RUN,) if pods.valid else ())
     return tally

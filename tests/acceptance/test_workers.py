@@ -35,13 +35,15 @@ def test_one_of_two_workers_is_killed_repeatedly(laboratory: Laboratory) -> None
         "shared-rows",
         pytest.param("database-commit", marks=pytest.mark.slow),
         pytest.param("announcement", marks=pytest.mark.slow),
+        pytest.param("product-log", marks=pytest.mark.slow),
         pytest.param("offset-commit", marks=pytest.mark.slow),
     ],
     ids=[
         "between the commit of shared rows and the window's",
         "after the database commit",
         "between database commit and announcement",
-        "between announcement and offset commit",
+        "between announcement and product log",
+        "between product log and offset commit",
     ],
 )
 def test_a_worker_dies(laboratory: Laboratory, tmp_path: Path, moment: str) -> None:
@@ -55,7 +57,9 @@ def test_a_worker_dies(laboratory: Laboratory, tmp_path: Path, moment: str) -> N
         laboratory.kills += 1
         stored = set(stored_ids(laboratory.deployment.fresh_butler()))
         announced = set(map(UUID, laboratory.deployment.announced_ids()))
-        if moment == "offset-commit":  # offsets are committed at their own interval
+        if moment == "product-log":
+            assert announced - set(map(UUID, laboratory.deployment.logged_ids()))
+        elif moment == "offset-commit":  # offsets are committed at their own interval
             assert announced
         elif moment != "shared-rows":
             assert stored - announced

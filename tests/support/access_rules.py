@@ -11,7 +11,7 @@ from testbed.kafka import ApacheKafka
 from testbed.worker import CHECKOUT
 from tests.support.deployment import Deployment
 
-__all__ = ["LOGIN", "OPERATORS_RULES", "RULES", "grant", "name_in"]
+__all__ = ["LOGIN", "OPERATORS_RULES", "OPTIONAL_RULES", "RULES", "grant", "name_in"]
 
 #: The worker's login, of the fixtures ``secure_kafka`` and ``private_secure_kafka``.
 LOGIN = {"KAFKA_USERNAME": "writer", "KAFKA_PASSWORD": "writer-secret"}
@@ -37,6 +37,9 @@ RULES = _rules("")
 #: Those that the commands need besides.
 OPERATORS_RULES = _rules(" `.+` \\|")
 
+#: Those that the product log needs.
+OPTIONAL_RULES = _rules(r" the product log \|")
+
 
 def grant(
     cluster: ApacheKafka,
@@ -44,6 +47,7 @@ def grant(
     *,
     but: _Rule | None = None,
     operators: bool = False,
+    optional: bool = False,
 ) -> None:
     """Grant the user ``writer`` the access rules of the README, optionally except one.
 
@@ -57,8 +61,11 @@ def grant(
         The rule that is not granted.
     operators : `bool`
         Whether to grant what the commands need besides.
+    optional : `bool`
+        Whether to grant what the product log needs.
     """
-    for kind, name, operation in [*RULES, *(OPERATORS_RULES if operators else [])]:
+    rules = [*RULES, *(OPERATORS_RULES if operators else []), *(OPTIONAL_RULES if optional else [])]
+    for kind, name, operation in rules:
         if (kind, name, operation) != but:
             cluster.allow(
                 "writer",

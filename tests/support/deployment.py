@@ -12,6 +12,7 @@ from confluent_kafka import TopicPartition
 from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
+from models.product import Products
 from testbed.cluster import Cluster, Message
 from testbed.waiting import wait_until
 from testbed.worker import Worker
@@ -67,6 +68,11 @@ class Deployment:
     def dead_letter_topic(self) -> str:
         """The dead-letter topic."""
         return f"{self.topic}-dead-letters"
+
+    @property
+    def product_topic(self) -> str:
+        """The topic of the product log."""
+        return f"{self.topic}-products"
 
     @property
     def group(self) -> str:
@@ -136,6 +142,25 @@ class Deployment:
         if self.dead_letter_topic not in self.cluster.topics():
             return []
         return self.cluster.consume(self.dead_letter_topic)
+
+    def products(self) -> list[Products]:
+        """Return the messages of the product log, in the order in which they were sent."""
+        if self.product_topic not in self.cluster.topics():
+            return []
+        messages = self.cluster.consume(self.product_topic)
+        messages.sort(key=lambda message: (message.timestamp_ms, message.offset))
+        decoded = [Products.decode(message.value) for message in messages]
+        assert [message.key for message in messages] == [each.run.encode() for each in decoded]
+        return decoded
+
+    def logged_ids(self) -> list[str]:
+        """Return the dataset ids of the product log, as often as they are in it."""
+        return [
+            dataset_id
+            for products in self.products()
+            for file in products.datasets
+            for dataset_id in file["refs"]
+        ]
 
     def announced_ids(self) -> list[str]:
         """Return the dataset ids of every announced list, as often as they are announced."""

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from app.announce.product_log import ProductLog
 from app.intake.windows import WindowBounds
 from app.parts import Lane, Parts, new_intake, tumbling_boundary
 
@@ -16,6 +17,7 @@ def parts() -> Parts:
     return Parts(
         intake=new_intake(WindowBounds(1.0, 500, 1000), 1000),
         lanes=[Lane(writer=unused, chain_keeper=unused, reports=unused) for _ in range(2)],
+        product_log=ProductLog(1000),
         sender=unused,
         database_look=unused,
         list_directory="",

@@ -96,8 +96,8 @@ class StoredRecords:
         for name, each in keys:
             values[name].append(each)
         records: dict[RecordKey, DimensionRecord] = {}
-        for name, wanted in values.items():
-            for record in self._records(self._element(name), sorted(wanted)):
+        for name, asked in values.items():
+            for record in self._records(self._element(name), sorted(asked)):
                 records[name, tuple(record.dataId.required_values)] = record
         defining = self._related.defining([key for key in records if key[0] == "visit"])
         return {

@@ -20,7 +20,7 @@ from app.kafka.checks.access_rights import (
 )
 from app.kafka.checks.diagnosis import diagnose
 from app.kafka.checks.refusals import refusal
-from app.kafka.checks.required import all_rights, required_operations, required_topics
+from app.kafka.checks.required import all_rights, all_topics, required_operations
 from app.kafka.checks.sessions import session_mismatch
 from app.kafka.connection import KafkaConnection
 from app.kafka.errors import TopicError
@@ -62,7 +62,7 @@ async def find_rights(connection: KafkaConnection, settings: KafkaSettings) -> P
     LoginRefusedError, TopicError, UnavailableError
         As `check_access`.
     """
-    operations = {topic.name: [Operation.CREATE] for topic in required_topics(settings)}
+    operations = {topic.name: [Operation.CREATE] for topic in all_topics(settings)}
     for right in all_rights(settings):
         if right.kind == "topic":
             operations[right.name].append(right.operation)

@@ -13,6 +13,8 @@ __all__ = [
     "CHAIN_PARTITIONS",
     "RequiredTopic",
     "all_rights",
+    "all_topics",
+    "product_topic",
     "required_operations",
     "required_topics",
 ]
@@ -21,8 +23,11 @@ __all__ = [
 #: changelog of the table have the same number.
 CHAIN_PARTITIONS = 1
 
-_DEAD_LETTER_RETENTION_MS = 14 * 24 * 3600 * 1000
+#: Partitions of the input topic if the worker creates it, and so the number of workers that can
+#: share the load; and of the product log, whose readers share it.
+_MANY_PARTITIONS = 6
 
+_TWO_WEEKS_MS = 14 * 24 * 3600 * 1000
 
 #: The changelog keeps the last state of each chain.  By default, Kafka compacts only segments that
 #: are full (1 GiB) or a week old, and only once half of the log is outdated: never in a night.
@@ -39,12 +44,17 @@ _CHANGELOG = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class RequiredTopic:
-    """A topic, and what the worker requires of it."""
+    """A topic, and what the worker requires of it.
+
+    ``new_partitions`` is their number if the worker creates the topic.
+    """
 
     name: str
     operations: tuple[Operation, ...]
     is_own: bool = True
+    is_optional: bool = False
     partitions: int | None = None
+    new_partitions: int = 1
     largest_message: int | None = None
     is_compacted: bool = False
     config: Mapping[str, str] = field(default_factory=dict)
@@ -54,23 +64,29 @@ def required_topics(settings: KafkaSettings) -> list[RequiredTopic]:
     """Return the topics that a worker needs, in the order in which they are checked."""
     # A dead letter consists of its event and headers.
     largest_letter = settings.max_message_bytes + MIB
-    announced = [RequiredTopic(settings.output_topic, (Operation.WRITE,), is_own=False)]
+    announced = RequiredTopic(
+        settings.output_topic,
+        (Operation.WRITE,),
+        is_own=False,
+        new_partitions=_MANY_PARTITIONS,
+    )
     return [
         RequiredTopic(
             settings.topic,
             (Operation.READ,),
             is_own=False,
+            new_partitions=_MANY_PARTITIONS,
             largest_message=settings.max_message_bytes,
             config={"max.message.bytes": str(settings.max_message_bytes + MIB)},
         ),
-        *(announced if settings.announces else ()),
+        *([announced] if settings.announces else []),
         RequiredTopic(
             settings.dead_letter_topic,
             (Operation.WRITE,),
             largest_message=largest_letter,
             config={
                 "max.message.bytes": str(largest_letter),
-                "retention.ms": str(_DEAD_LETTER_RETENTION_MS),
+                "retention.ms": str(_TWO_WEEKS_MS),
             },
         ),
         RequiredTopic(
@@ -86,6 +102,29 @@ def required_topics(settings: KafkaSettings) -> list[RequiredTopic]:
             config=_CHANGELOG,
         ),
     ]
+
+
+def product_topic(settings: KafkaSettings) -> RequiredTopic | None:
+    """Return the topic of the product log, which is optional; `None` if it is switched off."""
+    if settings.product_topic is None:
+        return None
+    return RequiredTopic(
+        settings.product_topic,
+        (Operation.WRITE,),
+        is_optional=True,
+        new_partitions=_MANY_PARTITIONS,
+        config={
+            "max.message.bytes": str(settings.max_message_bytes + MIB),
+            "retention.ms": str(_TWO_WEEKS_MS),
+            "compression.type": "zstd",
+        },
+    )
+
+
+def all_topics(settings: KafkaSettings) -> list[RequiredTopic]:
+    """Return the topics that a worker needs, and the optional one."""
+    optional = product_topic(settings)
+    return required_topics(settings) + ([optional] if optional is not None else [])
 
 
 def required_operations(settings: KafkaSettings) -> dict[str, tuple[Operation, ...]]:
@@ -107,9 +146,9 @@ def all_rights(settings: KafkaSettings) -> dict[Right, str]:
     settings : `~app.settings.KafkaSettings`
         Names of the topics and of the group.
     """
-    topics = required_topics(settings)
+    topics = all_topics(settings)
     rights = {
-        Right(operation, "topic", topic.name): "workers"
+        Right(operation, "topic", topic.name): "the product log" if topic.is_optional else "workers"
         for topic in topics
         for operation in topic.operations
     }

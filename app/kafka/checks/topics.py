@@ -27,16 +27,12 @@ from app.kafka.connection import KafkaConnection, admin_client
 from app.kafka.errors import TopicError
 from app.settings import KafkaSettings
 
-__all__ = ["check_topics"]
+__all__ = ["REQUEST_TIMEOUT", "check_topics", "create_topics"]
 
 logger = structlog.get_logger("butler_writer")
 
-#: Partitions of the input topic if the worker creates it, and so the number of workers that can
-#: share the load.
-NEW_INPUT_PARTITIONS = 6
-
 #: Seconds to wait for a broker's answer to a request.
-_REQUEST_TIMEOUT = 10.0
+REQUEST_TIMEOUT = 10.0
 
 
 async def check_topics(connection: KafkaConnection, settings: KafkaSettings) -> None:
@@ -64,7 +60,7 @@ async def check_topics(connection: KafkaConnection, settings: KafkaSettings) -> 
 
 async def _check(connection: KafkaConnection, settings: KafkaSettings) -> None:
     required = required_topics(settings)
-    async with admin_client(connection, _REQUEST_TIMEOUT) as admin:
+    async with admin_client(connection, REQUEST_TIMEOUT) as admin:
         existing = set(await admin.list_topics())
         missing = [topic for topic in required if topic.name not in existing]
         foreign = [topic.name for topic in missing if not topic.is_own]
@@ -80,7 +76,7 @@ async def _check(connection: KafkaConnection, settings: KafkaSettings) -> None:
                 "BUTLER_WRITER_KAFKA_DECLARE_TOPICS=true"
             )
         if missing:
-            await _create(admin, missing, settings.replication_factor)
+            await create_topics(admin, missing, settings.replication_factor)
         limited = [topic.name for topic in required if topic.largest_message is not None]
         names = [topic.name for topic in required]
         found = await find_topics(admin, names, with_config=limited)
@@ -88,16 +84,32 @@ async def _check(connection: KafkaConnection, settings: KafkaSettings) -> None:
         _check_topic(topic, found[topic.name])
 
 
-async def _create(
+async def create_topics(
     admin: AIOKafkaAdminClient, missing: Iterable[RequiredTopic], replication_factor: int | None
 ) -> None:
+    """Create topics.
+
+    Parameters
+    ----------
+    admin : `aiokafka.admin.AIOKafkaAdminClient`
+        The client to ask with.
+    missing : `~collections.abc.Iterable` [`RequiredTopic`]
+        The topics.
+    replication_factor : `int` or `None`
+        By default 3, or the number of brokers if there are fewer.
+
+    Raises
+    ------
+    TopicError
+        If one cannot be created.
+    """
     cluster = await admin.describe_cluster()
     factor = replication_factor or min(3, len(cluster["brokers"]))
     response = await admin.create_topics(
         [
             NewTopic(
                 topic.name,
-                topic.partitions or (1 if topic.is_own else NEW_INPUT_PARTITIONS),
+                topic.partitions or topic.new_partitions,
                 factor,
                 topic_configs=dict(topic.config),
             )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from app.errors import LoginRefusedError, OperatorError, UnavailableError
 from app.kafka.checks.access import find_rights, kafka_error
 from app.kafka.checks.access_rights import Operation, Permissions, Right
-from app.kafka.checks.required import all_rights, required_topics
+from app.kafka.checks.required import all_rights, all_topics, product_topic
 from app.kafka.checks.sessions import session_mismatch
 from app.kafka.connection import KafkaConnection
 from app.kafka.errors import KafkaError
@@ -52,9 +52,15 @@ def _skipped(name: str) -> Item:
 
 def _right_items(user: str, found: Permissions, settings: KafkaSettings) -> list[Item]:
     items = []
+    optional = product_topic(settings)
     for right, needed_by in all_rights(settings).items():
         verdict, detail = Verdict.OK, f"for {needed_by}"
-        if right in found.lacking:
+        if right in found.lacking and optional is not None and right.name == optional.name:
+            detail = (
+                f"note: Kafka user {user} lacks {right}; if {needed_by} is to work, grant the "
+                "access rules listed in README.md"
+            )
+        elif right in found.lacking:
             verdict = Verdict.WRONG
             detail = (
                 f"Kafka user {user} lacks {right}, which {needed_by} need; grant the access rules "
@@ -82,7 +88,7 @@ async def _topics(
 ) -> list[Item]:
     may_create: Mapping[str, bool] = {
         topic.name: Right(Operation.CREATE, "topic", topic.name) not in rights.lacking
-        for topic in required_topics(settings)
+        for topic in all_topics(settings)
     }
     try:
         return await topic_items(connection, settings, may_create)

@@ -11,7 +11,7 @@ from app.kafka.checks.found_topics import (
     policy_problem,
     size_problem,
 )
-from app.kafka.checks.required import RequiredTopic, required_topics
+from app.kafka.checks.required import RequiredTopic, all_topics
 from app.kafka.connection import KafkaConnection, admin_client
 from app.operations.checks.items import Item, Verdict
 from app.settings import KafkaSettings
@@ -46,18 +46,26 @@ async def topic_items(
     KafkaError, OSError
         If the brokers cannot be asked.
     """
-    required = required_topics(settings)
+    topics = all_topics(settings)
     async with admin_client(connection, _TIMEOUT) as admin:
         existing = set(await admin.list_topics())
-        names = [topic.name for topic in required if topic.name in existing]
+        names = [topic.name for topic in topics if topic.name in existing]
         found = await find_topics(admin, names, with_config=names) if names else {}
     items: list[Item] = []
-    for topic in required:
+    for topic in topics:
         if topic.name in found:
-            items += _items_of(topic, found[topic.name], found.get(settings.topic))
+            own = [*_items_of(topic, found[topic.name], found.get(settings.topic))]
         else:
-            items.append(_missing(topic, settings, may_create=may_create[topic.name]))
+            own = [_missing(topic, settings, may_create=may_create[topic.name])]
+        items += map(_as_note, own) if topic.is_optional else own
     return items
+
+
+def _as_note(item: Item) -> Item:
+    """Return an item of the optional topic: whatever is wrong with it, a worker runs."""
+    if item.verdict is not Verdict.WRONG:
+        return item
+    return Item(item.name, Verdict.OK, f"note: the product log is off: {item.detail}")
 
 
 def _missing(topic: RequiredTopic, settings: KafkaSettings, *, may_create: bool) -> Item:

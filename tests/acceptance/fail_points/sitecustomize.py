@@ -18,6 +18,7 @@ from faust.transport.consumer import Consumer
 from lsst.daf.butler.direct_butler import DirectButler
 from lsst.resources.file import FileResourcePath
 
+from app.announce.product_log import ProductLog
 from app.butler.commit.transaction import EventTransaction
 from app.butler.insert.bulk_insert import BulkInsert
 
@@ -60,6 +61,11 @@ def die_before_a_copy() -> None:
 def die_before_the_announcement() -> None:
     """Die when the dataset list is about to be written."""
     _before(FileResourcePath, "write")
+
+
+def die_before_the_product_log() -> None:
+    """Die when a window is announced, and is about to be sent to the product log."""
+    _before(ProductLog, "send")
 
 
 def die_before_the_offset_commit() -> None:
@@ -112,6 +118,8 @@ match os.environ.get("FAIL_POINT"):
         die_after_the_database_commit()
     case "announcement":
         die_before_the_announcement()
+    case "product-log":
+        die_before_the_product_log()
     case "offset-commit":
         die_before_the_offset_commit()
     case "slow-database":

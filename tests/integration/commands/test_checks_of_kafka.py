@@ -28,7 +28,7 @@ from testbed.cluster import Cluster
 from testbed.kafka import ApacheKafka
 from testbed.ports import free_port
 from testbed.waiting import wait_until
-from tests.support.access_rules import LOGIN, OPERATORS_RULES, RULES
+from tests.support.access_rules import LOGIN, OPERATORS_RULES, OPTIONAL_RULES, RULES
 from tests.support.checked import item_named, settings_from, wrong_items
 
 pytestmark = pytest.mark.kafka
@@ -40,9 +40,10 @@ NAMES = {
     "<KAFKA_TOPIC>-dead-letters": f"{TOPIC}-dead-letters",
     "<KAFKA_TOPIC>-chain-updates": f"{TOPIC}-chain-updates",
     "butler-writer-chains-changelog": f"{GROUP}-chains-changelog",
+    "<KAFKA_TOPIC>-products": f"{TOPIC}-products",
     "butler-writer": GROUP,
 }
-OUTPUT, LETTERS, UPDATES, CHANGELOG = list(NAMES.values())[1:5]
+OUTPUT, LETTERS, UPDATES, CHANGELOG, PRODUCTS = list(NAMES.values())[1:6]
 LARGE = 11 * 2**20
 
 
@@ -88,7 +89,8 @@ def checked(secure_kafka: ApacheKafka) -> Checked:
     kafka.create_topic(LETTERS, max_message_bytes=LARGE, retention_ms=14 * 24 * 3600 * 1000)
     kafka.create_topic(UPDATES)
     kafka.create_topic(CHANGELOG, cleanup_policy="compact")
-    for kind, name, operation in [*RULES, *OPERATORS_RULES]:
+    kafka.create_topic(PRODUCTS)
+    for kind, name, operation in [*RULES, *OPERATORS_RULES, *OPTIONAL_RULES]:
         kafka.allow("writer", AclOperation[operation], ResourceType[kind.upper()], NAMES[name])
     environment = {
         "BUTLER_REPOSITORY": "unused",
@@ -106,7 +108,7 @@ async def test_nothing_is_wrong_with_the_rules_of_the_readme(checked: Checked) -
     items = await checked.items()
     assert [item for item in items if item.verdict is not Verdict.OK] == []
     notes = {item.name for item in items if item.detail.startswith("note: ")}
-    assert notes == {f"topic {name}: replicas" for name in list(NAMES.values())[:5]}
+    assert notes == {f"topic {name}: replicas" for name in list(NAMES.values())[:6]}
 
 
 @pytest.mark.parametrize(
@@ -125,6 +127,39 @@ async def test_a_missing_access_rule_is_named(
     item = item_named(items, f"{operation} on {kind} {NAMES[name]}")
     assert item.detail.startswith(f"Kafka user writer lacks {operation} on {kind} {NAMES[name]}, ")
     assert item.detail.endswith("; grant the access rules listed in README.md")
+
+
+@pytest.mark.parametrize("operation", ["WRITE", "DESCRIBE_CONFIGS"])
+async def test_a_missing_rule_of_the_product_log_is_a_note(
+    checked: Checked, operation: str
+) -> None:
+    right = (AclOperation[operation], ResourceType.TOPIC, PRODUCTS)
+    checked.kafka.forbid("writer", *right)
+    try:
+        items = await checked.items()
+    finally:
+        checked.kafka.allow("writer", *right)
+    assert wrong_items(items) == []
+    item = item_named(items, f"{operation} on topic {PRODUCTS}")
+    assert item.verdict is Verdict.OK
+    assert item.detail.startswith(f"note: Kafka user writer lacks {operation} on topic {PRODUCTS};")
+    assert item.detail.endswith("grant the access rules listed in README.md")
+
+
+async def test_a_product_log_without_a_usable_topic_is_a_note(checked: Checked) -> None:
+    off = "note: the product log is off: "
+    with checked.configured(PRODUCTS, "cleanup.policy", "compact", "delete"):
+        items = await checked.items()
+    assert wrong_items(items) == []
+    item = item_named(items, f"topic {PRODUCTS}: cleanup.policy")
+    assert item.detail.startswith(f"{off}topic {PRODUCTS} has cleanup.policy=compact")
+    items = await checked.items(BUTLER_WRITER_PRODUCTS_TOPIC="no-such")
+    assert wrong_items(items) == []
+    item = item_named(items, "topic no-such")
+    assert item.verdict is Verdict.OK
+    assert item.detail.startswith(f"{off}there is no topic no-such, or the user may not DESCRIBE")
+    items = await checked.items(BUTLER_WRITER_PRODUCTS_TOPIC="")
+    assert [item for item in items if "product" in f"{item.name} {item.detail}"] == []
 
 
 @pytest.mark.parametrize(

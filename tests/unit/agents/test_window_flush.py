@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -21,15 +22,18 @@ import pytest
 
 from agents.decoded_events import decode
 from agents.window_flush import WindowFlush
+from app.announce.product_log import ProductLog
 from app.butler.commit.isolation import Turn
+from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import RetryableError
 from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Written
+from app.butler.products.contents import ProductFile, Section, WrittenProducts
 from app.butler.repository.chains import ChainKeeper
 from app.butler.sessions.look import DatabaseLook
 from app.butler.writer import ButlerWriter
 from app.intake.received import Received
 from app.intake.windows import WindowBounds
-from app.kafka.errors import MessageSizeTooLargeError
+from app.kafka.errors import KafkaError, MessageSizeTooLargeError
 from app.kafka.sending import OutputTopic
 from app.parts import Lane, Parts, new_intake
 from app.telemetry.flush_reports import FlushReports
@@ -146,6 +150,7 @@ class Scene:
                 )
             ],
             sender=self.topics,
+            product_log=ProductLog(LARGEST),
             database_look=cast("DatabaseLook", None),  # no flush asks it
             list_directory=str(lists),
             max_event_bytes=LARGEST,
@@ -384,3 +389,88 @@ def test_an_unexpected_error_of_the_decoder_is_the_messages_fault(
     monkeypatch.setattr(PromptOutput, "decode", fail)
     with pytest.raises(InvalidEventError, match="RecursionError: too deep"):
         decode(b"{}", LARGEST)
+
+
+class LoggedWriter(Writer):
+    """Writes every event, and tells what the product log has of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[int] = []
+        self.products_failures: list[Exception] = []
+
+    def prepare(self, events: Mapping[Any, PromptOutput], **_: Any) -> Any:
+        return {key: ParsedEvent({}, [], ()) for key, _ in events.items()}
+
+    def commit(self, prepared: Mapping[Any, Any], **_: Any) -> WriteReport[Any]:
+        return WriteReport(dict.fromkeys(prepared, WRITTEN), inserted=1)
+
+    def products(self, events: Iterable[ParsedEvent]) -> WrittenProducts:
+        self.asked.append(len([*events]))
+        if self.products_failures:
+            raise self.products_failures.pop(0)
+        files = [ProductFile(b'{"path":"%s"}' % (b"x" * 200_000), frozenset(), ())] * 4
+        section = Section(RUN, "datastore", files=files)
+        return WrittenProducts(
+            {"namespace": "daf_butler", "version": 8}, [section], {}, needed={}, records={}
+        )
+
+
+@pytest.fixture
+def logged(scene: Scene) -> Scene:
+    """A scene whose product log is on."""
+    scene.writer = LoggedWriter()
+    scene.parts = replace(
+        scene.parts,
+        lanes=[replace(scene.parts.lanes[0], writer=cast("ButlerWriter", scene.writer))],
+        product_log=ProductLog(10_000_000, is_on=True),
+    )
+    return scene
+
+
+def test_a_window_is_sent_to_the_product_log_after_it_is_announced(logged: Scene) -> None:
+    flush = logged.run(event(), event())
+    announced = [OutputTopic.BATCHES_INGESTED, OutputTopic.CHAIN_UPDATES]
+    assert logged.topics.topics() == [*announced, OutputTopic.PRODUCTS]
+    message = orjson.loads(logged.topics.sent[-1][1])
+    assert message["batch_id"] == str(flush.batch_id)
+    assert (message["sequence"], message["records_in_batch"]) == (0, 1)
+    assert cast("LoggedWriter", logged.writer).asked == [2]
+    assert logged.acked == [0, 1]
+
+
+def test_no_event_is_acked_before_the_product_log_has_its_datasets(logged: Scene) -> None:
+    """What was made of them is kept for the next attempt."""
+    acked: list[list[int]] = []
+
+    logged.topics.failures = {OutputTopic.PRODUCTS: [KafkaError(), KafkaError()]}
+    cast("LoggedWriter", logged.writer).products_failures = [RetryableError("no answer")]
+    send = logged.topics.send
+
+    async def noting(topic: OutputTopic, **more: Any) -> None:
+        acked.append([*logged.acked])
+        await send(topic, **more)
+
+    logged.topics.send = noting  # type: ignore[method-assign]
+    logged.run(event())
+    assert logged.acked == [0]
+    assert acked == [[]] * 5
+    assert logged.topics.topics().count(OutputTopic.PRODUCTS) == 1
+    assert logged.topics.topics().count(OutputTopic.BATCHES_INGESTED) == 1
+    assert cast("LoggedWriter", logged.writer).asked == [1, 1]
+
+
+def test_a_window_is_divided_until_the_topic_takes_its_messages(logged: Scene) -> None:
+    logged.topics.failures = {OutputTopic.PRODUCTS: [MessageSizeTooLargeError()]}
+    logged.run(event())
+    sent = [orjson.loads(v) for topic, v, _ in logged.topics.sent if topic is OutputTopic.PRODUCTS]
+    assert [(m["sequence"], m["records_in_batch"]) for m in sent] == [(n, 4) for n in range(4)]
+    assert logged.parts.product_log.limit < 500_000
+
+
+def test_a_product_log_that_is_off_gets_nothing(logged: Scene) -> None:
+    logged.parts.product_log.start("there is no topic")
+    logged.run(event())
+    assert OutputTopic.PRODUCTS not in logged.topics.topics()
+    assert logged.acked == [0]
+    assert cast("LoggedWriter", logged.writer).asked == []

@@ -168,7 +168,8 @@ def test_an_empty_variable_counts_as_missing(environment: dict[str, str], variab
 
 def test_an_empty_variable_means_the_default(environment: dict[str, str]) -> None:
     defaults = dict(variables(load_settings()))
-    environment.update(dict.fromkeys(defaults.keys() - {"BUTLER_WRITER_CHAIN_PATTERN"}, ""))
+    mean_something = {"BUTLER_WRITER_CHAIN_PATTERN", "BUTLER_WRITER_PRODUCTS_TOPIC"}
+    environment.update(dict.fromkeys(defaults.keys() - mean_something, ""))
 
     assert dict(variables(load_settings())) == defaults
 
@@ -178,6 +179,18 @@ def test_an_empty_chain_pattern_switches_chains_off(environment: dict[str, str])
     environment["BUTLER_WRITER_CHAIN_PATTERN"] = ""
 
     assert load_settings().write.chain_pattern is None
+
+
+def test_the_product_log_is_named_after_the_input_topic(environment: dict[str, str]) -> None:
+    environment["KAFKA_TOPIC"] = "night"
+    assert load_settings().kafka.product_topic == "night-products"
+    environment["BUTLER_WRITER_PRODUCTS_TOPIC"] = "elsewhere"
+    assert load_settings().kafka.product_topic == "elsewhere"
+
+
+def test_an_empty_products_topic_switches_the_product_log_off(environment: dict[str, str]) -> None:
+    environment["BUTLER_WRITER_PRODUCTS_TOPIC"] = ""
+    assert load_settings().kafka.product_topic is None
 
 
 def test_the_write_policy_is_read_from_the_environment(environment: dict[str, str]) -> None:
