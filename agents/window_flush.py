@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
 from agents.decoded_events import DecodedEvents
 from agents.flush_summary import flushed_events, summary_of
+from agents.released_events import ReleasedEvents
 from agents.steps import until_done
 from app.announce.announcements import announce, batch_id_of
 from app.announce.dead_letters import send_dead_letter
@@ -23,6 +24,7 @@ from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import AbandonedError
 from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Written
 from app.butler.writer import PreparedWindow
+from app.downstream.selection import Selection
 from app.intake.entries import Entry
 from app.intake.received import Received
 from app.intake.windows import Arrival, Window
@@ -61,6 +63,7 @@ class WindowFlush:
     _parsed: PreparedWindow[Arrival[Received]] = field(default_factory=dict)
     _committed_at: datetime | None = None
     _products: list[tuple[str, bytes]] | None = None
+    _selections: Mapping[Arrival[Received], Selection] = field(default_factory=dict)
     _letters_sent: set[Arrival[Received]] = field(default_factory=set)
     _started: float = field(default_factory=time.monotonic)
     _step_seconds: dict[str, float] = field(default_factory=dict)
@@ -102,13 +105,25 @@ class WindowFlush:
         return Turn(attempts > 1 or is_apart, is_apart, self.window.confirmed)
 
     def _prepare_events(self) -> PreparedWindow[Arrival[Received]]:
-        events = DecodedEvents(self.window.arrivals, self.parts.max_event_bytes)
+        events = self._decoded_events()
         self._prepare_attempts += 1
         prepared = self.lane.writer.prepare(
             events, is_current=self._is_current, turn=self._turn(self._prepare_attempts)
         )
         self.outcomes = dict(events.rejected)
         return prepared
+
+    def _decoded_events(self) -> DecodedEvents:
+        arrivals, max_bytes, replica = (
+            self.window.arrivals,
+            self.parts.max_event_bytes,
+            self.parts.replica,
+        )
+        if replica is None:
+            return DecodedEvents(arrivals, max_bytes)
+        events = ReleasedEvents(arrivals, max_bytes, replica)
+        self._selections = events.selections
+        return events
 
     async def _write(self) -> None:
         """Write the events, in one transaction."""
@@ -209,8 +224,14 @@ class WindowFlush:
 
     @property
     def _rejected(self) -> dict[Arrival[Received], Rejection]:
-        outcomes = ((arrival, self.outcomes[arrival]) for arrival in self.window.arrivals)
-        return {arrival: outcome for arrival, outcome in outcomes if isinstance(outcome, Rejection)}
+        """What becomes a dead letter: events, and those of which a part could not be written."""
+        rejected: dict[Arrival[Received], Rejection] = {}
+        for arrival in self.window.arrivals:
+            outcome = self.outcomes[arrival]
+            rejection = outcome if isinstance(outcome, Rejection) else outcome.left_out
+            if rejection is not None:
+                rejected[arrival] = rejection
+        return rejected
 
     def _is_current(self) -> bool:
         return self.parts.intake.is_current(self.window)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,13 +15,16 @@ from app.announce.product_log import ProductLog
 from app.butler.repository.chains import ChainKeeper
 from app.butler.sessions.look import DatabaseLook
 from app.butler.writer import ButlerWriter
+from app.downstream.selection import Release, Selection
+from app.downstream.selector import Selector
 from app.intake.intake import Intake
 from app.intake.received import Received
 from app.intake.windows import WindowBounds
 from app.kafka.sending import Sender
 from app.telemetry.flush_reports import FlushReports
+from models.product import Products
 
-__all__ = ["Lane", "Parts", "PartsNotOpenError", "new_intake", "tumbling_boundary"]
+__all__ = ["Lane", "Parts", "PartsNotOpenError", "Replica", "new_intake", "tumbling_boundary"]
 
 T = TypeVar("T")
 
@@ -60,6 +64,37 @@ class Lane:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Replica:
+    """How a downstream repository is filled.
+
+    Attributes
+    ----------
+    universe : `tuple` [`str`, `int`]
+        Namespace and version of its dimension universe.
+    selector : `Selector` or `None`
+        Selects what is released; `None`: everything is, at once.
+    staging : `str` or `None`
+        URI of the root from which artifacts get into its datastore; `None`: they stay.
+    clock : `~collections.abc.Callable`
+        Returns the time, in nanoseconds of Unix time.
+    """
+
+    universe: tuple[str, int]
+    selector: Selector | None = None
+    staging: str | None = None
+    clock: Callable[[], int] = time.time_ns
+
+    def select(self, message: Products, now: int, since: int) -> Selection:
+        """Return what becomes of the datasets of a message (see `Selector.select`)."""
+        if self.selector is not None:
+            return self.selector.select(message, now, since)
+        everything = Release(
+            message.datasets, message.dimension_records, message.dataset_types, message.chains
+        )
+        return Selection(everything, {}, {}, {})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Parts:
     """The parts that flushes are made with.
 
@@ -81,6 +116,8 @@ class Parts:
         Size of the largest event that is accepted, in bytes.
     retry_wait_max : `float`
         Longest wait between two attempts of a step, in seconds.
+    replica : `Replica` or `None`
+        If this is a downstream repository: what is released to it.
     """
 
     intake: Intake[Received]
@@ -91,6 +128,7 @@ class Parts:
     list_directory: str | None
     max_event_bytes: int
     retry_wait_max: float
+    replica: Replica | None = None
 
     def shut_down(self) -> None:
         """End the lanes' threads once their current calls return."""

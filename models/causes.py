@@ -32,6 +32,9 @@ class Cause(StrEnum):
     The other datasets of the message are written.
     """
 
+    REMOVED_MESSAGE = "removed_message"
+    """The product log has removed a message before its datasets were due (retention)."""
+
     MISSING_DIMENSION_RECORD = "missing_dimension_record"
     """A data ID needs a dimension record that neither the repository nor the event has."""
 

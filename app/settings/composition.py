@@ -66,7 +66,7 @@ class Settings:
         SettingsError
             If a variable is not set; the text names all of them.
         """
-        required = {
+        required: dict[str, object] = {
             "BUTLER_REPOSITORY": self.write.repository,
             "KAFKA_CLUSTER": self.kafka.cluster,
             "KAFKA_TOPIC": "topic" in self.kafka.model_fields_set,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from pathlib import Path
 
 from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
 from app.butler.policy import ReplicaPolicy, Transfer
 from app.settings.kafka import KafkaSettings
@@ -33,12 +35,17 @@ class Role(StrEnum):
 class DownstreamSettings(Section, ReplicaPolicy):
     """The role of the worker, and what the role ``replicate`` does."""
 
+    model_config = SettingsConfigDict(enable_decoding=False)  # no value is JSON
+
     role: Role = Role.WRITE
-    """``write``: write the events of ``KAFKA_TOPIC``; ``replicate``: fill ``BUTLER_REPOSITORY`` from
-    the product log ``<KAFKA_TOPIC>-products``."""
+    """``write``: write the events of ``KAFKA_TOPIC``; ``replicate``: fill ``BUTLER_REPOSITORY``
+    from the product log ``<KAFKA_TOPIC>-products``."""
     target: TopicName | None = None
     """Name of the downstream repository, which is part of its consumer group's name; default: the
     last part of ``BUTLER_REPOSITORY``."""
+
+    rules: Path | None = None
+    """File with the release rules (YAML); without it, everything is released at once."""
 
     @property
     def is_replica(self) -> bool:
@@ -79,8 +86,8 @@ class ReplicaKafkaSettings(KafkaSettings):
     topic: TopicName = Field("pp-output-products", validation_alias="KAFKA_TOPIC")
     """The product log, ``<KAFKA_TOPIC>-products``."""
     group: TopicName = Field("replicate", validation_alias="BUTLER_WRITER_KAFKA_GROUP")
-    """Consumer group, ``<BUTLER_WRITER_KAFKA_GROUP>-replicate-<BUTLER_WRITER_TARGET>``; the names of
-    the role's own topics begin with it."""
+    """Consumer group, ``<BUTLER_WRITER_KAFKA_GROUP>-replicate-<BUTLER_WRITER_TARGET>``; the names
+    of the role's own topics begin with it."""
 
     @classmethod
     def of(cls, given: KafkaSettings, target: str) -> ReplicaKafkaSettings:

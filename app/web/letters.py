@@ -17,7 +17,8 @@ __all__ = ["LetterDocumentPage", "LetterPage", "LettersDocumentPage", "LettersPa
 _letters = NewestLetters(
     app.connection,
     app.settings.kafka,
-    shows_payloads=app.settings.service.web_payloads,
+    # Messages of a product log have what is under embargo.
+    shows_payloads=app.settings.service.web_payloads and app.settings.downstream.rules is None,
 )
 
 

@@ -23,8 +23,8 @@ from app.errors import OperatorError, UnavailableError
 
 __all__ = [
     "FolderError",
-    "check_list_directory",
     "check_linking",
+    "check_list_directory",
     "check_listing",
     "check_source_root",
     "check_staging_root",
