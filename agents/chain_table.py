@@ -6,7 +6,6 @@ the changelog grows with the chains, not with the windows.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,18 +14,15 @@ import orjson
 import structlog
 from faust.types.tables import TableT
 
+from agents.changelogs import read_until_done
 from app.butler.descriptions import describe_with_type
-from app.kafka.changelog import Changelog
+from app.kafka.changelog import Changelog, send_state
 from app.kafka.held_events import HeldEvent
-from app.telemetry.availability import in_daemon_thread
 from models.chains import ChainState, ChainUpdate
 
 __all__ = ["ChainTable"]
 
 logger = structlog.get_logger("butler_writer")
-
-#: Seconds between two attempts to read the changelog.
-RETRY_SECONDS = 5.0
 
 #: Events that are held until their updates are in the table.  Further ones are released before: a
 #: crash then loses their counts, but the consumer does not stop.
@@ -92,31 +88,17 @@ class ChainTable:
             self.table.data.clear()
             return
         started = time.monotonic()
-        while epoch == self._epoch:
-            try:
-                latest = await self._read_changelog()
-            except Exception as exc:  # noqa: BLE001 - rule optional-parts-stop-nothing
-                logger.warning(
-                    "the changelog of the chains cannot be read", error=describe_with_type(exc)
-                )
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
-            if epoch == self._epoch:
-                self._apply(latest)
-                self.is_restored = True
-                # Faust's pages ask its producer for the partition of a chain, and the producer
-                # knows only topics that it has sent to: one chain is written again.
-                for chain in list(self.table.data)[:1]:
-                    self._pending.setdefault(chain, _Change(ChainState(chain=chain, runs=[])))
-                seconds = round(time.monotonic() - started, 1)
-                logger.info("chains restored", chains=len(self.table.data), seconds=seconds)
+        latest = await read_until_done(self.changelog, "the chains", lambda: epoch == self._epoch)
+        if latest is None:
             return
-
-    async def _read_changelog(self) -> Mapping[bytes, bytes | None]:
-        """Read the changelog in a thread: a long one would hold up the event loop."""
-        latest: dict[bytes, bytes | None] = {}
-        await in_daemon_thread(lambda: latest.update(asyncio.run(self.changelog.read())))
-        return latest
+        self._apply(latest)
+        self.is_restored = True
+        # Faust's pages ask its producer for the partition of a chain, and the producer knows only
+        # topics that it has sent to: one chain is written again.
+        for chain in list(self.table.data)[:1]:
+            self._pending.setdefault(chain, _Change(ChainState(chain=chain, runs=[])))
+        seconds = round(time.monotonic() - started, 1)
+        logger.info("chains restored", chains=len(self.table.data), seconds=seconds)
 
     def _apply(self, latest: Mapping[bytes, bytes | None]) -> None:
         for key, value in latest.items():
@@ -167,7 +149,7 @@ class ChainTable:
             changes = self._pending.pop(chain)
             state = self._changed(chain, changes)
             try:
-                await self._send(chain, state if state.runs else None)
+                await send_state(self.table, chain, state if state.runs else None)
             except Exception as exc:  # noqa: BLE001 - rule optional-parts-stop-nothing
                 logger.warning(
                     "the changelog of the chains cannot be written", error=describe_with_type(exc)
@@ -195,17 +177,6 @@ class ChainTable:
                 "chain written anew, its state is bad", chain=chain, error=describe_with_type(exc)
             )
             return changes.state
-
-    async def _send(self, chain: str, state: ChainState | None) -> None:
-        """Send a state to the changelog, and wait until the brokers have it.
-
-        Not by the table: it can only be changed while a stream has an event, and Faust's buffer,
-        which it sends through, ends the worker at the first message that a broker does not take.
-        """
-        sent = await self.table.changelog_topic.send(
-            partition=0, key=chain, value=state, key_serializer="json", value_serializer="json"
-        )
-        await sent
 
     def _release(self, number: int) -> None:
         """Release the events that were held first."""

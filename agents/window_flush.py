@@ -11,12 +11,14 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 from agents.decoded_events import DecodedEvents
 from agents.flush_summary import flushed_events, summary_of
 from agents.released_events import ReleasedEvents
 from agents.steps import until_done
+from agents.waiting_table import WaitingTable
 from app.announce.announcements import announce, batch_id_of
 from app.announce.dead_letters import send_dead_letter
 from app.butler.commit.isolation import Turn
@@ -24,7 +26,9 @@ from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import AbandonedError
 from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Written
 from app.butler.writer import PreparedWindow
+from app.downstream.due_messages import DueMessage
 from app.downstream.selection import Selection
+from app.downstream.waiting import Due, Numbers, entries
 from app.intake.entries import Entry
 from app.intake.received import Received
 from app.intake.windows import Arrival, Window
@@ -50,6 +54,8 @@ class WindowFlush:
         The parts that all flushes are made with.
     lane : `Lane`
         The lane in which the window is written.
+    waiting : `WaitingTable` or `None`
+        Keeps what is not due, if this is a downstream repository.
     outcomes : `dict` [`Arrival`, `Outcome`]
         The outcome of each event that has one so far.
     """
@@ -57,6 +63,7 @@ class WindowFlush:
     window: Window[Received]
     parts: Parts
     lane: Lane
+    waiting: WaitingTable | None = None
     outcomes: dict[Arrival[Received], Outcome] = field(default_factory=dict)
     _prepared: PreparedWindow[Arrival[Received]] | None = None
     _report: WriteReport[Arrival[Received]] | None = None
@@ -82,6 +89,8 @@ class WindowFlush:
             Step.ANNOUNCE: self._announce,
             Step.LOG_PRODUCTS: self._log_products,
         }
+        if self.waiting is not None:
+            steps[Step.KEEP_WAITING] = partial(self._keep_waiting, self.waiting)
         try:
             for step, call in steps.items():
                 begun = time.monotonic()
@@ -94,6 +103,7 @@ class WindowFlush:
             return False
         if self.window.arrivals:
             self._report_done(self.parts.intake.settle(self.window))
+            self._report_excluded()
         return True
 
     async def _prepare(self) -> None:
@@ -212,6 +222,18 @@ class WindowFlush:
             if not (are_sent := await log.send(self.parts.sender, self._products)):
                 self._products = None
 
+    async def _keep_waiting(self, table: WaitingTable) -> None:
+        """Write what is not due to the table, and remove what was waiting and is written."""
+        waiting: dict[Due, Numbers] = {}
+        due: list[Due] = []
+        for arrival in self.window.arrivals:
+            entry, payload = arrival.entry, arrival.payload
+            if (selection := self._selections.get(arrival)) is not None:
+                waiting |= entries(entry.partition[1], entry.offset, selection)
+            if isinstance(payload, DueMessage):
+                due.append(payload.due)
+        await table.keep(waiting, due)
+
     @property
     def batch_id(self) -> UUID:
         """The identity of the batch; the same events have the same one."""
@@ -242,6 +264,13 @@ class WindowFlush:
         events = flushed_events(self.window, self.outcomes)
         self.lane.reports.flushed(summary, report.mismatched_records, events)
         self.lane.reports.acked(acked)
+
+    def _report_excluded(self) -> None:
+        """Report what is excluded of the messages that were received for the first time."""
+        for arrival in self.window.arrivals:
+            selection = self._selections.get(arrival)
+            if selection and self.parts.replica and not isinstance(arrival.payload, DueMessage):
+                self.parts.replica.exclusions.add(selection.excluded)
 
     def _report_abandoned(self) -> None:
         summary = self._summary(WriteReport({}), ()) if self.window.arrivals else None

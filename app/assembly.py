@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+import structlog
 from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
@@ -30,6 +31,7 @@ from app.downstream.rules_file import read_rules
 from app.downstream.selector import Selector
 from app.kafka.checks.access import check_access
 from app.kafka.checks.product_topic import product_log_problem
+from app.kafka.checks.retention import retention_problem
 from app.kafka.checks.topics import check_topics
 from app.kafka.sending import TopicSender
 from app.parts import Lane, Parts, Replica
@@ -43,6 +45,11 @@ if TYPE_CHECKING:
     from app.application import ButlerWriterApp
 
 __all__ = ["dependencies", "open_parts"]
+
+logger = structlog.get_logger("butler_writer")
+
+#: In nanoseconds.
+_HOUR = 3_600 * 1_000_000_000
 
 
 def dependencies(app: ButlerWriterApp) -> list[list[Dependency]]:
@@ -87,6 +94,17 @@ async def _check_topics(app: ButlerWriterApp) -> None:
     """Check all topics; switch the product log on if its topic, which is optional, can be used."""
     kafka = app.settings.kafka
     await check_topics(app.connection, kafka)
+    replica = app.parts.replica
+    if (
+        replica is not None
+        and replica.longest_embargo
+        and (
+            problem := await retention_problem(
+                app.connection, kafka.topic, replica.longest_embargo / _HOUR
+            )
+        )
+    ):
+        logger.error("the product log may lose what waits", reason=problem)
     if kafka.product_topic is not None:
         app.parts.product_log.start(await product_log_problem(app.connection, kafka))
 

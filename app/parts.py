@@ -21,6 +21,7 @@ from app.intake.intake import Intake
 from app.intake.received import Received
 from app.intake.windows import WindowBounds
 from app.kafka.sending import Sender
+from app.telemetry.exclusions import Exclusions
 from app.telemetry.flush_reports import FlushReports
 from models.product import Products
 
@@ -77,12 +78,20 @@ class Replica:
         URI of the root from which artifacts get into its datastore; `None`: they stay.
     clock : `~collections.abc.Callable`
         Returns the time, in nanoseconds of Unix time.
+    exclusions : `Exclusions`
+        Reports what is not released.
     """
 
     universe: tuple[str, int]
     selector: Selector | None = None
     staging: str | None = None
     clock: Callable[[], int] = time.time_ns
+    exclusions: Exclusions = field(default_factory=Exclusions)
+
+    @property
+    def longest_embargo(self) -> int:
+        """The longest embargo of the rules, in nanoseconds."""
+        return 0 if self.selector is None else self.selector.rules.longest_embargo
 
     def select(self, message: Products, now: int, since: int) -> Selection:
         """Return what becomes of the datasets of a message (see `Selector.select`)."""

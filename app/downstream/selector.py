@@ -40,10 +40,15 @@ class Selector:
         The release rules.
     universe : `lsst.daf.butler.DimensionUniverse`
         The dimensions of the downstream repository.
+
+    Attributes
+    ----------
+    rules : `Rules`
+        The release rules.
     """
 
     def __init__(self, rules: Rules, universe: DimensionUniverse) -> None:
-        self._rules = rules
+        self.rules = rules
         self._universe = universe
         self._elements = Elements(universe)
 
@@ -70,7 +75,7 @@ class Selector:
         try:
             records = DimensionRecords(message.dimension_records, self._elements)
             observations = Observations(records, self._universe)
-            verdicts = _Verdicts(message.origin, self._rules, self._elements, records, observations)
+            verdicts = _Verdicts(message.origin, self.rules, self._elements, records, observations)
             return _select(message, verdicts, now, since)
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
             raise InvalidEventError(

@@ -95,6 +95,10 @@ class Waiting:
         """Return the number of entries."""
         return len(self._numbers)
 
+    def __contains__(self, due: object) -> bool:
+        """Return whether there is an entry."""
+        return due in self._numbers
+
     def put(self, due: Due, numbers: Numbers) -> None:
         """Add an entry; one that is there already is replaced."""
         if due not in self._numbers:

@@ -161,6 +161,25 @@ class Ledger:
         self.bytes_held += size
         return Receipt.EXPECTED, entry
 
+    def read_again(
+        self, partition: Partition, offset: int, size: int, *, sent_at: float, now: float
+    ) -> Entry | None:
+        """Enter an event that was acked before, and is written once more.
+
+        Its bytes are held; its offset plays no part.
+
+        Returns
+        -------
+        entry : `Entry` or `None`
+            `None` if the partition is not being read.
+        """
+        if partition not in self._progress:
+            return None
+        self.bytes_held += size
+        return Entry(
+            partition, offset, size, self.epoch, lambda: None, sent_at, now, is_read_again=True
+        )
+
     def pass_over_gaps(self) -> dict[Partition, int]:
         """Pass over the gaps at which partitions wait with all their events acked.
 
@@ -218,15 +237,14 @@ class Ledger:
         acked : `list` [`Entry`]
             The entries that were acked; those after an unsettled one wait for it.
         """
-        partitions = set()
-        for entry in entries:
-            if entry.epoch == self.epoch and not entry.settled:
-                entry.settled = True
-                self.bytes_held -= entry.size
-                partitions.add(entry.partition)
-        return [
-            entry for partition in partitions for entry in self._ack_head(self._progress[partition])
-        ]
+        new = [entry for entry in entries if entry.epoch == self.epoch and not entry.settled]
+        for entry in new:
+            entry.settled = True
+            self.bytes_held -= entry.size
+        acked = [entry for entry in new if entry.is_read_again]
+        for partition in {entry.partition for entry in new if not entry.is_read_again}:
+            acked += self._ack_head(self._progress[partition])
+        return acked
 
     @staticmethod
     def _ack_head(progress: _Progress) -> Iterator[Entry]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -24,6 +25,10 @@ __all__ = [
     "open_reader",
     "topic_partitions",
 ]
+
+
+#: Messages that are read in vain between two that are asked for: a new fetch costs more.
+_NEAR = 16
 
 
 class Message(NamedTuple):
@@ -158,6 +163,42 @@ class TopicReader:
             return message
         return None
 
+    async def messages(
+        self, partition: int, offsets: Collection[int]
+    ) -> AsyncIterator[tuple[int, Message | None]]:
+        """Read some messages of a partition, in order.
+
+        Parameters
+        ----------
+        partition : `int`
+            The partition.
+        offsets : `~collections.abc.Collection` [`int`]
+            The offsets of the messages.
+
+        Yields
+        ------
+        offset : `int`
+            One of the offsets.
+        message : `Message` or `None`
+            The message; `None` if it is not, or no longer, in the topic.
+        """
+        first, ends = await self.first_offsets(), await self.end_offsets()
+        left = deque(sorted(set(offsets)))
+        while left:
+            start = left[0]
+            if not first.get(partition, 0) <= start < ends.get(partition, 0):
+                yield left.popleft(), None
+                continue
+            self.seek(partition, start)
+            end = _end_of_run(left, ends[partition])
+            async for message in self.read_until({partition: end}):
+                while left and left[0] < message.offset:
+                    yield left.popleft(), None
+                if left and left[0] == message.offset:
+                    yield left.popleft(), message
+            while left and left[0] < end:
+                yield left.popleft(), None
+
     def _all(self, partitions: Iterable[int] | None = None) -> set[TopicPartition]:
         chosen = self.partitions if partitions is None else partitions
         return {TopicPartition(self.topic, partition) for partition in chosen}
@@ -207,6 +248,16 @@ async def open_reader(
         yield TopicReader(topic, consumer)
     finally:
         await consumer.stop()
+
+
+def _end_of_run(offsets: Iterable[int], end: int) -> int:
+    """Return the offset after the first offsets that are near to one another."""
+    last = None
+    for offset in offsets:
+        if offset >= end or (last is not None and offset - last > _NEAR):
+            break
+        last = offset
+    return 0 if last is None else last + 1
 
 
 def _message(record: Any) -> Message:

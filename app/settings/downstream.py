@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -56,6 +57,16 @@ class DownstreamSettings(Section, ReplicaPolicy):
     def requires_source(self) -> bool:
         """Whether the root of the artifacts must be known."""
         return self.is_replica and self.transfer is not Transfer.IN_PLACE
+
+    @property
+    def rules_id(self) -> str:
+        """What the release rules have in common with no others; empty: there is no file of them."""
+        if self.rules is None:
+            return ""
+        try:
+            return hashlib.sha256(self.rules.read_bytes()).hexdigest()[:16]
+        except OSError:  # the start of the worker says so
+            return ""
 
     def target_of(self, repository: str | None) -> str:
         """Return the name of the downstream repository.
@@ -119,6 +130,11 @@ class ReplicaKafkaSettings(KafkaSettings):
         return self.group
 
     @property
+    def waiting_topic(self) -> str:
+        """Topic of the table ``waiting``; Faust names it."""
+        return f"{self.group}-waiting-changelog"
+
+    @property
     def topic_names(self) -> dict[str, str]:
         """The name of each topic, by the variable that it comes from."""
         return {
@@ -126,5 +142,6 @@ class ReplicaKafkaSettings(KafkaSettings):
             "the dead-letter topic (<group>-dead-letters)": self.dead_letter_topic,
             "the topic of chain updates (<group>-chain-updates)": self.chain_update_topic,
             "the changelog (<group>-chains-changelog)": self.changelog_topic,
+            "the changelog (<group>-waiting-changelog)": self.waiting_topic,
             **({"BUTLER_WRITER_PRODUCTS_TOPIC": self.product_topic} if self.product_topic else {}),
         }

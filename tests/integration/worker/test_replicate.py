@@ -11,11 +11,10 @@ from lsst.daf.butler import Butler
 
 from app.butler.private.registry import engine_of
 from testbed.cluster import Cluster
-from testbed.postgresql import PostgreSQL
 from testbed.tables import Tables, check_same, tables_of
 from tests.support.deployment import Deployment
 from tests.support.downstream import Downstream
-from tests.support.events import CHAIN, DETECTORS, RUN, Night, dataset_ids, stored_ids
+from tests.support.events import CHAIN, DETECTORS, Night, dataset_ids, stored_ids
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
-from agents import chain_table
+from agents import changelogs
 from agents.chain_table import ChainTable
 from models.chains import ChainState, ChainUpdate
 
@@ -46,7 +46,7 @@ class FakeChangelog:
     def __init__(self, *answers: Mapping[bytes, bytes | None] | Exception) -> None:
         self.answers = list(answers)
 
-    async def read(self) -> Mapping[bytes, bytes | None]:
+    async def read_beside(self) -> Mapping[bytes, bytes | None]:
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -142,7 +142,7 @@ async def test_one_chain_is_written_again_after_a_restart_so_that_the_pages_find
 async def test_a_changelog_that_cannot_be_read_is_read_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(chain_table, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(changelogs, "RETRY_SECONDS", 0.01)
     keeper, table = make(OSError("away"), OSError("away"), {b'"c"': STORED})
 
     with capture_logs() as logs:
@@ -186,7 +186,7 @@ async def test_a_worker_without_the_table_keeps_no_old_states() -> None:
 
 
 def test_many_updates_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chain_table, "MOST_HELD", 3)
+    monkeypatch.setattr(changelogs, "MOST_HELD", 3)
     keeper, _ = make()
     released: list[int] = []
     for number in range(4):
