@@ -237,12 +237,16 @@ class Ledger:
         acked : `list` [`Entry`]
             The entries that were acked; those after an unsettled one wait for it.
         """
-        new = [entry for entry in entries if entry.epoch == self.epoch and not entry.settled]
-        for entry in new:
-            entry.settled = True
-            self.bytes_held -= entry.size
-        acked = [entry for entry in new if entry.is_read_again]
-        for partition in {entry.partition for entry in new if not entry.is_read_again}:
+        partitions, acked = set(), []
+        for entry in entries:
+            if entry.epoch == self.epoch and not entry.settled:
+                entry.settled = True
+                self.bytes_held -= entry.size
+                if entry.is_read_again:
+                    acked.append(entry)
+                else:
+                    partitions.add(entry.partition)
+        for partition in partitions:
             acked += self._ack_head(self._progress[partition])
         return acked
 

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 from lsst.daf.butler import Butler, Config
 
+from app.butler.events.parsed import ParsedEvent
+from app.butler.outcome import Written
+from app.butler.policy import WritePolicy
 from app.butler.private.registry import engine_of
+from app.butler.products.messages import product_messages
+from app.butler.repository.chains import ChainKeeper
+from app.butler.repository.connection import open_butler
+from app.butler.writer import ButlerWriter
+from models.product import Products
+from models.prompt_output import PromptOutput
 from testbed.cluster import Message
 from testbed.tables import Tables, tables_of
 from testbed.waiting import wait_until
 from testbed.worker import Worker
 from tests.support.deployment import Deployment
+from tests.support.events import encode
 
-__all__ = ["Downstream"]
+__all__ = ["Downstream", "log_events", "selected"]
 
 
 @dataclass
@@ -95,3 +110,47 @@ class Downstream:
     def tables(self) -> Tables:
         """Return the rows of all tables."""
         return tables_of(engine_of(self.butler()))
+
+
+def log_events(deployment: Deployment, *windows: Sequence[dict[str, Any]]) -> list[Products]:
+    """Write events into the source as a worker does, and log them; return the log's messages."""
+    policy = WritePolicy()
+    butler = open_butler(str(deployment.root), policy)
+    writer, chains = ButlerWriter(butler, policy), ChainKeeper(butler)
+    topic = deployment.product_topic
+    if topic not in deployment.cluster.topics():
+        deployment.cluster.create_topic(topic, 2, **{"max.message.bytes": 11 * 2**20})
+    logged = []
+    for events in windows:
+        given = dict(enumerate(PromptOutput.decode(encode(event)) for event in events))
+        prepared = writer.prepare(given, is_current=lambda: True)
+        report = writer.commit(prepared, is_current=lambda: True)
+        outcomes = [each for each in report.outcomes.values() if isinstance(each, Written)]
+        assert len(outcomes) == len(events), report
+        chains.ensure({pair for outcome in outcomes for pair in outcome.chains})
+        parsed = [event for event in prepared.values() if isinstance(event, ParsedEvent)]
+        sent = product_messages(writer.products(parsed), uuid4(), datetime.now(UTC), 10 * 2**20)
+        for run, value in sent:
+            deployment.cluster.produce(topic, value, key=run.encode())
+            logged.append(Products.decode(value))
+    butler.close()
+    return logged
+
+
+def selected(messages: Iterable[Products], *patterns: str) -> list[Products]:
+    """Return messages with only the datasets of some types."""
+
+    def matches(name: str) -> bool:
+        return any(fnmatch(name, pattern) for pattern in patterns)
+
+    def is_chosen(file: dict[str, Any]) -> bool:
+        return all(matches(ref["dataset_type_name"]) for ref in file["refs"].values())
+
+    return [
+        replace(
+            message,
+            datasets=[file for file in message.datasets if is_chosen(file)],
+            dataset_types=[kind for kind in message.dataset_types if matches(kind["name"])],
+        )
+        for message in messages
+    ]

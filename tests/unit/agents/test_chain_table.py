@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
-from agents import changelogs
+from agents import chain_table, changelogs
 from agents.chain_table import ChainTable
 from models.chains import ChainState, ChainUpdate
 
@@ -186,7 +186,7 @@ async def test_a_worker_without_the_table_keeps_no_old_states() -> None:
 
 
 def test_many_updates_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changelogs, "MOST_HELD", 3)
+    monkeypatch.setattr(chain_table, "MOST_HELD", 3)
     keeper, _ = make()
     released: list[int] = []
     for number in range(4):
