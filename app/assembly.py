@@ -25,6 +25,7 @@ from app.butler.private.datastores import Datastores
 from app.butler.private.registry import engine_of
 from app.butler.repository.chains import ChainKeeper
 from app.butler.repository.connection import open_butler, opening
+from app.butler.repository.tags import register_tag
 from app.butler.sessions.look import DatabaseLook
 from app.butler.writer import ButlerWriter
 from app.downstream.rules_file import read_rules
@@ -142,6 +143,8 @@ def _parts_of(app: ButlerWriterApp, butler: Butler) -> Parts:
             check_writing(store.root)
         if downstream.is_replica and downstream.transfer is Transfer.HARDLINK:
             check_linking(policy.staging_roots[0], store.root)
+    if downstream.is_replica and downstream.tag is not None:
+        register_tag(butler, downstream.tag)
     show_build(butler.dimensions)
     replica = downstream if downstream.is_replica else None
 

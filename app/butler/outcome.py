@@ -129,6 +129,8 @@ class WriteReport(Generic[K]):
         Number of datasets that were not in the Butler before.
     mismatched_records : `int`
         Number of dimension records that differ from the stored one.
+    lost_tags : `int`
+        Number of datasets without the tag, since another one with their data ID has it.
     postponed : `~collections.abc.Sequence` [`Postponed`]
         The other events; each member is to be written as a window of its own.
     """
@@ -136,4 +138,5 @@ class WriteReport(Generic[K]):
     outcomes: Mapping[K, Outcome]
     inserted: int = 0
     mismatched_records: int = 0
+    lost_tags: int = 0
     postponed: Sequence[Postponed[K]] = ()

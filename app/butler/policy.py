@@ -14,6 +14,7 @@ __all__ = [
     "FileCheck",
     "ReplicaPolicy",
     "Seconds",
+    "TagWinner",
     "Transfer",
     "WriteMethod",
     "WritePolicy",
@@ -67,6 +68,16 @@ class Transfer(StrEnum):
     """They are at the same relative path in its datastore already."""
 
 
+class TagWinner(StrEnum):
+    """Which of several datasets with the same type and data ID has the tag."""
+
+    NEWEST = "newest"
+    """The one that came into the repository last."""
+
+    OLDEST = "oldest"
+    """The one that came into the repository first."""
+
+
 def _expression(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -116,6 +127,13 @@ class ReplicaPolicy(BaseModel):
     transfer: Transfer = Transfer.COPY
     """How artifacts get into the repository: ``copy``, ``hardlink`` (on the same file system),
     ``direct`` (it refers to them where they are) or ``in-place`` (they are there already)."""
+
+    tag: str | None = None
+    """Tagged collection that all datasets are put into; by default there is none."""
+
+    tag_winner: TagWinner = TagWinner.NEWEST
+    """Which of several datasets with the same data ID has the tag: ``newest`` or ``oldest``, by
+    when they came into the repository."""
 
     @property
     def staging(self) -> ResourcePath | None:

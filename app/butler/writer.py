@@ -22,6 +22,7 @@ from app.butler.events.proportion import check_proportion, used_dataset_types
 from app.butler.failures import Failure, RetryableError
 from app.butler.insert.choice import choose_insert
 from app.butler.insert.overlaps import OverlapRows
+from app.butler.insert.tagging import Tagging
 from app.butler.outcome import Failed, WriteReport
 from app.butler.policy import ReplicaPolicy, WritePolicy
 from app.butler.private.datastores import Datastores
@@ -71,7 +72,7 @@ class ButlerWriter:
         )
         self._examination = Examination(butler, datastores, policy)
         self._commit = WindowCommit(
-            EventTransaction(butler, self._types, insert, records),
+            EventTransaction(butler, self._types, insert, records, _tagging(butler, replica)),
             self._examination,
             self._overlaps,
             policy,
@@ -213,6 +214,12 @@ class ButlerWriter:
         for key in [key for key, event in parsed.items() if _lacks_type(event)]:
             parsed[key] = attempt_to_parse(events[key])
         return parsed
+
+
+def _tagging(butler: Butler, replica: ReplicaPolicy | None) -> Tagging | None:
+    if replica is None or replica.tag is None:
+        return None
+    return Tagging(butler, replica.tag, replica.tag_winner)
 
 
 def _is_failing(event: ParsedEvent | Failed) -> bool:

@@ -33,6 +33,7 @@ __all__ = [
     "LATENCY_SECONDS",
     "LOG_RESETS",
     "LOST_MESSAGES",
+    "LOST_TAGS",
     "MAX_BYTES_HELD",
     "MEMORY_LIMIT_BYTES",
     "MISMATCHED_RECORDS",
@@ -74,6 +75,10 @@ DATASETS = Counter(
 DEAD_LETTERS = Counter("butler_writer_dead_letters", "Events set aside, by cause", ["error_class"])
 MISMATCHED_RECORDS = Counter(
     "butler_writer_mismatched_records", "Dimension records that differ from the stored ones"
+)
+LOST_TAGS = Counter(
+    "butler_writer_lost_tags",
+    "Datasets without the tag of a downstream repository: another one with their data ID has it",
 )
 RETRIES = Counter(
     "butler_writer_retries", "Steps of a flush that failed and were retried", ["step"]

@@ -38,15 +38,19 @@ class Counts:
         Number of datasets that were not in the Butler before.
     mismatched_records : `int`
         Number of dimension records that differ from the stored one.
+    lost_tags : `int`
+        Number of datasets without the tag, since another one with their data ID has it.
     """
 
     inserted: int = 0
     mismatched_records: int = 0
+    lost_tags: int = 0
 
     def add(self, other: Counts) -> None:
         """Add the counts of another transaction."""
         self.inserted += other.inserted
         self.mismatched_records += other.mismatched_records
+        self.lost_tags += other.lost_tags
 
 
 def attempt(call: Callable[[], T], is_current: Callable[[], bool]) -> T | Failed:
