@@ -54,13 +54,14 @@ class Tagging:
         """
         self._tables.forget()
         key = self._tables.tagged_collection(self._name)
+        refs = {(ref.datasetType.name, _governors(ref)): ref for ref in _refs(batch)}
         lost = 0
         with self._tables.connection() as connection:
             self._tables.lock_collection(connection, key)
+            # First: the rows of tags refer to the summary.
+            self._tables.update_summary(self._name, refs.values())
             for table, tags in tag_rows(self._tables, batch).items():
                 lost += self._write(connection, table, tags, key)
-        refs = {(ref.datasetType.name, _governors(ref)): ref for ref in _refs(batch)}
-        self._tables.update_summary(self._name, refs.values())
         return lost
 
     def _write(
