@@ -62,13 +62,16 @@ class ButlerWriter:
         self._butler = butler
         self._types = DatasetTypes(butler)
         datastores = Datastores(butler)
-        referred = None if replica is None else replica.referred_root
-        self._context = ParsingContext(butler, policy, datastores, self._types, referred)
+        self._context = ParsingContext(butler, policy, datastores, self._types, replica)
         self._artifacts = ArtifactCheck(datastores, policy, replica)
         self._products = ProductContents(butler, datastores)
         self._overlaps = OverlapRows(butler.dimensions)
         insert, records = choose_insert(
-            butler, policy, datastores, self._overlaps, refers=referred is not None
+            butler,
+            policy,
+            datastores,
+            self._overlaps,
+            refers=self._context.referred_root is not None,
         )
         self._examination = Examination(butler, datastores, policy)
         self._commit = WindowCommit(

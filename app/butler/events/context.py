@@ -14,11 +14,10 @@ from lsst.daf.butler import (
     DimensionGroup,
     SkyPixDimension,
 )
-from lsst.resources import ResourcePath
 
 from app.butler.events.parsed import ParsedRecord, RecordKey
 from app.butler.paths import uri_inside
-from app.butler.policy import WritePolicy
+from app.butler.policy import ReplicaPolicy, WritePolicy
 from app.butler.private.datastores import Datastores, FileStore
 from app.butler.repository.dataset_types import DatasetTypes
 from models.errors import InvalidEventError
@@ -39,7 +38,14 @@ class ParsingContext:
         Resolve paths, and provide the default formatters.
     dataset_types : `DatasetTypes`
         The dataset types that an event may use.
-    referred_root : `lsst.resources.ResourcePath`, optional
+    replica : `ReplicaPolicy`, optional
+        If the events come from a product log: where the artifacts are.
+
+    Attributes
+    ----------
+    is_replica : `bool`
+        Whether the events come from a product log.
+    referred_root : `lsst.resources.ResourcePath` or `None`
         Root of the artifacts, if datastore records are to have absolute URIs.
     """
 
@@ -49,13 +55,14 @@ class ParsingContext:
         policy: WritePolicy,
         datastores: Datastores,
         dataset_types: DatasetTypes,
-        referred_root: ResourcePath | None = None,
+        replica: ReplicaPolicy | None = None,
     ) -> None:
         self.butler = butler
         self.policy = policy
         self.datastores = datastores
         self.dataset_types = dataset_types
-        self.referred_root = referred_root
+        self.is_replica = replica is not None
+        self.referred_root = None if replica is None else replica.referred_root
         self._required: dict[str, tuple[DimensionElement, tuple[str, ...], tuple[type, ...]]] = {}
         self._value_types: dict[DimensionGroup, tuple[type, ...]] = {}
 

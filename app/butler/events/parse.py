@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -76,12 +77,7 @@ class WindowParser:
             self._storage_classes = {
                 given["name"]: given["storageClass"] for given in event.dataset_types or []
             }
-            artifacts = [
-                self._artifact(
-                    given["path"], given.get("formatter"), given["refs"], *_digest(given)
-                )
-                for given in event.datasets
-            ]
+            artifacts = [self._artifact(given) for given in event.datasets]
             return ParsedEvent(records, artifacts, self._chains(event, artifacts), staging)
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             if isinstance(exc, InvalidEventError):
@@ -130,14 +126,10 @@ class WindowParser:
                 f"not a valid record of dimension element {element.name!r}: {exc}"
             ) from exc
 
-    def _artifact(
-        self,
-        path: str,
-        formatter: str | None,
-        refs: dict[str, DatasetRefFields],
-        size: int,
-        checksum: str | None,
-    ) -> Artifact:
+    def _artifact(self, given: FileDatasetFields) -> Artifact:
+        path, formatter, refs = given["path"], given.get("formatter"), given["refs"]
+        size, checksum = _digest(given)
+        storage_class = _storage_class(given) if self._context.is_replica else None
         if not isinstance(path, str):
             raise InvalidEventError(f"path {path!r} is not a string")
         if not refs:
@@ -147,14 +139,18 @@ class WindowParser:
             parsed = list(dict.fromkeys(parsed))
         if len(runs := {ref.run for ref in parsed}) > 1:
             raise InvalidEventError(f"{path!r} contains datasets of several runs: {sorted(runs)}")
-        first = self._as_written(parsed[0])
+        first = (
+            self._as_written(parsed[0])
+            if storage_class is None
+            else with_storage_class(parsed[0], storage_class)
+        )
         if formatter is None:
             formatter = self._context.datastores.default_formatter(first)
         elif not self._context.policy.allowed_formatters.fullmatch(formatter):
             raise InvalidEventError(f"formatter {formatter!r} is not allowed")
         recorded_paths = self._context.recorded_paths(path, parsed)
-        storage_class = first.datasetType.storageClass_name
-        return Artifact(path, formatter, parsed, recorded_paths, size, checksum, storage_class)
+        written_as = first.datasetType.storageClass_name
+        return Artifact(path, formatter, parsed, recorded_paths, size, checksum, written_as)
 
     def _ref(self, dataset_id: str, given: DatasetRefFields) -> DatasetRef:
         dataset_type = self._context.dataset_types.get(given["dataset_type_name"])
@@ -219,6 +215,11 @@ def _digest(given: FileDatasetFields) -> tuple[int, str | None]:
     if checksum is not None and not (isinstance(checksum, str) and _CHECKSUM.fullmatch(checksum)):
         raise InvalidEventError(f"checksum {checksum!r} of {given['path']!r} is not hexadecimal")
     return -1 if size is None else size, checksum
+
+
+def _storage_class(given: Mapping[str, Any]) -> str | None:
+    """Return the storage class of an artifact, which only the product log has."""
+    return given.get("storage_class")
 
 
 def _names(types: tuple[type, ...]) -> str:

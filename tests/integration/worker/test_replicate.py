@@ -11,7 +11,9 @@ from lsst.daf.butler import Butler
 
 from app.butler.private.registry import engine_of
 from testbed.cluster import Cluster
+from testbed.postgresql import PostgreSQL
 from testbed.tables import Tables, check_same, tables_of
+from testbed.waiting import wait_until
 from tests.support.deployment import Deployment
 from tests.support.downstream import Downstream
 from tests.support.events import CHAIN, DETECTORS, Night, dataset_ids, stored_ids
@@ -62,4 +64,36 @@ def test_a_downstream_repository_becomes_the_same(
     assert source.samefile(target) == (transfer == "hardlink")
     # Nothing is announced, and nothing is read but the log.
     assert len(deployment.announcements()) == len({p.batch_id for p in deployment.products()})
+    assert downstream.dead_letters() == []
+
+
+@pytest.mark.postgresql
+@pytest.mark.timeout(400)
+def test_workers_of_both_roles_are_killed_and_the_target_becomes_the_same(
+    kafka: Cluster, topic_name: str, tmp_path: Path, postgresql: PostgreSQL
+) -> None:
+    names = [f"{role}_{topic_name}".replace("-", "_") for role in ("source", "target")]
+    urls = [postgresql.create_database(name) for name in names]
+    source = Deployment(kafka, topic_name, tmp_path, partitions=2, database=urls[0])
+    downstream = Downstream(source, tmp_path / "public", database=urls[1])
+    night = Night(source.root)
+    events = [night.event(visit, d) for visit in range(1, 9) for d in range(DETECTORS)]
+    small = {"BUTLER_WRITER_WINDOW_SECONDS": "0.2", "BUTLER_WRITER_WINDOW_EVENTS": "8"}
+    with source.worker(**small) as writer, downstream.worker(**small) as replicator:
+        for worker in (writer, replicator):
+            worker.wait_ready()
+        half = len(events) // 2
+        source.send(*events[:half])
+        wait_until(lambda: downstream.committed() > 0, 60, replicator.log_text)
+        for worker in (writer, replicator):
+            worker.process.kill()
+            worker.start()
+        source.send(*events[half:])
+        replicator.wait_ready()
+        replicator.process.kill()
+        replicator.start()
+        source.wait_done(120)
+        downstream.wait_done(120)
+    check_same(downstream.tables(), source_tables(source))
+    check_readable(downstream.butler(), events)
     assert downstream.dead_letters() == []
