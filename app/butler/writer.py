@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -169,15 +169,23 @@ class ButlerWriter:
         self._artifacts.remove_staged(written)
         return report
 
-    def products(self, events: Iterable[ParsedEvent]) -> WrittenProducts:
+    def products(self, events: Sequence[ParsedEvent]) -> WrittenProducts:
         """Return the datasets of written events, with all that another repository needs of them.
 
         Parameters
         ----------
-        events : `~collections.abc.Iterable` [`ParsedEvent`]
+        events : `~collections.abc.Sequence` [`ParsedEvent`]
             Those of a window's events that are written.
+
+        Raises
+        ------
+        RetryableError
+            If the repository cannot be asked now.
         """
-        return self._products.of(events)
+        products = attempt(lambda: self._products.of(events), lambda: True)
+        if isinstance(products, Failed):
+            raise RetryableError(products.rejection.reason, alarm=True)
+        return products
 
     def _look_again(self) -> bool:
         return attempt(self._types.look_again, lambda: True) is True

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-from uuid import UUID
+from typing import NamedTuple
 
 import orjson
 from lsst.daf.butler import Butler, DataCoordinate, DatasetRef
@@ -23,23 +22,19 @@ __all__ = ["ProductContents", "ProductFile", "Section", "WrittenProducts"]
 _DATASETS_AT_ONCE = 100
 
 
-@dataclass(frozen=True, slots=True)
-class ProductFile:
-    """An artifact with datasets, serialized.
+class ProductFile(NamedTuple):
+    """An artifact with datasets.
 
     Attributes
     ----------
-    content : `bytes`
-        The member of ``datasets``.
-    dataset_types : `frozenset` [`str`]
-        The names of the dataset types of its datasets.
-    data_ids : `tuple` [`lsst.daf.butler.DataCoordinate`, ...]
-        Their data IDs.
+    content : `dict`
+        The member of ``datasets``; its data IDs are serialized.
+    datasets : `list` [`lsst.daf.butler.DatasetRef`]
+        The datasets.
     """
 
-    content: bytes
-    dataset_types: frozenset[str]
-    data_ids: tuple[DataCoordinate, ...]
+    content: dict[str, object]
+    datasets: list[DatasetRef]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +114,7 @@ class _Window:
 
     def __init__(self, stores: Sequence[FileStore]) -> None:
         self._stores = stores
-        self._seen: set[UUID] = set()
+        self._seen: set[str] = set()
         self.sections: dict[tuple[str, str], Section] = {}
         self.dataset_types: dict[str, bytes] = {}
         #: By the identity of the data ID: an event's datasets share a few of these objects.
@@ -130,48 +125,64 @@ class _Window:
         chains: defaultdict[str, set[str]] = defaultdict(set)
         for chain, run in event.chains:
             chains[run].add(chain)
+        sections: dict[tuple[str, FileStore], Section] = {}
         for artifact in event.artifacts:
-            new = {ref.id: ref for ref in artifact.refs}
-            for dataset_id in new.keys() & self._seen:
-                del new[dataset_id]
-            self._seen |= new.keys()
-            store = next(store for store in self._stores if store in artifact.recorded_paths)
-            for part in chunk_iterable(new.items(), _DATASETS_AT_ONCE):
-                section = self._section(part[0][1].run, store.name)
-                section.chains.update(chains[section.run])
-                section.files.append(self._file(artifact, artifact.recorded_paths[store], part))
+            # As text, since Python compares and hashes UUIDs with code of its own.
+            given = {str(ref.id): ref for ref in artifact.refs}
+            if not self._seen.isdisjoint(given):
+                given = {each: ref for each, ref in given.items() if each not in self._seen}
+            self._seen.update(given)
+            for part in _chunks(given):
+                key = artifact.refs[0].run, self._store(artifact)
+                if (section := sections.get(key)) is None:
+                    section = sections[key] = self._section(*key)
+                    section.chains.update(chains[section.run])
+                content = self._content(artifact, artifact.recorded_paths[key[1]], part)
+                section.files.append(ProductFile(content, [*part.values()]))
 
-    def _section(self, run: str, datastore: str) -> Section:
-        return self.sections.setdefault((run, datastore), Section(run, datastore))
+    def _store(self, artifact: Artifact) -> FileStore:
+        if len(artifact.recorded_paths) == 1:
+            return next(iter(artifact.recorded_paths))
+        return next(store for store in self._stores if store in artifact.recorded_paths)
 
-    def _file(
-        self, artifact: Artifact, path: str, refs: Sequence[tuple[UUID, DatasetRef]]
-    ) -> ProductFile:
-        data_ids = []
-        content: dict[str, Any] = {"refs": {}, "path": path, "formatter": artifact.formatter}
-        for dataset_id, ref in refs:
+    def _section(self, run: str, store: FileStore) -> Section:
+        return self.sections.setdefault((run, store.name), Section(run, store.name))
+
+    def _content(
+        self, artifact: Artifact, path: str, datasets: Mapping[str, DatasetRef]
+    ) -> dict[str, object]:
+        refs: dict[str, object] = {}
+        content: dict[str, object] = {"refs": refs, "path": path, "formatter": artifact.formatter}
+        for dataset_id, ref in datasets.items():
             kind = ref.datasetType
-            if kind.name not in self.dataset_types:
-                self.dataset_types[kind.name] = kind.to_simple().model_dump_json().encode()
-            data_id, serialized = self._data_id(ref.dataId)
-            data_ids.append(data_id)
-            content["refs"][str(dataset_id)] = {
-                "dataset_type_name": kind.name,
+            name = kind.name
+            if name not in self.dataset_types:
+                self.dataset_types[name] = kind.to_simple().model_dump_json().encode()
+            if not refs and artifact.storage_class != kind.storageClass_name:
+                content["storage_class"] = artifact.storage_class
+            refs[dataset_id] = {
+                "dataset_type_name": name,
                 "run": ref.run,
-                "data_id": serialized,
+                "data_id": self._serialized(ref.dataId),
             }
         if artifact.size >= 0:
             content["size"] = artifact.size
         if artifact.checksum is not None:
             content["checksum"] = artifact.checksum
-        if artifact.storage_class != refs[0][1].datasetType.storageClass_name:
-            content["storage_class"] = artifact.storage_class
-        types = frozenset(ref.datasetType.name for _, ref in refs)
-        return ProductFile(orjson.dumps(content), types, tuple(data_ids))
+        return content
 
-    def _data_id(self, data_id: DataCoordinate) -> tuple[DataCoordinate, orjson.Fragment]:
+    def _serialized(self, data_id: DataCoordinate) -> orjson.Fragment:
         known = self.data_ids.get(id(data_id))
         if known is None:
             serialized = orjson.Fragment(orjson.dumps(dict(data_id.required)))
             known = self.data_ids[id(data_id)] = data_id, serialized
-        return known
+        return known[1]
+
+
+def _chunks(datasets: dict[str, DatasetRef]) -> Iterator[dict[str, DatasetRef]]:
+    """Divide the datasets of an artifact; those of one with few stay together."""
+    if 0 < len(datasets) <= _DATASETS_AT_ONCE:
+        yield datasets
+    elif datasets:
+        for part in chunk_iterable(datasets.items(), _DATASETS_AT_ONCE):
+            yield dict(part)

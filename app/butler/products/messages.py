@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
 from uuid import UUID
 
 import orjson
+from lsst.daf.butler import DataCoordinate
+from lsst.utils.iteration import chunk_iterable
 
 from app.butler.events.parsed import RecordKey
 from app.butler.products.contents import ProductFile, Section, WrittenProducts
@@ -15,20 +19,11 @@ from models.product import Products
 
 __all__ = ["product_messages"]
 
-#: Bytes of a message besides its records, dataset types, artifacts and names.
-_FIXED = 1024
+_Part: TypeAlias = tuple[Section, Sequence[ProductFile]]
+"""What one message has of a section."""
 
-
-@dataclass(slots=True)
-class _Part:
-    """What one message has of a section; a data ID is known by the identity of its object."""
-
-    section: Section
-    size: int
-    files: list[ProductFile] = field(default_factory=list)
-    records: dict[RecordKey, None] = field(default_factory=dict)
-    dataset_types: dict[str, None] = field(default_factory=dict)
-    data_ids: set[int] = field(default_factory=set)
+#: By how many bytes the numbers of a batch's messages may make a message larger.
+_NUMBERS = 20
 
 
 def product_messages(
@@ -54,61 +49,67 @@ def product_messages(
     messages : `list` [`tuple` [`str`, `bytes`]]
         The run of each message, and the message.
     """
-    parts = [part for section in products.sections for part in _parts(products, section, limit)]
+    batch = _Batch(products, str(batch_id), committed_at.isoformat(timespec="microseconds"))
+    parts = [
+        found
+        for section in products.sections
+        for found in batch.divided((section, section.files), limit)
+    ]
+    if len(parts) == 1:
+        return [(section.run, value) for (section, _), value in parts]
     return [
-        (
-            part.section.run,
-            Products(
-                batch_id=str(batch_id),
-                sequence=sequence,
-                records_in_batch=len(parts),
-                committed_at=committed_at.isoformat(timespec="microseconds"),
-                universe=products.universe,
-                datastore=part.section.datastore,
-                run=part.section.run,
-                chains=sorted(part.section.chains),
-                dimension_records=_fragments(products.records[key] for key in part.records),
-                dataset_types=_fragments(products.dataset_types[n] for n in part.dataset_types),
-                datasets=_fragments(file.content for file in part.files),
-            ).encode(),
-        )
-        for sequence, part in enumerate(parts)
+        (part[0].run, batch.encoded(part, sequence, len(parts)))
+        for sequence, (part, _) in enumerate(parts)
     ]
 
 
-def _parts(products: WrittenProducts, section: Section, limit: int) -> Iterator[_Part]:
-    names = (section.run, section.datastore, *section.chains)
-    start = _FIXED + sum(len(orjson.dumps(name)) + 1 for name in names)
-    part = _Part(section, start)
-    for file in section.files:
-        added = _size_added(products, part, file)
-        if part.files and part.size + added > limit:
-            yield part
-            part = _Part(section, start)
-            added = _size_added(products, part, file)
-        part.size += added
-        part.files.append(file)
-        part.dataset_types |= dict.fromkeys(file.dataset_types)
-        for data_id in file.data_ids:
-            if id(data_id) not in part.data_ids:
-                part.data_ids.add(id(data_id))
-                part.records |= dict.fromkeys(products.needed[data_id])
-    yield part
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What all messages of a window have in common."""
+
+    products: WrittenProducts
+    batch_id: str
+    committed_at: str
+
+    def divided(self, part: _Part, limit: int) -> Iterator[tuple[_Part, bytes]]:
+        """Divide a part as long as its message is too large; each comes as the only message."""
+        section, files = part
+        value = self.encoded(part, 0, 1)
+        if len(files) == 1 or len(value) + _NUMBERS <= limit:
+            yield part, value
+            return
+        number = min(len(files), math.ceil((len(value) + _NUMBERS) / limit))
+        for some in chunk_iterable(files, math.ceil(len(files) / number)):
+            yield from self.divided((section, some), limit)
+
+    def encoded(self, part: _Part, sequence: int, number: int) -> bytes:
+        """Return the message of a part."""
+        section, files = part
+        products = self.products
+        datasets = [ref for file in files for ref in file.datasets]
+        data_ids = {id(ref.dataId): ref.dataId for ref in datasets}
+        kinds = {id(ref.datasetType): ref.datasetType.name for ref in datasets}
+        keys = _needed(products, data_ids.values())
+        return Products(
+            batch_id=self.batch_id,
+            sequence=sequence,
+            records_in_batch=number,
+            committed_at=self.committed_at,
+            universe=products.universe,
+            datastore=section.datastore,
+            run=section.run,
+            chains=sorted(section.chains),
+            dimension_records=_fragments(products.records[key] for key in keys),
+            dataset_types=_fragments(
+                products.dataset_types[name] for name in dict.fromkeys(kinds.values())
+            ),
+            datasets=[file.content for file in files],
+        ).encode()
 
 
-def _size_added(products: WrittenProducts, part: _Part, file: ProductFile) -> int:
-    """Return by how many bytes a file makes a message larger."""
-    contents = [file.content]
-    contents += [
-        products.dataset_types[name]
-        for name in file.dataset_types
-        if name not in part.dataset_types
-    ]
-    new = [data_id for data_id in file.data_ids if id(data_id) not in part.data_ids]
-    if new:
-        keys = {key for data_id in new for key in products.needed[data_id]} - part.records.keys()
-        contents += [products.records[key] for key in keys]
-    return sum(map(len, contents)) + len(contents)
+def _needed(products: WrittenProducts, data_ids: Iterable[DataCoordinate]) -> Iterable[RecordKey]:
+    """Return the keys of the records that some data IDs need, each once."""
+    return dict.fromkeys(key for data_id in data_ids for key in products.needed[data_id])
 
 
 def _fragments(serialized: Iterable[bytes]) -> list[orjson.Fragment]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import sqlalchemy
 from lsst.daf.butler import Butler, DataCoordinate, DimensionElement, DimensionGroup
 
 from app.butler.events.parsed import RecordKey
+from app.butler.private.dimension_rows import DimensionRows
 from app.butler.products.related_keys import RelatedKeys, key_of
 from app.butler.products.stored_records import StoredRecord, StoredRecords
 
@@ -28,24 +30,29 @@ class NeededRecords:
 
     def __init__(self, butler: Butler) -> None:
         self._universe = butler.dimensions
-        self._related = RelatedKeys(butler)
-        self._stored = StoredRecords(butler, self._related)
+        self._rows = DimensionRows(butler)
+        self._related = RelatedKeys(self._universe, self._rows)
+        self._stored = StoredRecords(self._universe, self._rows, self._related)
         self._elements: dict[DimensionGroup, tuple[DimensionElement, ...]] = {}
 
     def find(
         self, data_ids: Iterable[DataCoordinate]
     ) -> tuple[dict[DataCoordinate, tuple[RecordKey, ...]], dict[RecordKey, bytes]]:
         """Return the keys of the records of each data ID, and each record as in an event."""
-        first = self._first_keys({*data_ids})
-        records = self._stored.find(key for keys in first.values() for key in keys)
+        with self._rows.connection() as connection:
+            first = self._first_keys(connection, {*data_ids})
+            keys = (key for keys in first.values() for key in keys)
+            records = self._stored.find(connection, keys)
         needed = {data_id: _reached(keys, records) for data_id, keys in first.items()}
         return needed, {key: record.content for key, record in records.items()}
 
-    def _first_keys(self, data_ids: set[DataCoordinate]) -> dict[DataCoordinate, list[RecordKey]]:
+    def _first_keys(
+        self, connection: sqlalchemy.Connection, data_ids: set[DataCoordinate]
+    ) -> dict[DataCoordinate, list[RecordKey]]:
         groups = {
             key_of(self._universe["group"], d.required)[1] for d in data_ids if _has_only_group(d)
         }
-        exposures = self._related.exposures(groups)
+        exposures = self._related.exposures(connection, groups)
         filters: dict[str, list[RecordKey]] = {}
         first = {}
         for data_id in data_ids:
@@ -57,7 +64,7 @@ class NeededRecords:
             if "band" in values:
                 band = str(values["band"])
                 if band not in filters:
-                    filters[band] = self._related.filters(band)
+                    filters[band] = self._related.filters(connection, band)
                 keys += filters[band]
             first[data_id] = keys
         return first

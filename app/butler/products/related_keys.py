@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from lsst.daf.butler import Butler, DimensionElement
+import sqlalchemy
+from lsst.daf.butler import DimensionElement, DimensionUniverse
 
 from app.butler.events.parsed import RecordKey
-from app.butler.private.registry import RegistryTables
-from app.butler.statements import select_by_key
+from app.butler.private.dimension_rows import DimensionRows
+from app.butler.statements import Row
 
 __all__ = ["RelatedKeys", "key_of"]
 
@@ -28,49 +29,53 @@ class RelatedKeys:
 
     Parameters
     ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
+    universe : `lsst.daf.butler.DimensionUniverse`
+        The dimension universe.
+    rows : `DimensionRows`
+        The repository's dimension records.
     """
 
-    def __init__(self, butler: Butler) -> None:
-        self._universe = butler.dimensions
-        self._tables = RegistryTables(butler)
+    def __init__(self, universe: DimensionUniverse, rows: DimensionRows) -> None:
+        self._universe = universe
+        self._rows = rows
 
-    def defining(self, visits: Collection[RecordKey]) -> dict[RecordKey, list[RecordKey]]:
+    def defining(
+        self, connection: sqlalchemy.Connection, visits: Collection[Row]
+    ) -> dict[Row, list[RecordKey]]:
         """Return the keys of the records that define each of some visits."""
-        found: defaultdict[RecordKey, list[RecordKey]] = defaultdict(list)
+        found: defaultdict[Row, list[RecordKey]] = defaultdict(list)
         for name in _DEFINING:
-            for visit, key in self._referring(name, "visit", [values for _, values in visits]):
-                found["visit", visit].append(key)
+            for visit, key in self._referring(connection, name, "visit", visits):
+                found[visit].append(key)
         return found
 
-    def exposures(self, groups: Collection[tuple[Any, ...]]) -> dict[RecordKey, list[RecordKey]]:
+    def exposures(
+        self, connection: sqlalchemy.Connection, groups: Collection[Row]
+    ) -> dict[RecordKey, list[RecordKey]]:
         """Return the keys of the exposures of groups, and of what makes visits of them.
 
         They are not remembered: another exposure of the group may come at any moment.
         """
         found: defaultdict[RecordKey, list[RecordKey]] = defaultdict(list)
-        group_of: dict[tuple[Any, ...], RecordKey] = {}
-        for group, key in self._referring("exposure", "group", groups):
+        group_of: dict[Row, RecordKey] = {}
+        for group, key in self._referring(connection, "exposure", "group", groups):
             found["group", group].append(key)
             group_of[key[1]] = "group", group
-        for exposure, key in self._referring("visit_definition", "exposure", [*group_of]):
+        definitions = self._referring(connection, "visit_definition", "exposure", [*group_of])
+        for exposure, key in definitions:
             found[group_of[exposure]].append(key)
         return found
 
-    def filters(self, band: str) -> list[RecordKey]:
+    def filters(self, connection: sqlalchemy.Connection, band: str) -> list[RecordKey]:
         """Return the keys of the physical filters of a band: a band has no record of its own."""
         element = self._universe["physical_filter"]
-        columns = [*element.schema.required.names]
-        with self._tables.connection() as connection:
-            table = self._tables.element(element.name)
-            rows = [*select_by_key(connection, table, ["band"], [(band,)], columns)]
-        return [(element.name, row) for row in rows]
+        found = self._rows.referring(connection, element, ["band"], [(band,)])
+        return [(element.name, key) for _, key in found]
 
     def _referring(
-        self, name: str, dimension: str, values: Collection[tuple[Any, ...]]
-    ) -> Iterator[tuple[tuple[Any, ...], RecordKey]]:
-        """Yield the key of each record of an element that refers to one of some records.
+        self, connection: sqlalchemy.Connection, name: str, dimension: str, values: Collection[Row]
+    ) -> Iterator[tuple[Row, RecordKey]]:
+        """Yield the records of an element that refer to one of some records of a dimension.
 
         Yields
         ------
@@ -79,14 +84,7 @@ class RelatedKeys:
         key : `RecordKey`
             Its own key.
         """
-        if not values or name not in self._universe.elements:
-            return
-        element = self._universe[name]
         columns = [*self._universe[dimension].required.names]
-        own = [*element.schema.required.names]
-        returned = [*own, *columns]
-        with self._tables.connection() as connection:
-            table = self._tables.element(name)
-            rows = [*select_by_key(connection, table, columns, sorted(values), returned)]
-        for row in rows:
-            yield row[len(own) :], (name, row[: len(own)])
+        element = self._universe[name]
+        for found, key in self._rows.referring(connection, element, columns, values):
+            yield found, (name, key)

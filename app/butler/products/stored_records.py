@@ -6,12 +6,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from lsst.daf.butler import Butler, DataCoordinate, DimensionElement, DimensionRecord
+import sqlalchemy
+from lsst.daf.butler import DimensionElement, DimensionRecord, DimensionUniverse
 
 from app.butler.events.parsed import RecordKey
+from app.butler.private.dimension_rows import DimensionRows
 from app.butler.products.related_keys import RelatedKeys, key_of
+from app.butler.statements import Row
 
 __all__ = ["StoredRecord", "StoredRecords"]
 
@@ -43,8 +45,10 @@ class StoredRecords:
 
     Parameters
     ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
+    universe : `lsst.daf.butler.DimensionUniverse`
+        The dimension universe.
+    rows : `DimensionRows`
+        The repository's dimension records.
     related : `RelatedKeys`
         Finds what defines a visit.
     clock : `~collections.abc.Callable`, optional
@@ -52,14 +56,21 @@ class StoredRecords:
     """
 
     def __init__(
-        self, butler: Butler, related: RelatedKeys, clock: Callable[[], float] = time.monotonic
+        self,
+        universe: DimensionUniverse,
+        rows: DimensionRows,
+        related: RelatedKeys,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._butler = butler
+        self._universe = universe
+        self._rows = rows
         self._related = related
         self._clock = clock
         self._known: dict[RecordKey, tuple[float, StoredRecord]] = {}
 
-    def find(self, keys: Iterable[RecordKey]) -> dict[RecordKey, StoredRecord]:
+    def find(
+        self, connection: sqlalchemy.Connection, keys: Iterable[RecordKey]
+    ) -> dict[RecordKey, StoredRecord]:
         """Return the records with some keys, and all to which they lead; if they are stored."""
         self._forget_outdated()
         found: dict[RecordKey, StoredRecord] = {}
@@ -67,7 +78,7 @@ class StoredRecords:
         while missing := {*keys} - asked:
             asked |= missing
             known = {key: self._known[key][1] for key in missing if key in self._known}
-            fetched = self._fetch(missing - known.keys())
+            fetched = self._fetch(connection, missing - known.keys())
             self._remember(fetched)
             found |= known | fetched
             keys = [key for record in (known | fetched).values() for key in record.leads_to]
@@ -84,43 +95,40 @@ class StoredRecords:
     def _remember(self, fetched: Mapping[RecordKey, StoredRecord]) -> None:
         until = self._clock() + _BELIEVED
         for key, record in fetched.items():
-            if key[0] == "detector" or "detector" not in self._element(key[0]).required.names:
+            if key[0] == "detector" or "detector" not in self._universe[key[0]].required.names:
                 self._known[key] = until, record
 
-    def _element(self, name: str) -> DimensionElement:
-        return self._butler.dimensions[name]
-
-    def _fetch(self, keys: Iterable[RecordKey]) -> dict[RecordKey, StoredRecord]:
+    def _fetch(
+        self, connection: sqlalchemy.Connection, keys: Iterable[RecordKey]
+    ) -> dict[RecordKey, StoredRecord]:
         """Ask the repository for records."""
-        values: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
+        values: defaultdict[str, list[Row]] = defaultdict(list)
         for name, each in keys:
             values[name].append(each)
         records: dict[RecordKey, DimensionRecord] = {}
         for name, asked in values.items():
-            for record in self._records(self._element(name), sorted(asked)):
+            element = self._universe[name]
+            if len(element.RecordClass.fields.names) == len(element.required):
+                found = _only_keys(element, asked)
+            else:
+                found = self._rows.records(connection, element, sorted(asked))
+            for record in found:
                 records[name, tuple(record.dataId.required_values)] = record
-        defining = self._related.defining([key for key in records if key[0] == "visit"])
+        visits = [key for name, key in records if name == "visit"]
+        defining = self._related.defining(connection, visits)
         return {
             key: StoredRecord(
                 record.to_simple().model_dump_json().encode(),
-                (*_referred(record), *defining.get(key, ())),
+                (*_referred(record), *(defining.get(key[1], ()) if key[0] == "visit" else ())),
             )
             for key, record in records.items()
         }
 
-    def _records(
-        self, element: DimensionElement, values: list[tuple[Any, ...]]
-    ) -> Iterator[DimensionRecord]:
-        if len(element.RecordClass.fields.names) == len(element.required):
-            # It is only a key, which a stored row refers to.
-            for each in values:
-                yield element.RecordClass(**dict(zip(element.required.names, each, strict=True)))
-            return
-        data_ids = [
-            DataCoordinate.from_required_values(element.minimal_group, each) for each in values
-        ]
-        with self._butler.query() as query:
-            yield from query.join_data_coordinates(data_ids).dimension_records(element.name)
+
+def _only_keys(element: DimensionElement, keys: Iterable[Row]) -> Iterator[DimensionRecord]:
+    """Yield records that are only a key, such as a group's; another stored row refers to them."""
+    for key in keys:
+        yield element.RecordClass(**dict(zip(element.required.names, key, strict=True)))
 
 
 def _referred(record: DimensionRecord) -> Iterator[RecordKey]:

@@ -200,6 +200,8 @@ def forget_waiting(connection: sqlalchemy.Connection) -> None:
     connection : `sqlalchemy.Connection`
         The connection.
     """
+    if connection.invalidated:  # what waits went with its session
+        return
     if (outbox := connection.info.get(_OUTBOX)) is not None:
         outbox.clear()
 

@@ -14,7 +14,14 @@ from lsst.daf.butler import Butler, DatasetRef
 from lsst.daf.butler import version as butler_version
 
 import app.butler
-from app.butler.private import coverage, datastores, probe, registry, storage_classes
+from app.butler.private import (
+    coverage,
+    datastores,
+    dimension_rows,
+    probe,
+    registry,
+    storage_classes,
+)
 from testbed.writing import write_window
 from tests.support.events import Night
 from tests.support.repositories import Repository, decoded
@@ -22,7 +29,7 @@ from tests.support.repositories import Repository, decoded
 #: The modules that may use private names.
 PRIVATE = [
     Path(str(module.__file__))
-    for module in (coverage, datastores, probe, registry, storage_classes)
+    for module in (coverage, datastores, dimension_rows, probe, registry, storage_classes)
 ]
 MODULES = sorted(Path(app.butler.__path__[0]).rglob("*.py"))
 ALLOWED_MODULES = {
@@ -55,6 +62,10 @@ NAMES: dict[str, tuple[Probe, Callable[[Any], bool]]] = {
     "Butler._registry._managers": (
         lambda b, d, r: b._registry._managers,
         lambda managers: all(hasattr(managers, name) for name in coverage._COVERED),
+    ),
+    "Butler._registry._db.getTimespanRepresentation": (
+        lambda b, d, r: b._registry._db.getTimespanRepresentation().extract,
+        callable,
     ),
     "Butler._registry._db._engine": (
         lambda b, d, r: b._registry._db._engine,

@@ -14,7 +14,9 @@ import pytest
 from lsst.daf.butler import Butler, Config
 
 from app.butler.events.parsed import ParsedEvent, RecordKey
+from app.butler.failures import RetryableError
 from app.butler.outcome import Written
+from app.butler.private.dimension_rows import DimensionRows
 from app.butler.private.registry import engine_of
 from app.butler.products.messages import product_messages
 from app.butler.products.related_keys import RelatedKeys
@@ -44,7 +46,7 @@ def write(
     report = writer.commit(prepared, is_current=lambda: True)
     assert all(isinstance(outcome, Written) for outcome in report.outcomes.values()), report
     sent = product_messages(
-        writer.products(e for e in prepared.values() if isinstance(e, ParsedEvent)),
+        writer.products([e for e in prepared.values() if isinstance(e, ParsedEvent)]),
         uuid4(),
         datetime.now(UTC),
         limit,
@@ -190,12 +192,13 @@ def test_a_changed_visit_is_looked_up_again_after_a_minute(sqlite_repository: Re
     clock = [0.0]
     night = sqlite_repository.night()
     write(sqlite_repository.writer(), [night.event(1, 0)])
-    butler = sqlite_repository.butler()
-    stored = StoredRecords(butler, RelatedKeys(butler), lambda: clock[0])
+    universe, rows = sqlite_repository.reader.dimensions, DimensionRows(sqlite_repository.reader)
+    stored = StoredRecords(universe, rows, RelatedKeys(universe, rows), lambda: clock[0])
     key: RecordKey = ("visit", (INSTRUMENT, 1))
 
     def exposure_time() -> float:
-        found = json.loads(stored.find([key])[key].content)
+        with rows.connection() as connection:
+            found = json.loads(stored.find(connection, [key])[key].content)
         return float(found["record"]["exposure_time"])
 
     assert exposure_time() == 30
@@ -204,3 +207,46 @@ def test_a_changed_visit_is_looked_up_again_after_a_minute(sqlite_repository: Re
     assert exposure_time() == 30
     clock[0] = 61.0
     assert exposure_time() == 99
+
+
+def test_records_read_from_their_tables_are_those_of_the_query_system(
+    repository: Repository,
+) -> None:
+    event = repository.night().event(1, 3)
+    write(repository.writer(), [event])
+    rows = DimensionRows(repository.reader)
+    for given in event["dimension_records"]:
+        name = given["definition"]
+        element = repository.reader.dimensions[name]
+        (expected,) = repository.reader.query_dimension_records(name, explain=False)
+        with rows.connection() as connection:
+            found = rows.records(connection, element, [(*expected.dataId.required_values,)])
+            assert [*found] == [expected]
+
+
+@pytest.mark.postgresql
+def test_a_session_that_is_lost_is_named_and_the_next_attempt_succeeds(
+    postgresql_repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is lost between two statements of a look-up."""
+    repository = postgresql_repository
+    writer = repository.writer()
+    prepared = writer.prepare(
+        dict(enumerate(decoded(repository.night().event(1, 0)))), is_current=lambda: True
+    )
+    writer.commit(prepared, is_current=lambda: True)
+    parsed = [event for event in prepared.values() if isinstance(event, ParsedEvent)]
+    records = DimensionRows.records
+
+    def end_sessions(self: DimensionRows, *arguments: Any) -> Any:
+        monkeypatch.undo()
+        repository.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        return records(self, *arguments)
+
+    monkeypatch.setattr(DimensionRows, "records", end_sessions)
+    with pytest.raises(RetryableError, match=r"terminating connection|server closed"):
+        writer.products(parsed)
+    assert writer.products(parsed).records

@@ -86,7 +86,8 @@ def test_the_table_is_not_changed_if_the_program_ends_in_a_message(
 
     broker.produce(topic, message(1, committed_at="2026"))
     broker.produce(topic, message(2))  # ends the program after the first row is made
-    arguments = [CHECKOUT / "examples" / "products_table.py", broker.bootstrap, topic, database]
+    program = str(CHECKOUT / "examples" / "products_table.py")
+    arguments = [program, broker.bootstrap, topic, str(database)]
     with pytest.raises(subprocess.CalledProcessError):
         subprocess.run([sys.executable, *arguments], check=True, capture_output=True, timeout=60)
     assert rows(database).keys() == {UUID(int=1)}

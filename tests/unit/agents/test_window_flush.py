@@ -409,7 +409,7 @@ class LoggedWriter(Writer):
         self.asked.append(len([*events]))
         if self.products_failures:
             raise self.products_failures.pop(0)
-        files = [ProductFile(b'{"path":"%s"}' % (b"x" * 200_000), frozenset(), ())] * 4
+        files = [ProductFile({"path": "x" * 200_000}, [])] * 4
         section = Section(RUN, "datastore", files=files)
         return WrittenProducts(
             {"namespace": "daf_butler", "version": 8}, [section], {}, needed={}, records={}

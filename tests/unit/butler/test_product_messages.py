@@ -9,7 +9,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lsst.daf.butler import DataCoordinate, DimensionUniverse
+from lsst.daf.butler import DataCoordinate, DatasetRef, DatasetType, DimensionUniverse
 
 from app.butler.events.parsed import RecordKey
 from app.butler.products.contents import ProductFile, Section, WrittenProducts
@@ -30,15 +30,20 @@ def products(files: list[tuple[int, str]], sizes: list[int], run: str = "run") -
     data_ids = [DataCoordinate.from_required_values(VISITS, ("Cam", n)) for n in range(len(sizes))]
     keys: list[RecordKey] = [("visit", ("Cam", n)) for n in range(len(sizes))]
     section = Section(run, "datastore", {"b", "a"})
+    kinds = {name: DatasetType(name, VISITS, "StructuredDataDict") for name in "abc"}
     for number, (visit, kind) in enumerate(files):
         ref = {
             "dataset_type_name": kind,
             "run": run,
             "data_id": {"instrument": "Cam", "visit": visit},
         }
-        content = {"refs": {str(UUID(int=number)): ref}, "path": f"é{number}", "formatter": "f"}
-        types = frozenset([kind])
-        section.files.append(ProductFile(orjson.dumps(content), types, (data_ids[visit],)))
+        content: dict[str, object] = {
+            "refs": {str(UUID(int=number)): ref},
+            "path": f"é{number}",
+            "formatter": "f",
+        }
+        dataset = DatasetRef(kinds[kind], data_ids[visit], run)
+        section.files.append(ProductFile(content, [dataset]))
     return WrittenProducts(
         universe={"namespace": "daf_butler", "version": 8},
         sections=[section],
