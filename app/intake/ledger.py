@@ -164,9 +164,7 @@ class Ledger:
     def read_again(
         self, partition: Partition, offset: int, size: int, *, sent_at: float, now: float
     ) -> Entry | None:
-        """Enter an event that was acked before, and is written once more.
-
-        Its bytes are held; its offset plays no part.
+        """Enter an event that was acked before: its bytes are held, its offset plays no part.
 
         Returns
         -------
