@@ -10,12 +10,13 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy
+from confluent_kafka import TopicPartition
 from lsst.daf.butler import Butler
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.butler.private.registry import engine_of
 from models.product import Products
-from testbed.cluster import Cluster
+from testbed.cluster import Cluster, Message
 from testbed.tables import check_same, tables_of
 from testbed.waiting import wait_until
 from testbed.worker import Worker
@@ -152,3 +153,70 @@ def test_an_embargo_holds_over_kills_and_ends_on_time(
     with Butler.from_config(str(tmp_path / "expected"), writeable=True) as expected:
         import_products(expected, selected(messages, *RELEASED), deployment.root)
         check_same(downstream.tables(), tables_of(engine_of(expected)))
+
+
+@pytest.mark.kafka
+def test_what_cannot_be_released_any_more_holds_up_nothing_else(
+    deployment: Deployment, clock: Clock, tmp_path: Path
+) -> None:
+    """A message that retention has removed, and a file that is gone, become dead letters."""
+    night = Night(deployment.root)
+    windows = [[night.event(visit, d) for d in range(2)] for visit in (1, 2, 3)]
+    removed, *left = log_events(deployment, *windows)
+    downstream = Downstream(deployment, tmp_path / "public")
+    with_rules(downstream, clock, hours=80)
+    at_once = ids(selected([removed, *left], *RELEASED_AT_ONCE))
+    waiting = selected(left, "*_log")
+    gone = waiting[0].datasets[0]
+    released = f"{deployment.topic}-released"
+    with (
+        downstream.worker(BUTLER_WRITER_PRODUCTS_TOPIC=released) as first,
+        downstream.worker(BUTLER_WRITER_PRODUCTS_TOPIC=released) as second,
+    ):
+        for worker in (first, second):
+            worker.wait_ready()
+        downstream.wait_done()
+        assert stored(downstream) == at_once
+        (at,) = {message.partition for message in log_messages(deployment)}
+        deleted = TopicPartition(deployment.product_topic, at, 1)
+        deployment.cluster.admin.delete_records([deleted])[
+            TopicPartition(deployment.product_topic, at)
+        ].result(20)
+        (deployment.root / gone["path"]).unlink()
+        first.process.kill()  # whichever had the partition
+        second.process.kill()
+        second.start()
+        second.wait_for_log("what waits is restored")
+        clock.set(END + 80 * HOUR)
+        expected = at_once | (ids(waiting) - set(gone["refs"]))
+        wait_until(lambda: stored(downstream) == expected, 60, second.log_text)
+        wait_until(lambda: len(downstream.dead_letters()) == 2, 30, second.log_text)
+        wait_until(lambda: metrics(second)["waiting_messages"] == 0, 10, second.log_text)
+    letters = [dict(letter.headers) for letter in downstream.dead_letters()]
+    causes = {letter["error_class"]: letter["offset"] for letter in letters}
+    assert causes == {b"removed_message": b"0", b"missing_source_file": b"1"}
+    # What was released is in the log of the second hop.
+    logged = [Products.decode(m.value) for m in deployment.cluster.consume(released)]
+    assert ids(logged) == expected
+
+
+def log_messages(deployment: Deployment) -> list[Message]:
+    return deployment.cluster.consume(deployment.product_topic)
+
+
+def test_rules_that_are_changed_count_from_the_restart_on(
+    deployment: Deployment, clock: Clock, tmp_path: Path
+) -> None:
+    night = Night(deployment.root)
+    messages = log_events(deployment, [night.event(1, d) for d in range(2)])
+    downstream = Downstream(deployment, tmp_path / "public")
+    with_rules(downstream, clock, hours=80)
+    with downstream.worker() as worker:
+        downstream.wait_done()
+        assert stored(downstream) == ids(selected(messages, *RELEASED_AT_ONCE))
+        with_rules(downstream, clock, hours=0)
+        worker.term()
+        assert worker.wait() == 0
+        worker.start()
+        expected = ids(selected(messages, *RELEASED))
+        wait_until(lambda: stored(downstream) == expected, 60, worker.log_text)
