@@ -33,6 +33,9 @@ from tests.support.repositories import Repository, rejection, written
 
 TAG = "Prompt/Available/Outputs"
 
+#: The database makes no difference.
+ON_SQLITE = pytest.mark.parametrize("repository", ["sqlite"], indirect=True)
+
 
 @pytest.fixture
 def make_empty(
@@ -118,13 +121,20 @@ def stored(butler: Butler, collection: str = RUN) -> set[UUID]:
 
 
 @pytest.mark.parametrize(
-    ("transfer", "method"),
+    ("repository", "transfer", "method"),
     [
-        (Transfer.COPY, WriteMethod.RECORDS),
-        (Transfer.DIRECT, WriteMethod.RECORDS),
-        (Transfer.DIRECT, WriteMethod.PUBLIC),
-        (Transfer.IN_PLACE, WriteMethod.RECORDS),
+        ("sqlite", Transfer.COPY, WriteMethod.RECORDS),
+        pytest.param(
+            "postgresql", Transfer.COPY, WriteMethod.RECORDS, marks=pytest.mark.postgresql
+        ),
+        ("sqlite", Transfer.HARDLINK, WriteMethod.RECORDS),
+        pytest.param(
+            "postgresql", Transfer.DIRECT, WriteMethod.RECORDS, marks=pytest.mark.postgresql
+        ),
+        ("sqlite", Transfer.DIRECT, WriteMethod.PUBLIC),
+        ("sqlite", Transfer.IN_PLACE, WriteMethod.RECORDS),
     ],
+    indirect=["repository"],
 )
 def test_the_target_has_the_rows_that_butler_writes(
     repository: Repository,
@@ -151,6 +161,7 @@ def test_the_target_has_the_rows_that_butler_writes(
     assert (repository.root / path).exists()
 
 
+@ON_SQLITE
 def test_a_detector_that_comes_late_is_complete(repository: Repository, target: Butler) -> None:
     night, writer = repository.night(), repository.writer()
     for detector in (0, 5):
@@ -160,6 +171,7 @@ def test_a_detector_that_comes_late_is_complete(repository: Repository, target: 
         assert {record.detector for record in regions} == {0, 5}
 
 
+@ON_SQLITE
 def test_what_is_gone_from_the_source_holds_up_nothing_else(
     repository: Repository, target: Butler
 ) -> None:
@@ -180,6 +192,7 @@ def test_what_is_gone_from_the_source_holds_up_nothing_else(
     assert stored(target) == ids(messages)
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("transfer", [Transfer.COPY, Transfer.DIRECT])
 def test_a_message_without_any_file_is_rejected_unless_the_source_is_not_mounted(
     repository: Repository, target: Butler, transfer: Transfer
@@ -193,6 +206,7 @@ def test_a_message_without_any_file_is_rejected_unless_the_source_is_not_mounted
         replicate(target, elsewhere, messages, transfer)
 
 
+@ON_SQLITE
 def test_a_dataset_type_that_differs_is_refused(repository: Repository, target: Butler) -> None:
     messages = log_of(repository)
     name = "isr_log"
@@ -250,6 +264,7 @@ def test_the_tag_is_in_the_transaction_of_the_datasets(
     assert stored(target) == stored(target, TAG) == set()
 
 
+@ON_SQLITE
 def test_a_tag_with_the_name_of_a_run_is_refused_at_the_start(target: Butler) -> None:
     target.collections.register("taken")
     with pytest.raises(RepositoryError, match="BUTLER_WRITER_TAG='taken' is a RUN collection"):
@@ -259,6 +274,7 @@ def test_a_tag_with_the_name_of_a_run_is_refused_at_the_start(target: Butler) ->
     assert target.collections.get_info(TAG).type is CollectionType.TAGGED
 
 
+@ON_SQLITE
 def test_a_source_that_is_the_target_is_refused(repository: Repository) -> None:
     replica = ReplicaPolicy(source_root=str(repository.root))
     assert replica.staging is not None

@@ -155,6 +155,7 @@ def test_an_embargo_holds_over_kills_and_ends_on_time(
         check_same(downstream.tables(), tables_of(engine_of(expected)))
 
 
+@pytest.mark.slow
 @pytest.mark.kafka
 def test_what_cannot_be_released_any_more_holds_up_nothing_else(
     deployment: Deployment, clock: Clock, tmp_path: Path
@@ -204,6 +205,7 @@ def log_messages(deployment: Deployment) -> list[Message]:
     return deployment.cluster.consume(deployment.product_topic)
 
 
+@pytest.mark.slow
 def test_rules_that_are_changed_count_from_the_restart_on(
     deployment: Deployment, clock: Clock, tmp_path: Path
 ) -> None:
