@@ -44,12 +44,15 @@ class _Element:
     populated_by : `tuple` [`str`, `tuple` [`str`]] or `None`
         If its records tell what another record is made of: the element of that record, and the
         fields that identify it.
+    defines : `tuple` [`str`]
+        Dimensions without records of their own whose values these records define, such as band.
     """
 
     fields: tuple[str, ...]
     dimensions: tuple[str, ...]
     references: tuple[tuple[str, tuple[str, ...]], ...]
     populated_by: tuple[str, tuple[str, ...]] | None
+    defines: tuple[str, ...]
 
 
 class Elements:
@@ -64,7 +67,7 @@ class Elements:
     def __init__(self, universe: DimensionUniverse) -> None:
         self._universe = universe
         self._elements = {
-            element.name: _describe(element)
+            element.name: _describe(element, universe)
             for element in universe.elements
             if element.has_own_table
         }
@@ -88,7 +91,10 @@ class Elements:
         return {name: converted(value, self._types[name]) for name, value in given.items()}
 
     def keys(self, data_id: DataId) -> list[RecordKey]:
-        """Return the keys of the records that describe the dimensions of a data ID."""
+        """Return the keys of the records that describe the dimensions of a data ID.
+
+        A band has no record, but a key: records of filters define it.
+        """
         return [
             (name, tuple([data_id[dimension] for dimension in dimensions]))
             for name, dimensions in self._identified_by(frozenset(data_id))
@@ -96,11 +102,14 @@ class Elements:
 
     def _identified(self, dimensions: frozenset[str]) -> list[tuple[str, tuple[str, ...]]]:
         """Return the elements whose records the values of some dimensions identify."""
-        return [
+        group = self._universe.conform(dimensions)
+        found = [
             (name, element.dimensions)
-            for name in self._universe.conform(dimensions).elements
+            for name in group.elements
             if (element := self._elements.get(name)) and dimensions.issuperset(element.dimensions)
         ]
+        defined = {name for element in self._elements.values() for name in element.defines}
+        return found + [(name, (name,)) for name in group.required if name in defined]
 
 
 class DimensionRecords:
@@ -137,6 +146,8 @@ class DimensionRecords:
         if element.populated_by is not None:
             populating, identity = element.populated_by
             self._populating[populating, _values(record, identity)].append(key)
+        for dimension in element.defines:
+            self._populating[dimension, (record.get(dimension),)].append(key)
         if name == "exposure":
             self._exposures["group", (record["instrument"], record.get("group"))].append(key)
         elif name == "visit_definition":
@@ -192,7 +203,7 @@ def _values(record: Mapping[str, Any], fields: tuple[str, ...]) -> tuple[Any, ..
     return tuple([record.get(field) for field in fields])
 
 
-def _describe(element: DimensionElement) -> _Element:
+def _describe(element: DimensionElement, universe: DimensionUniverse) -> _Element:
     def fields(other: DimensionElement) -> tuple[str, ...]:
         """Return the fields of this element's records that identify a record of another one."""
         return tuple(
@@ -213,4 +224,9 @@ def _describe(element: DimensionElement) -> _Element:
         populated_by=(populated_by.name, fields(populated_by))
         if populated_by is not None and element.defines_relationships
         else None,
+        defines=tuple(
+            dimension.name
+            for dimension in universe.dimensions
+            if dimension.implied_union_target == element
+        ),
     )

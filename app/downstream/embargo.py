@@ -1,7 +1,8 @@
 """When an observation ended, which is when its embargo begins; or why that is not known.
 
 That is the end of the visit's timespan, else of the exposure's, else of the last exposure of the
-group.  Where the message has two versions of a record, the later end counts.
+group.  Where the message has two versions of a record, the later end counts.  The hours of an
+embargo are counted on the clock of UTC.
 
 Pure: no I/O, no clock.  All times are nanoseconds of Unix time.
 """

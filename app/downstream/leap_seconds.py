@@ -1,7 +1,9 @@
 """TAI as UTC, with the leap seconds of the IERS.
 
 A Butler's timespans are nanoseconds of TAI, a computer's clock counts those of UTC without leap
-seconds (Unix time).  The table is the file that astropy brings; nothing is downloaded.
+seconds (Unix time).  The table is the file that astropy brings; nothing is downloaded.  A leap
+second that an old table lacks makes a time one second later than it is, so nothing is early; none
+has ever been removed from UTC.
 """
 
 from __future__ import annotations

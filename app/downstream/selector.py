@@ -117,6 +117,13 @@ class _Verdicts:
     _data_ids: dict[tuple[Any, ...], _DataId] = field(default_factory=dict)
     _matching: dict[tuple[str, str, bool], DatasetRule | None] = field(default_factory=dict)
 
+    def of_artifact(self, artifact: FileDatasetFields) -> _Verdict:
+        """Return the strictest verdict on the datasets of an artifact."""
+        refs = artifact["refs"].values()
+        if not refs:
+            raise ValueError("an artifact contains no dataset")
+        return _strictest([self.of(ref) for ref in refs])
+
     def of(self, ref: DatasetRefFields) -> _Verdict:
         """Return the verdict on a dataset."""
         data_id = self.data_id(ref["data_id"])
@@ -167,18 +174,22 @@ class _Verdicts:
 
 
 def _select(message: Message, verdicts: _Verdicts, now: int, since: int) -> Selection:
+    of_paths: dict[str, _Verdict] = {}
+    for artifact in message.datasets:
+        path, verdict = artifact["path"], verdicts.of_artifact(artifact)
+        # An artifact with many datasets may be divided into several members of the message.
+        of_paths[path] = _strictest((of_paths.get(path, _AT_ONCE), verdict))
     released: list[FileDatasetFields] = []
     counts: dict[_Verdict, Counter[str]] = defaultdict(Counter)
     for artifact in message.datasets:
-        refs = list(artifact["refs"].values())
-        own = [verdicts.of(ref) for ref in refs]
-        verdict = _strictest(own)
+        verdict = of_paths[artifact["path"]]
         if isinstance(verdict, int) and verdict <= now:
             if verdict >= since:
                 released.append(artifact)
             continue
-        for ref, each in zip(refs, own, strict=True):
-            reason = each if isinstance(each, Exclusion) else verdict
+        for ref in artifact["refs"].values():
+            own = verdicts.of(ref)
+            reason = own if isinstance(own, Exclusion) else verdict
             counts[reason][ref["dataset_type_name"]] += 1
     return Selection(
         release=_release(message, verdicts, released),
@@ -215,8 +226,6 @@ def _strictest(verdicts: Sequence[_Verdict]) -> _Verdict:
     """Return the verdict that keeps something back for longest."""
     if len(verdicts) == 1:
         return verdicts[0]
-    if not verdicts:
-        raise ValueError("a file contains no dataset")
     ends = []
     for verdict in verdicts:
         if isinstance(verdict, Exclusion):

@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from sys import intern
 from typing import NamedTuple, TypeAlias
 
 from app.downstream.selection import Selection
@@ -83,8 +84,6 @@ class Waiting:
     """
 
     def __init__(self, given: Iterable[tuple[Due, Numbers]] = ()) -> None:
-        # The names of an entry's types are shared with other entries: there are few combinations.
-        self._types: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._numbers: dict[Due, tuple[tuple[str, ...], tuple[int, ...]]] = {}
         self._by_hour: Counter[tuple[int, str]] = Counter()
         for due, numbers in given:
@@ -149,8 +148,8 @@ class Waiting:
     def _count(self, due: Due, numbers: Numbers) -> None:
         if due in self._numbers:
             self._discount(due)
-        types = tuple(numbers)
-        self._numbers[due] = self._types.setdefault(types, types), tuple(numbers.values())
+        # Each name exists once, for as long as an entry has it.
+        self._numbers[due] = tuple(map(intern, numbers)), tuple(numbers.values())
         hour = _hour(due)
         for name, number in numbers.items():
             self._by_hour[hour, name] += number

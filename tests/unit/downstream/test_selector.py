@@ -283,6 +283,16 @@ def test_only_the_dataset_without_a_rule_of_a_file_is_named_as_such() -> None:
     assert found.excluded == {Exclusion.BY_RULE: {"secret": 1}, Exclusion.NO_RULE: {"plot": 1}}
 
 
+def test_a_file_that_a_message_has_in_several_parts_is_released_as_a_whole() -> None:
+    message = night(dataset("catalogue", visit=1), dataset("image", visit=2))
+    message.datasets[1]["path"] = message.datasets[0]["path"]
+    for parts in (message.datasets, message.datasets[::-1]):
+        message.datasets = parts
+        found = selector(RULES).select(message, DUE - 1)
+        assert found.waiting == {DUE: {"catalogue": 1, "image": 1}}
+        assert selector(RULES).select(message, DUE).release.datasets == parts
+
+
 def test_a_file_with_a_dataset_that_is_held_is_held() -> None:
     found = selector(RULES).select(night(artifact(ref("image"), ref("image", visit=1))), LATER)
     assert found.held == {HoldReason.NO_OBSERVATION: {"image": 2}}
@@ -356,6 +366,20 @@ def test_a_data_id_may_have_more_values_than_it_needs_and_in_other_types() -> No
     )
     released = selector(RULES).select(message, 0).release
     assert ("visit_detector_region", 3, 1) in names(released.dimension_records)
+
+
+def test_a_dataset_of_a_band_brings_the_filters_that_define_it() -> None:
+    message = night(dataset("log", band="r"))
+    message.dimension_records += [
+        record("physical_filter", name="g_6", band="g"),
+        record("physical_filter", name="r_03", band="r"),
+    ]
+    released = selector(RULES).select(message, 0).release
+    assert names(released.dimension_records) == {
+        ("instrument", "TestCam"),
+        ("physical_filter", "r_57"),
+        ("physical_filter", "r_03"),
+    }
 
 
 def test_records_of_elements_that_the_repository_lacks_stay_behind() -> None:
@@ -474,13 +498,15 @@ def test_an_earlier_time_releases_less_again() -> None:
     "broken",
     [
         {"datasets": [{"path": "a"}]},
-        {"datasets": [{"refs": {}}]},
-        {"datasets": [{"refs": [1]}]},
-        {"datasets": [{"refs": {"id": {"run": "r", "data_id": {}}}}]},
-        {"datasets": [{"refs": {"id": {"dataset_type_name": "log", "run": "r", "data_id": 1}}}]},
+        {"datasets": [{"refs": ref("log")}]},
+        {"datasets": [{"refs": ref("log"), "path": []}]},
+        {"datasets": [{"refs": {}, "path": "a"}]},
+        {"datasets": [{"refs": [1], "path": "a"}]},
+        {"datasets": [artifact({"id": {"run": "r", "data_id": {}}})]},
+        {"datasets": [artifact({"id": {"dataset_type_name": "log", "run": "r", "data_id": 1}})]},
         {"datasets": [dataset("log", visit=[1])]},
         {"datasets": [dataset("log", visit={"a": 1})]},
-        {"datasets": [{"refs": {"i": {"dataset_type_name": 1, "run": "r", "data_id": {}}}}]},
+        {"datasets": [artifact({"i": {"dataset_type_name": 1, "run": "r", "data_id": {}}})]},
         {"datasets": 1},
         {"datasets": None},
         {"dimension_records": [{"definition": "visit"}]},

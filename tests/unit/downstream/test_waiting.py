@@ -138,21 +138,21 @@ def test_the_memory_of_the_index_depends_on_its_entries_alone() -> None:
         tracemalloc.start()
         try:
             index = Waiting()
-            for n in range(4_000):
+            for n in range(1_500):
                 index.put(*row(n, number))
-                if n >= 1_000:
-                    index.remove(row(n - 1_000, number)[0])
-            sizes.append(tracemalloc.get_traced_memory()[0] / 1_000)
+                if n >= 500:
+                    index.remove(row(n - 500, number)[0])
+            sizes.append(tracemalloc.get_traced_memory()[0] / 500)
         finally:
             tracemalloc.stop()
-        assert len(index) == 1_000
+        assert len(index) == 500
     assert max(sizes) < 700
     assert sizes[1] - sizes[0] < 200
 
 
 def row(n: int, number: int) -> tuple[Due, dict[str, int]]:
-    """Return an entry of a message with four types that have an embargo."""
-    types = ("image", "background", "difference", "template")
+    """Return an entry of a message with four of twenty types: few have the same four."""
+    types = [f"type_{k}" for k in random.Random(n).sample(range(20), 4)]
     return Due(EVENING + n * 10**9, n % 6, 10**6 + n), dict.fromkeys(types, number + n)
 
 
