@@ -78,9 +78,7 @@ class Selector:
             verdicts = _Verdicts(message.origin, self.rules, self._elements, records, observations)
             return _select(message, verdicts, now, since)
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
-            raise InvalidEventError(
-                f"not the shape of a message of the product log: {type(exc).__name__}: {exc}"
-            ) from exc
+            raise InvalidEventError("not the shape of a message of the product log") from exc
 
 
 @dataclass(frozen=True, slots=True, eq=False)
