@@ -6,30 +6,25 @@ the changelog grows with the chains, not with the windows.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import orjson
 import structlog
-from faust.exceptions import ProducerSendError
 from faust.types.tables import TableT
 
+from agents.changelogs import read_until_done
 from app.butler.descriptions import describe_with_type
-from app.kafka.changelog import Changelog
+from app.kafka.changelog import Changelog, send_state
 from app.kafka.errors import MessageSizeTooLargeError
 from app.kafka.held_events import HeldEvent
 from app.telemetry import metrics
-from app.telemetry.availability import in_daemon_thread
 from models.chains import ChainState, ChainUpdate, read_chain_state
 
 __all__ = ["ChainTable"]
 
 logger = structlog.get_logger("butler_writer")
-
-#: Seconds between two attempts to read the changelog.
-RETRY_SECONDS = 5.0
 
 #: Events that are held until their updates are in the table.  Further ones are released before: a
 #: crash then loses their counts, but the consumer does not stop.
@@ -98,31 +93,17 @@ class ChainTable:
             self.table.data.clear()
             return
         started = time.monotonic()
-        while epoch == self._epoch:
-            try:
-                latest = await self._read_changelog()
-            except Exception as exc:  # noqa: BLE001 - rule optional-parts-stop-nothing
-                logger.warning(
-                    "the changelog of the chains cannot be read", error=describe_with_type(exc)
-                )
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
-            if epoch == self._epoch:
-                self._apply(latest)
-                self.is_restored = True
-                # Faust's pages ask its producer for the partition of a chain, and the producer
-                # knows only topics that it has sent to: one chain is written again.
-                for chain in list(self.table.data)[:1]:
-                    self._pending.setdefault(chain, _Change(ChainState(chain=chain, runs=[])))
-                seconds = round(time.monotonic() - started, 1)
-                logger.info("chains restored", chains=len(self.table.data), seconds=seconds)
+        latest = await read_until_done(self.changelog, "the chains", lambda: epoch == self._epoch)
+        if latest is None:
             return
-
-    async def _read_changelog(self) -> Mapping[bytes, bytes | None]:
-        """Read the changelog in a thread: a long one would hold up the event loop."""
-        latest: dict[bytes, bytes | None] = {}
-        await in_daemon_thread(lambda: latest.update(asyncio.run(self.changelog.read())))
-        return latest
+        self._apply(latest)
+        self.is_restored = True
+        # Faust's pages ask its producer for the partition of a chain, and the producer knows only
+        # topics that it has sent to: one chain is written again.
+        for chain in list(self.table.data)[:1]:
+            self._pending.setdefault(chain, _Change(ChainState(chain=chain, runs=[])))
+        seconds = round(time.monotonic() - started, 1)
+        logger.info("chains restored", chains=len(self.table.data), seconds=seconds)
 
     def _apply(self, latest: Mapping[bytes, bytes | None]) -> None:
         for key, value in latest.items():
@@ -216,7 +197,7 @@ class ChainTable:
         """
         while True:
             try:
-                await self._send(chain, state if state.runs else None)
+                await send_state(self.table, chain, state if state.runs else None)
             except MessageSizeTooLargeError:
                 left = state.runs[: len(state.runs) // 2]
                 logger.warning(
@@ -231,20 +212,6 @@ class ChainTable:
                 state = ChainState(chain=chain, runs=left)
             else:
                 return state
-
-    async def _send(self, chain: str, state: ChainState | None) -> None:
-        """Send a state to the changelog, and wait until the brokers have it.
-
-        Not by the table: it can only be changed while a stream has an event, and Faust's buffer,
-        which it sends through, ends the worker at the first message that a broker does not take.
-        """
-        try:
-            sent = await self.table.changelog_topic.send(
-                partition=0, key=chain, value=state, key_serializer="json", value_serializer="json"
-            )
-            await sent
-        except ProducerSendError as exc:  # Faust's wrapper around the error
-            raise exc.__cause__ or exc from None
 
     def _release(self, number: int) -> None:
         """Release the events that were held first."""

@@ -6,7 +6,8 @@ in all events of a window, so a parsed window is small.
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, Mapping, Sequence
+from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from app.butler.descriptions import describe_with_type
 from app.butler.events.limits import EventLimits
@@ -15,12 +16,15 @@ from app.butler.outcome import Rejection
 from app.intake.received import Received
 from app.intake.windows import Arrival
 from models.errors import InvalidEventError, OverLimitError
+from models.fields import EventContent
 from models.prompt_output import PromptOutput
 
-__all__ = ["DecodedEvents", "decode"]
+__all__ = ["DecodedEvents", "decode", "decoded"]
+
+T = TypeVar("T")
 
 
-class DecodedEvents(Mapping[Arrival[Received], PromptOutput]):
+class DecodedEvents(Mapping[Arrival[Received], EventContent]):
     """The events of a window; each is decoded whenever it is asked for, and not kept.
 
     `items` leaves out those that cannot be decoded.
@@ -51,7 +55,7 @@ class DecodedEvents(Mapping[Arrival[Received], PromptOutput]):
         self._limits = limits or EventLimits()
         self.rejected: dict[Arrival[Received], Rejection] = {}
 
-    def __getitem__(self, arrival: Arrival[Received]) -> PromptOutput:
+    def __getitem__(self, arrival: Arrival[Received]) -> EventContent:
         received = arrival.payload
         check_message(received.key, received.value, received.headers, self._limits)
         return decode(received.value, self._max_bytes)
@@ -62,17 +66,17 @@ class DecodedEvents(Mapping[Arrival[Received], PromptOutput]):
     def __len__(self) -> int:
         return len(self._arrivals) - len(self.rejected)
 
-    def items(self) -> ItemsView[Arrival[Received], PromptOutput]:
+    def items(self) -> ItemsView[Arrival[Received], EventContent]:
         """Return a view that decodes the events."""
         return _DecodedItems(self)
 
 
-class _DecodedItems(ItemsView[Arrival[Received], PromptOutput]):
+class _DecodedItems(ItemsView[Arrival[Received], EventContent]):
     """The events that can be decoded."""
 
     _mapping: DecodedEvents
 
-    def __iter__(self) -> Iterator[tuple[Arrival[Received], PromptOutput]]:
+    def __iter__(self) -> Iterator[tuple[Arrival[Received], EventContent]]:
         for arrival in self._mapping:
             try:
                 event = self._mapping[arrival]
@@ -97,13 +101,28 @@ def decode(value: bytes | None, max_bytes: int) -> PromptOutput:
     InvalidEventError
         If it is not an event, whatever the error is: a message that cannot be decoded is bad.
     """
+    return decoded(PromptOutput.decode, value, max_bytes)
+
+
+def decoded(decode: Callable[[bytes | None], T], value: bytes | None, max_bytes: int) -> T:
+    """Decode a message with the function of its type; otherwise as `decode`.
+
+    Parameters
+    ----------
+    decode : `~collections.abc.Callable`
+        Decodes a message's value.
+    value : `bytes` or `None`
+        The message's value.
+    max_bytes : `int`
+        Size of the largest message that is accepted.
+    """
     if value is not None and len(value) > max_bytes:
         raise OverLimitError(
             f"{len(value)} bytes, more than the limit of {max_bytes} "
             "(BUTLER_WRITER_KAFKA_MAX_MESSAGE_BYTES)"
         )
     try:
-        return PromptOutput.decode(value)
+        return decode(value)
     except InvalidEventError:
         raise
     except Exception as exc:

@@ -11,6 +11,7 @@ from typing import Any
 
 from faust.types import StreamT
 
+from agents.waiting import waiting_table
 from agents.window_flush import WindowFlush
 from app import app
 from app.intake.received import Received
@@ -36,6 +37,6 @@ async def flush(closed: StreamT[Any]) -> None:
 
 async def flush_in_lane(window: Window[Received], lane: Lane, free: asyncio.Queue[Lane]) -> None:
     """Flush one window, and let ``collect`` continue."""
-    await WindowFlush(window, app.parts, lane).run()
+    await WindowFlush(window, app.parts, lane, waiting_table).run()
     free.put_nowait(lane)
     app.room.set()

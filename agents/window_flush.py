@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 from agents.decoded_events import DecodedEvents
 from agents.flush_summary import flushed_events, summary_of
+from agents.released_events import ReleasedEvents
 from agents.steps import until_done
+from agents.waiting_table import WaitingTable
 from app.announce.announcements import announce, batch_id_of
 from app.announce.dead_letters import send_dead_letter
 from app.butler.commit.isolation import Turn
@@ -23,10 +26,14 @@ from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import AbandonedError
 from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Written
 from app.butler.writer import PreparedWindow
+from app.downstream.due_messages import DueMessage
+from app.downstream.selection import Selection
+from app.downstream.waiting import Due, Numbers, entries
 from app.intake.entries import Entry
 from app.intake.received import Received
 from app.intake.windows import Arrival, Window
 from app.parts import Lane, Parts
+from app.telemetry import metrics
 from app.telemetry.flush_reports import FlushSummary
 from app.telemetry.labels import Step
 
@@ -48,6 +55,8 @@ class WindowFlush:
         The parts that all flushes are made with.
     lane : `Lane`
         The lane in which the window is written.
+    waiting : `WaitingTable` or `None`
+        Keeps what is not due, if this is a downstream repository.
     outcomes : `dict` [`Arrival`, `Outcome`]
         The outcome of each event that has one so far.
     """
@@ -55,12 +64,14 @@ class WindowFlush:
     window: Window[Received]
     parts: Parts
     lane: Lane
+    waiting: WaitingTable | None = None
     outcomes: dict[Arrival[Received], Outcome] = field(default_factory=dict)
     _prepared: PreparedWindow[Arrival[Received]] | None = None
     _report: WriteReport[Arrival[Received]] | None = None
     _parsed: PreparedWindow[Arrival[Received]] = field(default_factory=dict)
     _committed_at: datetime | None = None
     _products: list[tuple[str, bytes]] | None = None
+    _selections: Mapping[Arrival[Received], Selection] = field(default_factory=dict)
     _letters_sent: set[Arrival[Received]] = field(default_factory=set)
     _started: float = field(default_factory=time.monotonic)
     _step_seconds: dict[str, float] = field(default_factory=dict)
@@ -79,6 +90,8 @@ class WindowFlush:
             Step.ANNOUNCE: self._announce,
             Step.LOG_PRODUCTS: self._log_products,
         }
+        if self.waiting is not None:
+            steps[Step.KEEP_WAITING] = partial(self._keep_waiting, self.waiting)
         try:
             for step, call in steps.items():
                 begun = time.monotonic()
@@ -91,6 +104,7 @@ class WindowFlush:
             return False
         if self.window.arrivals:
             self._report_done(self.parts.intake.settle(self.window))
+            self._report_excluded()
         return True
 
     async def _prepare(self) -> None:
@@ -102,13 +116,25 @@ class WindowFlush:
         return Turn(attempts > 1 or is_apart, is_apart, self.window.confirmed)
 
     def _prepare_events(self) -> PreparedWindow[Arrival[Received]]:
-        events = DecodedEvents(self.window.arrivals, self.parts.max_event_bytes, self.parts.limits)
+        events = self._decoded_events()
         self._prepare_attempts += 1
         prepared = self.lane.writer.prepare(
             events, is_current=self._is_current, turn=self._turn(self._prepare_attempts)
         )
         self.outcomes = dict(events.rejected)
         return prepared
+
+    def _decoded_events(self) -> DecodedEvents:
+        arrivals, max_bytes, replica = (
+            self.window.arrivals,
+            self.parts.max_event_bytes,
+            self.parts.replica,
+        )
+        if replica is None:
+            return DecodedEvents(arrivals, max_bytes, self.parts.limits)
+        events = ReleasedEvents(arrivals, max_bytes, replica)
+        self._selections = events.selections
+        return events
 
     async def _write(self) -> None:
         """Write the events, in one transaction."""
@@ -197,6 +223,18 @@ class WindowFlush:
             if not (are_sent := await log.send(self.parts.sender, self._products)):
                 self._products = None
 
+    async def _keep_waiting(self, table: WaitingTable) -> None:
+        """Write what is not due to the table, and remove what was waiting and is written."""
+        waiting: dict[Due, Numbers] = {}
+        due: list[Due] = []
+        for arrival in self.window.arrivals:
+            entry, payload = arrival.entry, arrival.payload
+            if (selection := self._selections.get(arrival)) is not None:
+                waiting |= entries(entry.partition[1], entry.offset, selection)
+            if isinstance(payload, DueMessage):
+                due.append(payload.due)
+        await table.keep(waiting, due)
+
     @property
     def batch_id(self) -> UUID:
         """The identity of the batch; the same events have the same one."""
@@ -209,8 +247,14 @@ class WindowFlush:
 
     @property
     def _rejected(self) -> dict[Arrival[Received], Rejection]:
-        outcomes = ((arrival, self.outcomes[arrival]) for arrival in self.window.arrivals)
-        return {arrival: outcome for arrival, outcome in outcomes if isinstance(outcome, Rejection)}
+        """What becomes a dead letter: events, and those of which a part could not be written."""
+        rejected: dict[Arrival[Received], Rejection] = {}
+        for arrival in self.window.arrivals:
+            outcome = self.outcomes[arrival]
+            rejection = outcome if isinstance(outcome, Rejection) else outcome.left_out
+            if rejection is not None:
+                rejected[arrival] = rejection
+        return rejected
 
     def _is_current(self) -> bool:
         return self.parts.intake.is_current(self.window)
@@ -221,6 +265,14 @@ class WindowFlush:
         events = flushed_events(self.window, self.outcomes)
         self.lane.reports.flushed(summary, report.mismatched_records, events)
         self.lane.reports.acked(acked)
+        metrics.LOST_TAGS.inc(report.lost_tags)
+
+    def _report_excluded(self) -> None:
+        """Report what is excluded of the messages that were received for the first time."""
+        for arrival in self.window.arrivals:
+            selection = self._selections.get(arrival)
+            if selection and self.parts.replica and not isinstance(arrival.payload, DueMessage):
+                self.parts.replica.exclusions.add(selection.excluded)
 
     def _report_abandoned(self) -> None:
         summary = self._summary(WriteReport({}), ()) if self.window.arrivals else None

@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+import structlog
 from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
 from app import topics
 from app.announce.product_log import ProductLog
+from app.butler.events.limits import EventLimits
 from app.butler.files.usable import (
+    check_linking,
     check_list_directory,
+    check_source_root,
     check_staging_root,
     check_store,
     check_writing,
 )
+from app.butler.policy import Transfer, WritePolicy
 from app.butler.private.datastores import Datastores
 from app.butler.private.registry import engine_of
 from app.butler.repository.chains import ChainKeeper
 from app.butler.repository.connection import open_butler, opening
 from app.butler.repository.new_types import NewTypes
+from app.butler.repository.tags import register_tag
 from app.butler.sessions.look import DatabaseLook
 from app.butler.writer import ButlerWriter
+from app.downstream.rules_file import read_rules
+from app.downstream.selector import Selector
 from app.kafka.checks.access import check_access
 from app.kafka.checks.product_topic import product_log_problem
+from app.kafka.checks.retention import retention_problem
 from app.kafka.checks.topics import check_topics
 from app.kafka.sending import TopicSender
-from app.parts import Lane, Parts
+from app.parts import Lane, Parts, Replica
+from app.settings import DownstreamSettings, Settings
 from app.startup import Dependency
 from app.telemetry.availability import in_daemon_thread
 from app.telemetry.build_info import show_build
@@ -38,6 +48,11 @@ if TYPE_CHECKING:
     from app.application import ButlerWriterApp
 
 __all__ = ["dependencies", "open_parts"]
+
+logger = structlog.get_logger("butler_writer")
+
+#: In nanoseconds.
+_HOUR = 3_600 * 1_000_000_000
 
 
 def dependencies(app: ButlerWriterApp) -> list[list[Dependency]]:
@@ -50,17 +65,12 @@ def dependencies(app: ButlerWriterApp) -> list[list[Dependency]]:
     app : `ButlerWriterApp`
         Gets its parts when the repository is opened.
     """
-    kafka, write = app.settings.kafka, app.settings.write
-    lists = ResourcePath(write.dataset_list_directory or "", forceDirectory=True)
+    kafka = app.settings.kafka
 
     def open_repository() -> None:
         app.parts = open_parts(app)
 
-    in_threads: list[tuple[str, Callable[[], None]]] = [
-        ("the repository", open_repository),
-        ("the list directory", partial(check_list_directory, lists)),
-        *(("the staging root", partial(check_staging_root, root)) for root in write.staging_roots),
-    ]
+    in_threads = [("the repository", open_repository), *_folders(app.settings)]
     return [
         [
             *(Dependency(name, partial(in_daemon_thread, call)) for name, call in in_threads),
@@ -70,10 +80,34 @@ def dependencies(app: ButlerWriterApp) -> list[list[Dependency]]:
     ]
 
 
+def _folders(settings: Settings) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield the checks of the folders that the role uses, each with the folder's name."""
+    write, downstream = settings.write, settings.downstream
+    if downstream.is_replica:
+        if downstream.requires_source and downstream.source_root is not None:
+            yield "the source root", partial(check_source_root, downstream.source_root)
+        return
+    lists = ResourcePath(write.dataset_list_directory or "", forceDirectory=True)
+    yield "the list directory", partial(check_list_directory, lists)
+    for root in write.staging_roots:
+        yield "the staging root", partial(check_staging_root, root)
+
+
 async def _check_topics(app: ButlerWriterApp) -> None:
     """Check all topics; switch the product log on if its topic, which is optional, can be used."""
     kafka = app.settings.kafka
     await check_topics(app.connection, kafka)
+    replica = app.parts.replica
+    if (
+        replica is not None
+        and replica.longest_embargo
+        and (
+            problem := await retention_problem(
+                app.connection, kafka.topic, replica.longest_embargo / _HOUR
+            )
+        )
+    ):
+        logger.error("the product log may lose what waits", reason=problem)
     if kafka.product_topic is not None:
         app.parts.product_log.start(await product_log_problem(app.connection, kafka))
 
@@ -99,29 +133,53 @@ def open_parts(app: ButlerWriterApp) -> Parts:
 
 
 def _parts_of(app: ButlerWriterApp, butler: Butler) -> Parts:
-    write = app.settings.write
+    settings = app.settings
+    write, downstream = settings.write, settings.downstream
+    policy: WritePolicy = write
+    if downstream.is_replica:
+        policy = downstream.policy_of(write)
     for store in Datastores(butler).stores:
         check_store(store.root)
-        if write.staging_roots:
+        if policy.staging_roots:
             check_writing(store.root)
+        if downstream.is_replica and downstream.transfer is Transfer.HARDLINK:
+            check_linking(policy.staging_roots[0], store.root)
+    if downstream.is_replica and downstream.tag is not None:
+        register_tag(butler, downstream.tag)
     show_build(butler.dimensions)
-    new_types = NewTypes(write.new_dataset_types or 0)
+    replica = downstream if downstream.is_replica else None
+    limits = settings.limits if replica is None else EventLimits.without_any()
+    new_types = NewTypes(policy.new_dataset_types or 0)
+
+    def lane(number: int) -> Lane:
+        own = butler.clone()
+        return Lane(
+            writer=ButlerWriter(own, policy, limits, new_types, replica=replica),
+            chain_keeper=ChainKeeper(own),
+            reports=FlushReports(app.status, number),
+        )
+
     return Parts(
         intake=app.intake,
-        lanes=[_lane(app, butler.clone(), n, new_types) for n in range(app.settings.windows.lanes)],
+        lanes=[lane(number) for number in range(settings.windows.lanes)],
         sender=TopicSender(topics.outputs),
         product_log=ProductLog(app.settings.kafka.max_message_bytes),
         database_look=DatabaseLook(engine_of(butler)),
-        list_directory=write.dataset_list_directory or "",
-        max_event_bytes=app.settings.kafka.max_message_bytes,
-        limits=app.settings.limits,
+        list_directory=(write.dataset_list_directory or "") if settings.kafka.announces else None,
+        max_event_bytes=settings.kafka.max_message_bytes,
+        limits=limits,
         retry_wait_max=write.retry_wait_max,
+        replica=None if replica is None else _replica(replica, butler),
     )
 
 
-def _lane(app: ButlerWriterApp, butler: Butler, number: int, new_types: NewTypes) -> Lane:
-    return Lane(
-        writer=ButlerWriter(butler, app.settings.write, app.settings.limits, new_types),
-        chain_keeper=ChainKeeper(butler),
-        reports=FlushReports(app.status, number),
+def _replica(settings: DownstreamSettings, butler: Butler) -> Replica:
+    universe = butler.dimensions
+    selector = None
+    if settings.rules is not None:
+        selector = Selector(read_rules(settings.rules, universe), universe)
+    return Replica(
+        universe=(universe.namespace, universe.version),
+        selector=selector,
+        staging=None if settings.staging is None else str(settings.staging),
     )

@@ -32,7 +32,7 @@ def configuration(settings: Settings, connection: KafkaConnection) -> dict[str, 
         "autodiscover": ["agents", "app.commands", "app.tables", "app.web"],
         "origin": "app",
         "store": "memory://",
-        "datadir": settings.service.data_directory,
+        "datadir": settings.data_directory,
         "Event": HeldEvent,
         "Worker": "app.worker.Worker",
         # The agent chains reads its table's changelog beside the events.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,13 +16,17 @@ from app.butler.events.limits import EventLimits
 from app.butler.repository.chains import ChainKeeper
 from app.butler.sessions.look import DatabaseLook
 from app.butler.writer import ButlerWriter
+from app.downstream.selection import Release, Selection
+from app.downstream.selector import Selector
 from app.intake.intake import Intake
 from app.intake.received import Received
 from app.intake.windows import WindowBounds
 from app.kafka.sending import Sender
+from app.telemetry.exclusions import Exclusions
 from app.telemetry.flush_reports import FlushReports
+from models.product import Products
 
-__all__ = ["Lane", "Parts", "PartsNotOpenError", "new_intake", "tumbling_boundary"]
+__all__ = ["Lane", "Parts", "PartsNotOpenError", "Replica", "new_intake", "tumbling_boundary"]
 
 T = TypeVar("T")
 
@@ -61,6 +66,45 @@ class Lane:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Replica:
+    """How a downstream repository is filled.
+
+    Attributes
+    ----------
+    universe : `tuple` [`str`, `int`]
+        Namespace and version of its dimension universe.
+    selector : `Selector` or `None`
+        Selects what is released; `None`: everything is, at once.
+    staging : `str` or `None`
+        URI of the root from which artifacts get into its datastore; `None`: they stay.
+    clock : `~collections.abc.Callable`
+        Returns the time, in nanoseconds of Unix time.
+    exclusions : `Exclusions`
+        Reports what is not released.
+    """
+
+    universe: tuple[str, int]
+    selector: Selector | None = None
+    staging: str | None = None
+    clock: Callable[[], int] = time.time_ns
+    exclusions: Exclusions = field(default_factory=Exclusions)
+
+    @property
+    def longest_embargo(self) -> int:
+        """The longest embargo of the rules, in nanoseconds."""
+        return 0 if self.selector is None else self.selector.rules.longest_embargo
+
+    def select(self, message: Products, now: int, since: int) -> Selection:
+        """Return what becomes of the datasets of a message (see `Selector.select`)."""
+        if self.selector is not None:
+            return self.selector.select(message, now, since)
+        everything = Release(
+            message.datasets, message.dimension_records, message.dataset_types, message.chains
+        )
+        return Selection(everything, {}, {}, {})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Parts:
     """The parts that flushes are made with.
 
@@ -76,14 +120,16 @@ class Parts:
         Whether, and with what size limit, the product log is written.
     database_look : `DatabaseLook`
         Asks the database for an answer, beside the lanes.
-    list_directory : `str`
-        Where dataset lists are written, any ``lsst.resources`` URI.
+    list_directory : `str` or `None`
+        Where dataset lists are written, any ``lsst.resources`` URI; `None`: nothing is announced.
     max_event_bytes : `int`
         Size of the largest event that is accepted, in bytes.
     retry_wait_max : `float`
         Longest wait between two attempts of a step, in seconds.
     limits : `EventLimits`
         How much an event may have.
+    replica : `Replica` or `None`
+        If this is a downstream repository: what is released to it.
     """
 
     intake: Intake[Received]
@@ -91,10 +137,11 @@ class Parts:
     sender: Sender
     product_log: ProductLog
     database_look: DatabaseLook
-    list_directory: str
+    list_directory: str | None
     max_event_bytes: int
     retry_wait_max: float
     limits: EventLimits = field(default_factory=EventLimits)
+    replica: Replica | None = None
 
     def shut_down(self) -> None:
         """End the lanes' threads once their current calls return."""

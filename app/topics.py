@@ -30,15 +30,15 @@ def _raw(name: str, **options: Any) -> TopicT:
 
 
 events = _raw(_kafka.topic)
-"""`PromptOutput` events from the pods."""
+"""`PromptOutput` events from the pods; or the product log, which a downstream role reads."""
 
 chain_updates = _raw(_kafka.chain_update_topic)
 """`ChainUpdate` messages, keyed by chain."""
 
 outputs = {
     OutputTopic.DEAD_LETTERS: _raw(_kafka.dead_letter_topic),
-    OutputTopic.BATCHES_INGESTED: _raw(_kafka.output_topic),
     OutputTopic.CHAIN_UPDATES: chain_updates,
+    **({OutputTopic.BATCHES_INGESTED: _raw(_kafka.output_topic)} if _kafka.announces else {}),
 }
 if _kafka.product_topic is not None:
     outputs[OutputTopic.PRODUCTS] = _raw(_kafka.product_topic)

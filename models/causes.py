@@ -32,6 +32,15 @@ class Cause(StrEnum):
     MISSING_FILE = "missing_file"
     """An artifact is neither in the datastore nor in the staging area."""
 
+    MISSING_SOURCE_FILE = "missing_source_file"
+    """Artifacts that a downstream repository is to get do not exist, or no longer.
+
+    The other datasets of the message are written.
+    """
+
+    REMOVED_MESSAGE = "removed_message"
+    """The product log has removed a message before its datasets were due (retention)."""
+
     MISSING_DIMENSION_RECORD = "missing_dimension_record"
     """A data ID needs a dimension record that neither the repository nor the event has."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from models.causes import Cause
 
-__all__ = ["InvalidEventError", "NotAllowedError", "OverLimitError"]
+__all__ = ["InvalidEventError", "NotAllowedError", "OverLimitError", "RemovedMessageError"]
 
 
 class InvalidEventError(ValueError):
@@ -27,3 +27,7 @@ class NotAllowedError(InvalidEventError):
 
 class OverLimitError(InvalidEventError):
     """The event has more of something than this service accepts; the text names the limit."""
+
+
+class RemovedMessageError(InvalidEventError):
+    """The product log no longer has a message whose datasets are due."""

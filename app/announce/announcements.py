@@ -49,7 +49,7 @@ def batch_id_of(entries: Iterable[Entry]) -> UUID:
 
 
 async def announce(
-    sender: Sender, directory: str, batch_id: UUID, written: Collection[Written]
+    sender: Sender, directory: str | None, batch_id: UUID, written: Collection[Written]
 ) -> None:
     """Write the dataset list, then send the announcement and the chain updates.
 
@@ -57,8 +57,9 @@ async def announce(
     ----------
     sender : `Sender`
         Sends the messages, and waits until each has arrived.
-    directory : `str`
-        Where the list is written: any ``lsst.resources`` URI.
+    directory : `str` or `None`
+        Where the list is written: any ``lsst.resources`` URI; `None`: only the chain updates are
+        sent.
     batch_id : `uuid.UUID`
         The batch's identity.
     written : `~collections.abc.Collection` [`Written`]
@@ -69,8 +70,9 @@ async def announce(
     KafkaError, OSError, StoreError, botocore.exceptions.ClientError
         If something could not be written or sent; the call may be repeated.
     """
-    announcement = await write_dataset_list(directory, batch_id, written)
-    await sender.send(OutputTopic.BATCHES_INGESTED, value=announcement.encode())
+    if directory is not None:
+        announcement = await write_dataset_list(directory, batch_id, written)
+        await sender.send(OutputTopic.BATCHES_INGESTED, value=announcement.encode())
     for update in chain_updates_of(batch_id, written):
         await sender.send(
             OutputTopic.CHAIN_UPDATES, key=update.chain.encode(), value=update.dumps()

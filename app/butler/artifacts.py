@@ -6,20 +6,21 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TypeAlias, TypeVar
 
-from app.butler.away import StoreError
+from app.butler.away import LostStoreError, StoreError
 from app.butler.commit.division import attempt
 from app.butler.commit.isolation import Turn
-from app.butler.events.parsed import ParsedEvent
+from app.butler.events.parsed import Artifact, ParsedEvent
 from app.butler.failures import Failure, RetryableError
 from app.butler.files.check import FileChecker
 from app.butler.files.parallel import UnansweredError, call_for_groups, unanswered
-from app.butler.files.staged_copy import copies_of
+from app.butler.files.staged_copy import copies_of, staged_file
 from app.butler.files.staging import StagedArtifacts
 from app.butler.outcome import Failed, Rejection
-from app.butler.policy import WritePolicy
+from app.butler.policy import ReplicaPolicy, WritePolicy
 from app.butler.private.datastores import Datastores, FileStore
 from models.causes import Cause
 
@@ -51,13 +52,19 @@ class ArtifactCheck:
         The datastores.
     policy : `WritePolicy`
         Which artifacts to check, and the timeouts.
+    replica : `ReplicaPolicy`, optional
+        If this is a downstream repository: how it gets its artifacts.
     """
 
-    def __init__(self, datastores: Datastores, policy: WritePolicy) -> None:
+    def __init__(
+        self, datastores: Datastores, policy: WritePolicy, replica: ReplicaPolicy | None = None
+    ) -> None:
         self._datastores = datastores
         self._timeout = policy.file_check_timeout
+        self._is_replica = replica is not None
+        self._source = None if replica is None else replica.staging or replica.referred_root
         self._files = FileChecker(datastores, policy)
-        self._staged = StagedArtifacts(datastores, policy)
+        self._staged = StagedArtifacts(datastores, policy, replica)
 
     def check(
         self,
@@ -90,7 +97,7 @@ class ArtifactCheck:
         if failing and len(failing) == len(parsed):
             self._check_stores()
         return {
-            key: event if isinstance(event, Failed) else _verdict(event, missing[event])
+            key: event if isinstance(event, Failed) else self._verdict(event, missing[event])
             for key, event in events.items()
         }
 
@@ -140,10 +147,24 @@ class ArtifactCheck:
     ) -> dict[ParsedEvent, _Missing]:
         staged = [event for event in events if event.staging]
         unstaged = [event for event in events if not event.staging]
-        return {
+        missing = {
             **self._staged.copy_to_datastores(staged, is_current, longest),
             **self._files.missing(unstaged, is_current, longest),
         }
+        if any(missing.values()):
+            self._check_source()
+        return missing
+
+    def _check_source(self) -> None:
+        """Check that the source's datastore is mounted: otherwise every file seems to be gone.
+
+        Raises
+        ------
+        StoreError
+            If not.
+        """
+        if self._source is not None and self._source.isLocal and not self._source.exists():
+            raise LostStoreError(f"the source's datastore root {self._source} does not exist")
 
     def _unanswered(self, events: Sequence[ParsedEvent], hanging: set[Hashable]) -> set[Hashable]:
         """Return those items of events for which a call hangs already."""
@@ -172,16 +193,31 @@ class ArtifactCheck:
         if isinstance(failed := attempt(call, lambda: True), Failed):
             raise StoreError(failed.rejection.reason, alarm=True)
 
+    def _verdict(self, event: ParsedEvent, missing: _Missing) -> ParsedEvent | Failed:
+        if isinstance(missing, Failed):
+            return missing
+        if not missing:
+            return event
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        reason = f"{missing[0]} does not exist{more}"
+        if not self._is_replica:
+            return Failed(Rejection(Cause.MISSING_FILE, reason), Failure.REJECT)
+        # A message has the datasets of many pods, and what is there need not wait.
+        gone = {*missing}
+        left = [each for each in event.artifacts if gone.isdisjoint(self._uris(event, each))]
+        if not left:
+            return Failed(Rejection(Cause.MISSING_SOURCE_FILE, reason), Failure.REJECT)
+        return replace(event, artifacts=left, left_out=reason)
+
+    def _uris(self, event: ParsedEvent, artifact: Artifact) -> list[str]:
+        """Return the URIs by which an artifact of an event is said to be missing."""
+        if event.staging is None:
+            return [str(store.uri(path)) for store, path in artifact.recorded_paths.items()]
+        return [
+            str(staged_file((event.staging, store, path)))
+            for store, path in artifact.recorded_paths.items()
+        ]
+
 
 def _is_failing(missing: _Missing) -> bool:
     return isinstance(missing, Failed) and missing.failure is Failure.RETRY
-
-
-def _verdict(event: ParsedEvent, missing: _Missing) -> ParsedEvent | Failed:
-    if isinstance(missing, Failed):
-        return missing
-    if not missing:
-        return event
-    more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-    rejection = Rejection(Cause.MISSING_FILE, f"{missing[0]} does not exist{more}")
-    return Failed(rejection, Failure.REJECT)

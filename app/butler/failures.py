@@ -22,7 +22,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from models.causes import Cause
-from models.errors import InvalidEventError, NotAllowedError, OverLimitError
+from models.errors import InvalidEventError, NotAllowedError, OverLimitError, RemovedMessageError
 
 __all__ = [
     "PASSING_STATES",
@@ -150,6 +150,7 @@ _NEVER_SENT = (StatementError, UnicodeEncodeError)
 #: The cause that each type of exception stands for; the first match counts.
 _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
     (OverLimitError, Cause.OVER_LIMIT),
+    (RemovedMessageError, Cause.REMOVED_MESSAGE),
     (InvalidEventError, Cause.INVALID_EVENT),
     (MissingDatasetTypeError, Cause.UNKNOWN_DATASET_TYPE),
     (CollectionTypeError, Cause.WRONG_COLLECTION),

@@ -31,11 +31,14 @@ class Written:
         The number of its datasets in each run.
     chains : `tuple` [`tuple` [`str`, `str`]]
         The (chain, run) pairs of the event.
+    left_out : `Rejection` or `None`
+        Why a part of the event is not in the Butler; for that, it becomes a dead letter too.
     """
 
     dataset_ids: tuple[UUID, ...]
     runs: Mapping[str, int]
     chains: tuple[tuple[str, str], ...]
+    left_out: Rejection | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,8 @@ class WriteReport(Generic[K]):
         Number of datasets that were not in the Butler before.
     mismatched_records : `int`
         Number of dimension records that differ from the stored one.
+    lost_tags : `int`
+        Number of datasets without the tag, since another one with their data ID has it.
     postponed : `~collections.abc.Sequence` [`Postponed`]
         The other events; each member is to be written as a window of its own.
     """
@@ -133,4 +138,5 @@ class WriteReport(Generic[K]):
     outcomes: Mapping[K, Outcome]
     inserted: int = 0
     mismatched_records: int = 0
+    lost_tags: int = 0
     postponed: Sequence[Postponed[K]] = ()

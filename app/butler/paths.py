@@ -12,7 +12,7 @@ from lsst.resources import ResourcePath
 
 from models.errors import InvalidEventError
 
-__all__ = ["address", "address_in", "is_plain", "path_in_datastore", "staging_root"]
+__all__ = ["address", "address_in", "is_plain", "path_in_datastore", "staging_root", "uri_inside"]
 
 #: A relative path that is recorded as it is: nothing to unquote, and no ``.`` or ``..``.  For speed
 #: only: `_resolved` returns the same.
@@ -51,6 +51,24 @@ def path_in_datastore(path: str, root: ResourcePath) -> str:
         If the path is outside the root, or does not name a file.
     """
     return path if is_plain(path) else _resolved(path, root)
+
+
+def uri_inside(path: str, root: ResourcePath) -> str:
+    """Return the absolute URI of an artifact that stays where it is.
+
+    Parameters
+    ----------
+    path : `str`
+        The path as a message gives it: relative to the root, or absolute and inside the root.
+    root : `lsst.resources.ResourcePath`
+        Root of the datastore that has the artifact.
+
+    Raises
+    ------
+    InvalidEventError
+        If the path is outside the root, or does not name a file.
+    """
+    return str(root.join(path_in_datastore(path, root), forceDirectory=False))
 
 
 def _resolved(path: str, root: ResourcePath) -> str:

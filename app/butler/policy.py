@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +14,17 @@ import re2
 from lsst.resources import ResourcePath
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Count", "Expression", "FileCheck", "Seconds", "WriteMethod", "WritePolicy"]
+__all__ = [
+    "Count",
+    "Expression",
+    "FileCheck",
+    "ReplicaPolicy",
+    "Seconds",
+    "TagWinner",
+    "Transfer",
+    "WriteMethod",
+    "WritePolicy",
+]
 
 #: A duration: from a millisecond, the unit of Kafka and PostgreSQL, to a week.
 Seconds = Annotated[float, Field(ge=0.001, le=7 * 24 * 3600, allow_inf_nan=False)]
@@ -102,6 +113,32 @@ class Expression:
         return None if match is None else str(match[group])
 
 
+class Transfer(StrEnum):
+    """How a downstream repository gets the artifacts of its datasets."""
+
+    COPY = "copy"
+    """They are copied to the same relative path in its datastore."""
+
+    HARDLINK = "hardlink"
+    """They get a second name in its datastore, on the same file system."""
+
+    DIRECT = "direct"
+    """It refers to them where they are, by absolute URIs."""
+
+    IN_PLACE = "in-place"
+    """They are at the same relative path in its datastore already."""
+
+
+class TagWinner(StrEnum):
+    """Which of several datasets with the same type and data ID has the tag."""
+
+    NEWEST = "newest"
+    """The one that came into the repository last."""
+
+    OLDEST = "oldest"
+    """The one that came into the repository first."""
+
+
 def _expression(value: object) -> object:
     if isinstance(value, re.Pattern):
         value = value.pattern
@@ -133,6 +170,66 @@ def _elements(value: object) -> object:
     if not isinstance(value, str):
         return value
     return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+def _root(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return ResourcePath(value, forceDirectory=True)
+    except (NotImplementedError, ValueError) as exc:
+        raise ValueError(f"not a URI: {exc}") from exc
+
+
+class ReplicaPolicy(BaseModel):
+    """The operator's choices for a downstream repository; the settings read them too."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True
+    )
+
+    source_root: Annotated[ResourcePath | None, BeforeValidator(_root)] = None
+    """Root of the datastore that the product log's paths are relative to; it is only read.  Not
+    needed with the transfer ``in-place``."""
+
+    transfer: Transfer = Transfer.COPY
+    """How artifacts get into the repository: ``copy``, ``hardlink`` (on the same file system),
+    ``direct`` (it refers to them where they are) or ``in-place`` (they are there already)."""
+
+    tag: str | None = None
+    """Tagged collection that all datasets are put into; by default there is none."""
+
+    tag_winner: TagWinner = TagWinner.NEWEST
+    """Which of several datasets with the same data ID has the tag: ``newest`` or ``oldest``, by
+    when they came into the repository."""
+
+    @property
+    def staging(self) -> ResourcePath | None:
+        """The root from which artifacts get into the datastore before they are written."""
+        is_staged = self.transfer in (Transfer.COPY, Transfer.HARDLINK)
+        return self.source_root if is_staged else None
+
+    @property
+    def referred_root(self) -> ResourcePath | None:
+        """The root of the artifacts, if datastore records are to have absolute URIs."""
+        return self.source_root if self.transfer is Transfer.DIRECT else None
+
+    def policy_of(self, write: WritePolicy) -> WritePolicy:
+        """Return the choices for the write of a downstream repository.
+
+        What the events of pods may name is not restricted again: the product log has what the
+        source has, and an empty repository lacks even the instrument.
+        """
+        anything = Expression("(?s).*")
+        unrestricted = {
+            "allowed_runs": anything,
+            "allowed_chains": anything,
+            "allowed_elements": ("*",),
+            "new_dataset_types": sys.maxsize,
+            "paths_below_run": False,
+        }
+        roots = () if self.staging is None else (self.staging,)
+        return write.model_copy(update={**unrestricted, "staging_roots": roots})
 
 
 class WritePolicy(BaseModel):

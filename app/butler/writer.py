@@ -24,8 +24,9 @@ from app.butler.events.proportion import check_proportion, used_dataset_types
 from app.butler.failures import Failure, RetryableError
 from app.butler.insert.choice import choose_insert
 from app.butler.insert.overlaps import OverlapRows
+from app.butler.insert.tagging import Tagging
 from app.butler.outcome import Failed, WriteReport
-from app.butler.policy import WritePolicy
+from app.butler.policy import ReplicaPolicy, WritePolicy
 from app.butler.private.datastores import Datastores
 from app.butler.products.contents import ProductContents, WrittenProducts
 from app.butler.repository.dataset_types import DatasetTypes
@@ -58,6 +59,8 @@ class ButlerWriter:
         How much an event may have; without it, the defaults apply.
     new_types : `NewTypes`, optional
         Counts the dataset types that events add; several writers of a worker share it.
+    replica : `ReplicaPolicy`, optional
+        If this is a downstream repository: how it gets its artifacts.
     """
 
     def __init__(
@@ -66,20 +69,30 @@ class ButlerWriter:
         policy: WritePolicy,
         limits: EventLimits | None = None,
         new_types: NewTypes | None = None,
+        *,
+        replica: ReplicaPolicy | None = None,
     ) -> None:
         self._butler = butler
         self._limits = limits or EventLimits()
         self._types = DatasetTypes(butler, new_types or NewTypes(policy.new_dataset_types or 0))
         self._allowed = AllowedNames(butler, policy)
         datastores = Datastores(butler)
-        self._context = ParsingContext(butler, policy, datastores, self._types, self._limits)
-        self._artifacts = ArtifactCheck(datastores, policy)
+        self._context = ParsingContext(
+            butler, policy, datastores, self._types, self._limits, replica=replica
+        )
+        self._artifacts = ArtifactCheck(datastores, policy, replica)
         self._products = ProductContents(butler, datastores)
         self._overlaps = OverlapRows(butler.dimensions, self._limits)
-        insert, records = choose_insert(butler, policy, datastores, self._overlaps)
+        insert, records = choose_insert(
+            butler,
+            policy,
+            datastores,
+            self._overlaps,
+            refers=self._context.referred_root is not None,
+        )
         self._examination = Examination(butler, datastores, policy)
         self._commit = WindowCommit(
-            EventTransaction(butler, self._types, insert, records),
+            EventTransaction(butler, self._types, insert, records, _tagging(butler, replica)),
             self._examination,
             self._overlaps,
             policy,
@@ -230,6 +243,12 @@ class ButlerWriter:
         for key in [key for key, event in parsed.items() if _lacks_type(event)]:
             parsed[key] = attempt_to_parse(events[key])
         return parsed
+
+
+def _tagging(butler: Butler, replica: ReplicaPolicy | None) -> Tagging | None:
+    if replica is None or replica.tag is None:
+        return None
+    return Tagging(butler, replica.tag, replica.tag_winner)
 
 
 def _is_failing(event: ParsedEvent | Failed) -> bool:

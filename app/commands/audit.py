@@ -14,7 +14,7 @@ from faust.cli import option
 from app import app
 from app.butler.repository.presence import Presence
 from app.commands.age import Age
-from app.commands.operator_command import operator_command, read_only_butler
+from app.commands.operator_command import operator_command, read_only_butler, require_events
 from app.operations.audit import Audited, Finding, audit_events
 from app.operations.audit_range import AuditRange
 
@@ -77,6 +77,7 @@ async def audit(
     # Without an age, nothing has been published.
     before = _NOTHING if published_after is None else datetime.now(UTC) - published_after
     with operator_command(command) as output, output.progress("events") as show_progress:
+        require_events()
         audit_range = AuditRange(_utc(since), _utc(until), first, last)
         presence = Presence(read_only_butler())
         async for audited, total in audit_events(

@@ -10,7 +10,7 @@ from faust.cli import option
 
 from app import app
 from app.commands.age import Age
-from app.commands.operator_command import operator_command, read_only_butler
+from app.commands.operator_command import operator_command, read_only_butler, require_events
 from app.operations.leftovers import Leftover, Leftovers
 
 __all__ = ["leftovers"]
@@ -44,6 +44,7 @@ async def leftovers(
     retries; a day is safe.  Run this command with the environment variables of the workers.
     """
     with operator_command(command) as output:
+        require_events()
         settings = app.settings
         search = Leftovers(
             app.connection,

@@ -20,7 +20,13 @@ from app.errors import OperatorError, exit_with
 from app.kafka.errors import KafkaError
 from app.worker import COLLECTOR_THRESHOLDS
 
-__all__ = ["CommandError", "operator_command", "read_only_butler", "reporting_errors"]
+__all__ = [
+    "CommandError",
+    "operator_command",
+    "read_only_butler",
+    "reporting_errors",
+    "require_events",
+]
 
 
 class CommandError(OperatorError):
@@ -33,6 +39,21 @@ def operator_command(command: Any) -> Iterator[Output]:
     with reporting_errors(command) as output:
         app.settings.require_connections()
         yield output
+
+
+def require_events() -> None:
+    """Check that the input topic has the events of pods, which some commands read.
+
+    Raises
+    ------
+    CommandError
+        If the settings are those of a downstream repository.
+    """
+    if app.settings.downstream.is_replica:
+        raise CommandError(
+            "this command reads the events of pods, and BUTLER_WRITER_ROLE=replicate; run it with "
+            "the environment variables of the role write"
+        )
 
 
 @contextmanager

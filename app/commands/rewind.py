@@ -11,7 +11,12 @@ from faust.cli import option
 
 from app import app
 from app.butler.repository.presence import Presence
-from app.commands.operator_command import CommandError, operator_command, read_only_butler
+from app.commands.operator_command import (
+    CommandError,
+    operator_command,
+    read_only_butler,
+    require_events,
+)
 from app.commands.output import Output
 from app.kafka.group.offsets import set_committed
 from app.operations.audit import Finding, audit_events
@@ -42,6 +47,7 @@ async def rewind(command: Any, *, to: datetime | None, offset: int | None, dry_r
     forward.
     """
     with operator_command(command) as output:
+        require_events()
         if (to is None) == (offset is None):
             raise CommandError("give either --to or --offset")
         if not dry_run:

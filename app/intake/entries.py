@@ -47,6 +47,8 @@ class Entry:
         The message's timestamp, in seconds since the Unix epoch.
     received_at : `float`
         When it was received, in seconds of the monotonic clock.
+    is_read_again : `bool`
+        Whether its offset was acked before: no other event waits for it.
     """
 
     partition: Partition
@@ -56,4 +58,5 @@ class Entry:
     ack: Callable[[], object]
     sent_at: float = 0.0
     received_at: float = 0.0
+    is_read_again: bool = False
     settled: bool = False

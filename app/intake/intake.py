@@ -121,6 +121,12 @@ class Intake(Generic[T]):
             self._drop_windows()
         return receipt, entry
 
+    def read_again(
+        self, partition: Partition, offset: int, size: int, *, sent_at: float, now: float
+    ) -> Entry | None:
+        """Enter an event that was acked before (see `Ledger.read_again`)."""
+        return self.ledger.read_again(partition, offset, size, sent_at=sent_at, now=now)
+
     def misses_tail(self) -> bool:
         """Return whether to read again (see `Ledger.misses_tail`); if so, drop all windows.
 

@@ -161,6 +161,23 @@ class Ledger:
         self.bytes_held += size
         return Receipt.EXPECTED, entry
 
+    def read_again(
+        self, partition: Partition, offset: int, size: int, *, sent_at: float, now: float
+    ) -> Entry | None:
+        """Enter an event that was acked before: its bytes are held, its offset plays no part.
+
+        Returns
+        -------
+        entry : `Entry` or `None`
+            `None` if the partition is not being read.
+        """
+        if partition not in self._progress:
+            return None
+        self.bytes_held += size
+        return Entry(
+            partition, offset, size, self.epoch, lambda: None, sent_at, now, is_read_again=True
+        )
+
     def pass_over_gaps(self) -> dict[Partition, int]:
         """Pass over the gaps at which partitions wait with all their events acked.
 
@@ -218,15 +235,18 @@ class Ledger:
         acked : `list` [`Entry`]
             The entries that were acked; those after an unsettled one wait for it.
         """
-        partitions = set()
+        partitions, acked = set(), []
         for entry in entries:
             if entry.epoch == self.epoch and not entry.settled:
                 entry.settled = True
                 self.bytes_held -= entry.size
-                partitions.add(entry.partition)
-        return [
-            entry for partition in partitions for entry in self._ack_head(self._progress[partition])
-        ]
+                if entry.is_read_again:
+                    acked.append(entry)
+                else:
+                    partitions.add(entry.partition)
+        for partition in partitions:
+            acked += self._ack_head(self._progress[partition])
+        return acked
 
     @staticmethod
     def _ack_head(progress: _Progress) -> Iterator[Entry]:

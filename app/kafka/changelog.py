@@ -1,20 +1,26 @@
-"""Reads the changelog of the table ``chains``, outside the consumer group."""
+"""Reads and writes the changelog of a table, outside the consumer group."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from faust.exceptions import ProducerSendError
+from faust.types.tables import TableT
 
 from app.kafka.connection import KafkaConnection
 from app.kafka.readers import open_reader
 from app.settings import MIB
+from app.telemetry.availability import in_daemon_thread
 
-__all__ = ["Changelog"]
+__all__ = ["Changelog", "send_state"]
 
 
 @dataclass
 class Changelog:
-    """Reads the last state of each chain; what was read before is not read again.
+    """Reads the last value of each key; what was read before is not read again.
 
     Parameters
     ----------
@@ -49,3 +55,38 @@ class Changelog:
                 latest[message.key or b""] = message.value
         self._read_to = end
         return latest
+
+    async def read_beside(self) -> Mapping[bytes, bytes | None]:
+        """Read in a thread: a long changelog would hold up the event loop."""
+        latest: dict[bytes, bytes | None] = {}
+        await in_daemon_thread(lambda: latest.update(asyncio.run(self.read())))
+        return latest
+
+
+async def send_state(table: TableT[str, Any], key: str, value: Any) -> None:
+    """Send a value to the changelog of a table, and wait until the brokers have it.
+
+    Not by the table: it can only be changed while a stream has an event, and Faust's buffer, which
+    it sends through, ends the worker at the first message that a broker does not take.
+
+    Parameters
+    ----------
+    table : `faust.Table`
+        The table; its changelog has one partition.
+    key : `str`
+        The key.
+    value : `~typing.Any`
+        The value; `None` removes the key.
+
+    Raises
+    ------
+    KafkaError
+        If the brokers do not take it.
+    """
+    try:
+        sent = await table.changelog_topic.send(
+            partition=0, key=key, value=value, key_serializer="json", value_serializer="json"
+        )
+        await sent
+    except ProducerSendError as exc:  # Faust's wrapper around the error
+        raise exc.__cause__ or exc from None

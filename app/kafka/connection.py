@@ -1,4 +1,4 @@
-"""How clients connect to the Kafka brokers."""
+"""How clients connect to the Kafka brokers, and which partitions a topic has."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from app.butler.descriptions import describe
+from app.kafka.errors import TopicError
 from app.settings import KafkaSettings, SettingsError
 
-__all__ = ["SASL_MECHANISM", "KafkaConnection", "admin_client"]
+__all__ = ["SASL_MECHANISM", "KafkaConnection", "admin_client", "topic_partitions"]
 
 #: The login mechanism (SASL).
 SASL_MECHANISM = "SCRAM-SHA-512"
@@ -111,6 +113,27 @@ async def admin_client(
         yield admin
     finally:
         await admin.close()
+
+
+async def topic_partitions(connection: KafkaConnection, topic: str) -> list[TopicPartition]:
+    """Return the partitions of a topic.
+
+    Raises
+    ------
+    TopicError
+        If there is no such topic.
+    KafkaError
+        If no broker can be reached, or the login is refused.
+    """
+    async with admin_client(connection) as admin:
+        # List the topics first: a broker may create a topic when asked for it by name.
+        if topic not in await admin.list_topics():
+            raise TopicError(
+                f"there is no topic {topic}, or the Kafka user may not DESCRIBE it; "
+                "check KAFKA_CLUSTER, KAFKA_TOPIC and the user's access rules"
+            )
+        (found,) = await admin.describe_topics([topic])
+    return [TopicPartition(topic, each["partition"]) for each in found["partitions"]]
 
 
 def _tls_context(kafka: KafkaSettings) -> ssl.SSLContext:

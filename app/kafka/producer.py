@@ -7,8 +7,7 @@ from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaProducer
 
-from app.kafka.connection import KafkaConnection
-from app.kafka.readers import topic_partitions
+from app.kafka.connection import KafkaConnection, topic_partitions
 
 __all__ = ["Producer", "open_producer"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import zlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, NamedTuple, Self
@@ -13,8 +14,8 @@ from typing import Any, NamedTuple, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.intake.suspects import ReadMessage
-from app.kafka.connection import KafkaConnection, admin_client
-from app.kafka.errors import KafkaError, TopicError
+from app.kafka.connection import KafkaConnection, topic_partitions
+from app.kafka.errors import KafkaError
 from app.settings import MIB
 
 __all__ = [
@@ -23,11 +24,13 @@ __all__ = [
     "TopicReader",
     "as_read",
     "open_reader",
-    "topic_partitions",
 ]
 
 #: How many messages of a fetch are decoded in one go, which nothing else can interrupt.
 _AT_ONCE = 500
+
+#: Messages that are read in vain between two that are asked for: a new fetch costs more.
+_NEAR = 16
 
 
 class Message(NamedTuple):
@@ -185,6 +188,42 @@ class TopicReader:
         with suppress(KafkaError):  # an error would be that of a message that is not needed
             await self._consumer.getmany(partition)
 
+    async def messages(
+        self, partition: int, offsets: Collection[int]
+    ) -> AsyncIterator[tuple[int, Message | None]]:
+        """Read some messages of a partition, in order.
+
+        Parameters
+        ----------
+        partition : `int`
+            The partition.
+        offsets : `~collections.abc.Collection` [`int`]
+            The offsets of the messages.
+
+        Yields
+        ------
+        offset : `int`
+            One of the offsets.
+        message : `Message` or `None`
+            The message; `None` if it is not, or no longer, in the topic.
+        """
+        first, ends = await self.first_offsets(), await self.end_offsets()
+        left = deque(sorted(set(offsets)))
+        while left:
+            start = left[0]
+            if not first.get(partition, 0) <= start < ends.get(partition, 0):
+                yield left.popleft(), None
+                continue
+            self.seek(partition, start)
+            end = _end_of_run(left, ends[partition])
+            async for message in self.read_until({partition: end}):
+                while left and left[0] < message.offset:
+                    yield left.popleft(), None
+                if left and left[0] == message.offset:
+                    yield left.popleft(), message
+            while left and left[0] < end:
+                yield left.popleft(), None
+
     def _all(self, partitions: Iterable[int] | None = None) -> set[TopicPartition]:
         chosen = self.partitions if partitions is None else partitions
         return {TopicPartition(self.topic, partition) for partition in chosen}
@@ -236,6 +275,16 @@ async def open_reader(
         await consumer.stop()
 
 
+def _end_of_run(offsets: Iterable[int], end: int) -> int:
+    """Return the offset after the first offsets that are near to one another."""
+    last = None
+    for offset in offsets:
+        if offset >= end or (last is not None and offset - last > _NEAR):
+            break
+        last = offset
+    return 0 if last is None else last + 1
+
+
 def _message(record: Any) -> Message:
     return Message(
         partition=record.partition,
@@ -249,24 +298,3 @@ def _message(record: Any) -> Message:
 
 def _by_partition(offsets: Mapping[TopicPartition, int]) -> dict[int, int]:
     return {tp.partition: offset for tp, offset in offsets.items()}
-
-
-async def topic_partitions(connection: KafkaConnection, topic: str) -> list[TopicPartition]:
-    """Return the partitions of a topic.
-
-    Raises
-    ------
-    TopicError
-        If there is no such topic.
-    KafkaError
-        If no broker can be reached, or the login is refused.
-    """
-    async with admin_client(connection) as admin:
-        # List the topics first: a broker may create a topic when asked for it by name.
-        if topic not in await admin.list_topics():
-            raise TopicError(
-                f"there is no topic {topic}, or the Kafka user may not DESCRIBE it; "
-                "check KAFKA_CLUSTER, KAFKA_TOPIC and the user's access rules"
-            )
-        (found,) = await admin.describe_topics([topic])
-    return [TopicPartition(topic, each["partition"]) for each in found["partitions"]]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from app.settings.butler import ButlerSettings
 from app.settings.composition import Settings, SettingsError, load_settings
 from app.settings.doubtful import doubtful_variables
+from app.settings.downstream import DownstreamSettings, ReplicaKafkaSettings, Role
 from app.settings.kafka import KafkaSettings
 from app.settings.section import MIB
 from app.settings.service import ServiceSettings
@@ -19,7 +20,10 @@ from app.settings.windows import WindowSettings
 __all__ = [
     "MIB",
     "ButlerSettings",
+    "DownstreamSettings",
     "KafkaSettings",
+    "ReplicaKafkaSettings",
+    "Role",
     "ServiceSettings",
     "Settings",
     "SettingsError",

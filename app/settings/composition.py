@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from itertools import combinations
+from pathlib import Path
 
 from pydantic import ValidationError
 
 from app.errors import OperatorError
 from app.settings.butler import ButlerSettings
+from app.settings.downstream import DownstreamSettings, ReplicaKafkaSettings
 from app.settings.kafka import KafkaSettings
 from app.settings.limits import LimitSettings
 from app.settings.section import PREFIX
@@ -52,7 +54,11 @@ class Settings:
         self.windows = WindowSettings()
         self.write = ButlerSettings()
         self.limits = LimitSettings()
+        self.downstream = DownstreamSettings()
         self.service = ServiceSettings()
+        if self.downstream.is_replica:
+            target = self.downstream.target_of(self.write.repository)
+            self.kafka = ReplicaKafkaSettings.of(self.kafka, target)
 
     def require_connections(self) -> None:
         """Check that all variables are set that a worker needs to connect.
@@ -62,13 +68,18 @@ class Settings:
         SettingsError
             If a variable is not set; the text names all of them.
         """
-        required = {
+        required: dict[str, object] = {
             "BUTLER_REPOSITORY": self.write.repository,
             "KAFKA_CLUSTER": self.kafka.cluster,
             "KAFKA_TOPIC": "topic" in self.kafka.model_fields_set,
-            "KAFKA_OUTPUT_TOPIC": "output_topic" in self.kafka.model_fields_set,
-            "OUTPUT_DATASET_LIST_DIRECTORY": self.write.dataset_list_directory,
         }
+        if self.kafka.announces:
+            required |= {
+                "KAFKA_OUTPUT_TOPIC": "output_topic" in self.kafka.model_fields_set,
+                "OUTPUT_DATASET_LIST_DIRECTORY": self.write.dataset_list_directory,
+            }
+        if self.downstream.requires_source:
+            required["BUTLER_WRITER_SOURCE_ROOT"] = self.downstream.source_root
         if missing := [name for name, value in required.items() if not value]:
             raise SettingsError(f"not set: {', '.join(missing)}")
         if (self.kafka.username is None) != (self.kafka.password is None):
@@ -81,10 +92,16 @@ class Settings:
                 )
 
     @property
+    def data_directory(self) -> Path:
+        """Faust's own files; each downstream repository has a folder of its own."""
+        folder = self.service.data_directory
+        return folder / self.kafka.group if self.downstream.is_replica else folder
+
+    @property
     def step_max_seconds(self) -> float:
         """Seconds after which a step ends the process; staged artifacts may take their time."""
         longest = self.service.step_max_seconds
-        if self.write.staging_roots:
+        if self.write.staging_roots or self.downstream.requires_source:
             longest = max(longest, self.write.staging_timeout + _STAGING_MARGIN)
         return longest
 

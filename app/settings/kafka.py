@@ -90,14 +90,24 @@ class KafkaSettings(Section):
         return value
 
     @property
+    def announces(self) -> bool:
+        """Whether windows are announced on the output topic, with lists of their datasets."""
+        return True
+
+    @property
+    def stem(self) -> str:
+        """What the names of the dead-letter topic and of the chain updates begin with."""
+        return self.topic
+
+    @property
     def dead_letter_topic(self) -> str:
         """Topic of the events that can never be written."""
-        return f"{self.topic}-dead-letters"
+        return f"{self.stem}-dead-letters"
 
     @property
     def chain_update_topic(self) -> str:
         """Topic of the chain updates: what each window added to each (chain, run)."""
-        return f"{self.topic}-chain-updates"
+        return f"{self.stem}-chain-updates"
 
     @property
     def product_topic(self) -> str | None:

@@ -31,6 +31,9 @@ class Step(StrEnum):
     LOG_PRODUCTS = "log_products"
     """Send what was written to the product log, if it is on."""
 
+    KEEP_WAITING = "keep_waiting"
+    """Keep what is not due in the table of what waits; only in a downstream repository."""
+
 
 class Needed(StrEnum):
     """What a worker needs to do its work.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from app.downstream.selection import Exclusion
 from app.intake.ledger import Receipt
 from app.telemetry.labels import Needed, Step
 from models.causes import Cause
@@ -25,16 +26,20 @@ __all__ = [
     "DEAD_LETTERS",
     "DEPENDENCY_UP",
     "EVENTS",
+    "EXCLUDED_DATASETS",
     "FLUSH_SECONDS",
+    "HELD_DATASETS",
     "INPUT_PARTITIONS",
     "LATENCY_SECONDS",
     "LOG_RESETS",
     "LOST_MESSAGES",
+    "LOST_TAGS",
     "MAX_BYTES_HELD",
     "MEMORY_LIMIT_BYTES",
     "MISMATCHED_RECORDS",
     "OLDEST_UNACKED_SECONDS",
     "OPEN_TRANSACTION_SECONDS",
+    "OVERDUE_SECONDS",
     "POSTPONED_EVENTS",
     "PRODUCT_BYTES",
     "PRODUCT_LOG_ENABLED",
@@ -47,6 +52,8 @@ __all__ = [
     "STEP_FAILING_SECONDS",
     "STEP_RUNNING_SECONDS",
     "STORE_LOST",
+    "WAITING_DATASETS",
+    "WAITING_MESSAGES",
     "WINDOWS",
     "WINDOW_BYTES",
     "WINDOW_EVENTS",
@@ -70,6 +77,10 @@ DEAD_LETTERS = Counter("butler_writer_dead_letters", "Events set aside, by cause
 MISMATCHED_RECORDS = Counter(
     "butler_writer_mismatched_records", "Dimension records that differ from the stored ones"
 )
+LOST_TAGS = Counter(
+    "butler_writer_lost_tags",
+    "Datasets without the tag of a downstream repository: another one with their data ID has it",
+)
 RETRIES = Counter(
     "butler_writer_retries", "Steps of a flush that failed and were retried", ["step"]
 )
@@ -83,6 +94,11 @@ SKIPPED_CHAIN_RECORDS = Counter(
 )
 PRODUCT_MESSAGES = Counter("butler_writer_product_messages", "Messages sent to the product log")
 PRODUCT_BYTES = Counter("butler_writer_product_bytes", "Bytes of the messages of the product log")
+EXCLUDED_DATASETS = Counter(
+    "butler_writer_excluded_datasets",
+    "Datasets that a downstream repository does not get: by a rule, or for lack of a rule",
+    ["reason"],
+)
 COMMITS = Counter("butler_writer_commits", "Commits of offsets that the brokers have accepted")
 ACCEPTED_GAPS = Counter(
     "butler_writer_accepted_gaps",
@@ -98,6 +114,21 @@ LOST_MESSAGES = Counter(
 
 PRODUCT_LOG_ENABLED = Gauge(
     "butler_writer_product_log_enabled", "1 if the product log is on; 0 if it is off"
+)
+WAITING_DATASETS = Gauge(
+    "butler_writer_waiting_datasets",
+    "Datasets under embargo that this worker will release when they are due",
+)
+HELD_DATASETS = Gauge(
+    "butler_writer_held_datasets",
+    "Datasets with an embargo and no known end of their observation: held until a rule says more",
+)
+WAITING_MESSAGES = Gauge(
+    "butler_writer_waiting_messages", "Entries of the table waiting that this worker has"
+)
+OVERDUE_SECONDS = Gauge(
+    "butler_writer_overdue_seconds",
+    "Time since the datasets that have waited longest were due; 0 if none is due",
 )
 READY = Gauge("butler_writer_ready", "1 if the worker can do its work now, as /readyz says; else 0")
 DEPENDENCY_UP = Gauge(
@@ -193,6 +224,8 @@ def _create_known_series() -> None:
         DATASETS.labels(state)
     for cause in Cause:
         DEAD_LETTERS.labels(cause)
+    for exclusion in Exclusion:
+        EXCLUDED_DATASETS.labels(exclusion)
     for needed in Needed:
         DEPENDENCY_UP.labels(needed)
 

@@ -22,7 +22,11 @@ __all__ = ["LetterDocumentPage", "LetterPage", "LettersDocumentPage", "LettersPa
 
 _reader = LetterReader(app.connection, app.settings.kafka)
 _newest = NewestLetters(_reader)
-_details = LetterDetails(_reader, shows_payloads=app.settings.service.web_payloads)
+_details = LetterDetails(
+    _reader,
+    # Messages of a product log have what is under embargo.
+    shows_payloads=app.settings.service.web_payloads and app.settings.downstream.rules is None,
+)
 
 call_at_stop(app, _reader.close)
 

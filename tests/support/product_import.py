@@ -19,12 +19,15 @@ from lsst.daf.butler import (
     SerializedDimensionRecord,
 )
 
+from app.butler.repository.chains import MADE_BY
 from models.product import Products
 
 __all__ = ["import_products"]
 
 
-def import_products(butler: Butler, messages: Iterable[Products], source: Path) -> None:
+def import_products(
+    butler: Butler, messages: Iterable[Products], source: Path, *, refers: bool = False
+) -> None:
     """Write what messages have into a repository; what is there already stays.
 
     Parameters
@@ -35,6 +38,8 @@ def import_products(butler: Butler, messages: Iterable[Products], source: Path) 
         The messages.
     source : `pathlib.Path`
         The root of the datastore that the messages' paths are relative to.
+    refers : `bool`, optional
+        Whether the repository refers to the files where they are, and copies none.
     """
     for message in messages:
         _insert_records(butler, message)
@@ -44,9 +49,9 @@ def import_products(butler: Butler, messages: Iterable[Products], source: Path) 
                 DatasetType.from_simple(kind, universe=butler.dimensions)
             )
         butler.collections.register(message.run)
-        _ingest(butler, message, source)
+        _ingest(butler, message, source, refers=refers)
         for chain in message.chains:
-            if butler.collections.register(chain, CollectionType.CHAINED):
+            if butler.collections.register(chain, CollectionType.CHAINED, MADE_BY):
                 butler.collections.redefine_chain(chain, [])
             if message.run not in butler.collections.get_info(chain).children:
                 butler.collections.prepend_chain(chain, message.run)
@@ -65,17 +70,20 @@ def _insert_records(butler: Butler, message: Products) -> None:
         butler.registry.insertDimensionData(element, *own, skip_existing=True)
 
 
-def _ingest(butler: Butler, message: Products, source: Path) -> None:
+def _ingest(butler: Butler, message: Products, source: Path, *, refers: bool) -> None:
     root = Path(butler._datastore.root.ospath)  # type: ignore[attr-defined]
     files = []
     for file in message.datasets:
         target = root / file["path"]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / file["path"], target)
+        if not refers:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / file["path"], target)
         refs = []
         for dataset_id, given in file["refs"].items():
             kind = butler.get_dataset_type(given["dataset_type_name"])
             data_id = DataCoordinate.standardize(given["data_id"], dimensions=kind.dimensions)
             refs.append(DatasetRef(kind, data_id, given["run"], id=UUID(dataset_id)))
-        files.append(FileDataset(file["path"], refs, formatter=file["formatter"]))
-    butler.ingest(*files, transfer=None, skip_existing=True, record_validation_info=False)
+        path = str(source / file["path"]) if refers else file["path"]
+        files.append(FileDataset(path, refs, formatter=file["formatter"]))
+    transfer = "direct" if refers else None
+    butler.ingest(*files, transfer=transfer, skip_existing=True, record_validation_info=False)

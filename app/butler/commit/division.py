@@ -38,15 +38,19 @@ class Counts:
         Number of datasets that were not in the Butler before.
     mismatched_records : `int`
         Number of dimension records that differ from the stored one.
+    lost_tags : `int`
+        Number of datasets without the tag, since another one with their data ID has it.
     """
 
     inserted: int = 0
     mismatched_records: int = 0
+    lost_tags: int = 0
 
     def add(self, other: Counts) -> None:
         """Add the counts of another transaction."""
         self.inserted += other.inserted
         self.mismatched_records += other.mismatched_records
+        self.lost_tags += other.lost_tags
 
 
 def attempt(call: Callable[[], T], is_current: Callable[[], bool]) -> T | Failed:
@@ -95,7 +99,9 @@ def written_outcome(event: ParsedEvent) -> Written:
         dataset_id.bytes: (dataset_id, ref.run) for ref in event.refs for dataset_id in [ref.id]
     }
     ids = tuple(dataset_id for dataset_id, _ in datasets.values())
-    return Written(ids, Counter(run for _, run in datasets.values()), event.chains)
+    runs = Counter(run for _, run in datasets.values())
+    left_out = Rejection(Cause.MISSING_SOURCE_FILE, event.left_out) if event.left_out else None
+    return Written(ids, runs, event.chains, left_out)
 
 
 class _UnknownFailureError(Exception):

@@ -112,4 +112,4 @@ def _marks(event: ParsedEvent) -> set[Hashable]:
 
 def _kinship(event: ParsedEvent) -> tuple[list[str], str]:
     """Return a key by which events with the same dimension records or data IDs are neighbours."""
-    return sorted(map(str, event.records)), str(min(str(ref.dataId) for ref in event.refs))
+    return sorted(map(str, event.records)), min((str(ref.dataId) for ref in event.refs), default="")

@@ -15,6 +15,7 @@ from app.butler.failures import RetryableError, exception_chain
 from app.butler.insert.batch import Batch
 from app.butler.insert.choice import Insert
 from app.butler.insert.dimension_records import DimensionRecords
+from app.butler.insert.tagging import Tagging
 from app.butler.private.registry import RegistryTables, engine_of
 from app.butler.repository.dataset_types import DatasetTypes
 from app.butler.sessions.messages import send_waiting
@@ -37,6 +38,8 @@ class EventTransaction:
         Inserts datasets.
     dimension_records : `DimensionRecords`
         Inserts dimension records.
+    tagging : `Tagging` or `None`
+        Puts the datasets into a tagged collection.
     """
 
     def __init__(
@@ -45,11 +48,13 @@ class EventTransaction:
         types: DatasetTypes,
         insert: Insert,
         dimension_records: DimensionRecords,
+        tagging: Tagging | None = None,
     ) -> None:
         self._butler = butler
         self._types = types
         self._insert = insert
         self._dimension_records = dimension_records
+        self._tagging = tagging
         self._tables = RegistryTables(butler)
         self._new_sessions = NewSessions(engine_of(butler))
 
@@ -100,10 +105,13 @@ class EventTransaction:
             self._dimension_records.refuse_dangling(batch.events)
             times.records_inserted()
             inserted = self._insert.insert(batch)
+            lost_tags = 0
+            if self._tagging is not None and batch.datasets:
+                lost_tags = self._tagging.write(batch)
             if not is_own:  # there is no commit here at which an error would be raised
                 with self._tables.connection() as connection:
                     send_waiting(connection)
-        return Counts(inserted, mismatched)
+        return Counts(inserted, mismatched, lost_tags)
 
     @contextmanager
     def _transaction(self, batch: Batch, limits: Limits | None) -> Iterator[None]:

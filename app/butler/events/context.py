@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lsst.daf.butler import (
     Butler,
     DataCoordinate,
     DataIdValueError,
+    DatasetRef,
     Dimension,
     DimensionElement,
     DimensionGroup,
@@ -16,8 +17,9 @@ from lsst.daf.butler import (
 
 from app.butler.events.limits import EventLimits
 from app.butler.events.parsed import ParsedRecord, RecordKey
-from app.butler.policy import WritePolicy
-from app.butler.private.datastores import Datastores
+from app.butler.paths import uri_inside
+from app.butler.policy import ReplicaPolicy, WritePolicy
+from app.butler.private.datastores import Datastores, FileStore
 from app.butler.repository.dataset_types import DatasetTypes
 from models.errors import InvalidEventError
 
@@ -39,6 +41,15 @@ class ParsingContext:
         The dataset types that an event may use.
     limits : `EventLimits`
         How much an event may have.
+    replica : `ReplicaPolicy`, optional
+        If the events come from a product log: where the artifacts are.
+
+    Attributes
+    ----------
+    is_replica : `bool`
+        Whether the events come from a product log.
+    referred_root : `lsst.resources.ResourcePath` or `None`
+        Root of the artifacts, if datastore records are to have absolute URIs.
     """
 
     def __init__(
@@ -48,14 +59,38 @@ class ParsingContext:
         datastores: Datastores,
         dataset_types: DatasetTypes,
         limits: EventLimits,
+        *,
+        replica: ReplicaPolicy | None = None,
     ) -> None:
         self.limits = limits
         self.butler = butler
         self.policy = policy
         self.datastores = datastores
         self.dataset_types = dataset_types
+        self.is_replica = replica is not None
+        self.referred_root = None if replica is None else replica.referred_root
         self._required: dict[str, tuple[DimensionElement, tuple[str, ...], tuple[type, ...]]] = {}
         self._value_types: dict[DimensionGroup, tuple[type, ...]] = {}
+
+    def recorded_paths(self, path: str, refs: Sequence[DatasetRef]) -> Mapping[FileStore, str]:
+        """Return the datastores that accept an artifact, each with what their records contain.
+
+        Parameters
+        ----------
+        path : `str`
+            The path as the event gives it.
+        refs : `~collections.abc.Sequence` [`lsst.daf.butler.DatasetRef`]
+            The datasets of the artifact.
+
+        Raises
+        ------
+        InvalidEventError
+            If the path is outside its root, or no datastore accepts a dataset.
+        """
+        if self.referred_root is None:
+            return self.datastores.recorded_paths(path, refs)
+        stores = (store for ref in refs for store in self.datastores.accepting(ref))
+        return dict.fromkeys(stores, uri_inside(path, self.referred_root))
 
     def required(self, element: str) -> tuple[DimensionElement, tuple[str, ...], tuple[type, ...]]:
         """Return a dimension element, the fields that identify its records, and their types."""

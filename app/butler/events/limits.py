@@ -6,6 +6,9 @@ second (docs/limits.md has the measurements).
 
 from __future__ import annotations
 
+import sys
+from typing import Self
+
 from pydantic import BaseModel, ConfigDict
 
 from app.butler.policy import Count
@@ -72,6 +75,15 @@ class EventLimits(BaseModel):
 
     max_overlap_rows: Count = 10_000
     """Pixels that its regions overlap together: Butler makes a row for each."""
+
+    @classmethod
+    def without_any(cls) -> Self:
+        """Return limits that nothing exceeds.
+
+        They are for the product log: one of its messages has a window of events, or what was in the
+        source before, and comes from a service.  Only its size is limited.
+        """
+        return cls().model_copy(update=dict.fromkeys(cls.model_fields, sys.maxsize))
 
     def check(self, name: str, what: str, number: int) -> None:
         """Check a number.

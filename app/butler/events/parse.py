@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -86,12 +87,7 @@ class WindowParser:
             self._storage_classes = {
                 given["name"]: given["storageClass"] for given in event.dataset_types or []
             }
-            artifacts = [
-                self._artifact(
-                    given["path"], given.get("formatter"), given["refs"], *_digest(given)
-                )
-                for given in event.datasets
-            ]
+            artifacts = [self._artifact(given) for given in event.datasets]
             return ParsedEvent(records, artifacts, self._chains(event, artifacts), staging)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as exc:
             if isinstance(exc, InvalidEventError):
@@ -165,14 +161,10 @@ class WindowParser:
         except ValueError as exc:
             raise InvalidEventError(f"the region of a {name} record: {exc}") from exc
 
-    def _artifact(
-        self,
-        path: str,
-        formatter: str | None,
-        refs: dict[str, DatasetRefFields],
-        size: int,
-        checksum: str | None,
-    ) -> Artifact:
+    def _artifact(self, given: FileDatasetFields) -> Artifact:
+        path, formatter, refs = given["path"], given.get("formatter"), given["refs"]
+        size, checksum = _digest(given)
+        storage_class = _storage_class(given) if self._context.is_replica else None
         if not isinstance(path, str):
             raise InvalidEventError(f"path {shown(path)} is not a string")
         limits = self._context.limits
@@ -185,14 +177,18 @@ class WindowParser:
             parsed = _without_repetitions(parsed)
         if len(runs := {ref.run for ref in parsed}) > 1:
             raise InvalidEventError(f"{path!r} contains datasets of several runs: {sorted(runs)}")
-        first = self._as_written(parsed[0])
+        first = (
+            self._as_written(parsed[0])
+            if storage_class is None
+            else with_storage_class(parsed[0], storage_class)
+        )
         if formatter is None:
             formatter = self._context.datastores.default_formatter(first)
         elif formatter not in self._formatters:
             self._check_formatter(formatter)
-        recorded_paths = self._context.datastores.recorded_paths(path, parsed)
-        storage_class = first.datasetType.storageClass_name
-        return Artifact(path, formatter, parsed, recorded_paths, size, checksum, storage_class)
+        recorded_paths = self._context.recorded_paths(path, parsed)
+        written_as = first.datasetType.storageClass_name
+        return Artifact(path, formatter, parsed, recorded_paths, size, checksum, written_as)
 
     def _check_formatter(self, formatter: str) -> None:
         limit = self._context.limits
@@ -279,6 +275,11 @@ def _digest(given: FileDatasetFields) -> tuple[int, str | None]:
             f"checksum {shown(checksum)} of {shown(given['path'])} is not hexadecimal"
         )
     return -1 if size is None else size, checksum
+
+
+def _storage_class(given: Mapping[str, Any]) -> str | None:
+    """Return the storage class of an artifact, which only the product log has."""
+    return given.get("storage_class")
 
 
 def _without_repetitions(refs: list[DatasetRef]) -> list[DatasetRef]:

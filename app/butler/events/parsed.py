@@ -90,12 +90,15 @@ class ParsedEvent:
         Its (chain, run) pairs.
     staging : `lsst.resources.ResourcePath` or `None`
         The staging root that holds those of its files that are not in the datastore yet.
+    left_out : `str`
+        Which of its files are missing, and were left out; empty: none.
     """
 
     records: Mapping[RecordKey, ParsedRecord]
     artifacts: list[Artifact]
     chains: tuple[tuple[str, str], ...]
     staging: ResourcePath | None = None
+    left_out: str = ""
 
     @property
     def refs(self) -> Iterator[DatasetRef]:

@@ -54,11 +54,14 @@ class LocalFile:
         The path beneath it; no part of it may be a link.
     seen : `os.stat_result`, optional
         What the file was when it was decided to remove it.
+    may_have_other_names : `bool`, optional
+        Whether it may be a second name of somebody else's file.
     """
 
     root: str
     path: str
     seen: os.stat_result | None = None
+    may_have_other_names: bool = False
 
     def __str__(self) -> str:
         return os.path.join(self.root, self.path)  # noqa: PTH118 - for messages
@@ -118,7 +121,8 @@ class LocalFile:
         self._check_kind(file)
         # A second name (hard link) of a file that the owner of the folder does not own: who made it
         # may not be able to read the file.
-        if file.st_nlink > 1 and file.st_uid != folder.st_uid:
+        is_one_of_several = file.st_nlink > 1 and not self.may_have_other_names
+        if is_one_of_several and file.st_uid != folder.st_uid:
             raise NotAllowedError(
                 Cause.PATH_NOT_ALLOWED, f"{self} is a hard link to a file of another owner"
             )

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from lsst.resources import ResourcePath
 
+from app.butler.away import StoreError
 from app.butler.files.beneath import LocalFile
 from models.errors import InvalidEventError
 
@@ -36,6 +37,8 @@ def copy_to_datastore(
     root: ResourcePath,
     path: str,
     exists: Callable[[ResourcePath], bool] = ResourcePath.exists,
+    *,
+    links: bool = False,
 ) -> bool:
     """Copy a staged file to its final location, unless it is there already.
 
@@ -49,6 +52,8 @@ def copy_to_datastore(
         The file's path in the datastore.
     exists : `~collections.abc.Callable`, optional
         Tells whether a file of a datastore that is not on disk exists.
+    links : `bool`, optional
+        Whether to give the file a second name, instead of copying its content.
 
     Returns
     -------
@@ -62,6 +67,8 @@ def copy_to_datastore(
         behind a link or not a regular file.
     UnreadableError
         If the worker may not read the staged file.
+    StoreError
+        If the file is to be linked, and that is not possible.
     """
     target: _Target = (
         str(Path(root.ospath, path)) if root.isLocal else root.join(path, forceDirectory=False)
@@ -72,7 +79,7 @@ def copy_to_datastore(
 
     try:
         if isinstance(source, LocalFile):
-            is_same = _copy_local(source, target, is_there)
+            is_same = _copy_local(source, target, is_there, links=links)
         else:
             is_same = _copy_remote(source, target, is_there)
     except FileNotFoundError:  # no staged file: it is removed once its event is written
@@ -86,8 +93,10 @@ def copy_to_datastore(
     return True
 
 
-def _copy_local(source: LocalFile, target: _Target, is_there: Callable[[], bool]) -> bool:
-    """Copy a file from disk; return whether the file at the target is the same now."""
+def _copy_local(
+    source: LocalFile, target: _Target, is_there: Callable[[], bool], *, links: bool
+) -> bool:
+    """Copy or link a file from disk; return whether the file at the target is the same now."""
     with source.open() as file:
         if not is_there():
             if not isinstance(target, str):
@@ -95,10 +104,13 @@ def _copy_local(source: LocalFile, target: _Target, is_there: Callable[[], bool]
                 opened = ResourcePath(f"/proc/self/fd/{file.fileno()}", forceDirectory=False)
                 target.transfer_from(opened, "copy", overwrite=True, multithreaded=False)
                 return True
-            if _write(file, target):
+            if (_link if links else _write)(file, target):
                 return True
             file.seek(0)
-        return _is_same(file, os.fstat(file.fileno()).st_size, target)
+        status = os.fstat(file.fileno())
+        # Not by their content, if they are one file with two names.
+        is_one = isinstance(target, str) and os.path.samestat(status, os.stat(target))  # noqa: PTH116
+        return is_one or _is_same(file, status.st_size, target)
 
 
 def _copy_remote(source: ResourcePath, target: _Target, is_there: Callable[[], bool]) -> bool:
@@ -137,6 +149,26 @@ def _write(file: BinaryIO, target: str) -> bool:
         return False
     finally:
         partial.unlink(missing_ok=True)
+    return True
+
+
+def _link(file: BinaryIO, target: str) -> bool:
+    """Give an open file a second name, unless another file has it; return whether it has it."""
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # The opened file, whatever has its name by now.  With a descriptor (the path is absolute,
+        # so it is not used), Python calls linkat, which follows the link in /proc; link does not.
+        os.link(f"/proc/self/fd/{file.fileno()}", target, src_dir_fd=file.fileno())
+    except FileExistsError:
+        return False
+    except OSError as exc:
+        if exc.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
+            raise
+        raise StoreError(
+            f"a file cannot be linked to {target}: {exc.strerror}; set "
+            "BUTLER_WRITER_TRANSFER=copy, or keep both on one file system that has hard links",
+            alarm=True,
+        ) from exc
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import TypeAlias
 
@@ -33,7 +34,7 @@ def staged_file(copy: Copy) -> ResourcePath:
 
 
 def source_in(
-    staging: ResourcePath, path: str, roots: Iterable[ResourcePath]
+    staging: ResourcePath, path: str, roots: Iterable[ResourcePath], *, follows_links: bool = False
 ) -> LocalFile | ResourcePath:
     """Return a staged file, to be read or removed.
 
@@ -45,9 +46,15 @@ def source_in(
         The path of the file in it.
     roots : `~collections.abc.Iterable` [`lsst.resources.ResourcePath`]
         The allowed roots.  Only they may be links.
+    follows_links : `bool`, optional
+        Whether links are followed wherever they lead: in the source of a downstream repository,
+        which no pod writes to.
     """
     if not staging.isLocal:
         return staging.join(path, forceDirectory=False)
     folder = staging.ospath
+    if follows_links:
+        real = os.path.realpath(folder + path)
+        return LocalFile("/", real.removeprefix("/"), may_have_other_names=True)
     root = next((r.ospath for r in roots if r.isLocal and folder.startswith(r.ospath)), folder)
     return LocalFile(root, folder[len(root) :] + path)

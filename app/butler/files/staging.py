@@ -32,7 +32,7 @@ from app.butler.files.removal import remove_empty_folders, remove_files
 from app.butler.files.staged_copy import Copy, copies_of, source_in, staged_file
 from app.butler.outcome import Failed, Rejection
 from app.butler.paths import address
-from app.butler.policy import WritePolicy
+from app.butler.policy import ReplicaPolicy, Transfer, WritePolicy
 from app.butler.private.datastores import Datastores, FileStore
 from app.butler.repository.connection import RepositoryError
 from models.errors import InvalidEventError
@@ -51,6 +51,9 @@ class StagedArtifacts:
         The datastores of the repository.
     policy : `WritePolicy`
         The allowed staging roots, and the timeout.
+    replica : `ReplicaPolicy`, optional
+        If this is a downstream repository: the staging root is the source's datastore, whose files
+        stay, and in which links are followed.
 
     Raises
     ------
@@ -59,9 +62,14 @@ class StagedArtifacts:
         dataset.
     """
 
-    def __init__(self, datastores: Datastores, policy: WritePolicy) -> None:
+    def __init__(
+        self, datastores: Datastores, policy: WritePolicy, replica: ReplicaPolicy | None = None
+    ) -> None:
         self._datastores = datastores
+        self._is_replica = replica is not None
+        self._links = replica is not None and replica.transfer is Transfer.HARDLINK
         self._policy = policy
+        self._name = "source root" if self._is_replica else "staging root"
         self._copied: set[Copy] = set()
         #: Those in the datastore whose staged file is missing, or not readable.
         self._without_source: set[Copy] = set()
@@ -69,7 +77,7 @@ class StagedArtifacts:
             for root in (address(store.root) for store in datastores.stores):
                 if staging.startswith(root) or root.startswith(staging):
                     raise RepositoryError(
-                        f"the staging root {staging} and the datastore root {root} overlap"
+                        f"the {self._name} {staging} and the datastore root {root} overlap"
                     )
 
     def copy_to_datastores(
@@ -142,6 +150,8 @@ class StagedArtifacts:
         events : `~collections.abc.Iterable` [`ParsedEvent`]
             Any events; those without a staging root are skipped.
         """
+        if self._is_replica:
+            return
         staged = {(staging, path) for event in events for staging, _, path in copies_of(event)}
         if not staged:
             return
@@ -182,8 +192,10 @@ class StagedArtifacts:
             denied.discard(copy)
             exists = partial(self._exists, store, path)
             try:
-                source = source_in(staging, path, self._policy.staging_roots)
-                if copy_to_datastore(source, store.root, path, exists):
+                source = source_in(
+                    staging, path, self._policy.staging_roots, follows_links=self._is_replica
+                )
+                if copy_to_datastore(source, store.root, path, exists, links=self._links):
                     self._copied.add(copy)
                 else:
                     missing.append(copy)
@@ -249,7 +261,7 @@ class StagedArtifacts:
     def _check_mounted(self) -> None:
         for root in self._policy.staging_roots:
             if root.isLocal and not root.exists():
-                raise LostStoreError(f"the staging root {root} does not exist")
+                raise LostStoreError(f"the {self._name} {root} does not exist")
 
 
 def _missing_of(

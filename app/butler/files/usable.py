@@ -23,8 +23,10 @@ from app.errors import OperatorError, UnavailableError
 
 __all__ = [
     "FolderError",
+    "check_linking",
     "check_list_directory",
     "check_listing",
+    "check_source_root",
     "check_staging_root",
     "check_store",
     "check_writing",
@@ -32,6 +34,7 @@ __all__ = [
 
 _LIST_DIRECTORY = "OUTPUT_DATASET_LIST_DIRECTORY"
 _STAGING_ROOTS = "BUTLER_WRITER_STAGING_ROOTS"
+_SOURCE_ROOT = "BUTLER_WRITER_SOURCE_ROOT"
 
 
 class FolderError(OperatorError):
@@ -82,6 +85,39 @@ def check_staging_root(folder: ResourcePath) -> None:
         elif folder.scheme == "s3":
             client, where = _object_in(folder)
             client.delete_object(**where)
+
+
+def check_source_root(root: ResourcePath) -> None:
+    """Check that the datastore of a source can be read; nothing is written there.
+
+    Raises
+    ------
+    FolderError
+        If it cannot be used; the text names the variable.
+    UnavailableError
+        If it cannot be used at this moment.
+    """
+    with _explained(_SOURCE_ROOT, root, "name a folder that exists and that this user may read"):
+        if root.isLocal:
+            next(Path(root.ospath).iterdir(), None)
+        elif root.scheme == "s3":
+            _read_nothing(root)
+
+
+def check_linking(source: ResourcePath, root: ResourcePath) -> None:
+    """Check that files of a source can get a second name in a datastore.
+
+    Raises
+    ------
+    FolderError
+        If they are not on the same file system.
+    """
+    remedy = "set BUTLER_WRITER_TRANSFER=copy, or keep both on one file system"
+    if not (source.isLocal and root.isLocal):
+        raise FolderError(f"{source} cannot be linked to {root}: not folders; {remedy}")
+    with _explained(_SOURCE_ROOT, source, remedy):
+        if Path(source.ospath).stat().st_dev != Path(root.ospath).stat().st_dev:
+            raise FolderError(f"{source} and {root} are on different file systems; {remedy}")
 
 
 def check_store(root: ResourcePath) -> None:
@@ -183,7 +219,11 @@ def _explained(variable: str, folder: ResourcePath, remedy: str) -> Iterator[Non
 
 
 def _dependency(variable: str) -> str:
-    names = {_LIST_DIRECTORY: "the list directory", _STAGING_ROOTS: "the staging root"}
+    names = {
+        _LIST_DIRECTORY: "the list directory",
+        _STAGING_ROOTS: "the staging root",
+        _SOURCE_ROOT: "the source root",
+    }
     return names.get(variable, "the store")
 
 

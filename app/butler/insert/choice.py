@@ -46,7 +46,12 @@ class Insert(Protocol):
 
 
 def choose_insert(
-    butler: Butler, policy: WritePolicy, datastores: Datastores, overlaps: OverlapRows
+    butler: Butler,
+    policy: WritePolicy,
+    datastores: Datastores,
+    overlaps: OverlapRows,
+    *,
+    refers: bool = False,
 ) -> tuple[Insert, DimensionRecords]:
     """Return the way of inserting datasets and dimension records that fits a repository.
 
@@ -60,17 +65,21 @@ def choose_insert(
         The datastores of the repository.
     overlaps : `OverlapRows`
         Counts the overlap rows of dimension records.
+    refers : `bool`, optional
+        Whether artifacts are elsewhere, and datastore records have absolute URIs.
     """
     forbidden = forbidden_elements(butler.dimensions, policy.allowed_elements)
     if policy.write_method is WriteMethod.PUBLIC:
-        return PublicIngest(butler), DimensionRecords(butler, overlaps, forbidden=forbidden)
+        records = DimensionRecords(butler, overlaps, forbidden=forbidden)
+        return PublicIngest(butler, refers=refers), records
     if uncovered := uncovered_parts(butler):
         logger.warning(
             "bulk insert is untested for parts of this repository; using Butler.ingest, which is "
             "half as fast",
             parts=uncovered,
         )
-        return PublicIngest(butler), DimensionRecords(butler, overlaps, forbidden=forbidden)
+        records = DimensionRecords(butler, overlaps, forbidden=forbidden)
+        return PublicIngest(butler, refers=refers), records
     tables = RegistryTables(butler)
     records = DimensionRecords(butler, overlaps, tables.find_stored, forbidden)
     return BulkInsert(tables, datastores), records

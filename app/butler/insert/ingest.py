@@ -19,10 +19,13 @@ class PublicIngest:
     ----------
     butler : `lsst.daf.butler.Butler`
         The Butler that is written to.
+    refers : `bool`, optional
+        Whether artifacts are elsewhere, and datastore records have absolute URIs.
     """
 
-    def __init__(self, butler: Butler) -> None:
+    def __init__(self, butler: Butler, *, refers: bool = False) -> None:
         self._butler = butler
+        self._refers = refers
         self._stand_ins: dict[str, type[FormatterV2]] = {}
         self._runs: set[str] = set()
 
@@ -77,11 +80,14 @@ class PublicIngest:
         in_order = sorted(batch.sorted_datasets, key=lambda dataset: dataset.ref.datasetType.name)
         artifacts = {id(dataset.artifact): dataset.artifact for dataset in in_order}
         files = [
-            FileDataset(artifact.path, refs, formatter=self._stand_in(artifact.formatter))
+            FileDataset(self._given(artifact), refs, formatter=self._stand_in(artifact.formatter))
             for artifact in artifacts.values()
             if (refs := _missing(artifact, missing))
         ]
-        self._butler.ingest(*files, transfer=None, skip_existing=True, record_validation_info=False)
+        transfer = "direct" if self._refers else None
+        self._butler.ingest(
+            *files, transfer=transfer, skip_existing=True, record_validation_info=False
+        )
         return len(missing)
 
     def find_refused(self, batch: Batch) -> None:
@@ -89,6 +95,9 @@ class PublicIngest:
 
     def forget(self) -> None:
         """Do nothing: no lookup is kept that a rollback could invalidate."""
+
+    def _given(self, artifact: Artifact) -> str:
+        return next(iter(artifact.recorded_paths.values())) if self._refers else artifact.path
 
     def _stand_in(self, name: str) -> type[FormatterV2]:
         """Make a class with the name of a formatter, so that the formatter is not imported."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import sqlalchemy
 from lsst.daf.butler import Butler, DatasetRef
@@ -89,9 +90,12 @@ class FileStore:
         Parameters
         ----------
         path : `str`
-            As in the datastore records.
+            As in the datastore records: relative to the root, or an absolute URI.
         """
-        if self._folder is not None:  # 50 times as fast as making a ResourcePath
+        if path.startswith("file:///"):
+            return os.path.isfile(unquote(path.removeprefix("file://")))  # noqa: PTH113
+        # 50 times as fast as making a ResourcePath
+        if self._folder is not None and "://" not in path:
             return os.path.isfile(os.path.join(self._folder, path))  # noqa: PTH113, PTH118
         return self.uri(path).exists()
 

@@ -239,12 +239,38 @@ class RegistryTables:
         key: int = known.key
         return key
 
+    def tagged_collection(self, name: str) -> int:
+        """Return the key of a tagged collection, which is registered if it does not exist.
+
+        Raises
+        ------
+        lsst.daf.butler.registry.CollectionTypeError
+            If a collection of another type has that name.
+        """
+        self._butler.collections.register(name, CollectionType.TAGGED)
+        known = self._collections.find(name)
+        if known.type is not CollectionType.TAGGED:
+            raise CollectionTypeError(f"{name!r} is a {known.type.name} collection, not tagged")
+        self._runs[name] = known
+        key: int = known.key
+        return key
+
+    def lock_collection(self, connection: sqlalchemy.Connection, key: int) -> None:
+        """Wait until no other transaction has locked a collection; then lock it.
+
+        Other transactions may still refer to the collection.
+        """
+        table = self._collections._tables.collection
+        locked = sqlalchemy.select(table.columns[self.collection_column])
+        locked = locked.where(table.columns[self.collection_column] == key)
+        connection.execute(locked.with_for_update(key_share=True)).all()
+
     def now(self) -> Time | datetime:
         """Return the time in the type that this schema version needs for ``ingest_date``."""
         return Time.now() if self._datasets._use_astropy_ingest_date else datetime.now(UTC)
 
     def update_summary(self, run: str, refs: Iterable[DatasetRef]) -> None:
-        """Add the dataset types and instruments of new datasets to the summary of a run."""
+        """Add the dataset types and instruments of new datasets to the summary of a collection."""
         new = CollectionSummary()
         new.add_datasets(refs)
         stored = self._datasets.getCollectionSummary(self._runs[run])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from app.kafka.checks.access_rights import Operation, Right
-from app.settings import MIB, KafkaSettings
+from app.settings import MIB, KafkaSettings, ReplicaKafkaSettings
 
 __all__ = [
-    "CHAIN_PARTITIONS",
+    "TABLE_PARTITIONS",
     "RequiredTopic",
     "all_rights",
     "all_topics",
@@ -19,9 +19,9 @@ __all__ = [
     "required_topics",
 ]
 
-#: One partition is enough for a few runs a day.  Faust requires that the chain updates and the
-#: changelog of the table have the same number.
-CHAIN_PARTITIONS = 1
+#: One partition is enough for a few runs a day, and for what waits: an entry for each message.
+#: Faust requires that the chain updates and the changelog of their table have the same number.
+TABLE_PARTITIONS = 1
 
 #: Partitions of the input topic if the worker creates it, and so the number of workers that can
 #: share the load; and of the product log, whose readers share it.
@@ -29,7 +29,7 @@ _MANY_PARTITIONS = 6
 
 _TWO_WEEKS_MS = 14 * 24 * 3600 * 1000
 
-#: The changelog keeps the last state of each chain.  By default, Kafka compacts only segments that
+#: A changelog keeps the last value of each key.  By default, Kafka compacts only segments that
 #: are full (1 GiB) or a week old, and only once half of the log is outdated: never in a night.
 _CHANGELOG = MappingProxyType(
     {
@@ -64,6 +64,12 @@ def required_topics(settings: KafkaSettings) -> list[RequiredTopic]:
     """Return the topics that a worker needs, in the order in which they are checked."""
     # A dead letter consists of its event and headers.
     largest_letter = settings.max_message_bytes + MIB
+    announced = RequiredTopic(
+        settings.output_topic,
+        (Operation.WRITE,),
+        is_own=False,
+        new_partitions=_MANY_PARTITIONS,
+    )
     return [
         RequiredTopic(
             settings.topic,
@@ -73,12 +79,7 @@ def required_topics(settings: KafkaSettings) -> list[RequiredTopic]:
             largest_message=settings.max_message_bytes,
             config={"max.message.bytes": str(settings.max_message_bytes + MIB)},
         ),
-        RequiredTopic(
-            settings.output_topic,
-            (Operation.WRITE,),
-            is_own=False,
-            new_partitions=_MANY_PARTITIONS,
-        ),
+        *([announced] if settings.announces else []),
         RequiredTopic(
             settings.dead_letter_topic,
             (Operation.WRITE,),
@@ -91,16 +92,29 @@ def required_topics(settings: KafkaSettings) -> list[RequiredTopic]:
         RequiredTopic(
             settings.chain_update_topic,
             (Operation.READ, Operation.WRITE),
-            partitions=CHAIN_PARTITIONS,
+            partitions=TABLE_PARTITIONS,
         ),
         RequiredTopic(
             settings.changelog_topic,
             (Operation.READ, Operation.WRITE),
-            partitions=CHAIN_PARTITIONS,
+            partitions=TABLE_PARTITIONS,
             is_compacted=True,
             config=_CHANGELOG,
         ),
+        *_waiting_topics(settings),
     ]
+
+
+def _waiting_topics(settings: KafkaSettings) -> Iterator[RequiredTopic]:
+    """Yield the changelog of what waits, if a downstream repository is filled."""
+    if isinstance(settings, ReplicaKafkaSettings):
+        yield RequiredTopic(
+            settings.waiting_topic,
+            (Operation.READ, Operation.WRITE),
+            partitions=TABLE_PARTITIONS,
+            is_compacted=True,
+            config=_CHANGELOG,
+        )
 
 
 def product_topic(settings: KafkaSettings) -> RequiredTopic | None:

@@ -14,9 +14,8 @@ from aiokafka.errors import (
 )
 
 from app.errors import OperatorError
-from app.kafka.connection import KafkaConnection
+from app.kafka.connection import KafkaConnection, topic_partitions
 from app.kafka.group.members import describe_group
-from app.kafka.readers import topic_partitions
 
 __all__ = ["GroupInUseError", "committed_offsets", "set_committed"]
 

@@ -40,12 +40,12 @@ async def all_items(connection: KafkaConnection, settings: Settings) -> list[Ite
         Item("settings", Verdict.WRONG, reason)
         for reason in doubtful_variables(os.environ, settings)
     ]
-    folder = settings.service.data_directory
+    folder = settings.data_directory
     # The clients of database and stores block.
     of_kafka, of_repository, of_folders = await asyncio.gather(
         kafka_items(connection, settings.kafka),
-        asyncio.to_thread(repository_items, settings.write),
-        asyncio.to_thread(folder_items, settings.write),
+        asyncio.to_thread(repository_items, settings.write, settings.downstream),
+        asyncio.to_thread(folder_items, settings.write, settings.downstream),
     )
     return [
         *(doubtful or [Item("settings", Verdict.OK)]),

@@ -14,6 +14,7 @@ from app.butler.failures import exception_chain
 from app.butler.files.usable import (
     check_list_directory,
     check_listing,
+    check_source_root,
     check_staging_root,
     check_store,
     check_writing,
@@ -23,9 +24,10 @@ from app.butler.private.datastores import Datastores
 from app.butler.private.registry import RegistryTables, engine_of
 from app.butler.private.rights import missing_grants
 from app.butler.repository.connection import RepositoryError, open_butler, opening
+from app.downstream.rules_file import read_rules
 from app.errors import UnavailableError
 from app.operations.checks.items import Item, Verdict, item_of
-from app.settings import ButlerSettings
+from app.settings import ButlerSettings, DownstreamSettings
 
 __all__ = ["folder_items", "repository_items", "store_items"]
 
@@ -43,7 +45,9 @@ _VERSION_ERRORS = frozenset(
 
 
 def repository_items(
-    settings: ButlerSettings, clock: Callable[[], float] = time.time
+    settings: ButlerSettings,
+    downstream: DownstreamSettings | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> list[Item]:
     """Open the repository as a worker does, and check all that a write needs of it.
 
@@ -51,6 +55,8 @@ def repository_items(
     ----------
     settings : `~app.settings.ButlerSettings`
         Names the repository.
+    downstream : `~app.settings.DownstreamSettings`, optional
+        Names the release rules.
     clock : `~collections.abc.Callable`, optional
         Returns this machine's time, in seconds since the Unix epoch.
     """
@@ -64,13 +70,36 @@ def repository_items(
                 *_right_items(butler),
                 _clock_item(butler, clock),
                 *store_items(butler, settings),
+                *_rules_items(butler, downstream),
             ]
     except RepositoryError as exc:
         return _not_opened(exc)
 
 
-def folder_items(settings: ButlerSettings) -> list[Item]:
-    """Check the list directory and the staging roots, as a starting worker does."""
+def _rules_items(butler: Butler, downstream: DownstreamSettings | None) -> Iterator[Item]:
+    if downstream is None or downstream.rules is None or not downstream.is_replica:
+        return
+    path = downstream.rules
+
+    def read() -> str:
+        rules = read_rules(path, butler.dimensions)
+        return f"{len(rules.for_datasets)} rules for datasets, {len(rules.for_records)} for records"
+
+    yield item_of(f"release rules {path}", read)
+
+
+def folder_items(
+    settings: ButlerSettings, downstream: DownstreamSettings | None = None
+) -> list[Item]:
+    """Check the list directory and the staging roots, as a starting worker does.
+
+    Of a downstream repository, check the source root instead.
+    """
+    if downstream is not None and downstream.is_replica:
+        root = downstream.source_root
+        if root is None or not downstream.requires_source:
+            return []
+        return [item_of(f"source root {root}", partial(check_source_root, root))]
     lists = ResourcePath(settings.dataset_list_directory or "", forceDirectory=True)
     return [
         item_of("list directory", lambda: check_list_directory(lists)),

@@ -25,6 +25,7 @@ _TITLES = {
     "windows": "Windows",
     "write": "Butler write",
     "limits": "Limits on an event",
+    "downstream": "Downstream repository",
     "service": "Worker process",
 }
 

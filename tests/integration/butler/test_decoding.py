@@ -13,7 +13,7 @@ from agents.decoded_events import DecodedEvents
 from app.intake.ledger import Entry
 from app.intake.received import Received
 from app.intake.windows import Arrival
-from models.prompt_output import PromptOutput
+from models.fields import EventContent
 from testbed.writing import write_window
 from tests.support.events import Night, dataset_ids, encode
 from tests.support.faulty_writes import impossible_type
@@ -25,7 +25,7 @@ class Counted(DecodedEvents):
 
     alive = most = 0
 
-    def __getitem__(self, arrival: Arrival[Received]) -> PromptOutput:
+    def __getitem__(self, arrival: Arrival[Received]) -> EventContent:
         gc.collect()  # an error and its traceback refer to each other, and to the event
         event = super().__getitem__(arrival)
         self.alive += 1

@@ -10,7 +10,7 @@ import pytest
 from faust.exceptions import ProducerSendError
 from structlog.testing import capture_logs
 
-from agents import chain_table
+from agents import chain_table, changelogs
 from agents.chain_table import ChainTable
 from app.kafka.errors import MessageSizeTooLargeError
 from app.telemetry import metrics
@@ -53,7 +53,7 @@ class FakeChangelog:
     def __init__(self, *answers: Mapping[bytes, bytes | None] | Exception) -> None:
         self.answers = list(answers)
 
-    async def read(self) -> Mapping[bytes, bytes | None]:
+    async def read_beside(self) -> Mapping[bytes, bytes | None]:
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -149,7 +149,7 @@ async def test_one_chain_is_written_again_after_a_restart_so_that_the_pages_find
 async def test_a_changelog_that_cannot_be_read_is_read_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(chain_table, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(changelogs, "RETRY_SECONDS", 0.01)
     keeper, table = make(OSError("away"), OSError("away"), {b'"c"': STORED})
 
     with capture_logs() as logs:

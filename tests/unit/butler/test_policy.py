@@ -6,7 +6,11 @@ import time
 
 import pytest
 
-from app.butler.policy import Expression, WritePolicy
+from app.butler.allowed.elements import ANY_ELEMENT
+from app.butler.events.limits import EventLimits
+from app.butler.policy import Expression, ReplicaPolicy, WritePolicy
+from app.butler.repository.new_types import NewTypes
+from app.settings.kafka import LARGEST_EVENT
 
 CHAIN = WritePolicy().chain_pattern
 
@@ -48,3 +52,21 @@ def test_an_expression_that_cannot_be_matched_in_linear_time_is_refused(pattern:
     with pytest.raises(ValueError, match=r"which can take for ever|not a regular expression") as e:
         Expression(pattern)
     assert "\n" not in str(e.value)
+
+
+def test_what_pods_may_name_does_not_restrict_a_downstream_repository() -> None:
+    strict = WritePolicy(
+        allowed_runs="none", allowed_chains="none", new_dataset_types="none", lock_timeout=3
+    )
+    policy = ReplicaPolicy(source_root="/source").policy_of(strict)
+    for pattern in (policy.allowed_runs, policy.allowed_chains):
+        assert pattern is not None
+        assert pattern.matches("LSSTCam/raw/all")
+    assert policy.allowed_elements == (ANY_ELEMENT,)
+    with NewTypes(policy.new_dataset_types or 0).registering(["a"] * 1000):
+        pass
+    assert not policy.paths_below_run
+    assert [root.ospath for root in policy.staging_roots] == ["/source/"]
+    assert (policy.allowed_formatters, policy.lock_timeout) == (strict.allowed_formatters, 3)
+    limits = EventLimits.without_any()
+    assert all(getattr(limits, name) > LARGEST_EVENT for name in EventLimits.model_fields)

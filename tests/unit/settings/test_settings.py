@@ -450,3 +450,62 @@ def test_the_example_sets_what_is_required_and_nothing_else() -> None:
     text = (CHECKOUT / ".env.example").read_text()
 
     assert re.findall(r"^([A-Z0-9_]+)=", text, re.MULTILINE) == list(COMPLETE)
+
+
+REPLICA = {
+    "BUTLER_WRITER_ROLE": "replicate",
+    "BUTLER_REPOSITORY": "/repo/public",
+    "KAFKA_CLUSTER": "broker-1:9092",
+    "KAFKA_TOPIC": "events",
+    "BUTLER_WRITER_SOURCE_ROOT": "/repo/main",
+}
+
+
+def test_a_downstream_repository_has_names_of_its_own(environment: dict[str, str]) -> None:
+    environment.update(REPLICA)
+    settings = load_settings()
+    settings.require_connections()
+    kafka = settings.kafka
+    group = "butler-writer-replicate-public"
+    assert (kafka.topic, kafka.group, kafka.product_topic) == ("events-products", group, None)
+    own = {f"{group}-{name}" for name in ("dead-letters", "chain-updates", "chains-changelog")}
+    assert own | {kafka.topic, f"{group}-waiting-changelog"} == set(kafka.topic_names.values())
+    assert settings.data_directory == settings.service.data_directory / group
+
+
+@pytest.mark.parametrize(
+    ("repository", "name"),
+    [
+        ("/repo/public", "public"),
+        ("/repo/public/", "public"),
+        ("/repo/public/butler.yaml", "public"),
+        ("s3://bucket/the repo/butler.yaml", "the-repo"),
+        ("embargo", "embargo"),
+        ("file:///", "target"),
+    ],
+)
+def test_the_name_of_a_target_comes_from_its_repository(
+    environment: dict[str, str], repository: str, name: str
+) -> None:
+    environment.update(REPLICA | {"BUTLER_REPOSITORY": repository})
+    assert load_settings().kafka.group == f"butler-writer-replicate-{name}"
+    environment["BUTLER_WRITER_TARGET"] = "other"
+    assert load_settings().kafka.group == "butler-writer-replicate-other"
+
+
+def test_a_downstream_repository_requires_its_source(environment: dict[str, str]) -> None:
+    environment.update(REPLICA | {"BUTLER_WRITER_SOURCE_ROOT": "", "KAFKA_TOPIC": ""})
+    with pytest.raises(SettingsError, match="not set: KAFKA_TOPIC, BUTLER_WRITER_SOURCE_ROOT"):
+        load_settings().require_connections()
+    environment.update(KAFKA_TOPIC="events", BUTLER_WRITER_TRANSFER="in-place")
+    load_settings().require_connections()
+
+
+def test_a_downstream_repository_does_not_log_into_the_log_that_it_reads(
+    environment: dict[str, str],
+) -> None:
+    environment.update(REPLICA | {"BUTLER_WRITER_PRODUCTS_TOPIC": "events-products"})
+    with pytest.raises(SettingsError, match="are both 'events-products'"):
+        load_settings().require_connections()
+    environment["BUTLER_WRITER_PRODUCTS_TOPIC"] = "released"
+    assert load_settings().kafka.product_topic == "released"

@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 from app.butler.away import LostStoreError, StoreError
 from app.intake.intake import Intake
 from app.intake.windows import WindowBounds
+from app.telemetry.labels import Step
 from app.telemetry.readings import Readings
 from app.telemetry.status import Status
 from app.telemetry.step_failures import StepFailures
@@ -66,9 +67,7 @@ def test_gaps_are_counted_once(scene: Scene) -> None:
 
 
 def test_a_step_fails_since_its_first_failure(scene: Scene) -> None:
-    others = dict.fromkeys(
-        ("read", "prepend_to_chains", "set_aside", "announce", "log_products"), 0
-    )
+    others = dict.fromkeys(map(str, Step), 0)
     scene.status.failed("write", 0, OSError("gone"))
     scene.now += 20
     scene.status.failed("write", 1, OSError("gone"))

@@ -1,0 +1,123 @@
+"""The messages of a window of the product log, with what is released of each."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+import pytest
+
+from agents.released_events import ReleasedContent, ReleasedEvents
+from app.downstream.due_messages import DueMessage
+from app.downstream.selector import Selector
+from app.downstream.waiting import Due
+from app.intake.entries import Entry
+from app.intake.received import Received
+from app.intake.windows import Arrival
+from app.parts import Replica
+from models.causes import Cause
+from models.product import Products
+from tests.unit.downstream.messages import EVENING, HOUR, rules, universe
+
+UNIVERSE = (universe().namespace, universe().version)
+RULES = """
+- dataset_types: [image]
+  embargo_hours: 80
+- dataset_types: [catalog]
+  embargo_hours: 0
+"""
+
+
+def ref(name: str) -> dict[str, Any]:
+    return {"dataset_type_name": name, "run": "r", "data_id": {"instrument": "TestCam"}}
+
+
+def value(**more: Any) -> bytes:
+    files = [
+        {"refs": {name: ref(name)}, "path": f"{name}.fits", "formatter": "lsst.F"}
+        for name in ("image", "catalog", "other")
+    ]
+    fields: dict[str, Any] = {
+        "batch_id": "b",
+        "sequence": 0,
+        "records_in_batch": 1,
+        "committed_at": "2026-11-24T02:00:00.000000Z",
+        "universe": {"namespace": UNIVERSE[0], "version": UNIVERSE[1]},
+        "datastore": "FileDatastore@<butlerRoot>",
+        "run": "r",
+        "chains": ["c"],
+        "dimension_records": [],
+        "dataset_types": [],
+        "datasets": files,
+    }
+    message = Products(**(fields | more))
+    assert asdict(message)
+    return message.encode()
+
+
+def arrival(payload: Received) -> Arrival[Received]:
+    return Arrival(Entry(("log", 2), 5, 1, 0, lambda: None), payload)
+
+
+def events(*payloads: Received, text: str | None = None, now: int = EVENING) -> ReleasedEvents:
+    selector = None if text is None else Selector(rules(text), universe())
+    replica = Replica(universe=UNIVERSE, selector=selector, staging="/source/", clock=lambda: now)
+    return ReleasedEvents([arrival(payload) for payload in payloads], 10_000, replica)
+
+
+def content(found: ReleasedEvents) -> list[ReleasedContent]:
+    return [each for _, each in found.items() if isinstance(each, ReleasedContent)]
+
+
+def test_without_rules_everything_is_released_from_the_source() -> None:
+    (found,) = content(events(Received(None, value())))
+    assert [file["path"] for file in found.datasets] == ["image.fits", "catalog.fits", "other.fits"]
+    assert found.chains == ["c"]
+    assert found.staging == "/source/"
+
+
+def test_with_rules_only_what_is_due_is_released() -> None:
+    decoded = events(Received(None, value()), text=RULES)
+    (found,) = content(decoded)
+    assert [file["path"] for file in found.datasets] == ["catalog.fits"]
+    (selection,) = decoded.selections.values()
+    assert selection.held
+    assert selection.excluded
+    assert selection.release.datasets == []
+
+
+def test_of_a_message_of_which_nothing_is_due_nothing_is_asked_of_the_source() -> None:
+    text = RULES.replace("[catalog]", "[nothing]")
+    (found,) = content(events(Received(None, value()), text=text))
+    assert (found.datasets, found.dimension_records, found.staging) == ([], [], None)
+
+
+@pytest.mark.parametrize(
+    ("payload", "cause", "reason"),
+    [
+        (Received(None, b"{"), Cause.INVALID_EVENT, "not JSON"),
+        (
+            Received(None, value(universe={"namespace": "daf_butler", "version": 2})),
+            Cause.INVALID_EVENT,
+            "the source has version 2 of the dimension universe daf_butler, and this repository",
+        ),
+        (
+            DueMessage(None, None, due=Due(HOUR, 2, 5), is_removed=True),
+            Cause.REMOVED_MESSAGE,
+            "the product log no longer has offset 5 of partition 2",
+        ),
+        (
+            Received(None, orjson.dumps({"type": "pp-output"})),
+            Cause.INVALID_EVENT,
+            "type is 'pp-output'",
+        ),
+    ],
+)
+def test_a_bad_message_is_rejected(payload: Received, cause: Cause, reason: str) -> None:
+    decoded = events(payload, text=RULES)
+    assert content(decoded) == []
+    (rejection,) = decoded.rejected.values()
+    assert rejection.cause is cause
+    assert reason in rejection.reason
+    assert decoded.selections == {}

@@ -1,0 +1,141 @@
+"""The table of what waits: nothing is lost, and nothing is taken early or twice."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import orjson
+from structlog.testing import capture_logs
+
+from agents.waiting_table import WaitingTable
+from app.downstream.waiting import HELD, Due
+
+FIRST, SECOND, OTHER = Due(100, 0, 7), Due(200, 0, 7), Due(100, 1, 9)
+
+
+class Log:
+    """A changelog: what is sent, and the last value of each key."""
+
+    def __init__(self) -> None:
+        self.latest: dict[bytes, bytes | None] = {}
+        self.sent: list[tuple[str, Any]] = []
+        self.changelog_topic = SimpleNamespace(send=self.send)
+
+    async def send(self, *, key: str, value: Any, **_: object) -> Any:
+        async def sent() -> None:
+            self.sent.append((key, value))
+            self.latest[orjson.dumps(key)] = None if value is None else orjson.dumps(value)
+
+        return sent()
+
+    def forget(self) -> None:
+        pass
+
+    async def read_beside(self) -> dict[bytes, bytes | None]:
+        return dict(self.latest)
+
+
+def table(log: Log, rules: str = "a") -> WaitingTable:
+    return WaitingTable(cast("Any", log), cast("Any", log), rules)
+
+
+async def restored(log: Log, *partitions: int, rules: str = "a") -> WaitingTable:
+    made = table(log, rules)
+    await made.restore(partitions or (0, 1))
+    return made
+
+
+async def test_what_is_kept_is_there_after_a_restart_for_the_partitions_that_are_read() -> None:
+    log = Log()
+    before = await restored(log)
+    await before.keep({FIRST: {"a_log": 2}, SECOND: {"b": 1}, OTHER: {"a_log": 3}}, ())
+    assert len((await restored(log)).index) == 3
+    after = await restored(log, 1)
+    assert after.take(150, 9, 1) == [OTHER]
+    assert after.since(OTHER) == 100
+
+
+async def test_an_entry_is_taken_when_it_is_due_and_once_in_an_epoch() -> None:
+    waiting = await restored(Log())
+    await waiting.keep({FIRST: {"a": 1}, SECOND: {"a": 1}, Due(HELD, 0, 8): {"a": 1}}, ())
+    assert waiting.take(99, 9, 1) == []
+    assert waiting.take(100, 9, 1) == [FIRST]
+    assert waiting.take(300, 9, 1) == [SECOND]
+    assert waiting.take(300, 9, 1) == []
+    assert waiting.take(300, 9, 2) == [FIRST, SECOND]
+    waiting.give_back([SECOND])
+    assert waiting.take(300, 9, 2) == [SECOND]
+
+
+async def test_what_was_released_is_removed_for_good() -> None:
+    log = Log()
+    waiting = await restored(log)
+    await waiting.keep({FIRST: {"a": 1}, OTHER: {"a": 1}}, ())
+    waiting.take(100, 9, 1)
+    await waiting.keep({}, [FIRST])
+    assert waiting.take(300, 9, 2) == [OTHER]
+    assert (await restored(log)).take(300, 9, 1) == [OTHER]
+
+
+async def test_what_is_still_not_due_is_kept() -> None:
+    """As after a clock that went back."""
+    log = Log()
+    waiting = await restored(log)
+    await waiting.keep({FIRST: {"a": 1}}, ())
+    waiting.take(100, 9, 1)
+    await waiting.keep({FIRST: {"a": 1}}, [FIRST])
+    assert waiting.take(100, 9, 1) == [FIRST]
+    assert len(log.sent) == 1
+
+
+async def test_new_entries_are_sent_before_old_ones_are_removed() -> None:
+    log = Log()
+    waiting = await restored(log)
+    await waiting.keep({FIRST: {"a": 1}}, ())
+    waiting.take(100, 9, 1)
+    await waiting.keep({SECOND: {"a": 1}}, [FIRST])
+    assert log.sent[1:] == [(SECOND.key, {"rules": "a", "datasets": {"a": 1}}), (FIRST.key, None)]
+
+
+async def test_entries_of_other_rules_are_taken_at_once_and_as_a_whole() -> None:
+    log = Log()
+    held = Due(HELD, 0, 8)
+    await (await restored(log)).keep({SECOND: {"a": 1}, held: {"a": 1}}, ())
+    waiting = await restored(log, rules="b")
+    assert set(waiting.take(0, 9, 1)) == {SECOND, held}
+    assert waiting.since(SECOND) == 0
+    await waiting.keep({SECOND: {"a": 1}}, [SECOND, held])  # now an entry of these rules
+    assert waiting.take(0, 9, 1) == []
+    assert waiting.since(SECOND) == 200
+    assert (await restored(log, rules="b")).take(0, 9, 1) == []
+
+
+async def test_changes_while_the_changelog_is_read_are_kept() -> None:
+    log = Log()
+    await (await restored(log)).keep({FIRST: {"a": 1}}, ())
+    waiting = table(log)
+    read = dict(log.latest)
+    await waiting.keep({SECOND: {"a": 1}}, [FIRST])
+    log.latest = read
+    assert waiting.take(300, 9, 1) == []  # not restored yet
+    await waiting.restore((0, 1))
+    assert waiting.take(300, 9, 1) == [SECOND]
+
+
+async def test_an_entry_whose_value_is_bad_is_looked_at_again() -> None:
+    log = Log()
+    log.latest = {orjson.dumps(SECOND.key): b"bad", b"bad": b"{}", orjson.dumps("1-2"): b"{}"}
+    with capture_logs() as logs:
+        waiting = await restored(log)
+    assert waiting.take(0, 9, 1) == [SECOND]
+    assert [line["log_level"] for line in logs].count("error") == 2
+
+
+async def test_nothing_is_known_after_a_revocation() -> None:
+    waiting = await restored(Log())
+    await waiting.keep({FIRST: {"a": 1}}, ())
+    waiting.revoke()
+    assert waiting.take(300, 9, 1) == []
+    await waiting.restore((0,))
+    assert waiting.take(300, 9, 1) == [FIRST]
