@@ -14,6 +14,8 @@ from typing import Annotated, Any, NotRequired, Protocol
 from pydantic import FailFast, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from models.errors import InvalidEventError
+
 __all__ = [
     "DatasetRefFields",
     "DimensionRecordFields",
@@ -21,6 +23,7 @@ __all__ = [
     "EventFields",
     "FileDatasetFields",
     "describe_shape_errors",
+    "object_of_type",
 ]
 
 
@@ -131,3 +134,18 @@ def describe_shape_errors(
         more = f" (and {len(violations) - 3} more)" if len(violations) > 3 else ""
         return f"not the shape of {what}: " + "; ".join(violations[:3]) + more
     return ""
+
+
+def object_of_type(data: object, kind: str) -> dict[str, Any]:
+    """Return the decoded value of a message, which must be an object with this ``type``.
+
+    Raises
+    ------
+    InvalidEventError
+        If it is something else.
+    """
+    if not isinstance(data, dict):
+        raise InvalidEventError(f"not a JSON object but {type(data).__name__}")
+    if data.get("type") != kind:
+        raise InvalidEventError(f"type is {data.get('type')!r}, not {kind!r}")
+    return data

@@ -15,7 +15,12 @@ from pydantic import FailFast, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from models.errors import InvalidEventError
-from models.fields import DatasetRefFields, DimensionRecordFields, describe_shape_errors
+from models.fields import (
+    DatasetRefFields,
+    DimensionRecordFields,
+    describe_shape_errors,
+    object_of_type,
+)
 
 __all__ = [
     "ORIGIN",
@@ -158,13 +163,10 @@ class Products:
             If the value is not a ``products`` message, or one of a later version.
         """
         try:
-            data = orjson.loads(value or b"")
+            decoded = orjson.loads(value or b"")
         except orjson.JSONDecodeError as exc:
             raise InvalidEventError(f"not JSON: {exc}") from exc
-        if not isinstance(data, dict):
-            raise InvalidEventError(f"not a JSON object but {type(data).__name__}")
-        if data.get("type") != _TYPE:
-            raise InvalidEventError(f"type is {data.get('type')!r}, not {_TYPE!r}")
+        data = object_of_type(decoded, _TYPE)
         version = data.get("version")
         if type(version) is int and version > VERSION:
             raise InvalidEventError(f"version {version} is later than {VERSION}; update the reader")

@@ -16,6 +16,7 @@ from models.fields import (
     EventFields,
     FileDatasetFields,
     describe_shape_errors,
+    object_of_type,
 )
 
 __all__ = ["PromptOutput"]
@@ -77,11 +78,7 @@ class PromptOutput(faust.Record, serializer="json", include_metadata=False):
         """
         if value is None:
             raise InvalidEventError("the message has no value")
-        data = _load(value)
-        if not isinstance(data, dict):
-            raise InvalidEventError(f"not a JSON object but {type(data).__name__}")
-        if data.get("type") != EVENT_TYPE:
-            raise InvalidEventError(f"type is {data.get('type')!r}, not {EVENT_TYPE!r}")
+        data = object_of_type(_load(value), EVENT_TYPE)
         if not isinstance(data.get("dimension_records"), list) or not isinstance(
             data.get("datasets"), list
         ):
