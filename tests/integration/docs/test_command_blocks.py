@@ -204,7 +204,7 @@ def test_every_block_is_executed_or_listed_with_its_reason() -> None:
 
 
 @pytest.mark.kafka
-@pytest.mark.timeout(800)
+@pytest.mark.timeout(400)
 def test_the_service_is_installed_and_used_as_the_documents_say(
     installation: Installation,
 ) -> None:
