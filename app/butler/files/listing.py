@@ -59,14 +59,14 @@ def list_files(folder: ResourcePath) -> Iterator[ListedFile]:
     if folder.isLocal:
         for path, status in walk(folder.ospath):
             if not stat.S_ISDIR(status.st_mode):
-                is_link = stat.S_ISLNK(status.st_mode)
+                target = None
+                if stat.S_ISLNK(status.st_mode):
+                    try:
+                        target = os.path.realpath(f"{folder.ospath}/{path}")
+                    except OSError:
+                        continue  # it, or a folder on the way, was replaced or removed meanwhile
                 yield ListedFile(
-                    path,
-                    _inside(folder, path),
-                    status.st_size,
-                    _changed(status),
-                    os.path.realpath(f"{folder.ospath}/{path}") if is_link else None,
-                    status,
+                    path, _inside(folder, path), status.st_size, _changed(status), target, status
                 )
     elif folder.scheme == "s3":
         for path, item in _objects(folder):
