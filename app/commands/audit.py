@@ -12,11 +12,11 @@ import orjson
 from faust.cli import option
 
 from app import app
-from app.butler.repository.presence import Presence
 from app.commands.age import Age
 from app.commands.operator_command import operator_command, read_only_butler, require_events
 from app.operations.audit import Audited, Finding, audit_events
 from app.operations.audit_range import AuditRange
+from app.operations.presence import Presence
 
 __all__ = ["audit"]
 

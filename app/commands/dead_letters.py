@@ -12,11 +12,11 @@ from faust.cli import argument, option
 
 from app import app
 from app.butler.repository.connection import RepositoryError
-from app.butler.repository.presence import Presence
 from app.commands.operator_command import CommandError, operator_command, read_only_butler
 from app.commands.output import Output
 from app.kafka.readers import MessageId
 from app.operations.dead_letters import DeadLetters, StoredLetter
+from app.operations.presence import Presence
 from app.printable import printable
 from models.causes import Cause
 

@@ -10,7 +10,6 @@ import click
 from faust.cli import option
 
 from app import app
-from app.butler.repository.presence import Presence
 from app.commands.operator_command import (
     CommandError,
     operator_command,
@@ -21,6 +20,7 @@ from app.commands.output import Output
 from app.kafka.group.offsets import set_committed
 from app.operations.audit import Finding, audit_events
 from app.operations.audit_range import OffsetRanges
+from app.operations.presence import Presence
 from app.operations.rewinding import Rewind, check_stopped, plan_rewind
 
 __all__ = ["rewind"]

@@ -11,7 +11,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
 
-from app.butler.repository.presence import Presence
 from app.kafka.connection import KafkaConnection
 from app.kafka.group.log_ranges import first_pending
 from app.kafka.group.offsets import committed_offsets
@@ -19,6 +18,7 @@ from app.kafka.readers import Message, MessageId, TopicReader, open_reader
 from app.operations.audit_range import AuditError, AuditRange, Range
 from app.operations.dead_letters import DeadLetters
 from app.operations.event_presence import EventPresence, datasets_of, look_up
+from app.operations.presence import Presence
 from app.settings import KafkaSettings
 
 __all__ = ["AuditError", "AuditRange", "Audited", "Finding", "audit_events"]

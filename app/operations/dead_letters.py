@@ -20,13 +20,13 @@ import structlog
 
 from app.butler.descriptions import describe_with_type
 from app.butler.repository.chains import WRITTEN_BUT
-from app.butler.repository.presence import Presence
 from app.errors import OperatorError
 from app.kafka.connection import KafkaConnection
 from app.kafka.errors import MessageSizeTooLargeError
 from app.kafka.producer import open_producer
 from app.kafka.readers import MessageId, TopicReader, open_reader
 from app.operations.event_presence import are_written, datasets_of
+from app.operations.presence import Presence
 from app.operations.stored_letters import StoredLetter, stored_letter
 from app.settings import MIB, KafkaSettings
 from models.dead_letter import replay_headers

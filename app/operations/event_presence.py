@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from uuid import UUID
 
-from app.butler.repository.presence import GivenDataset, Presence
+from app.operations.presence import GivenDataset, Presence
 from models.errors import InvalidEventError
 from models.prompt_output import PromptOutput
 

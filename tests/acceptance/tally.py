@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from uuid import UUID
 
-from app.butler.repository.presence import Presence
+from app.operations.presence import Presence
 from tests.acceptance.pods import Pods, digest
 from tests.support.deployment import Deployment
 from tests.support.events import CHAIN, RUN, dataset_ids, stored_ids

@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 import math
-import os
-from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TypeAlias
 
 import structlog
-from botocore.exceptions import ClientError
 
-from app.butler.descriptions import describe_with_type
 from app.butler.events.parsed import ParsedEvent
 from app.butler.files.denial import alarm_about_listing, check_logins, missing_or_unreadable
-from app.butler.files.listing import list_some
+from app.butler.files.large_folders import Location, large_folders, listed
 from app.butler.files.parallel import call_for_chunks, call_for_groups, missing_after_retries
 from app.butler.outcome import Failed
-from app.butler.paths import is_plain
 from app.butler.policy import FileCheck, WritePolicy
 from app.butler.private.datastores import Datastores, FileStore
 
 __all__ = ["FileChecker"]
 
 logger = structlog.get_logger("butler_writer")
-
-_Location: TypeAlias = tuple[FileStore, str]
-"""A datastore, and a path in its records."""
-
-#: Number of artifacts in one folder from which on the folder is listed first.  With fewer, a
-#: listing saves less than its round trip takes.
-_MANY = 16
-
-#: Number of names that a listing goes through for each artifact that is expected.  On S3, a name
-#: takes 0.145 ms of processor time and a single check 1.6 ms (our measurement), so that a listing
-#: in vain costs no more than the checks.  A listing with only expected artifacts (four folders of
-#: 189) takes 0.08 ms for each.  On a local disk, 18,000 checks took 0.21 s, and the listings of 100
-#: folders 0.06 s.
-_NAMES_EACH = 10
 
 
 class FileChecker:
@@ -95,8 +75,8 @@ class FileChecker:
         everything = set(locations)
         timeout = min(self._policy.file_check_timeout, longest)
         # An artifact that a listing does not contain is checked by itself.
-        locations.difference_update(call_for_groups(_large_folders(locations), _listed, timeout))
-        denied: set[_Location] = set()
+        locations.difference_update(call_for_groups(large_folders(locations), listed, timeout))
+        denied: set[Location] = set()
         find_missing = partial(_find_missing, denied=denied)
         missing = missing_after_retries(locations, find_missing, self._policy, timeout, is_current)
         if missing:
@@ -112,7 +92,7 @@ class FileChecker:
             for event, of_event in expected.items()
         }
 
-    def _found_after_denial(self, denied: set[_Location], timeout: float) -> set[_Location]:
+    def _found_after_denial(self, denied: set[Location], timeout: float) -> set[Location]:
         """Check that a store denies access to some files only, and look for these files again.
 
         Without the right ``s3:ListBucket``, S3 denies access to a file that does not exist.
@@ -144,10 +124,10 @@ class FileChecker:
 
     def _confirmed(
         self,
-        missing: set[_Location],
-        find_missing: Callable[[Iterable[_Location]], list[_Location]],
+        missing: set[Location],
+        find_missing: Callable[[Iterable[Location]], list[Location]],
         timeout: float,
-    ) -> set[_Location]:
+    ) -> set[Location]:
         """Tell a store that has lost its files from missing files (rule fault-decided-by-evidence).
 
         A store may lose its files, or have them again, at any moment between two looks.
@@ -172,7 +152,7 @@ class FileChecker:
         for store in stores:
             self._datastores.check_not_emptied(store)
 
-    def locations(self, event: ParsedEvent) -> list[_Location]:
+    def locations(self, event: ParsedEvent) -> list[Location]:
         """Return the locations that are checked for an event."""
         if self._policy.file_check is FileCheck.NONE:
             return []
@@ -184,7 +164,7 @@ class FileChecker:
         ]
 
 
-def _find_missing(locations: Iterable[_Location], denied: set[_Location]) -> list[_Location]:
+def _find_missing(locations: Iterable[Location], denied: set[Location]) -> list[Location]:
     """Return the locations without a file that can be read, and note where S3 denies access."""
     # Not ``mexists``: it takes an error for a missing file, and so an unavailable store for empty.
     missing = []
@@ -200,32 +180,10 @@ def _find_missing(locations: Iterable[_Location], denied: set[_Location]) -> lis
     return missing
 
 
-def _missing_of(missing: Sequence[_Location], denied: Container[_Location]) -> list[str] | Failed:
+def _missing_of(missing: Sequence[Location], denied: Container[Location]) -> list[str] | Failed:
     """Return the artifacts that an event lacks, or why it is not known whether they exist."""
     uris = [str(store.uri(path)) for store, path in missing]
     doubtful = [uri for uri, at in zip(uris, missing, strict=True) if at in denied]
     if not doubtful:
         return uris
     return missing_or_unreadable(uris, doubtful[0])
-
-
-def _large_folders(locations: Iterable[_Location]) -> list[list[_Location]]:
-    """Return the locations in each folder that has many of them."""
-    folders: defaultdict[tuple[FileStore, str], list[_Location]] = defaultdict(list)
-    for store, path in locations:
-        if (store.root.isLocal or store.root.scheme == "s3") and is_plain(path):
-            folders[store, path.rpartition("/")[0]].append((store, path))
-    return [folder for folder in folders.values() if len(folder) >= _MANY]
-
-
-def _listed(locations: Sequence[_Location]) -> list[_Location]:
-    """Return those locations of one folder that a listing of bounded length contains."""
-    store = locations[0][0]
-    expected = {path for _, path in locations}
-    prefix = os.path.commonprefix([*expected])  # noqa: RUF071 - of the file names too
-    try:
-        listing = list_some(store.root, prefix, _NAMES_EACH * len(expected))
-        return [(store, path) for path in listing if path in expected]
-    except (ClientError, OSError) as exc:  # the single checks that follow report it
-        logger.debug("a folder cannot be listed", store=store.name, error=describe_with_type(exc))
-        return []

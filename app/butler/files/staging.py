@@ -34,7 +34,7 @@ from app.butler.outcome import Failed, Rejection
 from app.butler.paths import address
 from app.butler.policy import ReplicaPolicy, Transfer, WritePolicy
 from app.butler.private.datastores import Datastores, FileStore
-from app.butler.repository.connection import RepositoryError
+from app.errors import OperatorError
 from models.errors import InvalidEventError
 
 __all__ = ["StagedArtifacts"]
@@ -57,7 +57,7 @@ class StagedArtifacts:
 
     Raises
     ------
-    RepositoryError
+    OperatorError
         If a staging root and a datastore overlap: removing a staged file could then remove a
         dataset.
     """
@@ -76,7 +76,7 @@ class StagedArtifacts:
         for staging in map(address, policy.staging_roots):
             for root in (address(store.root) for store in datastores.stores):
                 if staging.startswith(root) or root.startswith(staging):
-                    raise RepositoryError(
+                    raise OperatorError(
                         f"the {self._name} {staging} and the datastore root {root} overlap"
                     )
 

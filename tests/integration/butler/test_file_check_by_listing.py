@@ -11,7 +11,7 @@ from botocore.endpoint import Endpoint
 from botocore.exceptions import ClientError
 from lsst.daf.butler import Config
 
-from app.butler.files import check as artifacts
+from app.butler.files import large_folders as artifacts
 from app.butler.private.datastores import FileStore
 from models.causes import Cause
 from testbed.writing import write_window

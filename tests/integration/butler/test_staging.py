@@ -18,8 +18,8 @@ from structlog.testing import capture_logs
 
 from app.butler.failures import RetryableError
 from app.butler.policy import FileCheck
-from app.butler.repository.connection import RepositoryError
 from app.butler.writer import ButlerWriter
+from app.errors import OperatorError
 from models.causes import Cause
 from testbed.writing import write_window
 from tests.support.buckets import Bucket
@@ -413,5 +413,5 @@ def test_staging_root_and_datastore_must_not_overlap(sqlite_repository: Reposito
     link = root.with_name("link")
     link.symlink_to(root)
     for staging in (root, root / "staging", root.parent, link):
-        with pytest.raises(RepositoryError, match="overlap"):
+        with pytest.raises(OperatorError, match="overlap"):
             writer_for(sqlite_repository, staging)

@@ -16,11 +16,11 @@ import pytest
 from confluent_kafka import Producer
 from lsst.daf.butler import Butler
 
-from app.butler.repository.presence import Presence
 from app.kafka.connection import KafkaConnection
 from app.operations.audit import Audited, Finding, audit_events
 from app.operations.audit_range import AuditError, AuditRange, OffsetRanges, Range
 from app.operations.dead_letters import DeadLetters, StoredLetter
+from app.operations.presence import Presence
 from app.settings import Settings
 from testbed.cluster import Cluster
 from testbed.s3 import S3Door

@@ -20,7 +20,7 @@ from aiokafka.consumer.subscription_state import SubscriptionState, TopicPartiti
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
 from faust.app.router import Router
-from faust.cli.base import Command
+from faust.cli.base import AppCommand, Command
 from faust.cli.worker import worker as worker_command
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
@@ -33,6 +33,7 @@ from faust.web.drivers import aiohttp as web_driver
 
 from app.kafka import faust_private
 from app.kafka.private import (
+    commands,
     consumer_thread,
     fetch_limit,
     router,
@@ -54,6 +55,13 @@ NAMES: dict[str, Callable[[], bool]] = {
     "App._on_autodiscovery_error": lambda: (
         parameters(faust.App._on_autodiscovery_error) == ["self", "name"]
         and "onerror=self._on_autodiscovery_error" in source(faust.App.discover)
+    ),
+    "App.command": lambda: parameters(faust.App.command) == ["self", "options", "base", "kwargs"],
+    "AppCommand._Worker": lambda: "return self._Worker(" in source(AppCommand.worker_for_service),
+    "Worker._sentinel_task": lambda: (
+        inspect.iscoroutinefunction(faust.Worker._sentinel_task)
+        and "fut = asyncio.ensure_future(self._sentinel_task(), loop=self.loop)"
+        in source(faust.Worker._shutdown_loop)
     ),
     "App._on_agent_error": lambda: (
         parameters(faust.App._on_agent_error) == ["self", "agent", "exc"]
@@ -242,7 +250,15 @@ def test_a_private_name_is_what_this_service_expects(name: str) -> None:
     assert is_expected, changed
 
 
-MODULES = [faust_private, consumer_thread, fetch_limit, router, unrecovered_tables, web_server]
+MODULES = [
+    faust_private,
+    commands,
+    consumer_thread,
+    fetch_limit,
+    router,
+    unrecovered_tables,
+    web_server,
+]
 KNOWN = {name.rpartition(".")[2] for name in NAMES}
 
 

@@ -20,6 +20,7 @@ from lsst.daf.butler import Butler, MissingDatasetTypeError
 from lsst.resources import ResourcePath
 from lsst.utils.iteration import chunk_iterable
 
+from app.butler.files.large_folders import Location, large_folders, listed
 from app.butler.paths import is_plain
 from app.butler.private.datastores import Datastores, FileStore
 from app.butler.private.registry import RegistryTables, engine_of
@@ -191,16 +192,18 @@ class Presence:
         return self._runs[name]
 
 
-def _find_missing(artifacts: set[tuple[FileStore, str]]) -> set[tuple[FileStore, str]]:
+def _find_missing(artifacts: set[Location]) -> set[Location]:
     """Return the artifacts that do not exist."""
     # Not ``mexists``: it takes an error for a missing file, and so an unavailable store for empty.
-    if all(store.root.isLocal for store, _ in artifacts):  # threads would only be in the way
-        return _missing_of(artifacts)
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="presence") as pool:
-        return set(chain.from_iterable(pool.map(_missing_of, chunk_iterable(artifacts, _CHUNK))))
+        # For files on disk, threads would only be in the way.
+        run = map if all(store.root.isLocal for store, _ in artifacts) else pool.map
+        found = chain.from_iterable(run(listed, large_folders(artifacts)))
+        others = chunk_iterable(artifacts.difference(found), _CHUNK)
+        return set(chain.from_iterable(run(_missing_of, others)))
 
 
-def _missing_of(artifacts: Iterable[tuple[FileStore, str]]) -> set[tuple[FileStore, str]]:
+def _missing_of(artifacts: Iterable[Location]) -> set[Location]:
     return {(store, path) for store, path in artifacts if not _exists(store, path)}
 
 
