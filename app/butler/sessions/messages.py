@@ -20,6 +20,8 @@ from typing import Any, Self
 import psycopg
 import sqlalchemy
 from psycopg.abc import Params, Query
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.butler.sessions.answers import sending
 
@@ -27,6 +29,7 @@ __all__ = [
     "begin_together",
     "deferring",
     "forget_waiting",
+    "send_as_messages",
     "send_together_with_commit",
     "send_waiting",
 ]
@@ -41,7 +44,7 @@ _MOST_WAITING = 1_000_000
 
 
 class _Outbox:
-    """The statements of one transaction that wait.
+    """The statements of a connection's transaction that wait.
 
     Attributes
     ----------
@@ -51,11 +54,17 @@ class _Outbox:
         Number of statements that wait and change something.
     """
 
-    def __init__(self, *opening: str) -> None:
+    def __init__(self) -> None:
         self.is_deferring = False
         self.waiting = 0
-        self._opening = [*opening]
+        self._opening: list[str] = []
         self._waiting: list[str] = []
+
+    def begin(self, *opening: str) -> None:
+        """Forget the last transaction, and let the statements that begin the next one wait."""
+        self.is_deferring = False
+        self.clear()
+        self._opening.extend(opening)
 
     def takes(self, text: str, statements: int) -> bool:
         """Keep one or more statements if they can wait, and tell whether they can."""
@@ -147,6 +156,26 @@ class _ServerCursor(psycopg.ServerCursor[Any]):
         return super().execute(query, params, **more)
 
 
+def send_as_messages(driver: DBAPIConnection, record: ConnectionPoolEntry, _: object) -> None:
+    """Let the cursors of a connection send each request as one message.
+
+    For SQLAlchemy's event ``checkout``: it makes the cursor of a transaction's first statement
+    before the event ``begin``.
+
+    Parameters
+    ----------
+    driver : `sqlalchemy.engine.interfaces.DBAPIConnection`
+        The driver's connection.
+    record : `sqlalchemy.pool.ConnectionPoolEntry`
+        The connection in the pool.
+    """
+    if isinstance(driver, psycopg.Connection) and _OUTBOX not in record.info:
+        outbox = record.info[_OUTBOX] = _Outbox()
+        driver.autocommit = True  # BEGIN is ours; the driver still sends COMMIT and ROLLBACK
+        driver.cursor_factory = partial(_Cursor, outbox=outbox)
+        driver.server_cursor_factory = partial(_ServerCursor, outbox=outbox)
+
+
 def begin_together(connection: sqlalchemy.Connection, setting: str) -> None:
     """Let a transaction begin with its first statement.
 
@@ -157,12 +186,9 @@ def begin_together(connection: sqlalchemy.Connection, setting: str) -> None:
     setting : `str`
         A statement that is executed first.
     """
-    driver = connection.connection.dbapi_connection
-    if isinstance(driver, psycopg.Connection):
-        outbox = connection.info[_OUTBOX] = _Outbox("BEGIN", setting)
-        driver.autocommit = True  # BEGIN is ours; the driver still sends COMMIT and ROLLBACK
-        driver.cursor_factory = partial(_Cursor, outbox=outbox)
-        driver.server_cursor_factory = partial(_ServerCursor, outbox=outbox)
+    outbox: _Outbox | None = connection.info.get(_OUTBOX)
+    if outbox is not None:
+        outbox.begin("BEGIN", setting)
 
 
 def send_together_with_commit(connection: sqlalchemy.Connection) -> None:

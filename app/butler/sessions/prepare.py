@@ -11,7 +11,12 @@ import sqlalchemy
 
 from app.butler.policy import WritePolicy
 from app.butler.sessions.answers import limit_waits
-from app.butler.sessions.messages import begin_together, forget_waiting, send_together_with_commit
+from app.butler.sessions.messages import (
+    begin_together,
+    forget_waiting,
+    send_as_messages,
+    send_together_with_commit,
+)
 
 __all__ = ["prepare_sessions"]
 
@@ -62,6 +67,8 @@ def prepare_sessions(engine: sqlalchemy.Engine, policy: WritePolicy) -> None:
     }
     calls = (f"set_config('{name}', '{value}', true)" for name, value in settings.items())
     statement = f"SELECT {', '.join(calls)}"
+
+    sqlalchemy.event.listen(engine, "checkout", send_as_messages)
 
     @sqlalchemy.event.listens_for(engine, "begin")
     def _begin(connection: sqlalchemy.Connection) -> None:

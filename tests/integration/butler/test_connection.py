@@ -54,6 +54,20 @@ def test_statements_have_a_timeout_in_every_transaction_and_not_outside(
 
 
 @only_postgresql
+def test_a_transaction_that_begins_by_itself_begins_with_its_first_statement(
+    postgresql_repository: Repository,
+) -> None:
+    """SQLAlchemy makes the cursor of that statement before it begins the transaction."""
+    engine = engine_of(postgresql_repository.butler(WritePolicy(statement_timeout=61.5)))
+    many = sqlalchemy.text(SHOW).execution_options(yield_per=1)
+    for statement in [sqlalchemy.text(SHOW), many] * 2:  # the later ones in a session that was used
+        with engine.connect() as connection:
+            for _ in range(2):
+                assert connection.execute(statement).one()[0] == "61500ms"
+                connection.rollback()
+
+
+@only_postgresql
 def test_a_plan_that_was_made_for_a_small_table_does_not_scan_it_once_it_has_grown(
     postgresql_repository: Repository,
 ) -> None:
