@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faust import Worker
 from faust.cli.base import AppCommand
+from mode import Worker
 
 __all__ = ["PromptCommand"]
 

@@ -30,6 +30,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.web import base as web
 from faust.web.apps.production_index import blueprint as production_index
 from faust.web.drivers import aiohttp as web_driver
+from mode import Worker
 
 from app.kafka import faust_private
 from app.kafka.private import (
@@ -57,11 +58,14 @@ NAMES: dict[str, Callable[[], bool]] = {
         and "onerror=self._on_autodiscovery_error" in source(faust.App.discover)
     ),
     "App.command": lambda: parameters(faust.App.command) == ["self", "options", "base", "kwargs"],
-    "AppCommand._Worker": lambda: "return self._Worker(" in source(AppCommand.worker_for_service),
+    "AppCommand._Worker": lambda: (
+        "return self._Worker(" in source(AppCommand.worker_for_service)
+        and issubclass(commands._PromptWorker, Worker)
+    ),
     "Worker._sentinel_task": lambda: (
-        inspect.iscoroutinefunction(faust.Worker._sentinel_task)
+        inspect.iscoroutinefunction(Worker._sentinel_task)
         and "fut = asyncio.ensure_future(self._sentinel_task(), loop=self.loop)"
-        in source(faust.Worker._shutdown_loop)
+        in source(Worker._shutdown_loop)
     ),
     "App._on_agent_error": lambda: (
         parameters(faust.App._on_agent_error) == ["self", "agent", "exc"]
