@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import faust
 import structlog
 from aiokafka.client import ConnectionGroup
-from faust.cli.base import AppCommand
 from faust.cli.worker import worker as worker_command
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AgentT
@@ -25,7 +24,7 @@ from app.intake.evidence import ReadEvidence
 from app.intake.fetches import Fetches
 from app.intake.suspects import Suspects
 from app.kafka.errors import KafkaError
-from app.kafka.private.commands import PromptCommand
+from app.kafka.private.commands import AppWithPromptCommands
 from app.kafka.private.consumer_thread import TolerantConsumerThread
 from app.kafka.private.fetch_limit import FetchLimit
 from app.kafka.private.web_server import pages_server
@@ -133,7 +132,7 @@ class _Transport(driver.Transport):
     Consumer = _Consumer
 
 
-class StrictApp(faust.App):
+class StrictApp(AppWithPromptCommands):
     """A Faust application that ends if an agent cannot be imported or raises an exception.
 
     Attributes
@@ -162,12 +161,6 @@ class StrictApp(faust.App):
 
     def _new_web(self) -> Web:
         return pages_server(self)
-
-    def command(
-        self, *options: Any, base: type[AppCommand] | None = None, **kwargs: Any
-    ) -> Callable[[Callable[..., Any]], type[AppCommand]]:
-        """Make a command that ends as soon as its work is done."""
-        return super().command(*options, base=base or PromptCommand, **kwargs)
 
     def _on_autodiscovery_error(self, name: str) -> None:
         """Refuse to start without an agent; Faust would only warn and run the others."""

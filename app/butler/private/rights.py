@@ -13,6 +13,7 @@ __all__ = [
     "MissingRightError",
     "UncertainRightError",
     "check_rights",
+    "current_role",
     "lacking_rights",
     "missing_grants",
     "required_grants",
@@ -64,9 +65,14 @@ def required_grants(
     connection: sqlalchemy.Connection, tables: Collection[sqlalchemy.Table]
 ) -> list[str]:
     """Return the statements that grant the user what a write needs on some tables."""
-    role = connection.execute(sqlalchemy.select(func.current_user())).scalar_one()
+    role = current_role(connection)
     name = connection.dialect.identifier_preparer.format_table  # `group` is a reserved word
     return [f"GRANT {', '.join(_RIGHTS)} ON {name(table)} TO {role}" for table in tables]
+
+
+def current_role(connection: sqlalchemy.Connection) -> str:
+    """Return the name of the database user."""
+    return str(connection.execute(sqlalchemy.select(func.current_user())).scalar_one())
 
 
 def check_rights(
@@ -105,7 +111,7 @@ def missing_grants(connection: sqlalchemy.Connection, schema: str | None) -> lis
     ]
     tables = {name: sqlalchemy.Table(name, sqlalchemy.MetaData(), schema=schema) for name in names}
     grants = required_grants(connection, lacking_rights(connection, tables.values()))
-    role = connection.execute(sqlalchemy.select(func.current_user())).scalar_one()
+    role = current_role(connection)
     preparer = connection.dialect.identifier_preparer
     for name, right in _FURTHER_RIGHTS.items():
         table = preparer.format_table(tables[name])

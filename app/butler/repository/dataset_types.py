@@ -11,12 +11,15 @@ from sqlalchemy.exc import DBAPIError
 
 from app.butler.failures import cause_of
 from app.butler.private.registry import RegistryTables, engine_of, make_tables
+from app.butler.private.rights import current_role
 from app.butler.private.storage_classes import are_convertible
 from app.butler.repository.new_types import NewTypes
 from models.causes import Cause
 from models.errors import InvalidEventError
 
 __all__ = ["DatasetTypes"]
+
+_LOCKED = ("dimension_graph_key", "dimension_graph_definition")
 
 
 class DatasetTypes:
@@ -140,11 +143,15 @@ class DatasetTypes:
         return given
 
     def _required_rights(self, name: str) -> str:
-        role = engine_of(self._butler).url.username
+        with engine_of(self._butler).connect() as connection:
+            role = current_role(connection)
         schema = RegistryTables(self._butler).dataset.schema
+        # Butler locks the tables of the dimensions that are used together.
+        locked = ", ".join(f"{schema}.{table}" for table in _LOCKED)
         return (
             f"to register the dataset type {name!r}: GRANT CREATE ON SCHEMA {schema} TO {role}; "
-            f"GRANT SELECT, INSERT, REFERENCES ON ALL TABLES IN SCHEMA {schema} TO {role}"
+            f"GRANT SELECT, INSERT, REFERENCES ON ALL TABLES IN SCHEMA {schema} TO {role}; "
+            f"GRANT UPDATE ON {locked} TO {role}"
         )
 
     def _read(self, fields: dict[str, Any]) -> DatasetType:

@@ -36,6 +36,7 @@ from tests.support.faulty_writes import (
     statements,
     windows,
 )
+from tests.support.least_rights import DROP_ROLE, NEW_TYPES, ROLE, ROLES, use_role
 from tests.support.repositories import Repository, decoded, rejection, written
 
 #: Configuration of a repository whose datasets also get a row in the table ``obscore``.
@@ -146,16 +147,10 @@ def test_nothing_is_rejected_while_sqlite_is_at_fault(
 def limited(postgresql_repository: Repository) -> Iterator[Repository]:
     """A repository that is used with the rights of a role that owns nothing."""
     repository = postgresql_repository
-    repository.sql(
-        "CREATE ROLE limited LOGIN; GRANT USAGE ON SCHEMA public TO limited;"
-        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO limited;"
-        "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO limited"
-    )
-    config = repository.root / "butler.yaml"
-    owner = str(engine_of(repository.reader).url.username)
-    config.write_text(config.read_text().replace(f"{owner}@", "limited@"))
+    repository.sql(ROLES)
+    use_role(repository.root)
     yield repository
-    repository.sql("DROP OWNED BY limited; DROP ROLE limited")
+    repository.sql(DROP_ROLE)
 
 
 def new_type(*dimensions: str) -> dict[str, Any]:
@@ -177,15 +172,12 @@ def test_a_right_that_one_event_needs_is_a_cause_of_its_own(limited: Repository)
             report = write_window(writer, decoded(*window))
         assert rejection(report).cause is Cause.MISSING_RIGHT
         assert "permission denied" in rejection(report).reason
-        assert "GRANT CREATE ON SCHEMA public TO limited" in rejection(report).reason
+        assert f"GRANT CREATE ON SCHEMA public TO {ROLE}" in rejection(report).reason
         alarms = [line for line in lines if "lacks a right" in line["event"]]
         assert [line["log_level"] for line in alarms] == ["error"]
     assert limited.stored() == Counter(dataset_ids(*good))
 
-    limited.sql(
-        "GRANT CREATE ON SCHEMA public TO limited;"
-        "GRANT REFERENCES ON ALL TABLES IN SCHEMA public TO limited"
-    )
+    limited.sql(NEW_TYPES)
     written(write_window(writer, decoded(bad)))
 
 
@@ -203,18 +195,18 @@ def test_a_right_to_a_table_that_few_events_need_is_a_cause_of_its_own(
         bad["dimension_records"].append(serialized)
     good = [night.event(2), night.event(3)]
     writer = limited.writer(write_method=write_method, allowed_elements="*")
-    limited.sql("REVOKE INSERT ON instrument FROM limited")
+    limited.sql(f"REVOKE INSERT ON instrument FROM {ROLE}")
     for window in ([bad], [bad, *good]):
         with capture_logs() as lines:
             report = write_window(writer, decoded(*window))
         assert rejection(report).cause is Cause.MISSING_RIGHT
         assert "permission denied" in rejection(report).reason
-        assert "GRANT SELECT, INSERT ON public.instrument TO limited" in rejection(report).reason
+        assert f"GRANT SELECT, INSERT ON public.instrument TO {ROLE}" in rejection(report).reason
         alarms = [line for line in lines if "lacks a right" in line["event"]]
         assert [line["log_level"] for line in alarms] == ["error"]
     assert limited.stored() == Counter(dataset_ids(*good))
 
-    limited.sql("GRANT INSERT ON instrument TO limited")
+    limited.sql(f"GRANT INSERT ON instrument TO {ROLE}")
     written(write_window(writer, decoded(bad)))
 
 
@@ -224,15 +216,12 @@ def test_a_right_to_the_table_of_a_rare_dataset_type_holds_up_no_other_event(
 ) -> None:
     night = limited.night()
     types = [new_type("instrument", "physical_filter")]
-    limited.sql(
-        "GRANT CREATE ON SCHEMA public TO limited;"
-        "GRANT REFERENCES ON ALL TABLES IN SCHEMA public TO limited"
-    )
+    limited.sql(NEW_TYPES)
     written(write_window(limited.writer(), decoded(night.event(1, dataset_types=types))))
     (table,) = limited.sql(
         f"SELECT tag_association_table FROM dataset_type WHERE name = '{types[0]['name']}'"
     )
-    limited.sql(f"REVOKE INSERT ON {table} FROM limited")
+    limited.sql(f"REVOKE INSERT ON {table} FROM {ROLE}")
     other = limited.night("u/other")  # a dataset that is there already needs no right
     events = dict(enumerate(decoded(other.event(2, dataset_types=types), night.event(3))))
     writer = limited.writer()  # it has written nothing yet
@@ -243,9 +232,9 @@ def test_a_right_to_the_table_of_a_rare_dataset_type_holds_up_no_other_event(
         (rejected,) = write_until_done(writer, bad, 5).values()
     assert isinstance(rejected, Rejection)
     assert rejected.cause is Cause.MISSING_RIGHT
-    assert f"GRANT SELECT, INSERT ON public.{table} TO limited" in rejected.reason
+    assert f"GRANT SELECT, INSERT ON public.{table} TO {ROLE}" in rejected.reason
     assert any("lacks a right" in line["event"] for line in lines)
-    limited.sql(f"GRANT INSERT ON {table} TO limited")
+    limited.sql(f"GRANT INSERT ON {table} TO {ROLE}")
     assert len(write_until_done(writer, bad, 1)) == 1
 
 
@@ -256,14 +245,14 @@ def test_a_right_that_every_write_needs_is_named_by_the_alarm(
 ) -> None:
     night = limited.night()
     writer = limited.writer()
-    limited.sql(f"REVOKE {right} FROM limited")
+    limited.sql(f"REVOKE {right} FROM {ROLE}")
     table = right.rpartition(" ")[2]
     for window in ([night.event(1)], [night.event(1), night.event(2)]):
         with pytest.raises(RetryableError) as raised:
             write_window(writer, decoded(*window))
         assert raised.value.alarm
-        assert f"GRANT SELECT, INSERT ON public.{table} TO limited" in str(raised.value)
-    limited.sql(f"GRANT {right} TO limited")
+        assert f"GRANT SELECT, INSERT ON public.{table} TO {ROLE}" in str(raised.value)
+    limited.sql(f"GRANT {right} TO {ROLE}")
     written(write_window(writer, decoded(night.event(1))))
 
 
@@ -276,13 +265,13 @@ def test_a_right_that_every_new_visit_needs_is_waited_for_while_others_are_writt
     night = limited.night()
     writer = limited.writer()
     written(write_window(writer, decoded(night.event(1, 0))))
-    limited.sql(f"REVOKE INSERT ON {table} FROM limited")
+    limited.sql(f"REVOKE INSERT ON {table} FROM {ROLE}")
     known, new = night.event(1, 1), night.event(2)
     known["dimension_records"].pop()  # that of the detector
     written(write_window(writer, decoded(known)))
     waiting = {0: decoded(new)[0]}
     assert write_until_done(writer, waiting, 7) == {}
-    limited.sql(f"GRANT INSERT ON {table} TO limited")
+    limited.sql(f"GRANT INSERT ON {table} TO {ROLE}")
     assert list(write_until_done(writer, waiting, 1)) == [0]
     assert limited.stored() == Counter(dataset_ids(night.event(1, 0), known, new))
 
@@ -294,7 +283,7 @@ def test_a_right_that_every_write_needs_is_waited_for(
     limited: Repository, table: str, events: int
 ) -> None:
     fault = statements(
-        f"REVOKE INSERT ON {table} FROM limited", f"GRANT INSERT ON public.{table} TO limited"
+        f"REVOKE INSERT ON {table} FROM {ROLE}", f"GRANT INSERT ON public.{table} TO {ROLE}"
     )
     check_nothing_is_rejected(limited, fault, events, WriteMethod.RECORDS)
 
@@ -302,11 +291,11 @@ def test_a_right_that_every_write_needs_is_waited_for(
 @pytest.mark.postgresql
 def test_nothing_is_rejected_while_the_server_is_read_only(limited: Repository) -> None:
     end_sessions = (
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'limited'"
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ROLE}'"
     )
     fault = statements(
-        f"ALTER ROLE limited SET default_transaction_read_only = on; {end_sessions}",
-        f"ALTER ROLE limited RESET default_transaction_read_only; {end_sessions}",
+        f"ALTER ROLE {ROLE} SET default_transaction_read_only = on; {end_sessions}",
+        f"ALTER ROLE {ROLE} RESET default_transaction_read_only; {end_sessions}",
     )
     check_nothing_is_rejected(limited, fault, 1, WriteMethod.RECORDS)
 

@@ -26,8 +26,7 @@ from testbed.worker import faust_command
 from tests.support.buckets import Bucket
 from tests.support.checked import item_named, settings_from, wrong_items
 from tests.support.events import make_repository
-
-ROLE = "checked"
+from tests.support.least_rights import DROP_ROLE, ROLE, ROLES, use_role
 
 
 @dataclass
@@ -56,9 +55,7 @@ def checked(postgresql: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) ->
         (folder / name).mkdir()
     url = postgresql.create_database("checked")
     make_repository(folder / "repository", database=url).close()
-    config = folder / "repository" / "butler.yaml"
-    owner = url.partition("://")[2].partition("@")[0]
-    config.write_text(config.read_text().replace(f"{owner}@", f"{ROLE}@"))
+    use_role(folder / "repository")
     found = Checked(
         postgresql,
         folder,
@@ -71,16 +68,10 @@ def checked(postgresql: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) ->
             "KAFKA_OUTPUT_TOPIC": "checked-ingested",
         },
     )
-    found.sql(
-        f"CREATE ROLE {ROLE} LOGIN; GRANT USAGE ON SCHEMA public TO {ROLE};"
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {ROLE};"
-        f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {ROLE}"
-    )
+    found.sql(ROLES)
     yield found
-    found.sql(f"DROP OWNED BY {ROLE}")
+    found.sql(DROP_ROLE)
     postgresql.drop_database("checked")
-    with postgresql.connect() as connection:
-        connection.execute(f"DROP ROLE {ROLE}")
 
 
 @pytest.mark.postgresql

@@ -1,29 +1,51 @@
-"""Every command, by a user who has exactly the access rules that the README lists."""
+"""Every command, with exactly the access rules that the README lists, and the role of roles.sql."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from testbed.kafka import ApacheKafka
+from testbed.postgresql import PostgreSQL
 from testbed.waiting import wait_until
 from testbed.worker import Worker, faust_command
 from tests.support.access_rules import LOGIN, grant
 from tests.support.deployment import Deployment
 from tests.support.events import CHAIN, RUN, Night, dataset_ids, stored_ids
+from tests.support.least_rights import DROP_ROLE, ROLES, use_role
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.postgresql]
 
 
 @pytest.fixture
-def deployment(secure_kafka: ApacheKafka, topic_name: str, tmp_path: Path) -> Deployment:
+def deployment(
+    secure_kafka: ApacheKafka, postgresql: PostgreSQL, topic_name: str, tmp_path: Path
+) -> Iterator[Deployment]:
     settings = {**LOGIN, "BUTLER_WRITER_MISSING_FILE_WAIT": "0.1"}
-    found = Deployment(secure_kafka, topic_name, tmp_path, partitions=2, settings=settings)
+    found = Deployment(
+        secure_kafka,
+        topic_name,
+        tmp_path,
+        database=postgresql.create_database("commanded"),
+        partitions=2,
+        settings=settings,
+    )
+    with postgresql.connect("commanded") as connection:
+        # By default, everybody has some rights.
+        connection.execute("REVOKE ALL ON DATABASE commanded FROM PUBLIC")
+        connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+        connection.execute(ROLES.encode())
+    use_role(found.root)
     grant(secure_kafka, found, operators=True)
-    return found
+    yield found
+    found.butler.close()
+    with postgresql.connect("commanded") as connection:
+        connection.execute(DROP_ROLE.encode())
+    postgresql.drop_database("commanded")
 
 
 def document(deployment: Deployment, *arguments: str, exit_code: int = 0) -> Any:

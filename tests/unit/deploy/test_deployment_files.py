@@ -18,6 +18,7 @@ from app.settings import ButlerSettings, KafkaSettings, ServiceSettings, WindowS
 from simulator.commands import main as simulator
 from testbed.kafka_jars import KAFKA_VERSION
 from testbed.worker import CHECKOUT
+from tests.support.least_rights import ROLE, ROLES
 
 SECTIONS = (KafkaSettings, WindowSettings, ButlerSettings, ServiceSettings)
 
@@ -28,6 +29,7 @@ LIBRARY_VARIABLES = {
     "AWS_SHARED_CREDENTIALS_FILE",
     "LSST_DB_AUTH",
     "PGPASSWORD",
+    "PGUSER",
     "S3_ENDPOINT_URL",
 }
 
@@ -135,6 +137,14 @@ def test_prepare_accepts_its_command_line(services: dict[str, Service]) -> None:
     understood = simulator.commands[name].make_context(name, [*arguments, *required])
     assert understood.params["partitions"] > 1
     assert understood.params["database"].startswith("postgresql://")
+
+
+def test_a_worker_uses_a_role_of_its_own(services: dict[str, Service]) -> None:
+    owner = services["prepare"]["environment"]["PGUSER"]
+    assert services["postgresql"]["environment"]["POSTGRES_USER"] == owner
+    worker = services["worker"]["environment"]
+    assert worker["PGUSER"] == ROLE != owner
+    assert f"CREATE ROLE {ROLE} WITH LOGIN PASSWORD '{worker['PGPASSWORD']}'" in ROLES
 
 
 def test_several_workers_can_run(services: dict[str, Service]) -> None:

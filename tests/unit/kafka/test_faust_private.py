@@ -60,7 +60,7 @@ NAMES: dict[str, Callable[[], bool]] = {
     "App.command": lambda: parameters(faust.App.command) == ["self", "options", "base", "kwargs"],
     "AppCommand._Worker": lambda: (
         "return self._Worker(" in source(AppCommand.worker_for_service)
-        and issubclass(commands._PromptWorker, Worker)
+        and issubclass(commands._Worker, Worker)
     ),
     "Worker._sentinel_task": lambda: (
         inspect.iscoroutinefunction(Worker._sentinel_task)
