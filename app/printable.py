@@ -13,9 +13,14 @@ _OBEYED = re.compile(
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
 
+#: A name and a password in a URI.
+_LOGIN = re.compile(r"(?<=://)[^/@\s:]*:[^/@\s]*@")
+
 
 def printable(text: str, *, keep: str = "") -> str:
     r"""Return text with an escape, such as ``\x1b``, for each character that a terminal obeys.
+
+    A name and a password in a URI are replaced by ``...``.
 
     Parameters
     ----------
@@ -26,5 +31,5 @@ def printable(text: str, *, keep: str = "") -> str:
     """
     return _OBEYED.sub(
         lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode(),
-        text,
+        _LOGIN.sub("...@", text),
     )

@@ -71,6 +71,11 @@ class Worker(faust.Worker):
         metrics.MEMORY_LIMIT_BYTES.set(memory_limit())
         for reason in doubtful_variables(os.environ, own.settings):
             logger.warning("a variable has no effect", reason=reason)
+        if own.settings.kafka.password is not None and not own.settings.kafka.tls:
+            logger.warning(
+                "the connection to Kafka has a login, but is not encrypted",
+                remedy="set BUTLER_WRITER_KAFKA_TLS=true and a KAFKA_CLUSTER with such a port",
+            )
         with exiting_on_operator_errors():
             own.settings.require_connections()
             check_port(own.conf.web_bind, own.conf.web_port)

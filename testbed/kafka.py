@@ -46,9 +46,13 @@ class ApacheKafka(Server, Cluster):
     ----------
     tls_bootstrap
         A second address of the node: encrypted, without a login.
+    strict_bootstrap
+        With users, a third address: encrypted, with a login and a client's certificate.
     certificate
-        The file with the authority of the node's certificate, which clients of that address must
-        trust.
+        The file with the authority of the node's certificate, which clients of these addresses
+        must trust.
+    client_certificate
+        The file with a client's certificate and its key.
 
     Raises
     ------
@@ -66,7 +70,9 @@ class ApacheKafka(Server, Cluster):
         Cluster.__init__(self, f"127.0.0.1:{free_port()}", security)
         Server.__init__(self, "Kafka")
         self.tls_bootstrap = f"127.0.0.1:{free_port()}"
+        self.strict_bootstrap = f"127.0.0.1:{free_port()}"
         self.certificate = self._folder / "certificate.pem"
+        self.client_certificate = self._folder / "client.pem"
         self._settings = self._folder / "server.properties"
         try:
             self._format()
@@ -209,24 +215,25 @@ class ApacheKafka(Server, Cluster):
         )
 
     def _identity(self) -> Path:
-        """Make a certificate for this machine's address; return the file with it and its key."""
+        """Make certificates for this machine's address; return the file with the node's."""
         authority = Authority()
         self.certificate.write_bytes(authority.certificate)
+        self.client_certificate.write_bytes(authority.issue())
         identity = self._folder / "identity.pem"
         identity.write_bytes(authority.issue())
         return identity
 
     def _node_settings(self) -> dict[str, str | int]:
         controller = free_port()
+        listeners = f"CLIENT://{self.bootstrap},TLS://{self.tls_bootstrap}"
+        if self._users:
+            listeners += f",STRICT://{self.strict_bootstrap}"
         return {
             "process.roles": "broker,controller",
             "node.id": 1,
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "listeners": (
-                f"CLIENT://{self.bootstrap},TLS://{self.tls_bootstrap},"
-                f"CONTROLLER://127.0.0.1:{controller}"
-            ),
-            "advertised.listeners": f"CLIENT://{self.bootstrap},TLS://{self.tls_bootstrap}",
+            "listeners": f"{listeners},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": listeners,
             "listener.security.protocol.map": "CLIENT:PLAINTEXT,TLS:SSL,CONTROLLER:PLAINTEXT",
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": str(self._identity()),
@@ -260,8 +267,14 @@ class ApacheKafka(Server, Cluster):
         password = self._users[_SUPER_USER]
         return {
             "listener.security.protocol.map": (
-                "CLIENT:SASL_PLAINTEXT,TLS:SSL,CONTROLLER:PLAINTEXT"
+                "CLIENT:SASL_PLAINTEXT,TLS:SSL,STRICT:SASL_SSL,CONTROLLER:PLAINTEXT"
             ),
+            f"listener.name.strict.{_MECHANISM.lower()}.sasl.jaas.config": (
+                "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+            ),
+            "listener.name.strict.ssl.client.auth": "required",
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(self.certificate),
             "sasl.enabled.mechanisms": _MECHANISM,
             "sasl.mechanism.inter.broker.protocol": _MECHANISM,
             # The node's login as a client of itself.

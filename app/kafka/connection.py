@@ -53,7 +53,7 @@ class KafkaConnection:
         Raises
         ------
         SettingsError
-            If the certificate authority's file cannot be read.
+            If a file with a certificate or a key cannot be used.
         """
         login: dict[str, str] = {}
         if kafka.username is not None and kafka.password is not None:
@@ -138,9 +138,24 @@ async def topic_partitions(connection: KafkaConnection, topic: str) -> list[Topi
 
 def _tls_context(kafka: KafkaSettings) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=kafka.ca_file)
+        context = ssl.create_default_context(cafile=kafka.ca_file)
     except OSError as exc:
         raise SettingsError(
             f"BUTLER_WRITER_KAFKA_CA_FILE='{kafka.ca_file}': {describe(exc)}; "
             "name a file with the certificates of authorities (PEM)"
         ) from exc
+    if kafka.cert_file is not None:
+        try:
+            context.load_cert_chain(kafka.cert_file, kafka.key_file, password=_no_password)
+        except (OSError, ValueError) as exc:
+            raise SettingsError(
+                f"BUTLER_WRITER_KAFKA_CERT_FILE='{kafka.cert_file}', BUTLER_WRITER_KAFKA_KEY_FILE="
+                f"'{kafka.key_file or ''}': {describe(exc)}; name a file with a certificate, and "
+                "one with its key, without a password (PEM)"
+            ) from exc
+    return context
+
+
+def _no_password() -> str:
+    """Refuse a key with a password: OpenSSL would ask for it on the terminal."""
+    raise ValueError("the key has a password")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from app.butler.policy import Seconds
 from app.settings.section import MIB, Bytes, OptionalTopicName, Section, TopicName
@@ -47,7 +47,11 @@ class KafkaSettings(Section):
     tls: bool = Field(False, validation_alias="BUTLER_WRITER_KAFKA_TLS")
     """Encrypt the connection (``SSL``, or ``SASL_SSL`` with a user)."""
     ca_file: Path | None = Field(None, validation_alias="BUTLER_WRITER_KAFKA_CA_FILE")
-    """Certificate authority to trust instead of the system's."""
+    """Certificate authority to trust instead of the system's (PEM)."""
+    cert_file: Path | None = Field(None, validation_alias="BUTLER_WRITER_KAFKA_CERT_FILE")
+    """The client's certificate, for brokers that require one (PEM)."""
+    key_file: Path | None = Field(None, validation_alias="BUTLER_WRITER_KAFKA_KEY_FILE")
+    """The key of this certificate (PEM); default: it is in the same file."""
     replication_factor: int | None = Field(
         None, ge=1, le=32_767, validation_alias="BUTLER_WRITER_KAFKA_REPLICATION_FACTOR"
     )
@@ -87,6 +91,17 @@ class KafkaSettings(Section):
                 raise ValueError(f"not host:port[,host:port...]: {exc}") from exc
             if port == 0 or not _SERVER.fullmatch(part.strip()):
                 raise ValueError(f"not host:port[,host:port...]: {part.strip()!r}")
+        return value
+
+    @field_validator("ca_file", "cert_file", "key_file")
+    @classmethod
+    def _check_file(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and info.data.get("tls") is False:
+            raise ValueError(
+                "the connection is not encrypted; set BUTLER_WRITER_KAFKA_TLS=true, or unset it"
+            )
+        if value is not None and info.field_name == "key_file" and info.data["cert_file"] is None:
+            raise ValueError("the key of no certificate; set BUTLER_WRITER_KAFKA_CERT_FILE too")
         return value
 
     @property

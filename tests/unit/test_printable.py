@@ -28,3 +28,8 @@ def test_what_a_terminal_obeys_is_shown_as_an_escape(text: str, printed: str) ->
 
 def test_lines_may_be_kept() -> None:
     assert printable("a\n\tb\x1b", keep="\n\t") == "a\n\tb\\x1b"
+
+
+def test_a_login_in_a_uri_is_not_printed() -> None:
+    text = "cannot open 'https://me:se:cret@host/repo'; s3://profile@bucket/key, a://b, me:x@host"
+    assert printable(text) == text.replace("me:se:cret@", "...@")

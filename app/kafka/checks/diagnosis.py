@@ -5,6 +5,7 @@ A broker closes a connection of the wrong kind without a reason, or does not ans
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from contextlib import closing
 
@@ -18,6 +19,9 @@ __all__ = ["diagnose"]
 
 #: Seconds to wait for an answer of a broker.
 _TIMEOUT_SECONDS = 3.0
+
+#: Seconds to wait for an alert, which a broker sends at once.
+_ALERT_SECONDS = 1.0
 
 #: The code of the error that answers a login on a connection that needs none.
 _NO_LOGIN_NEEDED = 34
@@ -47,10 +51,17 @@ async def diagnose(connection: KafkaConnection, host: str, port: int) -> str | N
             return await _login_mismatch(connection, broker)
     except (KafkaError, OSError):
         pass
+    if connection.tls_context and (alert := await _alert(connection.tls_context, host, port)):
+        return (
+            f"the brokers require a client's certificate, or refuse it ({alert}); check "
+            "BUTLER_WRITER_KAFKA_CERT_FILE and BUTLER_WRITER_KAFKA_KEY_FILE"
+        )
     try:
         (await _connect(host, port, tls=not uses_tls)).close()
     except (KafkaError, OSError):
-        return None
+        # With an alert, the brokers use encryption, and require a certificate besides.
+        if uses_tls or await _alert(_trusting_all(), host, port) is None:
+            return None
     if uses_tls:
         return (
             "BUTLER_WRITER_KAFKA_TLS=true, but the brokers use no encryption on this port; set it "
@@ -64,16 +75,40 @@ async def diagnose(connection: KafkaConnection, host: str, port: int) -> str | N
 
 async def _connect(host: str, port: int, *, tls: bool) -> AIOKafkaConnection:
     """Connect without a login; every broker answers which requests it knows."""
-    context = ssl.create_default_context()
-    context.check_hostname = False  # nothing secret is sent
-    context.verify_mode = ssl.CERT_NONE
     return await create_conn(
         host,
         port,
         request_timeout_ms=int(_TIMEOUT_SECONDS * 1000),
         security_protocol="SSL" if tls else "PLAINTEXT",
-        ssl_context=context if tls else None,
+        ssl_context=_trusting_all() if tls else None,
     )
+
+
+def _trusting_all() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False  # nothing secret is sent
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def _alert(context: ssl.SSLContext, host: str, port: int) -> str | None:
+    """Return the alert with which a broker ends an encrypted connection, or `None` if it does not.
+
+    It comes after the client's handshake, which is why aiokafka sees a closed connection only.
+    """
+    writer = None
+    try:
+        async with asyncio.timeout(_ALERT_SECONDS):
+            reader, writer = await asyncio.open_connection(host, port, ssl=context)
+            await reader.read(1)
+    except ssl.SSLError as exc:
+        return exc.reason if "ALERT" in (exc.reason or "") else None
+    except OSError:  # a TimeoutError too: it waits for a request
+        return None
+    finally:
+        if writer is not None:
+            writer.transport.abort()
+    return None
 
 
 async def _login_mismatch(connection: KafkaConnection, broker: AIOKafkaConnection) -> str | None:

@@ -48,13 +48,24 @@ def start_error(worker: Worker) -> str:
     """Wait for a worker that refuses to start, and return its error line."""
     assert worker.wait() == 1
     *before, line = worker.log_text().splitlines()
-    assert {json.loads(other)["event"] for other in before} <= {"starting", "topic created"}
+    assert {json.loads(other)["event"] for other in before} <= {
+        "starting",
+        "topic created",
+        "the connection to Kafka has a login, but is not encrypted",
+    }
     return line
 
 
 def test_the_access_rules_of_the_readme_are_sufficient(
     secure_kafka: ApacheKafka, deployment: Deployment
 ) -> None:
+    """On a port with encryption, a login, and a client's certificate."""
+    deployment.settings |= {
+        "KAFKA_CLUSTER": secure_kafka.strict_bootstrap,
+        "BUTLER_WRITER_KAFKA_TLS": "true",
+        "BUTLER_WRITER_KAFKA_CA_FILE": str(secure_kafka.certificate),
+        "BUTLER_WRITER_KAFKA_CERT_FILE": str(secure_kafka.client_certificate),
+    }
     grant(secure_kafka, deployment)
     secure_kafka.allow("pod", AclOperation.WRITE, ResourceType.TOPIC, deployment.topic)
     pod = Cluster(secure_kafka.bootstrap, secure_kafka.security("pod"))
@@ -67,6 +78,7 @@ def test_the_access_rules_of_the_readme_are_sufficient(
         deployment.wait_done()
         assert "size limit of topic not checked" not in worker.log_text()
         assert '"event": "no answer"' not in worker.log_text()
+        assert "not encrypted" not in worker.log_text()
         worker.term()
         assert worker.wait() == 0
     assert set(stored_ids(deployment.fresh_butler())) == dataset_ids(*events)

@@ -48,6 +48,7 @@ def test_a_login_or_encryption_that_does_not_match_the_brokers_is_named(
     encrypted = {"KAFKA_CLUSTER": secure_kafka.tls_bootstrap}
     trusted = TLS | {"BUTLER_WRITER_KAFKA_CA_FILE": str(secure_kafka.certificate)}
     plain, tls = re.escape(secure_kafka.bootstrap), re.escape(secure_kafka.tls_bootstrap)
+    strict = re.escape(secure_kafka.strict_bootstrap)
     check_reasons(
         deployment,
         {
@@ -57,6 +58,15 @@ def test_a_login_or_encryption_that_does_not_match_the_brokers_is_named(
             f"the certificate of Kafka at {tls} .* verify failed.*; check .*_KAFKA_CA_FILE, .*": {
                 **TLS,
                 **encrypted,
+            },
+            f"Kafka at {strict}: .* a client's certificate, .*; check .*_CERT_FILE .*": {
+                **trusted,
+                **LOGIN,
+                "KAFKA_CLUSTER": secure_kafka.strict_bootstrap,
+            },
+            f"Kafka at {strict}: BUTLER_WRITER_KAFKA_TLS=false, but .* use encryption .*": {
+                **LOGIN,
+                "KAFKA_CLUSTER": secure_kafka.strict_bootstrap,
             },
             f"Kafka at {tls}: KAFKA_USERNAME and .* take no login on this port; unset them": {
                 **trusted,

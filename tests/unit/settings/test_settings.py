@@ -76,6 +76,8 @@ def example(tmp_path: Path) -> dict[str, str]:
         ("BUTLER_WRITER_WINDOW_EVENTS", "0", "greater than or equal to 1"),
         ("BUTLER_WRITER_WINDOW_SECONDS", "-1", "greater than or equal to 0.001"),
         ("BUTLER_WRITER_KAFKA_TLS", "maybe", "boolean"),
+        ("BUTLER_WRITER_KAFKA_CA_FILE", "/ca.pem", "set BUTLER_WRITER_KAFKA_TLS=true, or unset it"),
+        ("BUTLER_WRITER_KAFKA_CERT_FILE", "/me.pem", "set BUTLER_WRITER_KAFKA_TLS=true, or"),
         ("BUTLER_WRITER_ALLOWED_FORMATTERS", "(lsst", "not a regular expression: .*position 0"),
         ("BUTLER_WRITER_CHAIN_PATTERN", "(?P<chain>.+", "not a regular expression"),
         ("BUTLER_WRITER_CHAIN_PATTERN", "^(.+)/.+$", r"a group \(\?P<chain>\.\.\.\)"),
@@ -104,6 +106,13 @@ def test_the_error_for_a_wrong_value_names_its_variable(
     assert str(caught.value).startswith(f"{variable}={value!r}: ")
     assert re.search(reason, str(caught.value))
     assert "\n" not in str(caught.value)
+
+
+def test_a_key_needs_its_certificate(environment: dict[str, str]) -> None:
+    tls = {"BUTLER_WRITER_KAFKA_TLS": "true", "BUTLER_WRITER_KAFKA_KEY_FILE": "/key.pem"}
+    environment.update(COMPLETE | tls)
+    with pytest.raises(SettingsError, match="set BUTLER_WRITER_KAFKA_CERT_FILE too"):
+        load_settings()
 
 
 @pytest.mark.parametrize(
@@ -385,7 +394,7 @@ def test_what_a_file_of_variables_has_around_a_value_is_refused(
     environment: dict[str, str], variable: str, value: str, reason: str
 ) -> None:
     value = value.format("/repo/main")
-    environment.update(COMPLETE | {variable: value})
+    environment.update(COMPLETE | {"BUTLER_WRITER_KAFKA_TLS": "true", variable: value})
 
     with pytest.raises(SettingsError) as caught:
         load_settings()
