@@ -68,7 +68,7 @@ def test_a_row_that_somebody_locks_holds_up_no_other_event(
     laboratory = make_laboratory(
         database=private_postgresql.create_database("butler"),
         partitions=1,
-        settings={"BUTLER_WRITER_LOCK_TIMEOUT": "2"},
+        settings={"BUTLER_WRITER_LOCK_TIMEOUT": "2", "BUTLER_WRITER_ALLOWED_CHAINS": ".*"},
     )
     night = Night(laboratory.deployment.root, seed=6)
     event, *others = [night.event(visit) for visit in range(1, 8)]
@@ -95,7 +95,7 @@ def test_a_chain_that_somebody_locks_holds_up_no_other_event(
     laboratory = make_laboratory(
         database=private_postgresql.create_database("butler"),
         partitions=1,
-        settings={"BUTLER_WRITER_LOCK_TIMEOUT": "2"},
+        settings={"BUTLER_WRITER_LOCK_TIMEOUT": "2", "BUTLER_WRITER_ALLOWED_CHAINS": ".*"},
     )
     deployment = laboratory.deployment
     deployment.butler.collections.register("busy", CollectionType.CHAINED)

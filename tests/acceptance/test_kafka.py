@@ -57,7 +57,7 @@ def test_the_password_for_kafka_is_changed(
 ) -> None:
     """The brokers refuse it after a restart; the worker ends, to be started with the new one."""
     laboratory = make_laboratory(kafka=private_secure_kafka, settings=dict(LOGIN))
-    grant(private_secure_kafka, laboratory.deployment)
+    grant(private_secure_kafka, laboratory.deployment, optional=True)
     (worker,) = laboratory.start()
     with laboratory.pods.load():
         laboratory.wait_finished(50)
