@@ -13,9 +13,10 @@ from app.butler.descriptions import describe_with_type
 from app.butler.events.limits import EventLimits
 from app.butler.events.proportion import check_message
 from app.butler.outcome import Rejection
-from app.intake.received import Received
+from app.intake.received import Received, Undecodable
 from app.intake.windows import Arrival
-from models.errors import InvalidEventError, OverLimitError
+from models.causes import Cause
+from models.errors import CausedError, InvalidEventError, OverLimitError
 from models.fields import EventContent
 from models.prompt_output import PromptOutput
 
@@ -116,6 +117,8 @@ def decoded(decode: Callable[[bytes | None], T], value: bytes | None, max_bytes:
     max_bytes : `int`
         Size of the largest message that is accepted.
     """
+    if isinstance(value, Undecodable):
+        raise CausedError(Cause.UNDECODABLE_MESSAGE, value.reason)
     if value is not None and len(value) > max_bytes:
         raise OverLimitError(
             f"{len(value)} bytes, more than the limit of {max_bytes} "

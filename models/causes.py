@@ -23,6 +23,9 @@ class Cause(StrEnum):
     The reason names the limit and its setting.
     """
 
+    UNDECODABLE_MESSAGE = "undecodable_message"
+    """The Kafka client cannot decode the message, or the batch that it was sent in."""
+
     UNKNOWN_DATASET_TYPE = "unknown_dataset_type"
     """A dataset type is not registered, and the event does not define it."""
 

@@ -4,12 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
-__all__ = ["Received", "size_of"]
+__all__ = ["Received", "Undecodable", "size_of"]
 
 #: Memory in bytes that a message takes besides its content: Faust's objects for it, and ours
 #: (measured: 1,016 bytes).  Without it, a backlog of tiny messages would have no bound.
 MESSAGE_OVERHEAD = 1024
+
+
+class Undecodable(bytes):
+    """What can be had of the value of a message that the Kafka client cannot decode.
+
+    Parameters
+    ----------
+    value : `bytes`
+        The value; or the batch as it was sent, if its messages cannot be told apart.
+    reason : `str`
+        Why it cannot be decoded.
+    """
+
+    reason: str
+
+    def __new__(cls, value: bytes, reason: str) -> Self:
+        """Return the bytes, with the reason."""
+        made = super().__new__(cls, value)
+        made.reason = reason
+        return made
 
 
 def size_of(

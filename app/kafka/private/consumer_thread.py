@@ -18,8 +18,8 @@ from faust.types import TP
 
 from app.butler.descriptions import describe_with_type
 from app.intake.evidence import ReadEvidence, as_metadata
+from app.intake.suspects import ReadMessage
 from app.kafka.errors import AuthorizationError, KafkaError
-from app.kafka.readers import as_read
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer
@@ -56,7 +56,7 @@ class TolerantConsumerThread(driver.AIOKafkaConsumerThread):
             await asyncio.sleep(_PAUSE)
             return {}
         for tp, messages in records.items():
-            self._evidence.read((tp.topic, tp.partition), map(as_read, messages))
+            self._evidence.read((tp.topic, tp.partition), map(ReadMessage.of, messages))
         return records
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:

@@ -14,10 +14,12 @@ import faust
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState, TopicPartitionState
 from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 from faust.app.router import Router
 from faust.cli.base import Command
@@ -36,6 +38,7 @@ from app.kafka.private import (
     consumer_thread,
     fetch_limit,
     router,
+    undecodable,
     unrecovered_tables,
     web_server,
 )
@@ -143,6 +146,27 @@ NAMES: dict[str, Callable[[], bool]] = {
         "records = self._records" in source(PartitionRecords._unpack_records)
         and hasattr(MemoryRecords, "size_in_bytes")
     ),
+    "fetcher.MemoryRecords": lambda: (
+        "records = MemoryRecords(part_data[-1])" in source(Fetcher._proc_fetch_request)
+        and hasattr(fetcher, "MemoryRecords")
+        and "for record in next_batch:" in source(PartitionRecords._unpack_records)
+        and "if record.offset < self.next_fetch_offset:" in source(PartitionRecords._unpack_records)
+    ),
+    "_DefaultRecordBatchPy._maybe_uncompress": lambda: (
+        parameters(_DefaultRecordBatchPy._maybe_uncompress) == ["self"]
+        and "self._pos = 0" in source(_DefaultRecordBatchPy._maybe_uncompress)
+    ),
+    "_DefaultRecordBatchPy._buffer": lambda: (
+        "self._buffer = bytearray(buffer)" in source(_DefaultRecordBatchPy.__init__)
+        and "self._buffer = bytearray(uncompressed)"
+        in source(_DefaultRecordBatchPy._maybe_uncompress)
+    ),
+    "_DefaultRecordBatchPy._pos": lambda: (
+        "self._pos = self.HEADER_STRUCT.size" in source(_DefaultRecordBatchPy.__init__)
+    ),
+    "_DefaultRecordBatchPy._num_records": lambda: (
+        "self._num_records = self._header_data[12]" in source(_DefaultRecordBatchPy.__init__)
+    ),
     "FetchRequest._topics": lambda: "return self._topics" in source(FetchRequest),
     "TopicPartitionState.lso": lambda: "tp_state.lso = lso" in source(Fetcher._proc_fetch_request),
     "Consumer._acked": lambda: "acked = self._acked[tp]" in source(Consumer._new_offset),
@@ -242,7 +266,15 @@ def test_a_private_name_is_what_this_service_expects(name: str) -> None:
     assert is_expected, changed
 
 
-MODULES = [faust_private, consumer_thread, fetch_limit, router, unrecovered_tables, web_server]
+MODULES = [
+    faust_private,
+    consumer_thread,
+    fetch_limit,
+    router,
+    undecodable,
+    unrecovered_tables,
+    web_server,
+]
 KNOWN = {name.rpartition(".")[2] for name in NAMES}
 
 
