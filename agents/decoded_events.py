@@ -13,10 +13,9 @@ from app.butler.descriptions import describe_with_type
 from app.butler.events.limits import EventLimits
 from app.butler.events.proportion import check_message
 from app.butler.outcome import Rejection
-from app.intake.received import Received, Undecodable
+from app.intake.received import Received
 from app.intake.windows import Arrival
-from models.causes import Cause
-from models.errors import CausedError, InvalidEventError, OverLimitError
+from models.errors import InvalidEventError, OverLimitError
 from models.fields import EventContent
 from models.prompt_output import PromptOutput
 
@@ -80,6 +79,8 @@ class _DecodedItems(ItemsView[Arrival[Received], EventContent]):
     def __iter__(self) -> Iterator[tuple[Arrival[Received], EventContent]]:
         for arrival in self._mapping:
             try:
+                if arrival.payload.refused is not None:
+                    raise arrival.payload.refused
                 event = self._mapping[arrival]
             except InvalidEventError as exc:
                 self._mapping.rejected[arrival] = Rejection.of(exc)
@@ -117,8 +118,6 @@ def decoded(decode: Callable[[bytes | None], T], value: bytes | None, max_bytes:
     max_bytes : `int`
         Size of the largest message that is accepted.
     """
-    if isinstance(value, Undecodable):
-        raise CausedError(Cause.UNDECODABLE_MESSAGE, value.reason)
     if value is not None and len(value) > max_bytes:
         raise OverLimitError(
             f"{len(value)} bytes, more than the limit of {max_bytes} "

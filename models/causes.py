@@ -26,6 +26,9 @@ class Cause(StrEnum):
     UNDECODABLE_MESSAGE = "undecodable_message"
     """The Kafka client cannot decode the message, or the batch that it was sent in."""
 
+    ENDS_WORKER = "ends_worker"
+    """A worker that tried the event alone was killed, or hung, and did not finish it."""
+
     UNKNOWN_DATASET_TYPE = "unknown_dataset_type"
     """A dataset type is not registered, and the event does not define it."""
 

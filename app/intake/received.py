@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from models.errors import CausedError
+
 __all__ = ["Received", "Undecodable", "size_of"]
 
 #: Memory in bytes that a message takes besides its content: Faust's objects for it, and ours
@@ -55,8 +57,11 @@ class Received:
         A dead letter has them unchanged.
     headers : `~collections.abc.Mapping` [`str`, `bytes`]
         Pods send none; a replayed event has some.
+    refused : `CausedError` or `None`
+        Why nothing of it may be decoded: it becomes a dead letter as it is.
     """
 
     key: bytes | None
     value: bytes | None
     headers: Mapping[str, bytes] = field(default_factory=dict)
+    refused: CausedError | None = None

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+import faust
 import structlog
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
@@ -24,7 +25,7 @@ from app.kafka.errors import AuthorizationError, KafkaError
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer
 
-__all__ = ["TolerantConsumerThread"]
+__all__ = ["TolerantConsumerThread", "commit_evidence"]
 
 logger = structlog.get_logger("butler_writer")
 
@@ -65,14 +66,8 @@ class TolerantConsumerThread(driver.AIOKafkaConsumerThread):
         Faust's own commit follows if this one fails; it decides whether the failure is an error.
         """
         assigned = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
-        commits = {
-            TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(
-                offset, as_metadata(self._evidence.of_commit((tp.topic, tp.partition), offset))
-            )
-            for tp, offset in assigned.items()
-        }
         try:
-            await self._ensure_consumer().commit(commits)
+            await self.commit_once(assigned)
         except AuthorizationError as exc:
             logger.debug("a commit was refused", error=describe_with_type(exc))
             await asyncio.sleep(_PAUSE)
@@ -81,3 +76,31 @@ class TolerantConsumerThread(driver.AIOKafkaConsumerThread):
             return await super()._commit(offsets)
         self.tp_last_committed_at.update(dict.fromkeys(assigned, time.monotonic()))
         return True
+
+    async def commit_once(self, offsets: Mapping[TP, int]) -> None:
+        """Commit offsets with their evidence, in this thread; an error is no reason to end.
+
+        Raises
+        ------
+        KafkaError
+            If the brokers refuse it.
+        """
+        commits = {
+            TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(
+                offset, as_metadata(self._evidence.of_commit((tp.topic, tp.partition), offset))
+            )
+            for tp, offset in offsets.items()
+        }
+        await self._ensure_consumer().commit(commits)
+
+
+async def commit_evidence(app: faust.App, offsets: Mapping[TP, int]) -> None:
+    """Commit offsets that may be committed already, for the sake of their evidence.
+
+    Raises
+    ------
+    KafkaError
+        If the brokers refuse it, for example during a rebalance.
+    """
+    thread: TolerantConsumerThread = cast("Any", app.consumer)._thread
+    await thread.call_thread(thread.commit_once, offsets)
