@@ -35,7 +35,7 @@ from app.kafka.positions.replaced_logs import ReplacedLogs
 from app.kafka.positions.topic_id import TopicId
 from app.kafka.private.fetch_limit import FetchLimit
 from app.kafka.watchdog import CHECK_INTERVAL, KAFKA, ConsumerWatch, Watchdog
-from app.machine import end_process_after
+from app.machine import end_process_after, end_unless_called_again
 from app.parts import Parts, PartsNotOpenError, new_intake
 from app.settings import Settings
 from app.startup import PagesFirst, Startup
@@ -230,7 +230,10 @@ class ButlerWriterApp(StrictApp):
         self.status.log_readiness()
         hangs = self.status.step_times.check()
         refused = self.status.login_refused_for_long()
-        if self.status.stopping or not self.settings.service.watchdog or not (hangs or refused):
+        if self.status.stopping or not self.settings.service.watchdog:
+            return
+        end_unless_called_again(self.settings.step_max_seconds)
+        if not (hangs or refused):
             return
         if not self._is_held_by_an_event():
             await self.careful.take_back()
@@ -244,11 +247,8 @@ class ButlerWriterApp(StrictApp):
     def _is_held_by_an_event(self) -> bool:
         """Return whether an event may be why a step hangs: nothing that it needs is away."""
         times, longest = self.status.step_times, self.settings.step_max_seconds
-        return (
-            any(times.seconds(step) > longest for step in (Step.READ, Step.WRITE))
-            and not self.status.unavailable
-            and not self.status.retrying
-        )
+        hangs = any(times.seconds(step) > longest for step in (Step.READ, Step.WRITE))
+        return hangs and not (self.status.unavailable or self.status.retrying)
 
     async def _drop_received(self, _app: Any, revoked: set[TP], **_: Any) -> None:
         """Drop what was received so far (rule rebalance-starts-a-new-epoch)."""

@@ -67,7 +67,7 @@ class TolerantConsumerThread(driver.AIOKafkaConsumerThread):
         """
         assigned = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
         try:
-            await self.commit_once(assigned)
+            await self._ensure_consumer().commit(_commits(self._evidence, assigned))
         except AuthorizationError as exc:
             logger.debug("a commit was refused", error=describe_with_type(exc))
             await asyncio.sleep(_PAUSE)
@@ -76,22 +76,6 @@ class TolerantConsumerThread(driver.AIOKafkaConsumerThread):
             return await super()._commit(offsets)
         self.tp_last_committed_at.update(dict.fromkeys(assigned, time.monotonic()))
         return True
-
-    async def commit_once(self, offsets: Mapping[TP, int]) -> None:
-        """Commit offsets with their evidence, in this thread; an error is no reason to end.
-
-        Raises
-        ------
-        KafkaError
-            If the brokers refuse it.
-        """
-        commits = {
-            TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(
-                offset, as_metadata(self._evidence.of_commit((tp.topic, tp.partition), offset))
-            )
-            for tp, offset in offsets.items()
-        }
-        await self._ensure_consumer().commit(commits)
 
 
 async def commit_evidence(app: faust.App, offsets: Mapping[TP, int]) -> None:
@@ -103,4 +87,16 @@ async def commit_evidence(app: faust.App, offsets: Mapping[TP, int]) -> None:
         If the brokers refuse it, for example during a rebalance.
     """
     thread: TolerantConsumerThread = cast("Any", app.consumer)._thread
-    await thread.call_thread(thread.commit_once, offsets)
+    evidence: ReadEvidence = cast("Any", app).evidence
+    await thread.call_thread(thread._ensure_consumer().commit, _commits(evidence, offsets))
+
+
+def _commits(
+    evidence: ReadEvidence, offsets: Mapping[TP, int]
+) -> dict[TopicPartition, OffsetAndMetadata]:
+    return {
+        TopicPartition(*tp): OffsetAndMetadata(
+            offset, as_metadata(evidence.of_commit((tp.topic, tp.partition), offset))
+        )
+        for tp, offset in offsets.items()
+    }

@@ -4,6 +4,7 @@ Python imports a module of this name by itself; a worker has this folder on its 
 """
 
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -83,6 +84,7 @@ if os.environ.get("HARMFUL_EVENTS"):
             b"kills its worker": lambda: os.kill(os.getpid(), signal.SIGKILL),
             b"crashes its worker": lambda: os.kill(os.getpid(), signal.SIGSEGV),
             b"hangs": lambda: time.sleep(600),
+            b"holds the interpreter": lambda: re.match("(a+)+$", "a" * 99 + "b"),
         }
     )
 if os.environ.get("LOSE_CHANGES"):
