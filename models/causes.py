@@ -29,6 +29,9 @@ class Cause(StrEnum):
     ENDS_WORKER = "ends_worker"
     """A worker that tried the event alone was killed, or hung, and did not finish it."""
 
+    SKIPPED = "skipped"
+    """An operator has set the event aside by hand, with the command ``skip``."""
+
     UNKNOWN_DATASET_TYPE = "unknown_dataset_type"
     """A dataset type is not registered, and the event does not define it."""
 
