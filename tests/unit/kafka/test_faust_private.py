@@ -12,6 +12,7 @@ from typing import Any
 
 import faust
 import pytest
+from aiohttp.web import AppRunner, Server, TCPSite
 from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.consumer import fetcher
@@ -248,6 +249,14 @@ NAMES: dict[str, Callable[[], bool]] = {
         parameters(Router._route_req) == ["self", "dest_url", "web", "request"]
         and "return await self._route_req(dest_url, web, request)" in source(Router.route_req)
     ),
+    "Web._runner": lambda: (
+        "AppRunner(self.web_app, access_log=None)" in source(web_driver.Web.__init__)
+        and "TCPSite(\n            self._runner," in source(web_driver.Web._new_transport_tcp)
+        and "server = self._runner.server" in source(TCPSite.start)
+        and "self.connections" not in source(Server)
+        and isinstance(Server.connections, property)
+    ),
+    "AppRunner.server": lambda: "return self._server" in source(AppRunner.server.fget),  # type: ignore[attr-defined]
     "Web.web_app": lambda: "self.web_app: Application = Application(" in source(web_driver.Web),
     "Event.ack": lambda: parameters(faust.Event.ack) == ["self"],
 }
