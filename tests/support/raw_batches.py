@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,9 +63,10 @@ def batch(*records: RawRecord, codec: int = 0, compress: Callable[[bytes], bytes
     compress
         Compresses the messages; it may do so wrongly.
     """
+    now = int(time.time() * 1000)
     content = b"".join(record.encoded(index) for index, record in enumerate(records))
     checked = struct.pack(
-        ">hiqqqhii", codec, len(records) - 1, 0, 0, -1, -1, -1, len(records)
+        ">hiqqqhii", codec, len(records) - 1, now, now, -1, -1, -1, len(records)
     ) + compress(content)
     rest = struct.pack(">ibI", -1, 2, calc_crc32c(bytearray(checked))) + checked
     return struct.pack(">qi", 0, len(rest)) + rest

@@ -21,6 +21,7 @@ from aiokafka.record.util import decode_varint
 
 from app.butler.descriptions import describe_with_type
 from app.intake.received import Undecodable
+from app.kafka.private.decompression import uncompressed
 
 __all__ = ["TolerantRecords", "read_undecodable_messages"]
 
@@ -97,20 +98,24 @@ class _Batch:
         if not self._has_right_checksum:
             yield self._rest("the checksum of the batch is wrong")
             return
+        data: memoryview | None = None
         try:
-            yield from self._batch
-        except Exception:  # noqa: BLE001 - whatever aiokafka and the codecs raise
-            yield from self._decoded_one_by_one()
+            data = uncompressed(self._data)
+            yield from self._batch if data is self._data else MemoryRecords(data).next_batch()
+        except Exception as exc:  # noqa: BLE001 - whatever aiokafka and the codecs raise
+            if data is None:
+                yield self._rest(describe_with_type(exc))
+            else:
+                yield from self._decoded_one_by_one(data)
 
-    def _decoded_one_by_one(self) -> Iterator[_Record]:
+    def _decoded_one_by_one(self, data: memoryview) -> Iterator[_Record]:
         try:
-            own = _DefaultRecordBatchPy(self._data)
-            own._maybe_uncompress()
+            own = _DefaultRecordBatchPy(data)
             buffer, at = own._buffer, own._pos
             for _ in range(own._num_records):
                 record, at = _read(own, buffer, at)
                 yield record
-        except Exception as exc:  # noqa: BLE001 - whatever the codecs raise
+        except Exception as exc:  # noqa: BLE001 - whatever is read
             yield self._rest(describe_with_type(exc))
 
     def _rest(self, reason: str) -> _Record:

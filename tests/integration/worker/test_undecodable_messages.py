@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from aiokafka.codec import lz4_encode
+from aiokafka.codec import lz4_encode, zstd_encode
 from aiokafka.errors import KafkaError
 
 from testbed.cluster import Cluster
@@ -20,7 +20,10 @@ from tests.support.raw_batches import RawRecord, batch, send_batch
 
 @pytest.fixture
 def deployment(kafka: Cluster, topic_name: str, tmp_path: Path) -> Deployment:
-    return Deployment(kafka, topic_name, tmp_path)
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    settings = {"BUTLER_WRITER_STAGING_ROOTS": str(staging)}
+    return Deployment(kafka, topic_name, tmp_path, settings=settings)
 
 
 def test_messages_that_cannot_be_decoded_are_set_aside_and_the_others_are_written(
@@ -31,16 +34,16 @@ def test_messages_that_cannot_be_decoded_are_set_aside_and_the_others_are_writte
     events = [night.event(1, detector) for detector in range(4)]
     first, same_batch, odd_bits, last = map(encode, events)
     compressed = batch(
-        RawRecord(b"1"), RawRecord(b"2"), codec=1, compress=lambda data: gzip.compress(data) + b"x"
+        RawRecord(b"1"), RawRecord(b"2"), codec=3, compress=lambda data: lz4_encode(data) + b"more"
     )
-    lz4 = batch(RawRecord(b"3"), codec=3, compress=lambda data: lz4_encode(data) + b"more")
+    large = [RawRecord(b" " * (10 << 20))] * 60
     batches = [
         batch(RawRecord(first)),
         batch(RawRecord(b"{}", b"key", [(b"\xff\xfe", b"v")]), RawRecord(same_batch)),
         compressed,
-        lz4,
+        batch(*large, codec=4, compress=zstd_encode),
         batch(RawRecord(odd_bits, attributes=0x80)),
-        batch(RawRecord(last)),
+        batch(RawRecord(last), codec=1, compress=lambda data: gzip.compress(data) + b"x"),
     ]
     for each in batches:
         send_batch(deployment.cluster.bootstrap, deployment.topic, each)
@@ -53,13 +56,14 @@ def test_messages_that_cannot_be_decoded_are_set_aside_and_the_others_are_writte
         for letter in deployment.dead_letters()
     }
     assert {headers["error_class"] for _, headers in letters.values()} == {b"undecodable_message"}
-    assert letters.keys() == {1, 4, 5}
+    assert letters.keys() == {1, 4, 64}
     letter, headers = letters[1]
     assert (letter.key, letter.value) == (b"key", b"{}")
     assert headers["reason"].startswith(b"UnicodeDecodeError: 'utf-8' codec can't decode byte 0xff")
     letter, headers = letters[4]
     assert (letter.value or b"")[16:] == compressed[16:]  # brokers set offset and epoch
-    assert headers["reason"].startswith(b"offsets 3 to 4, which were sent in one batch: BadGzip")
+    assert headers["reason"].startswith(b"offsets 3 to 4, which were sent in one batch: Decompr")
+    assert b"more than 67108864 bytes" in letters[64][1]["reason"]
 
     check_commands(deployment)
 

@@ -37,6 +37,7 @@ from faust.web.drivers import aiohttp as web_driver
 from app.kafka import faust_private
 from app.kafka.private import (
     consumer_thread,
+    decompression,
     fetch_limit,
     router,
     undecodable,
@@ -153,14 +154,8 @@ NAMES: dict[str, Callable[[], bool]] = {
         and "for record in next_batch:" in source(PartitionRecords._unpack_records)
         and "if record.offset < self.next_fetch_offset:" in source(PartitionRecords._unpack_records)
     ),
-    "_DefaultRecordBatchPy._maybe_uncompress": lambda: (
-        parameters(_DefaultRecordBatchPy._maybe_uncompress) == ["self"]
-        and "self._pos = 0" in source(_DefaultRecordBatchPy._maybe_uncompress)
-    ),
     "_DefaultRecordBatchPy._buffer": lambda: (
         "self._buffer = bytearray(buffer)" in source(_DefaultRecordBatchPy.__init__)
-        and "self._buffer = bytearray(uncompressed)"
-        in source(_DefaultRecordBatchPy._maybe_uncompress)
     ),
     "_DefaultRecordBatchPy._pos": lambda: (
         "self._pos = self.HEADER_STRUCT.size" in source(_DefaultRecordBatchPy.__init__)
@@ -278,6 +273,7 @@ def test_a_private_name_is_what_this_service_expects(name: str) -> None:
 MODULES = [
     faust_private,
     consumer_thread,
+    decompression,
     fetch_limit,
     router,
     undecodable,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from typing import Any
 
+import cramjam
 import pytest
+from aiokafka.codec import lz4_encode, snappy_encode, zstd_encode
 from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.structs import TopicPartition
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.intake.received import Undecodable
+from app.kafka.private.decompression import LARGEST_BATCH
 from app.kafka.private.undecodable import TolerantRecords
 from tests.support.raw_batches import RawRecord, batch
 
@@ -49,11 +53,14 @@ def test_attributes_that_nobody_uses_do_not_matter() -> None:
 def test_a_batch_that_cannot_be_decompressed_is_one_message_wherever_reading_starts(
     start: int,
 ) -> None:
-    data = batch(GOOD, GOOD, GOOD, codec=1, compress=lambda content: gzip.compress(content) + b"x")
+    data = batch(GOOD, GOOD, GOOD, codec=3, compress=lambda content: lz4_encode(content) + b"more")
     (only,) = read(data, start)
     assert only.offset == 2
     assert only.value == data
-    assert only.value.reason.startswith("offsets 0 to 2, which were sent in one batch: BadGzipFile")
+    reason = only.value.reason
+    assert reason.startswith(
+        "offsets 0 to 2, which were sent in one batch: DecompressionError: lz4"
+    )
 
 
 def test_a_wrong_checksum_is_no_error() -> None:
@@ -68,6 +75,52 @@ def test_batches_after_a_bad_one_are_read() -> None:
     assert [each.value for each in read(bad + batch(GOOD))][-1:] == [bad]
     later = (1).to_bytes(8, "big") + batch(GOOD)[8:]
     assert [each.value for each in read(bad + later)] == [bad, b"good"]
+
+
+CODECS = {
+    "gzip": (1, gzip.compress),
+    "gzip with more behind it": (1, lambda data: gzip.compress(data) + b"x"),
+    "two members": (1, lambda data: gzip.compress(data[:9]) + gzip.compress(data[9:])),
+    "snappy": (2, lambda data: bytes(cramjam.snappy.compress_raw(data))),
+    "snappy of Java": (2, snappy_encode),
+    "lz4": (3, lz4_encode),
+    "zstd": (4, zstd_encode),
+}
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("size", [10, 3_000_000])
+def test_compressed_batches_are_read(codec: str, size: int) -> None:
+    number, compress = CODECS[codec]
+    values = [b"x" * size, b"y" * size]
+    data = batch(*map(RawRecord, values), codec=number, compress=compress)
+    found = read(data)
+    assert [each.value for each in found] == values
+    assert not any(isinstance(each.value, Undecodable) for each in found)
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "snappy of Java", "lz4", "zstd"])
+def test_a_batch_that_is_too_large_is_not_decompressed(codec: str) -> None:
+    """It has 100 MiB: reading it takes no more than the limit, and a buffer of that size."""
+    number, compress = CODECS[codec]
+    data = batch(*[RawRecord(b" " * (10 << 20))] * 10, codec=number, compress=compress)
+    tracemalloc.start()
+    (only,) = read(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert only.offset == 9
+    assert only.value == data
+    assert only.value.reason.endswith(
+        "the batch has more than 67108864 bytes when it is decompressed"
+    )
+    assert peak < 2.2 * LARGEST_BATCH
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 4), st.binary(max_size=200))
+def test_any_bytes_are_no_error_for_a_codec(codec: int, data: bytes) -> None:
+    (only,) = read(batch(GOOD, codec=codec, compress=lambda _: data))
+    assert only.offset == 0
 
 
 @given(st.binary(max_size=60), st.integers(0, 70))
