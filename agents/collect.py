@@ -8,13 +8,21 @@ import structlog
 from faust.types import StreamT
 
 from app import app, topics
-from app.intake.ledger import Receipt
-from app.intake.received import Received, size_of
+from app.intake.ledger import Partition, Receipt
+from app.intake.received import Received, Undecodable, size_of
 from app.intake.windows import Window
 from app.kafka.held_events import HeldEvent, held_events
 from app.telemetry import metrics
+from models.causes import Cause
+from models.errors import CausedError
 
 logger = structlog.get_logger("butler_writer")
+
+#: Why an event is set aside that a worker has tried alone, and that this worker has found.
+ENDS_WORKER = (
+    "workers ended again and again at this offset, the last one while it tried this event alone: "
+    "it crashed, hung, or was killed, for example for lack of memory"
+)
 
 #: Seconds between checks for due windows; much shorter than any window.
 TICK = 0.05
@@ -35,8 +43,11 @@ async def collect(stream: StreamT[bytes]) -> None:
     async for event in held_events(stream):
         if app.status.stopping:
             continue  # it gets no entry and no ack, so it will be redelivered
+        message = event.message
+        await app.careful.begin((message.topic, message.partition), message.offset)
         await app.wake_sink(receive(event, time.monotonic()))
         await wait_for_room()
+        await finish_alone()
 
 
 def receive(event: HeldEvent, now: float) -> list[Window[Received]]:
@@ -58,9 +69,31 @@ def receive(event: HeldEvent, now: float) -> list[Window[Received]]:
         app.add_future(app.positions.read_again())
     if entry is None:
         return []
-    received = Received(message.key, message.value, headers)
+    refused = refusal(partition, message.offset, message.value)
+    received = Received(message.key, message.value, headers, refused)
     event.drop_content()
     return app.intake.add(entry, received, now)
+
+
+def refusal(partition: Partition, offset: int, value: bytes | None) -> CausedError | None:
+    """Return why nothing of an event may be decoded, if that is so."""
+    if isinstance(value, Undecodable):
+        return CausedError(Cause.UNDECODABLE_MESSAGE, value.reason)
+    if app.careful.is_suspect(partition, offset):
+        return CausedError(Cause.ENDS_WORKER, ENDS_WORKER)
+    return None
+
+
+async def finish_alone() -> None:
+    """Wait until nothing is left to write, if events are tried one at a time."""
+    if not app.careful.is_on:
+        return
+    epoch = app.intake.epoch
+    await app.wake_sink(app.intake.close())
+    while not app.intake.is_empty and app.intake.epoch == epoch:
+        app.room.clear()
+        await app.room.wait()
+    await app.careful.end()
 
 
 async def wait_for_room() -> None:

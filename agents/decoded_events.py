@@ -79,6 +79,8 @@ class _DecodedItems(ItemsView[Arrival[Received], EventContent]):
     def __iter__(self) -> Iterator[tuple[Arrival[Received], EventContent]]:
         for arrival in self._mapping:
             try:
+                if arrival.payload.refused is not None:
+                    raise arrival.payload.refused
                 event = self._mapping[arrival]
             except InvalidEventError as exc:
                 self._mapping.rejected[arrival] = Rejection.of(exc)

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, cast
 
 import faust
 import structlog
-from faust.app import BootStrategy
 from faust.types import TP
 from mode import Service
-from mode.types import ServiceT
 
 from app.butler.descriptions import describe_with_type
 from app.configuration import configuration
@@ -24,27 +21,30 @@ from app.errors import exiting_on_operator_errors
 from app.installation import find_own
 from app.intake.evidence import ReadEvidence
 from app.intake.received import Received
+from app.intake.starts import Starts
 from app.intake.suspects import Suspects
 from app.intake.windows import Window
 from app.kafka.availability import BrokerProbe
 from app.kafka.connection import KafkaConnection
 from app.kafka.faust_private import StrictApp, has_consumer, lacks_leader
 from app.kafka.open_transactions import OpenTransactions
+from app.kafka.positions.careful_reading import CarefulReading
 from app.kafka.positions.log_ends import LogEnds
 from app.kafka.positions.reading_positions import ReadingPositions
 from app.kafka.positions.replaced_logs import ReplacedLogs
 from app.kafka.positions.topic_id import TopicId
 from app.kafka.private.fetch_limit import FetchLimit
 from app.kafka.watchdog import CHECK_INTERVAL, KAFKA, ConsumerWatch, Watchdog
-from app.machine import end_process_after
+from app.machine import end_process_after, end_unless_called_again
 from app.parts import Parts, PartsNotOpenError, new_intake
 from app.settings import Settings
-from app.startup import Startup
+from app.startup import PagesFirst, Startup
 from app.telemetry.availability import (
     AVAILABILITY_INTERVAL,
     AvailabilityWatch,
     in_daemon_thread,
 )
+from app.telemetry.labels import Step
 from app.telemetry.status import Status
 from app.telemetry.step_times import STEP_CHECK_INTERVAL, StepTimes
 
@@ -55,24 +55,6 @@ logger = structlog.get_logger("butler_writer")
 #: Seconds that Faust's own shutdown may take after the last flush.  Faust waits for the brokers,
 #: and the interpreter for the threads that use a Butler, without a limit of their own.
 STOP_SECONDS = 5.0
-
-
-class _PagesFirst(BootStrategy):
-    """Starts the pages before the worker waits for what it depends on."""
-
-    def server(self) -> Iterable[ServiceT]:
-        """Return the services of a worker in the order in which they start."""
-        app = cast("ButlerWriterApp", self.app)
-        return [
-            *self.sensors(),
-            *self.web_server(),
-            app.startup,
-            *self.kafka_producer(),
-            *self.kafka_consumer(),
-            *self.agents(),
-            *self.kafka_conductor(),
-            *self.tables(),
-        ]
 
 
 class ButlerWriterApp(StrictApp):
@@ -97,6 +79,8 @@ class ButlerWriterApp(StrictApp):
         Waits at the start for what the worker depends on.
     positions : `ReadingPositions`
         Moves the consumer to the offsets at which reading starts.
+    careful : `CarefulReading`
+        Tries events one at a time, if one of them ends its workers.
     log_ends : `LogEnds`
         Looks how far the logs go.
     open_transactions : `OpenTransactions`
@@ -110,7 +94,7 @@ class ButlerWriterApp(StrictApp):
         If a setting cannot be used.
     """
 
-    BootStrategy = _PagesFirst
+    BootStrategy = PagesFirst
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -125,7 +109,8 @@ class ButlerWriterApp(StrictApp):
         self.fetches = self.intake.ledger.fetches
         self.fetch_limit = FetchLimit(settings.kafka.topic, self.intake.ahead)
         self.suspects = Suspects()
-        self.evidence = ReadEvidence()
+        starts = Starts(settings.service.starts_before_careful, self.intake.max_events)
+        self.evidence = ReadEvidence(starts)
         self._topic_id = TopicId(self.connection, settings.kafka.topic)
         super().__init__(settings.kafka.group, **configuration(settings, self.connection))
         self.positions = ReadingPositions(
@@ -138,6 +123,7 @@ class ButlerWriterApp(StrictApp):
             connection=self.connection,
             topic=settings.kafka.topic,
         )
+        self.careful = CarefulReading(self, self.intake, starts)
         self.log_ends = LogEnds(self, self.intake, settings.kafka.topic)
         self.open_transactions = OpenTransactions(self, self.intake)
         self.replaced_logs = ReplacedLogs(
@@ -246,6 +232,11 @@ class ButlerWriterApp(StrictApp):
         refused = self.status.login_refused_for_long()
         if self.status.stopping or not self.settings.service.watchdog:
             return
+        end_unless_called_again(self.settings.step_max_seconds)
+        if not (hangs or refused):
+            return
+        if not self._is_held_by_an_event():
+            await self.careful.take_back()
         if hangs is not None:
             logger.critical("a step hangs, ending the worker", reason=hangs)
             os._exit(1)  # the thread that hangs would block an orderly shutdown
@@ -253,9 +244,16 @@ class ButlerWriterApp(StrictApp):
             logger.critical("a login is refused, ending the worker", reason=refused)
             os._exit(1)  # an orderly shutdown would wait for what refuses the login
 
+    def _is_held_by_an_event(self) -> bool:
+        """Return whether an event may be why a step hangs: nothing that it needs is away."""
+        times, longest = self.status.step_times, self.settings.step_max_seconds
+        hangs = any(times.seconds(step) > longest for step in (Step.READ, Step.WRITE))
+        return hangs and not (self.status.unavailable or self.status.retrying)
+
     async def _drop_received(self, _app: Any, revoked: set[TP], **_: Any) -> None:
         """Drop what was received so far (rule rebalance-starts-a-new-epoch)."""
         self.status.revoked()
+        await self.careful.revoke()
         self.intake.revoke()
         self.room.set()
         logger.info("partitions revoked", partitions=len(revoked), epoch=self.intake.epoch)
@@ -267,6 +265,7 @@ class ButlerWriterApp(StrictApp):
             state = self.intake.ledger.state()
             starts = {str(number): offsets["start"] for (_, number), offsets in state.items()}
             logger.info("partitions assigned", starts=starts)
+            await self.careful.record_starts()
 
     async def on_stop(self) -> None:
         """Flush the open windows before Faust gives up its partitions (rule orderly-shutdown)."""
@@ -279,6 +278,8 @@ class ButlerWriterApp(StrictApp):
                 "shutdown timed out; unwritten events will be redelivered",
                 error=describe_with_type(exc),
             )
+        if has_consumer(self):
+            await self.careful.take_back()
         await super().on_stop()
         self._broker_probe.close()
         self._topic_id.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import math
 import os
 import socket
@@ -19,12 +20,17 @@ __all__ = [
     "check_data_directory",
     "check_port",
     "end_process_after",
+    "end_unless_called_again",
     "memory_limit",
     "resident_bytes",
     "share_one_arena",
+    "show_crashes",
 ]
 
 logger = structlog.get_logger("butler_writer")
+
+#: The file descriptor of standard error, which Faust replaces by its log.
+_STDERR = 2
 
 #: The GNU C library's number for the parameter of ``mallopt`` that limits the number of arenas.
 _M_ARENA_MAX = -8
@@ -136,6 +142,7 @@ def resident_bytes() -> int | None:
 
 def end_process_after(seconds: float) -> None:
     """End the process after some seconds, if an orderly shutdown has not ended it by then."""
+    faulthandler.cancel_dump_traceback_later()
 
     def end() -> None:
         logger.critical("shutdown takes too long, ending the worker")
@@ -144,3 +151,17 @@ def end_process_after(seconds: float) -> None:
     timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
+
+
+def show_crashes() -> None:
+    """Let a crash, such as a segmentation fault, leave the stacks of all threads on stderr."""
+    faulthandler.enable(_STDERR)
+
+
+def end_unless_called_again(seconds: float) -> None:
+    """End the process if this is not called again within some seconds: the interpreter is held.
+
+    No other thread of Python could notice that.  The stacks of all threads are left on stderr, and
+    the exit code is 1.
+    """
+    faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)

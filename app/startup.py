@@ -10,17 +10,19 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
 import structlog
+from faust.app import BootStrategy
 from mode import Service
+from mode.types import ServiceT
 
 from app.errors import OperatorError, UnavailableError
 from app.telemetry.status import Status
 
-__all__ = ["Dependency", "Startup", "wait_for_all"]
+__all__ = ["Dependency", "PagesFirst", "Startup", "wait_for_all"]
 
 logger = structlog.get_logger("butler_writer")
 
@@ -52,6 +54,23 @@ class Dependency:
 
     name: str
     check: Callable[[], Awaitable[None]]
+
+
+class PagesFirst(BootStrategy):
+    """Starts the pages before the worker waits for what it depends on."""
+
+    def server(self) -> Iterable[ServiceT]:
+        """Return the services of a worker in the order in which they start."""
+        return [
+            *self.sensors(),
+            *self.web_server(),
+            cast("Any", self.app).startup,
+            *self.kafka_producer(),
+            *self.kafka_consumer(),
+            *self.agents(),
+            *self.kafka_conductor(),
+            *self.tables(),
+        ]
 
 
 class Startup(Service):

@@ -21,7 +21,13 @@ from prometheus_client import disable_created_metrics
 from app.application import ButlerWriterApp
 from app.errors import exiting_on_operator_errors
 from app.kafka.faust_private import silence_banner
-from app.machine import check_data_directory, check_port, memory_limit, share_one_arena
+from app.machine import (
+    check_data_directory,
+    check_port,
+    memory_limit,
+    share_one_arena,
+    show_crashes,
+)
 from app.settings import doubtful_variables
 from app.telemetry import metrics
 from app.telemetry.build_info import show_build
@@ -52,6 +58,7 @@ class Worker(faust.Worker):
         from app.assembly import dependencies  # noqa: PLC0415
 
         own = cast("ButlerWriterApp", app)
+        show_crashes()
         silence_banner()
         gc.set_threshold(*COLLECTOR_THRESHOLDS)
         share_one_arena()

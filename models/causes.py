@@ -23,6 +23,15 @@ class Cause(StrEnum):
     The reason names the limit and its setting.
     """
 
+    UNDECODABLE_MESSAGE = "undecodable_message"
+    """The Kafka client cannot decode the message, or the batch that it was sent in."""
+
+    ENDS_WORKER = "ends_worker"
+    """A worker that tried the event alone was killed, or hung, and did not finish it."""
+
+    SKIPPED = "skipped"
+    """An operator has set the event aside by hand, with the command ``skip``."""
+
     UNKNOWN_DATASET_TYPE = "unknown_dataset_type"
     """A dataset type is not registered, and the event does not define it."""
 

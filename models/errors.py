@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from models.causes import Cause
 
-__all__ = ["InvalidEventError", "NotAllowedError", "OverLimitError", "RemovedMessageError"]
+__all__ = [
+    "CausedError",
+    "InvalidEventError",
+    "NotAllowedError",
+    "OverLimitError",
+    "RemovedMessageError",
+]
 
 
 class InvalidEventError(ValueError):
     """The event can never be written to the Butler; the text is the reason."""
 
 
-class NotAllowedError(InvalidEventError):
-    """The event names what an event may not name.
+class CausedError(InvalidEventError):
+    """The event can never be written, for a cause that the caller knows.
 
     Attributes
     ----------
@@ -23,6 +29,10 @@ class NotAllowedError(InvalidEventError):
     def __init__(self, cause: Cause, reason: str) -> None:
         super().__init__(reason)
         self.cause = cause
+
+
+class NotAllowedError(CausedError):
+    """The event names what an event may not name."""
 
 
 class OverLimitError(InvalidEventError):

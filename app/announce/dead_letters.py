@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from app.butler.outcome import Rejection
 from app.intake.received import Received
 from app.intake.windows import Arrival
 from app.kafka.errors import MessageSizeTooLargeError
 from app.kafka.sending import OutputTopic, Sender
+from models.causes import Cause
 from models.dead_letter import POINTS, DeadLetter, replays_of
 
 __all__ = ["send_dead_letter"]
@@ -17,7 +20,8 @@ async def send_dead_letter(
 ) -> DeadLetter:
     """Send an event to the dead letters, and return once the brokers have it.
 
-    An event that is too large for the topic is replaced by a pointer to it.
+    An event that is too large for the topic, or that has ended a worker, is replaced by a pointer
+    to it.
 
     Parameters
     ----------
@@ -42,10 +46,22 @@ async def send_dead_letter(
         rejection.reason,
         replays_of(received.headers),
     )
-    headers = letter.headers() | {POINTS: b"false"}
-    try:
-        await sender.send(OutputTopic.DEAD_LETTERS, key=received.key, value=value, headers=headers)
-    except MessageSizeTooLargeError:
-        headers[POINTS] = b"true"
-        await sender.send(OutputTopic.DEAD_LETTERS, value=letter.pointer(value), headers=headers)
+    headers = letter.headers()
+    may_be_whole = rejection.cause is not Cause.ENDS_WORKER
+    if may_be_whole and await _send_whole(sender, received.key, value, headers):
+        return letter
+    headers = headers | {POINTS: b"true"}
+    await sender.send(OutputTopic.DEAD_LETTERS, value=letter.pointer(value), headers=headers)
     return letter
+
+
+async def _send_whole(
+    sender: Sender, key: bytes | None, value: bytes, headers: Mapping[str, bytes]
+) -> bool:
+    """Send an event to the dead letters; return `False` if it is too large for the topic."""
+    headers = {**headers, POINTS: b"false"}
+    try:
+        await sender.send(OutputTopic.DEAD_LETTERS, key=key, value=value, headers=headers)
+    except MessageSizeTooLargeError:
+        return False
+    return True

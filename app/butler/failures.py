@@ -22,7 +22,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from models.causes import Cause
-from models.errors import InvalidEventError, NotAllowedError, OverLimitError, RemovedMessageError
+from models.errors import CausedError, InvalidEventError, OverLimitError, RemovedMessageError
 
 __all__ = [
     "PASSING_STATES",
@@ -258,7 +258,7 @@ def cause_of(error: BaseException) -> Cause:
     """
     for kind, cause in _CAUSES:
         if isinstance(error, kind):
-            return error.cause if isinstance(error, NotAllowedError) else cause
+            return error.cause if isinstance(error, CausedError) else cause
     if type(error) is LookupError:
         return Cause.MISSING_DIMENSION_RECORD
     database = database_error(error)

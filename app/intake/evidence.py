@@ -2,7 +2,8 @@
 
 Brokers do not tell one log from another one with the same name.  So each commit carries the
 topic's id and what identifies the last message before the offset, as the commit's metadata; the
-next worker compares the id and looks for that message (rule no-gaps-in-offsets).  Other services
+next worker compares the id and looks for that message (rule no-gaps-in-offsets).  It also carries
+how often reading has started at the offset in vain (see `app.intake.starts`).  Other services
 ignore the metadata, and a commit without it is trusted.
 
 Pure: no I/O, no clock.  The consumer's thread and the main thread use it.
@@ -17,6 +18,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from app.intake.fetches import Partition
+from app.intake.starts import StartRecord, Starts
 from app.intake.suspects import ReadMessage
 
 __all__ = ["CommitEvidence", "ReadEvidence", "as_metadata", "from_metadata"]
@@ -34,15 +36,18 @@ class CommitEvidence(NamedTuple):
         The last message before the committed offset, if it is known.
     topic_id : `str` or `None`
         The topic's id, if it is known.
+    starts : `StartRecord`
+        The workers that have started there in vain.
     """
 
     last: ReadMessage | None = None
     topic_id: str | None = None
+    starts: StartRecord = StartRecord()
 
 
 def as_metadata(evidence: CommitEvidence) -> str:
     """Return the metadata of a commit; empty if nothing is known."""
-    texts = []
+    texts = [text] if (text := str(evidence.starts)) else []
     if (last := evidence.last) is not None:
         texts.append(f"read {last.offset} {last.timestamp} {last.digest:08x}")
     if evidence.topic_id is not None:
@@ -65,11 +70,17 @@ def from_metadata(metadata: str, committed: int) -> CommitEvidence:
     return CommitEvidence(
         last=last if last is not None and last.offset < committed else None,
         topic_id=topic and topic[1],
+        starts=StartRecord.of(metadata),
     )
 
 
 class ReadEvidence:
     """The messages of each partition that were read and are not committed, and one before them.
+
+    Parameters
+    ----------
+    starts : `Starts`, optional
+        The starts of this worker; without it, none are counted.
 
     Attributes
     ----------
@@ -77,7 +88,8 @@ class ReadEvidence:
         The id of the topic that is read, if it is known.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, starts: Starts | None = None) -> None:
+        self.starts = starts or Starts()
         self.topic_id: str | None = None
         self._lock = threading.Lock()
         self._read: dict[Partition, deque[ReadMessage]] = {}
@@ -103,4 +115,4 @@ class ReadEvidence:
             while len(read) > 1 and read[1].offset < committed:
                 read.popleft()
             last = read[0] if read and read[0].offset < committed else None
-            return CommitEvidence(last, self.topic_id)
+            return CommitEvidence(last, self.topic_id, self.starts.at(partition, committed))

@@ -4,12 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
-__all__ = ["Received", "size_of"]
+from models.errors import CausedError
+
+__all__ = ["Received", "Undecodable", "size_of"]
 
 #: Memory in bytes that a message takes besides its content: Faust's objects for it, and ours
 #: (measured: 1,016 bytes).  Without it, a backlog of tiny messages would have no bound.
 MESSAGE_OVERHEAD = 1024
+
+
+class Undecodable(bytes):
+    """What can be had of the value of a message that the Kafka client cannot decode.
+
+    Parameters
+    ----------
+    value : `bytes`
+        The value; or the batch as it was sent, if its messages cannot be told apart.
+    reason : `str`
+        Why it cannot be decoded.
+    """
+
+    reason: str
+
+    def __new__(cls, value: bytes, reason: str) -> Self:
+        """Return the bytes, with the reason."""
+        made = super().__new__(cls, value)
+        made.reason = reason
+        return made
 
 
 def size_of(
@@ -34,8 +57,11 @@ class Received:
         A dead letter has them unchanged.
     headers : `~collections.abc.Mapping` [`str`, `bytes`]
         Pods send none; a replayed event has some.
+    refused : `CausedError` or `None`
+        Why nothing of it may be decoded: it becomes a dead letter as it is.
     """
 
     key: bytes | None
     value: bytes | None
     headers: Mapping[str, bytes] = field(default_factory=dict)
+    refused: CausedError | None = None

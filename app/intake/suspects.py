@@ -10,7 +10,8 @@ Pure: no I/O, no clock.  The consumer's thread adds to it, the main thread reads
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import zlib
+from typing import Any, NamedTuple, Self
 
 from app.intake.fetches import Partition
 
@@ -25,6 +26,11 @@ class ReadMessage(NamedTuple):
     """Milliseconds since the Unix epoch."""
     digest: int
     """CRC-32 of its value."""
+
+    @classmethod
+    def of(cls, message: Any) -> Self:
+        """Return what tells a message, ours or aiokafka's, from one of another log."""
+        return cls(message.offset, message.timestamp, zlib.crc32(message.value or b""))
 
 
 class Suspects:

@@ -7,6 +7,7 @@ from aiokafka.errors import (
     IllegalStateError,
     KafkaError,
     MessageSizeTooLargeError,
+    OffsetMetadataTooLargeError,
     TopicAuthorizationFailedError,
 )
 
@@ -17,6 +18,7 @@ __all__ = [
     "IllegalStateError",
     "KafkaError",
     "MessageSizeTooLargeError",
+    "OffsetMetadataTooLargeError",
     "TopicError",
 ]
 

@@ -22,13 +22,13 @@ from faust.web.base import Web
 
 from app.intake.evidence import ReadEvidence
 from app.intake.fetches import Fetches
-from app.intake.suspects import Suspects
+from app.intake.suspects import ReadMessage, Suspects
 from app.kafka.errors import KafkaError
 from app.kafka.private.commands import AppWithPromptCommands
 from app.kafka.private.consumer_thread import TolerantConsumerThread
 from app.kafka.private.fetch_limit import FetchLimit
+from app.kafka.private.undecodable import read_undecodable_messages
 from app.kafka.private.web_server import pages_server
-from app.kafka.readers import as_read
 from app.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class _ConsumerThread(TolerantConsumerThread):
 
     async def on_start(self) -> None:
         """Start the consumer, and limit what it fetches (rule bounded-memory)."""
+        read_undecodable_messages()
         await super().on_start()
         cast("StrictApp", self.app).fetch_limit.apply(self._ensure_consumer())
 
@@ -111,7 +112,7 @@ class _ConsumerThread(TolerantConsumerThread):
             if (connection := _connection(consumer, tp)) is not None:
                 app.suspects.connected(partition, connection)
             if found := records.get(tp):
-                app.suspects.read(partition, as_read(found[-1]))
+                app.suspects.read(partition, ReadMessage.of(found[-1]))
             # aiokafka replaces this future when the brokers refuse the position.
             seen = (state, state._position_fut)
             last, self.last_seen[tp] = self.last_seen.get(tp, seen), seen

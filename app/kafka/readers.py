@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -13,18 +12,12 @@ from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from app.intake.suspects import ReadMessage
 from app.kafka.connection import KafkaConnection, topic_partitions
 from app.kafka.errors import KafkaError
+from app.kafka.private.undecodable import read_undecodable_messages
 from app.settings import MIB
 
-__all__ = [
-    "Message",
-    "MessageId",
-    "TopicReader",
-    "as_read",
-    "open_reader",
-]
+__all__ = ["Message", "MessageId", "TopicReader", "open_reader"]
 
 #: How many messages of a fetch are decoded in one go, which nothing else can interrupt.
 _AT_ONCE = 500
@@ -54,11 +47,6 @@ class Message(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: dict[str, bytes]
-
-
-def as_read(message: Message) -> ReadMessage:
-    """Return what tells a message from one of another log."""
-    return ReadMessage(message.offset, message.timestamp, zlib.crc32(message.value or b""))
 
 
 class MessageId(NamedTuple):
@@ -255,6 +243,7 @@ async def open_reader(
         If no broker can be reached, or the login is refused.
     """
     partitions = await topic_partitions(connection, topic)
+    read_undecodable_messages()
     consumer = AIOKafkaConsumer(
         enable_auto_commit=False,
         auto_offset_reset="earliest",

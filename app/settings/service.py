@@ -34,6 +34,8 @@ class ServiceSettings(Section):
     """A step of a flush that runs for longer makes the worker not ready, and is logged."""
     step_max_seconds: Seconds = 300.0
     """A step of a flush that runs for longer ends the process, so that the pod is restarted."""
+    starts_before_careful: int = Field(3, ge=1, le=1000)
+    """Starts at one offset in vain after which events are tried one at a time."""
     start_wait_seconds: Seconds | None = None
     """Longest wait at the start for brokers, database and stores that are away; `None`: endless."""
     web_host: str | None = None

@@ -19,6 +19,7 @@ __all__ = [
     "BUILD_INFO",
     "BYTES_AHEAD",
     "BYTES_HELD",
+    "CAREFUL",
     "CHAIN_UPDATES",
     "COMMITS",
     "CONSUMER_LAG",
@@ -129,6 +130,10 @@ WAITING_MESSAGES = Gauge(
 OVERDUE_SECONDS = Gauge(
     "butler_writer_overdue_seconds",
     "Time since the datasets that have waited longest were due; 0 if none is due",
+)
+CAREFUL = Gauge(
+    "butler_writer_careful",
+    "1 while events are tried one at a time, since one of them ends its workers; else 0",
 )
 READY = Gauge("butler_writer_ready", "1 if the worker can do its work now, as /readyz says; else 0")
 DEPENDENCY_UP = Gauge(

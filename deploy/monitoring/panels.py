@@ -136,9 +136,12 @@ WHAT_IS_WRONG = [
     Chart(
         "Events in turns of their own",
         "short",
-        "They are written later, and hold up no other event.",
+        "They are written later, and hold up no other event. Careful workers try each event alone.",
         "ButlerWriterStuck",
-        [(f"sum({workers('postponed_events')})", "events")],
+        [
+            (f"sum({workers('postponed_events')})", "events"),
+            (f"sum({workers('careful')})", "careful workers"),
+        ],
     ),
     Chart(
         "Lost, reset, different",

@@ -10,7 +10,7 @@ from app.intake.evidence import CommitEvidence, from_metadata
 from app.intake.log_range import LogRange
 from app.intake.suspects import ReadMessage
 from app.kafka.connection import KafkaConnection, admin_client
-from app.kafka.readers import as_read, open_reader
+from app.kafka.readers import open_reader
 
 __all__ = ["committed_evidence", "find_other_messages"]
 
@@ -75,6 +75,6 @@ async def find_other_messages(
             for tp, last in expected.items():
                 reader.seek(tp.partition, last.offset)
                 found = reader.read_until({tp.partition: last.offset + 1})
-                if [as_read(message) async for message in found] != [last]:
+                if [ReadMessage.of(message) async for message in found] != [last]:
                     others.append(tp)
     return others

@@ -182,6 +182,10 @@ class ReadingPositions:
             was_reset = _key(tp) in refused or tp in others or (offset is None and tp in known)
             self._evidence.start(_key(tp), lasts.get(tp))
             starts[tp] = ranges[tp].start(offset, was_reset=was_reset)
+            if was_reset:
+                self._evidence.starts.forget(_key(tp))
+            before = CommitEvidence() if was_reset else evidence.get(tp, CommitEvidence())
+            self._evidence.starts.start(_key(tp), starts[tp], ranges[tp].end, before.starts)
             if was_reset or ranges[tp].lacks(offset):
                 resets.append(tp)
                 self._report_reset(tp, known.get(tp) if offset is None else offset, ranges[tp])

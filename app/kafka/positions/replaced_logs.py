@@ -20,7 +20,7 @@ from app.intake.suspects import ReadMessage, Suspects
 from app.kafka.connection import KafkaConnection
 from app.kafka.errors import KafkaError, TopicError
 from app.kafka.positions.topic_id import TopicId
-from app.kafka.readers import TopicReader, as_read, open_reader
+from app.kafka.readers import TopicReader, open_reader
 
 __all__ = ["ReplacedLogs"]
 
@@ -107,4 +107,4 @@ async def _is_there(reader: TopicReader, partition: int, last: ReadMessage) -> b
     if last.offset >= (await reader.end_offsets())[partition]:
         return None  # the brokers refuse the position, unless the log grows first
     message = await reader.message(partition, last.offset)
-    return message is not None and as_read(message) == last
+    return message is not None and ReadMessage.of(message) == last

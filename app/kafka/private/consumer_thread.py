@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+import faust
 import structlog
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
@@ -18,13 +19,13 @@ from faust.types import TP
 
 from app.butler.descriptions import describe_with_type
 from app.intake.evidence import ReadEvidence, as_metadata
+from app.intake.suspects import ReadMessage
 from app.kafka.errors import AuthorizationError, KafkaError
-from app.kafka.readers import as_read
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer
 
-__all__ = ["TolerantConsumerThread"]
+__all__ = ["TolerantConsumerThread", "commit_evidence"]
 
 logger = structlog.get_logger("butler_writer")
 
@@ -56,7 +57,7 @@ class TolerantConsumerThread(driver.AIOKafkaConsumerThread):
             await asyncio.sleep(_PAUSE)
             return {}
         for tp, messages in records.items():
-            self._evidence.read((tp.topic, tp.partition), map(as_read, messages))
+            self._evidence.read((tp.topic, tp.partition), map(ReadMessage.of, messages))
         return records
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
@@ -65,14 +66,8 @@ class TolerantConsumerThread(driver.AIOKafkaConsumerThread):
         Faust's own commit follows if this one fails; it decides whether the failure is an error.
         """
         assigned = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
-        commits = {
-            TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(
-                offset, as_metadata(self._evidence.of_commit((tp.topic, tp.partition), offset))
-            )
-            for tp, offset in assigned.items()
-        }
         try:
-            await self._ensure_consumer().commit(commits)
+            await self._ensure_consumer().commit(_commits(self._evidence, assigned))
         except AuthorizationError as exc:
             logger.debug("a commit was refused", error=describe_with_type(exc))
             await asyncio.sleep(_PAUSE)
@@ -81,3 +76,27 @@ class TolerantConsumerThread(driver.AIOKafkaConsumerThread):
             return await super()._commit(offsets)
         self.tp_last_committed_at.update(dict.fromkeys(assigned, time.monotonic()))
         return True
+
+
+async def commit_evidence(app: faust.App, offsets: Mapping[TP, int]) -> None:
+    """Commit offsets that may be committed already, for the sake of their evidence.
+
+    Raises
+    ------
+    KafkaError
+        If the brokers refuse it, for example during a rebalance.
+    """
+    thread: TolerantConsumerThread = cast("Any", app.consumer)._thread
+    evidence: ReadEvidence = cast("Any", app).evidence
+    await thread.call_thread(thread._ensure_consumer().commit, _commits(evidence, offsets))
+
+
+def _commits(
+    evidence: ReadEvidence, offsets: Mapping[TP, int]
+) -> dict[TopicPartition, OffsetAndMetadata]:
+    return {
+        TopicPartition(*tp): OffsetAndMetadata(
+            offset, as_metadata(evidence.of_commit((tp.topic, tp.partition), offset))
+        )
+        for tp, offset in offsets.items()
+    }

@@ -4,9 +4,13 @@ Python imports a module of this name by itself; a worker has this folder on its 
 """
 
 import os
-from collections.abc import AsyncIterator
+import re
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import orjson
 from faust.transport.consumer import Consumer
 
 _TOPIC = os.environ["KAFKA_TOPIC"]
@@ -61,6 +65,28 @@ def lose_changes() -> None:
     Consumer.getmany = losing  # type: ignore[method-assign]
 
 
+def end_when_decoding(ends: dict[bytes, Callable[[], object]]) -> None:
+    """Let some events do harm whenever they are decoded: those that contain one of the texts."""
+    loads = orjson.loads
+
+    def harmful(value: Any) -> Any:
+        for text, end in ends.items():
+            if isinstance(value, bytes) and text in value:
+                end()
+        return loads(value)
+
+    orjson.loads = harmful
+
+
+if os.environ.get("HARMFUL_EVENTS"):
+    end_when_decoding(
+        {
+            b"kills its worker": lambda: os.kill(os.getpid(), signal.SIGKILL),
+            b"crashes its worker": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+            b"hangs": lambda: time.sleep(600),
+            b"holds the interpreter": lambda: re.match("(a+)+$", "a" * 99 + "b"),
+        }
+    )
 if os.environ.get("LOSE_CHANGES"):
     lose_changes()
 if fetched := _offsets("LOSE_FETCHED"):

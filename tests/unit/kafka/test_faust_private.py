@@ -12,12 +12,15 @@ from typing import Any
 
 import faust
 import pytest
+from aiohttp.web import AppRunner, Server, TCPSite
 from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState, TopicPartitionState
 from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 from faust.app.router import Router
 from faust.cli.base import AppCommand, Command
@@ -36,8 +39,10 @@ from app.kafka import faust_private
 from app.kafka.private import (
     commands,
     consumer_thread,
+    decompression,
     fetch_limit,
     router,
+    undecodable,
     unrecovered_tables,
     web_server,
 )
@@ -155,6 +160,21 @@ NAMES: dict[str, Callable[[], bool]] = {
         "records = self._records" in source(PartitionRecords._unpack_records)
         and hasattr(MemoryRecords, "size_in_bytes")
     ),
+    "fetcher.MemoryRecords": lambda: (
+        "records = MemoryRecords(part_data[-1])" in source(Fetcher._proc_fetch_request)
+        and hasattr(fetcher, "MemoryRecords")
+        and "for record in next_batch:" in source(PartitionRecords._unpack_records)
+        and "if record.offset < self.next_fetch_offset:" in source(PartitionRecords._unpack_records)
+    ),
+    "_DefaultRecordBatchPy._buffer": lambda: (
+        "self._buffer = bytearray(buffer)" in source(_DefaultRecordBatchPy.__init__)
+    ),
+    "_DefaultRecordBatchPy._pos": lambda: (
+        "self._pos = self.HEADER_STRUCT.size" in source(_DefaultRecordBatchPy.__init__)
+    ),
+    "_DefaultRecordBatchPy._num_records": lambda: (
+        "self._num_records = self._header_data[12]" in source(_DefaultRecordBatchPy.__init__)
+    ),
     "FetchRequest._topics": lambda: "return self._topics" in source(FetchRequest),
     "TopicPartitionState.lso": lambda: "tp_state.lso = lso" in source(Fetcher._proc_fetch_request),
     "Consumer._acked": lambda: "acked = self._acked[tp]" in source(Consumer._new_offset),
@@ -236,6 +256,14 @@ NAMES: dict[str, Callable[[], bool]] = {
         parameters(Router._route_req) == ["self", "dest_url", "web", "request"]
         and "return await self._route_req(dest_url, web, request)" in source(Router.route_req)
     ),
+    "Web._runner": lambda: (
+        "AppRunner(self.web_app, access_log=None)" in source(web_driver.Web.__init__)
+        and "TCPSite(\n            self._runner," in source(web_driver.Web._new_transport_tcp)
+        and "server = self._runner.server" in source(TCPSite.start)
+        and "self.connections" not in source(Server)
+        and isinstance(Server.connections, property)
+    ),
+    "AppRunner.server": lambda: "return self._server" in source(AppRunner.server.fget),  # type: ignore[attr-defined]
     "Web.web_app": lambda: "self.web_app: Application = Application(" in source(web_driver.Web),
     "Event.ack": lambda: parameters(faust.Event.ack) == ["self"],
 }
@@ -258,8 +286,10 @@ MODULES = [
     faust_private,
     commands,
     consumer_thread,
+    decompression,
     fetch_limit,
     router,
+    undecodable,
     unrecovered_tables,
     web_server,
 ]
