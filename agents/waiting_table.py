@@ -8,7 +8,7 @@ repository: whatever ends a worker, all datasets of an acked message are written
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,14 +83,11 @@ class WaitingTable:
         latest = await read_until_done(self.changelog, "what waits", lambda: epoch == self._epoch)
         if latest is None:
             return
-        entries = [
-            (due, numbers)
-            for key, value in latest.items()
-            if value is not None
-            for due, numbers in self._entry(key, value)
-            if due.partition in partitions
-        ]
-        self.index = Waiting(entries)
+        # In a thread: a million entries would hold up the event loop.
+        index, outdated = await asyncio.to_thread(self._index_of, latest, partitions)
+        if epoch != self._epoch:
+            return
+        self.index, self._outdated = index, outdated
         for due, changed in self._changes.items():  # since the reading began
             self._apply(due, changed)
         self._changes.clear()
@@ -99,22 +96,22 @@ class WaitingTable:
             "what waits is restored", messages=len(self.index), by_other_rules=len(self._outdated)
         )
 
-    def _entry(self, key: bytes, value: bytes) -> Iterable[tuple[Due, Numbers]]:
-        try:
-            due = Due.from_key(str(orjson.loads(key)))
-        except Exception as exc:  # noqa: BLE001 - nothing can be done about such a key
-            logger.error(  # noqa: TRY400 - a traceback says nothing more
-                "record of the changelog of what waits skipped", error=describe_with_type(exc)
-            )
-            return []
-        try:
-            state = orjson.loads(value)
-            rules, numbers = state["rules"], {str(n): int(c) for n, c in state["datasets"].items()}
-        except Exception:  # noqa: BLE001 - the key suffices to read the message again
-            rules, numbers = None, {}
-        if rules != self.rules:
-            self._outdated.add(due)
-        return [(due, numbers)]
+    def _index_of(
+        self, latest: Mapping[bytes, bytes | None], partitions: Collection[int]
+    ) -> tuple[Waiting, set[Due]]:
+        """Return the index of what a changelog has, and which entries were made by other rules."""
+        outdated: set[Due] = set()
+
+        def entries() -> Iterator[tuple[Due, Numbers]]:
+            for key, value in latest.items():
+                due = None if value is None else _due(key)
+                if value is not None and due is not None and due.partition in partitions:
+                    rules, numbers = _state(value)
+                    if rules != self.rules:
+                        outdated.add(due)
+                    yield due, numbers
+
+        return Waiting(entries()), outdated
 
     def take(self, now: int, limit: int, epoch: int) -> list[Due]:
         """Take entries that are due, or that other rules have made; each is taken once.
@@ -202,3 +199,23 @@ class WaitingTable:
         first = self.index.next_time
         overdue = 0 if first is None or first == HELD else max(0, now - first)
         metrics.OVERDUE_SECONDS.set(overdue / _SECOND)
+
+
+def _due(key: bytes) -> Due | None:
+    """Return the entry of a key of the changelog, if it has the form of one."""
+    try:
+        return Due.from_key(str(orjson.loads(key)))
+    except Exception as exc:  # noqa: BLE001 - nothing can be done about such a key
+        logger.error(  # noqa: TRY400 - a traceback says nothing more
+            "record of the changelog of what waits skipped", error=describe_with_type(exc)
+        )
+        return None
+
+
+def _state(value: bytes) -> tuple[str | None, Numbers]:
+    """Return the rules that have made an entry, and its numbers of datasets by type."""
+    try:
+        state = orjson.loads(value)
+        return state["rules"], {str(n): int(c) for n, c in state["datasets"].items()}
+    except Exception:  # noqa: BLE001 - the key suffices to read the message again
+        return None, {}

@@ -6,16 +6,17 @@ the window is abandoned, and its events are redelivered to this worker or to ano
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
 
 from agents.decoded_events import DecodedEvents
 from agents.flush_summary import flushed_events, summary_of
+from agents.logged_products import LoggedProducts
 from agents.released_events import ReleasedEvents
 from agents.steps import until_done
 from agents.waiting_table import WaitingTable
@@ -69,8 +70,6 @@ class WindowFlush:
     _prepared: PreparedWindow[Arrival[Received]] | None = None
     _report: WriteReport[Arrival[Received]] | None = None
     _parsed: PreparedWindow[Arrival[Received]] = field(default_factory=dict)
-    _committed_at: datetime | None = None
-    _products: list[tuple[str, bytes]] | None = None
     _selections: Mapping[Arrival[Received], Selection] = field(default_factory=dict)
     _letters_sent: set[Arrival[Received]] = field(default_factory=set)
     _started: float = field(default_factory=time.monotonic)
@@ -80,25 +79,29 @@ class WindowFlush:
     _chain_attempts: int = 0
     _postponed: int = 0
 
+    def __post_init__(self) -> None:
+        self._products = LoggedProducts(self.parts, self.lane)
+
     async def run(self) -> bool:
         """Run all steps, and ack the events; return whether the window was ours to the end."""
-        steps: dict[Step, Callable[[], Awaitable[None]]] = {
-            Step.READ: self._prepare,
-            Step.WRITE: self._write,
-            Step.PREPEND_TO_CHAINS: self._prepend_to_chains,
-            Step.SET_ASIDE: self._set_aside,
-            Step.ANNOUNCE: self._announce,
-            Step.LOG_PRODUCTS: self._log_products,
-        }
+        # What is in one line runs at the same time.
+        stages: list[dict[Step, Callable[[], Awaitable[None]]]] = [
+            {Step.READ: self._prepare},
+            {Step.WRITE: self._write},
+            {Step.PREPEND_TO_CHAINS: self._prepend_to_chains},
+            {Step.SET_ASIDE: self._set_aside},
+            {Step.ANNOUNCE: self._announce, Step.LOG_PRODUCTS: self._log_products},
+        ]
         if self.waiting is not None:
-            steps[Step.KEEP_WAITING] = partial(self._keep_waiting, self.waiting)
+            stages.append({Step.KEEP_WAITING: partial(self._keep_waiting, self.waiting)})
         try:
-            for step, call in steps.items():
-                begun = time.monotonic()
-                await until_done(
-                    step, call, self.lane.reports, self.parts.retry_wait_max, self._is_current
+            for steps in stages:
+                ended = await asyncio.gather(
+                    *(self._run_step(step, call) for step, call in steps.items()),
+                    return_exceptions=True,
                 )
-                self._step_seconds[step.value] = round(time.monotonic() - begun, 3)
+                for error in filter(None, ended):
+                    raise error
         except AbandonedError:
             self._report_abandoned()
             return False
@@ -106,6 +109,11 @@ class WindowFlush:
             self._report_done(self.parts.intake.settle(self.window))
             self._report_excluded()
         return True
+
+    async def _run_step(self, step: Step, call: Callable[[], Awaitable[None]]) -> None:
+        begun = time.monotonic()
+        await until_done(step, call, self.lane.reports, self.parts.retry_wait_max, self._is_current)
+        self._step_seconds[step.value] = round(time.monotonic() - begun, 3)
 
     async def _prepare(self) -> None:
         """Decode and parse the events, and check their artifacts."""
@@ -144,11 +152,12 @@ class WindowFlush:
         prepared, self._prepared = self._prepared or {}, None
         self._write_attempts += 1
         turn = self._turn(self._write_attempts)
+        self._parsed = prepared
+        self._products.begin(prepared.values())
         self._report = await self.lane.run(
             lambda: self.lane.writer.commit(prepared, is_current=self._is_current, turn=turn)
         )
-        if self.parts.product_log.is_on:
-            self._parsed, self._committed_at = prepared, datetime.now(UTC)
+        self._products.committed()
         self.outcomes.update(self._report.outcomes)
         if self._report.postponed:
             self._postpone(self._report.postponed)
@@ -209,19 +218,9 @@ class WindowFlush:
 
     async def _log_products(self) -> None:
         """Send every valid dataset of the window to the product log, if that is on."""
-        log, at = self.parts.product_log, self._committed_at
         events = [self._parsed[arrival] for arrival in self._written if arrival in self._parsed]
-        parsed = [event for event in events if isinstance(event, ParsedEvent)]
-        if at is None or not parsed:
-            return
-        are_sent = False
-        while not are_sent:
-            if self._products is None:
-                self._products = await self.lane.run(
-                    lambda: log.messages(self.lane.writer.products(parsed), self.batch_id, at)
-                )
-            if not (are_sent := await log.send(self.parts.sender, self._products)):
-                self._products = None
+        written = [event for event in events if isinstance(event, ParsedEvent)]
+        await self._products.send(self.batch_id, written)
 
     async def _keep_waiting(self, table: WaitingTable) -> None:
         """Write what is not due to the table, and remove what was waiting and is written."""

@@ -13,8 +13,10 @@ from bench import report
 from bench.comparisons import (
     browsers,
     database,
+    downstream,
     end_to_end,
     network,
+    product_log,
     s3,
     scaling,
     staging,
@@ -27,7 +29,16 @@ from bench.measuring import short
 from bench.result import Result
 
 #: Comparisons that ``--quick`` skips.
-LONG = {"browsers", "network", "s3", "staging", "transfer", "window_size"}
+LONG = {
+    "browsers",
+    "downstream",
+    "network",
+    "product_log",
+    "s3",
+    "staging",
+    "transfer",
+    "window_size",
+}
 
 COMPARISONS: dict[str, Callable[..., Result]] = {
     "write_path": write_path.run,
@@ -41,6 +52,8 @@ COMPARISONS: dict[str, Callable[..., Result]] = {
     "staging": staging.run,
     "transfer": transfer.run,
     "browsers": browsers.run,
+    "product_log": product_log.run,
+    "downstream": downstream.run,
 }
 
 

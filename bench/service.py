@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
@@ -13,6 +13,7 @@ from typing import Self
 from uuid import UUID
 
 import psutil
+import psycopg
 from confluent_kafka import Producer
 
 from bench.repositories import Repository
@@ -21,7 +22,7 @@ from testbed.cluster import Cluster
 from testbed.waiting import wait_until
 from testbed.worker import Worker
 
-__all__ = ["Message", "Progress", "Run", "Service"]
+__all__ = ["Message", "Progress", "Run", "Service", "peak_memory", "watch"]
 
 #: Seconds between two queries: the resolution of latencies.  With more pending events than these
 #: they are longer, since a query takes time of the machine, too.
@@ -154,6 +155,13 @@ class Service:
         Whether a visit's events go to one partition; if not, they are spread evenly, as by pods.
     settings : `~collections.abc.Mapping` [`str`, `str`]
         Further environment variables of the workers.
+
+    Attributes
+    ----------
+    name, topic : `str`
+        The consumer group, and the topic.
+    sent : `dict` [`uuid.UUID`, `float`]
+        When each event of the last load was sent, by the id of its last dataset.
     """
 
     def __init__(
@@ -168,21 +176,22 @@ class Service:
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.repository = repository
+        self.name = f"load{next(_numbers)}"
+        self.topic = f"{self.name}-pp-output"
+        self.sent: dict[UUID, float] = {}
         self._kafka = kafka
         self._partitions = partitions or workers
         self._by_visit = by_visit
-        name = f"load{next(_numbers)}"
-        self._topic = f"{name}-pp-output"
-        self._announcements = f"{name}-batch-ingested"
-        lists = folder / f"{name}-lists"
+        self._announcements = f"{self.name}-batch-ingested"
+        lists = folder / f"{self.name}-lists"
         lists.mkdir(parents=True)
         environment = {
             "BUTLER_REPOSITORY": str(repository.config),
             "KAFKA_CLUSTER": kafka.bootstrap,
-            "KAFKA_TOPIC": self._topic,
+            "KAFKA_TOPIC": self.topic,
             "KAFKA_OUTPUT_TOPIC": self._announcements,
             "OUTPUT_DATASET_LIST_DIRECTORY": str(lists),
-            "BUTLER_WRITER_KAFKA_GROUP": name,
+            "BUTLER_WRITER_KAFKA_GROUP": self.name,
             **(settings or {}),
         }
         self.workers = [Worker(environment) for _ in range(workers)]
@@ -190,7 +199,7 @@ class Service:
     def __enter__(self) -> Self:
         make_topics(
             self._kafka,
-            events=self._topic,
+            events=self.topic,
             announcements=self._announcements,
             partitions=self._partitions,
         )
@@ -213,12 +222,12 @@ class Service:
     def run(self, messages: Sequence[Message]) -> Run:
         """Send events when they are due, and wait until all of them are in the Butler."""
         run = Run(message_bytes=sum(len(message.value) for message in messages))
-        sent: dict[UUID, float] = {}
+        self.sent.clear()
         over = Event()
-        watching = Thread(target=self._watch, args=(len(messages), sent, over, run), daemon=True)
+        watching = Thread(target=self._watch, args=(len(messages), over, run), daemon=True)
         cpu, wal, begin = self._cpu(), self.repository.wal(), Progress.now(0)
         watching.start()
-        self._send(messages, sent, begin.at)
+        self._send(messages, begin.at)
         if not over.wait(_PATIENCE):
             raise TimeoutError(
                 f"{len(run.latencies)} of {len(messages)} events are in the Butler:\n"
@@ -231,7 +240,16 @@ class Service:
         run.idle = begin.idle_share(end)
         return run
 
-    def _send(self, messages: Sequence[Message], sent: dict[UUID, float], begin: float) -> None:
+    def wait_acked(self) -> None:
+        """Wait until all events are acknowledged: what the service says of them is sent."""
+        end = sum(self._kafka.end_offsets(self.topic).values())
+        wait_until(
+            lambda: sum(self._kafka.committed(self.name, self.topic).values()) >= end,
+            _PATIENCE,
+            lambda: f"{end} acknowledged events",
+        )
+
+    def _send(self, messages: Sequence[Message], begin: float) -> None:
         producer = Producer(
             {**self._kafka.client_config, "message.max.bytes": 12 * 2**20, "linger.ms": 0}
         )
@@ -239,28 +257,13 @@ class Service:
             if (wait := begin + message.due - time.monotonic()) > 0:
                 producer.poll(0)
                 time.sleep(wait)
-            sent[message.last] = time.monotonic()
+            self.sent[message.last] = time.monotonic()
             partition = (message.visit if self._by_visit else number) % self._partitions
-            producer.produce(self._topic, value=message.value, partition=partition)
+            producer.produce(self.topic, value=message.value, partition=partition)
         producer.flush(60)
 
-    def _watch(self, number: int, sent: Mapping[UUID, float], over: Event, run: Run) -> None:
-        """Wait for the last dataset of each event to be committed, and note the time."""
-        found: set[UUID] = set()
-        with self.repository.connect() as connection:
-            while len(found) < number:
-                time.sleep(_INTERVAL * max(1.0, (len(sent) - len(found)) / _CHEAP))
-                pending = [dataset for dataset in list(sent) if dataset not in found]
-                rows = connection.execute(
-                    "SELECT id FROM dataset WHERE id = ANY(%s)", (pending,)
-                ).fetchall()
-                now = time.monotonic()
-                for (dataset,) in rows:
-                    assert isinstance(dataset, UUID)
-                    found.add(dataset)
-                    run.latencies.append(now - sent[dataset])
-                if rows:
-                    run.progress.append(Progress.now(len(found)))
+    def _watch(self, number: int, over: Event, run: Run) -> None:
+        watch(self.repository.connect, number, self.sent, run)
         over.set()
 
     def _cpu(self) -> float:
@@ -270,12 +273,47 @@ class Service:
     @property
     def peak_memory(self) -> int:
         """The highest resident memory of a worker, in bytes."""
-        statuses = [
-            Path(f"/proc/{worker.process.pid}/status").read_text() for worker in self.workers
-        ]
-        return max(
-            1024 * int(line.split()[1])
-            for status in statuses
-            for line in status.splitlines()
-            if line.startswith("VmHWM")
-        )
+        return max(peak_memory(worker) for worker in self.workers)
+
+
+def peak_memory(worker: Worker) -> int:
+    """Return the highest resident memory of a worker, in bytes."""
+    status = Path(f"/proc/{worker.process.pid}/status").read_text()
+    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
+    return 1024 * int(line.split()[1])
+
+
+def watch(
+    connect: Callable[[], psycopg.Connection[tuple[object, ...]]],
+    number: int,
+    sent: Mapping[UUID, float],
+    run: Run,
+) -> None:
+    """Wait for the last dataset of each event to be committed to a database, and note the time.
+
+    Parameters
+    ----------
+    connect : `~collections.abc.Callable`
+        Connects to the database, in autocommit mode.
+    number : `int`
+        Number of events.
+    sent : `~collections.abc.Mapping` [`uuid.UUID`, `float`]
+        When each event was sent so far, by the id of its last dataset.
+    run : `Run`
+        Gets the latencies and the progress.
+    """
+    found: set[UUID] = set()
+    with connect() as connection:
+        while len(found) < number:
+            time.sleep(_INTERVAL * max(1.0, (len(sent) - len(found)) / _CHEAP))
+            pending = [dataset for dataset in list(sent) if dataset not in found]
+            rows = connection.execute(
+                "SELECT id FROM dataset WHERE id = ANY(%s)", (pending,)
+            ).fetchall()
+            now = time.monotonic()
+            for (dataset,) in rows:
+                assert isinstance(dataset, UUID)
+                found.add(dataset)
+                run.latencies.append(now - sent[dataset])
+            if rows:
+                run.progress.append(Progress.now(len(found)))

@@ -18,6 +18,9 @@ __all__ = ["address", "address_in", "is_plain", "path_in_datastore", "staging_ro
 #: only: `_resolved` returns the same.
 _PLAIN = re.compile(r"(?!\.{1,2}(?:/|$))[\w.+=,@-]+(?:/(?!\.{1,2}(?:/|$))[\w.+=,@-]+)*", re.ASCII)
 
+#: What a URI has as it is.  For speed only: `ResourcePath` takes 25 us for each file.
+_UNQUOTED = re.compile(r"[\w./-]+", re.ASCII)
+
 #: lsst.resources would remove a fragment, and expand the reader's environment variables.
 _FORBIDDEN = frozenset("#$\0")
 
@@ -53,7 +56,7 @@ def path_in_datastore(path: str, root: ResourcePath) -> str:
     return path if is_plain(path) else _resolved(path, root)
 
 
-def uri_inside(path: str, root: ResourcePath) -> str:
+def uri_inside(path: str, root: ResourcePath, root_uri: str) -> str:
     """Return the absolute URI of an artifact that stays where it is.
 
     Parameters
@@ -62,13 +65,18 @@ def uri_inside(path: str, root: ResourcePath) -> str:
         The path as a message gives it: relative to the root, or absolute and inside the root.
     root : `lsst.resources.ResourcePath`
         Root of the datastore that has the artifact.
+    root_uri : `str`
+        Its URI, which takes time to make.
 
     Raises
     ------
     InvalidEventError
         If the path is outside the root, or does not name a file.
     """
-    return str(root.join(path_in_datastore(path, root), forceDirectory=False))
+    inside = path_in_datastore(path, root)
+    if _UNQUOTED.fullmatch(inside) and root_uri.endswith("/"):
+        return root_uri + inside
+    return str(root.join(inside, forceDirectory=False))
 
 
 def _resolved(path: str, root: ResourcePath) -> str:

@@ -28,7 +28,7 @@ from app.butler.insert.tagging import Tagging
 from app.butler.outcome import Failed, WriteReport
 from app.butler.policy import ReplicaPolicy, WritePolicy
 from app.butler.private.datastores import Datastores
-from app.butler.products.contents import ProductContents, WrittenProducts
+from app.butler.products.contents import ProductContents, SerializedEvents, WrittenProducts
 from app.butler.repository.dataset_types import DatasetTypes
 from app.butler.repository.new_types import NewTypes
 from models.causes import Cause
@@ -186,12 +186,19 @@ class ButlerWriter:
         self._artifacts.remove_staged(written)
         return report
 
-    def products(self, events: Sequence[ParsedEvent]) -> WrittenProducts:
+    def serialize_products(self, events: Sequence[ParsedEvent]) -> SerializedEvents:
+        """Serialize the datasets of prepared events, for `products`.
+
+        Unlike all other methods, it may be called in another thread, while `commit` writes them.
+        """
+        return self._products.serialize(events)
+
+    def products(self, serialized: SerializedEvents) -> WrittenProducts:
         """Return the datasets of written events, with all that another repository needs of them.
 
         Parameters
         ----------
-        events : `~collections.abc.Sequence` [`ParsedEvent`]
+        serialized : `SerializedEvents`
             Those of a window's events that are written.
 
         Raises
@@ -199,7 +206,7 @@ class ButlerWriter:
         RetryableError
             If the repository cannot be asked now.
         """
-        products = attempt(lambda: self._products.of(events), lambda: True)
+        products = attempt(lambda: self._products.complete(serialized), lambda: True)
         if isinstance(products, Failed):
             raise RetryableError(products.rejection.reason, alarm=True)
         return products

@@ -13,7 +13,7 @@ from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from sys import intern
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from app.downstream.selection import Selection
 
@@ -23,6 +23,11 @@ __all__ = ["HELD", "Due", "Waiting", "entries"]
 HELD = 2**63 - 1
 
 _HOUR = 3_600 * 1_000_000_000
+
+#: How many different values are known at most: an entry may always have one of its own.
+_KEPT_ONCE = 100
+
+K = TypeVar("K")
 
 Numbers: TypeAlias = Mapping[str, int]
 """Numbers of datasets by type."""
@@ -85,6 +90,9 @@ class Waiting:
 
     def __init__(self, given: Iterable[tuple[Due, Numbers]] = ()) -> None:
         self._numbers: dict[Due, tuple[tuple[str, ...], tuple[int, ...]]] = {}
+        #: Most entries have the same types, and many the same numbers: each is kept once.
+        self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._counts: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._by_hour: Counter[tuple[int, str]] = Counter()
         for due, numbers in given:
             self._count(due, numbers)
@@ -148,8 +156,8 @@ class Waiting:
     def _count(self, due: Due, numbers: Numbers) -> None:
         if due in self._numbers:
             self._discount(due)
-        # Each name exists once, for as long as an entry has it.
-        self._numbers[due] = tuple(map(intern, numbers)), tuple(numbers.values())
+        names, counts = tuple(map(intern, numbers)), tuple(numbers.values())
+        self._numbers[due] = _kept_once(self._names, names), _kept_once(self._counts, counts)
         hour = _hour(due)
         for name, number in numbers.items():
             self._by_hour[hour, name] += number
@@ -162,6 +170,13 @@ class Waiting:
                 self._by_hour[hour, name] = left
             else:
                 del self._by_hour[hour, name]
+
+
+def _kept_once(known: dict[K, K], value: K) -> K:
+    """Return a value that is equal, and the same object as the last one that was."""
+    if len(known) > _KEPT_ONCE:
+        known.clear()
+    return known.setdefault(value, value)
 
 
 def _hour(due: Due) -> int:

@@ -144,12 +144,14 @@ def start(
     window_events: int | None = None,
     lanes: int | None = None,
     port: int | None = None,
+    session_timeout: int | None = None,
 ) -> Load:
     """Start workers and let each write a window first; its size does not depend on their number.
 
     They use the database at a port, by default its own one.
     """
     settings = {
+        "BUTLER_WRITER_KAFKA_SESSION_TIMEOUT": session_timeout,
         "BUTLER_WRITER_WINDOW_SECONDS": window_seconds,
         "BUTLER_WRITER_WINDOW_EVENTS": window_events,
         "BUTLER_WRITER_LANES": lanes,

@@ -129,7 +129,12 @@ def log_events(deployment: Deployment, *windows: Sequence[dict[str, Any]]) -> li
         assert len(outcomes) == len(events), report
         chains.ensure({pair for outcome in outcomes for pair in outcome.chains})
         parsed = [event for event in prepared.values() if isinstance(event, ParsedEvent)]
-        sent = product_messages(writer.products(parsed), uuid4(), datetime.now(UTC), 10 * 2**20)
+        sent = product_messages(
+            writer.products(writer.serialize_products(parsed)),
+            uuid4(),
+            datetime.now(UTC),
+            10 * 2**20,
+        )
         for run, value in sent:
             deployment.cluster.produce(topic, value, key=run.encode())
             logged.append(Products.decode(value))

@@ -69,6 +69,7 @@ class ParsingContext:
         self.dataset_types = dataset_types
         self.is_replica = replica is not None
         self.referred_root = None if replica is None else replica.referred_root
+        self._referred_uri = str(self.referred_root)
         self._required: dict[str, tuple[DimensionElement, tuple[str, ...], tuple[type, ...]]] = {}
         self._value_types: dict[DimensionGroup, tuple[type, ...]] = {}
 
@@ -90,7 +91,7 @@ class ParsingContext:
         if self.referred_root is None:
             return self.datastores.recorded_paths(path, refs)
         stores = (store for ref in refs for store in self.datastores.accepting(ref))
-        return dict.fromkeys(stores, uri_inside(path, self.referred_root))
+        return dict.fromkeys(stores, uri_inside(path, self.referred_root, self._referred_uri))
 
     def required(self, element: str) -> tuple[DimensionElement, tuple[str, ...], tuple[type, ...]]:
         """Return a dimension element, the fields that identify its records, and their types."""

@@ -1,9 +1,12 @@
-"""Serialize what was written: the artifacts with their datasets, and the records they need."""
+"""Serialize what is written: the artifacts with their datasets, then the records they need.
+
+The first needs no database, so it is done while the database writes.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,25 +20,34 @@ from app.butler.products.needed_records import NeededRecords
 from app.butler.products.related_keys import RecordId
 from models.product import UniverseFields
 
-__all__ = ["ProductContents", "ProductFile", "Section", "WrittenProducts"]
+__all__ = [
+    "ProductContents",
+    "ProductFiles",
+    "Section",
+    "SerializedEvents",
+    "WrittenProducts",
+]
 
-#: How many datasets of one artifact stay together; an artifact with more can be divided.
+#: How many datasets stay together at most; an artifact with more can be divided.
 _DATASETS_AT_ONCE = 100
 
 
-class ProductFile(NamedTuple):
-    """An artifact with datasets.
+class ProductFiles(NamedTuple):
+    """Artifacts with their datasets, which stay together in a message.
 
     Attributes
     ----------
-    content : `dict`
-        The member of ``datasets``; its data IDs are serialized.
-    datasets : `list` [`lsst.daf.butler.DatasetRef`]
-        The datasets.
+    content : `bytes`
+        The members of ``datasets``, serialized, with commas between them.
+    data_ids : `list` [`lsst.daf.butler.DataCoordinate`]
+        The data IDs of the datasets.
+    dataset_types : `list` [`str`]
+        The names of their dataset types.
     """
 
-    content: dict[str, object]
-    datasets: list[DatasetRef]
+    content: bytes
+    data_ids: list[DataCoordinate]
+    dataset_types: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +60,36 @@ class Section:
         Their names.
     chains : `set` [`str`]
         The chains that the run was put into.
-    files : `list` [`ProductFile`]
+    files : `list` [`ProductFiles`]
         The artifacts.
     """
 
     run: str
     datastore: str
     chains: set[str] = field(default_factory=set)
-    files: list[ProductFile] = field(default_factory=list)
+    files: list[ProductFiles] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class SerializedEvents:
+    """The datasets of events, serialized.
+
+    Attributes
+    ----------
+    events : `~collections.abc.Sequence` [`ParsedEvent`]
+        The events.
+    sections : `~collections.abc.Sequence` [`Section`]
+        Their datasets, by run and datastore.
+    dataset_types : `~collections.abc.Mapping` [`str`, `bytes`]
+        The dataset types, serialized, by name.
+    data_ids : `~collections.abc.Collection` [`lsst.daf.butler.DataCoordinate`]
+        The data IDs of the datasets.
+    """
+
+    events: Sequence[ParsedEvent]
+    sections: Sequence[Section]
+    dataset_types: Mapping[str, bytes]
+    data_ids: Collection[DataCoordinate]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +118,7 @@ class WrittenProducts:
 
 
 class ProductContents:
-    """Serializes what windows have written; it may be used by one thread at a time.
+    """Serializes what windows write.
 
     Parameters
     ----------
@@ -100,14 +134,36 @@ class ProductContents:
         self._stores = datastores.stores
         self._needed = NeededRecords(butler)
 
-    def of(self, events: Iterable[ParsedEvent]) -> WrittenProducts:
-        """Serialize the datasets of events, each once; the events must be written."""
+    def serialize(self, events: Sequence[ParsedEvent]) -> SerializedEvents:
+        """Serialize the datasets of events, each once; any thread may do so at any time."""
         window = _Window(self._stores)
         for event in events:
             window.add(event)
-        needed, records = self._needed.find(data_id for data_id, _ in window.data_ids.values())
-        sections = [*window.sections.values()]
-        return WrittenProducts(self._universe, sections, window.dataset_types, needed, records)
+        data_ids = {data_id for data_id, _ in window.data_ids.values()}
+        return SerializedEvents(events, [*window.sections.values()], window.dataset_types, data_ids)
+
+    def complete(self, serialized: SerializedEvents) -> WrittenProducts:
+        """Add the dimension records; the events must be written.
+
+        One thread may do so at a time.
+        """
+        needed, records = self._needed.find(serialized.data_ids)
+        return WrittenProducts(
+            self._universe, serialized.sections, serialized.dataset_types, needed, records
+        )
+
+
+@dataclass(slots=True)
+class _Together:
+    """Artifacts that stay together, not serialized yet."""
+
+    contents: list[dict[str, object]] = field(default_factory=list)
+    data_ids: list[DataCoordinate] = field(default_factory=list)
+    dataset_types: list[str] = field(default_factory=list)
+
+    def serialized(self) -> ProductFiles:
+        content = orjson.dumps(self.contents)
+        return ProductFiles(content[1:-1], self.data_ids, self.dataset_types)
 
 
 class _Window:
@@ -126,7 +182,7 @@ class _Window:
         chains: defaultdict[str, set[str]] = defaultdict(set)
         for chain, run in event.chains:
             chains[run].add(chain)
-        sections: dict[tuple[str, FileStore], Section] = {}
+        together: dict[tuple[str, FileStore], _Together] = {}
         for artifact in event.artifacts:
             # As text, since Python compares and hashes UUIDs with code of its own.
             given = {str(ref.id): ref for ref in artifact.refs}
@@ -134,12 +190,16 @@ class _Window:
                 given = {each: ref for each, ref in given.items() if each not in self._seen}
             self._seen.update(given)
             for part in _chunks(given):
-                key = artifact.refs[0].run, self._store(artifact)
-                if (section := sections.get(key)) is None:
-                    section = sections[key] = self._section(*key)
-                    section.chains.update(chains[section.run])
-                content = self._content(artifact, artifact.recorded_paths[key[1]], part)
-                section.files.append(ProductFile(content, [*part.values()]))
+                run, store = key = artifact.refs[0].run, self._store(artifact)
+                files = together.setdefault(key, _Together())
+                if len(files.data_ids) + len(part) > _DATASETS_AT_ONCE:
+                    self._section(run, store).files.append(files.serialized())
+                    files = together[key] = _Together()
+                self._add(files, artifact, artifact.recorded_paths[store], part)
+        for (run, store), files in together.items():
+            section = self._section(run, store)
+            section.chains.update(chains[run])
+            section.files.append(files.serialized())
 
     def _store(self, artifact: Artifact) -> FileStore:
         if len(artifact.recorded_paths) == 1:
@@ -149,13 +209,14 @@ class _Window:
     def _section(self, run: str, store: FileStore) -> Section:
         return self.sections.setdefault((run, store.name), Section(run, store.name))
 
-    def _content(
-        self, artifact: Artifact, path: str, datasets: Mapping[str, DatasetRef]
-    ) -> dict[str, object]:
+    def _add(
+        self, files: _Together, artifact: Artifact, path: str, datasets: Mapping[str, DatasetRef]
+    ) -> None:
         refs: dict[str, object] = {}
         content: dict[str, object] = {"refs": refs, "path": path, "formatter": artifact.formatter}
+        files.contents.append(content)
         for dataset_id, ref in datasets.items():
-            kind = ref.datasetType
+            kind, data_id = ref.datasetType, ref.dataId
             name = kind.name
             if name not in self.dataset_types:
                 self.dataset_types[name] = kind.to_simple().model_dump_json().encode()
@@ -164,13 +225,14 @@ class _Window:
             refs[dataset_id] = {
                 "dataset_type_name": name,
                 "run": ref.run,
-                "data_id": self._serialized(ref.dataId),
+                "data_id": self._serialized(data_id),
             }
+            files.data_ids.append(data_id)
+            files.dataset_types.append(name)
         if artifact.size >= 0:
             content["size"] = artifact.size
         if artifact.checksum is not None:
             content["checksum"] = artifact.checksum
-        return content
 
     def _serialized(self, data_id: DataCoordinate) -> orjson.Fragment:
         known = self.data_ids.get(id(data_id))

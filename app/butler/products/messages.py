@@ -13,13 +13,13 @@ import orjson
 from lsst.daf.butler import DataCoordinate
 from lsst.utils.iteration import chunk_iterable
 
-from app.butler.products.contents import ProductFile, Section, WrittenProducts
+from app.butler.products.contents import ProductFiles, Section, WrittenProducts
 from app.butler.products.related_keys import RecordId
 from models.product import Products
 
 __all__ = ["product_messages"]
 
-_Part: TypeAlias = tuple[Section, Sequence[ProductFile]]
+_Part: TypeAlias = tuple[Section, Sequence[ProductFiles]]
 """What one message has of a section."""
 
 #: By how many bytes the numbers of a batch's messages may make a message larger.
@@ -42,7 +42,7 @@ def product_messages(
     committed_at : `datetime.datetime`
         When that was committed (UTC).
     limit : `int`
-        Largest size of a message, in bytes.  A single artifact may make one larger.
+        Largest size of a message, in bytes.  What stays together may make one larger.
 
     Returns
     -------
@@ -86,9 +86,8 @@ class _Batch:
         """Return the message of a part."""
         section, files = part
         products = self.products
-        datasets = [ref for file in files for ref in file.datasets]
-        data_ids = {id(ref.dataId): ref.dataId for ref in datasets}
-        kinds = {id(ref.datasetType): ref.datasetType.name for ref in datasets}
+        data_ids = {id(data_id): data_id for file in files for data_id in file.data_ids}
+        names = dict.fromkeys([name for file in files for name in file.dataset_types])
         keys = _needed(products, data_ids.values())
         return Products(
             batch_id=self.batch_id,
@@ -100,10 +99,8 @@ class _Batch:
             run=section.run,
             chains=sorted(section.chains),
             dimension_records=_fragments(products.records[key] for key in keys),
-            dataset_types=_fragments(
-                products.dataset_types[name] for name in dict.fromkeys(kinds.values())
-            ),
-            datasets=[file.content for file in files],
+            dataset_types=_fragments(products.dataset_types[name] for name in names),
+            datasets=_fragments(file.content for file in files),
         ).encode()
 
 

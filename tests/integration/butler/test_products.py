@@ -45,8 +45,9 @@ def write(
     prepared = writer.prepare(dict(enumerate(decoded(*events))), is_current=lambda: True)
     report = writer.commit(prepared, is_current=lambda: True)
     assert all(isinstance(outcome, Written) for outcome in report.outcomes.values()), report
+    parsed = [event for event in prepared.values() if isinstance(event, ParsedEvent)]
     sent = product_messages(
-        writer.products([e for e in prepared.values() if isinstance(e, ParsedEvent)]),
+        writer.products(writer.serialize_products(parsed)),
         uuid4(),
         datetime.now(UTC),
         limit,
@@ -248,5 +249,5 @@ def test_a_session_that_is_lost_is_named_and_the_next_attempt_succeeds(
 
     monkeypatch.setattr(DimensionRows, "records", end_sessions)
     with pytest.raises(RetryableError, match=r"terminating connection|server closed"):
-        writer.products(parsed)
-    assert writer.products(parsed).records
+        writer.products(writer.serialize_products(parsed))
+    assert writer.products(writer.serialize_products(parsed)).records

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -27,7 +28,7 @@ from app.butler.commit.isolation import Turn
 from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import RetryableError
 from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Written
-from app.butler.products.contents import ProductFile, Section, WrittenProducts
+from app.butler.products.contents import ProductFiles, Section, SerializedEvents, WrittenProducts
 from app.butler.repository.chains import ChainKeeper
 from app.butler.sessions.look import DatabaseLook
 from app.butler.writer import ButlerWriter
@@ -394,25 +395,36 @@ def test_an_unexpected_error_of_the_decoder_is_the_messages_fault(
 
 
 class LoggedWriter(Writer):
-    """Writes every event, and tells what the product log has of them."""
+    """Writes every event, or all but the first one, and tells what the product log has of them."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.serialized: list[int] = []
         self.asked: list[int] = []
         self.products_failures: list[Exception] = []
+        self.is_first_refused = False
+        self.is_serializing = threading.Event()
 
     def prepare(self, events: Mapping[Any, PromptOutput], **_: Any) -> Any:
         return {key: ParsedEvent({}, [], ()) for key, _ in events.items()}
 
     def commit(self, prepared: Mapping[Any, Any], **_: Any) -> WriteReport[Any]:
-        return WriteReport(dict.fromkeys(prepared, WRITTEN), inserted=1)
+        outcomes: dict[Any, Outcome] = dict.fromkeys(prepared, WRITTEN)
+        if self.is_first_refused:
+            outcomes[next(iter(prepared))] = Rejection(Cause.CONFLICT, "refused")
+        return WriteReport(outcomes, inserted=1)
 
-    def products(self, events: Iterable[ParsedEvent]) -> WrittenProducts:
-        self.asked.append(len([*events]))
+    def serialize_products(self, events: Sequence[ParsedEvent]) -> SerializedEvents:
+        self.is_serializing.set()
+        self.serialized.append(len(events))
+        return SerializedEvents(events, [], {}, ())
+
+    def products(self, serialized: SerializedEvents) -> WrittenProducts:
+        self.asked.append(len(serialized.events))
         if self.products_failures:
             raise self.products_failures.pop(0)
-        files = [ProductFile({"path": "x" * 200_000}, [])] * 4
-        section = Section(RUN, "datastore", files=files)
+        path = b'{"path":"%s"}' % (b"x" * 200_000)
+        section = Section(RUN, "datastore", files=[ProductFiles(path, [], [])] * 4)
         return WrittenProducts(
             {"namespace": "daf_butler", "version": 8}, [section], {}, needed={}, records={}
         )
@@ -430,15 +442,81 @@ def logged(scene: Scene) -> Scene:
     return scene
 
 
-def test_a_window_is_sent_to_the_product_log_after_it_is_announced(logged: Scene) -> None:
+def test_a_window_is_sent_to_the_product_log_and_announced(logged: Scene) -> None:
     flush = logged.run(event(), event())
     announced = [OutputTopic.BATCHES_INGESTED, OutputTopic.CHAIN_UPDATES]
-    assert logged.topics.topics() == [*announced, OutputTopic.PRODUCTS]
-    message = orjson.loads(logged.topics.sent[-1][1])
+    topics = logged.topics.topics()
+    assert [topic for topic in topics if topic is not OutputTopic.PRODUCTS] == announced
+    (value,) = [value for topic, value, _ in logged.topics.sent if topic is OutputTopic.PRODUCTS]
+    message = orjson.loads(value)
     assert message["batch_id"] == str(flush.batch_id)
     assert (message["sequence"], message["records_in_batch"]) == (0, 1)
-    assert cast("LoggedWriter", logged.writer).asked == [2]
+    writer = cast("LoggedWriter", logged.writer)
+    assert (writer.serialized, writer.asked) == ([2], [2])
     assert logged.acked == [0, 1]
+
+
+def test_the_product_log_is_made_while_the_window_is_written(logged: Scene) -> None:
+    writer = cast("LoggedWriter", logged.writer)
+    commit = writer.commit
+
+    def committing(prepared: Mapping[Any, Any], **more: Any) -> WriteReport[Any]:
+        assert writer.is_serializing.wait(20)
+        assert writer.asked == []  # what is stored is asked for after the commit
+        return commit(prepared, **more)
+
+    writer.commit = committing  # type: ignore[method-assign]
+    logged.run(event())
+    assert (writer.serialized, writer.asked) == ([1], [1])
+
+
+def test_an_event_that_cannot_be_written_is_not_in_the_product_log(logged: Scene) -> None:
+    writer = cast("LoggedWriter", logged.writer)
+    writer.is_first_refused = True
+    logged.run(event(), event())
+    assert (writer.serialized, writer.asked) == ([2, 1], [1])
+    assert logged.acked == [0, 1]
+
+
+def test_the_product_log_does_not_wait_for_the_announcement(logged: Scene) -> None:
+    """But both come before the acknowledgement."""
+    is_logged = asyncio.Event()
+    send = logged.topics.send
+    acked: list[list[int]] = []
+
+    async def sending(topic: OutputTopic, **more: Any) -> None:
+        if topic is OutputTopic.BATCHES_INGESTED:
+            await asyncio.wait_for(is_logged.wait(), 20)
+        await send(topic, **more)
+        acked.append([*logged.acked])
+        if topic is OutputTopic.PRODUCTS:
+            is_logged.set()
+
+    logged.topics.send = sending  # type: ignore[method-assign]
+    logged.run(event())
+    assert acked == [[]] * 3
+    assert logged.acked == [0]
+
+
+def test_no_step_runs_on_when_a_window_is_abandoned(logged: Scene) -> None:
+    """Its announcement fails, and its message to the log is on the way."""
+    flush = logged.flush(event())
+    is_failed, is_sent = asyncio.Event(), asyncio.Event()
+
+    async def sending(topic: OutputTopic, **_: Any) -> None:
+        if topic is OutputTopic.BATCHES_INGESTED:
+            logged.parts.intake.revoke()
+            is_failed.set()
+            raise KafkaError
+        if topic is OutputTopic.PRODUCTS:
+            await asyncio.wait_for(is_failed.wait(), 20)
+            await asyncio.sleep(0)
+            is_sent.set()
+
+    logged.topics.send = sending  # type: ignore[method-assign]
+    assert not asyncio.run(flush.run())
+    assert is_sent.is_set()
+    assert logged.acked == []
 
 
 def test_no_event_is_acked_before_the_product_log_has_its_datasets(logged: Scene) -> None:

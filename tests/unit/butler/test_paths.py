@@ -15,7 +15,7 @@ from hypothesis import given
 from lsst.daf.butler import Location
 from lsst.resources import ResourcePath
 
-from app.butler.paths import _PLAIN, _resolved, path_in_datastore, staging_root
+from app.butler.paths import _PLAIN, _resolved, path_in_datastore, staging_root, uri_inside
 from models.errors import InvalidEventError
 
 FILE = ResourcePath("file:///repo/main/", forceDirectory=True)
@@ -48,6 +48,20 @@ def test_butler_reads_the_file_that_was_checked(root: ResourcePath, path: str) -
     assert read == root.join(recorded, forceDirectory=False)
     assert read.relative_to(root) == recorded
     assert "\0" not in recorded
+
+
+@ROOTS
+@given(
+    st.from_regex(_PLAIN, fullmatch=True)
+    | st.lists(st.sampled_from(PIECES), max_size=6).map("".join)
+)
+def test_the_uri_of_a_file_that_stays_is_that_of_the_file(root: ResourcePath, path: str) -> None:
+    try:
+        recorded = path_in_datastore(path, root)
+    except InvalidEventError:
+        return
+    expected = str(root.join(recorded, forceDirectory=False))
+    assert uri_inside(path, root, str(root)) == expected
 
 
 @ROOTS

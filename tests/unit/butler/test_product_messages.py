@@ -9,9 +9,9 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lsst.daf.butler import DataCoordinate, DatasetRef, DatasetType, DimensionUniverse
+from lsst.daf.butler import DataCoordinate, DimensionUniverse
 
-from app.butler.products.contents import ProductFile, Section, WrittenProducts
+from app.butler.products.contents import ProductFiles, Section, WrittenProducts
 from app.butler.products.messages import product_messages
 from app.butler.products.related_keys import RecordId
 from models.product import Products
@@ -30,7 +30,6 @@ def products(files: list[tuple[int, str]], sizes: list[int], run: str = "run") -
     data_ids = [DataCoordinate.from_required_values(VISITS, ("Cam", n)) for n in range(len(sizes))]
     keys: list[RecordId] = [("visit", ("Cam", n)) for n in range(len(sizes))]
     section = Section(run, "datastore", {"b", "a"})
-    kinds = {name: DatasetType(name, VISITS, "StructuredDataDict") for name in "abc"}
     for number, (visit, kind) in enumerate(files):
         ref = {
             "dataset_type_name": kind,
@@ -42,8 +41,7 @@ def products(files: list[tuple[int, str]], sizes: list[int], run: str = "run") -
             "path": f"é{number}",
             "formatter": "f",
         }
-        dataset = DatasetRef(kinds[kind], data_ids[visit], run)
-        section.files.append(ProductFile(content, [dataset]))
+        section.files.append(ProductFiles(orjson.dumps(content), [data_ids[visit]], [kind]))
     return WrittenProducts(
         universe={"namespace": "daf_butler", "version": 8},
         sections=[section],
