@@ -36,3 +36,4 @@ class Exclusions:
                 logger.warning(
                     "no rule for a dataset type: its datasets are not released", dataset_type=name
                 )
+        metrics.TYPES_WITHOUT_RULE.set(len(self._named))

@@ -46,12 +46,14 @@ __all__ = [
     "PRODUCT_MESSAGES",
     "READY",
     "RECEIPTS",
+    "RETENTION_PROBLEM",
     "RETRIES",
     "SKIPPED_CHAIN_RECORDS",
     "SKIPPED_CHAIN_UPDATES",
     "STEP_FAILING_SECONDS",
     "STEP_RUNNING_SECONDS",
     "STORE_LOST",
+    "TYPES_WITHOUT_RULE",
     "WAITING_DATASETS",
     "WAITING_MESSAGES",
     "WINDOWS",
@@ -129,6 +131,14 @@ WAITING_MESSAGES = Gauge(
 OVERDUE_SECONDS = Gauge(
     "butler_writer_overdue_seconds",
     "Time since the datasets that have waited longest were due; 0 if none is due",
+)
+TYPES_WITHOUT_RULE = Gauge(
+    "butler_writer_types_without_rule",
+    "Dataset types that no release rule matched since the start of the worker",
+)
+RETENTION_PROBLEM = Gauge(
+    "butler_writer_retention_problem",
+    "1 if the product log may remove what waits, as found when the worker started; else 0",
 )
 READY = Gauge("butler_writer_ready", "1 if the worker can do its work now, as /readyz says; else 0")
 DEPENDENCY_UP = Gauge(

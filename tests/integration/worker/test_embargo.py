@@ -133,6 +133,8 @@ def test_an_embargo_holds_over_kills_and_ends_on_time(
         assert stored(downstream) == ids(at_once)
         wait_until(lambda: metrics(worker)["waiting_datasets"] == len(ids(later)), 10, str)
         assert metrics(worker)["excluded_datasets_totalno_rule"] == 2 * DETECTORS
+        assert metrics(worker)["types_without_rule"] == 1
+        assert metrics(worker)["retention_problem"] == 0
         pages = [worker.page(page) for page in ("/", "/windows", "/state", "/metrics")]
         check_nothing_of(downstream, hidden, worker.log_text(), *pages)
         assert worker.log_text().count("no rule for a dataset type") == 1
