@@ -38,7 +38,7 @@ from simulator.options import (
 )
 from simulator.outcome import Outcome
 from simulator.progress import pod_bars
-from simulator.repository import make_repository
+from simulator.repository import make_empty_repository, make_repository
 from simulator.sending import NoTopicError, Sender
 from simulator.topics import make_topics
 from simulator.watch import DemoError
@@ -224,6 +224,16 @@ def prepare(
         ):
             click.echo(f"created topic {name}")
         if make_repository(root, database):
+            click.echo(f"created repository {root}")
+
+
+@main.command()
+@root_option(exists=False)
+@database_option
+def create(*, root: Path, database: str | None) -> None:
+    """Create an empty repository, unless there is one: a downstream repository begins so."""
+    with _failing_in_one_line():
+        if make_empty_repository(root, database):
             click.echo(f"created repository {root}")
 
 
