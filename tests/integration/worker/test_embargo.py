@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import jsonschema
 import pytest
 import sqlalchemy
 from confluent_kafka import TopicPartition
@@ -131,6 +132,16 @@ def check_waiting(found: dict[str, Any], later: list[Products], at_once: list[Pr
     assert sum(release["datasets"] for release in found["releases"]) == len(ids(at_once))
 
 
+def check_described(worker: Worker) -> None:
+    """Check that the JSON of what waits is what its description says."""
+    description = json.loads(worker.page("/api/v1/openapi.json"))
+    for path in ("/api/v1/waiting", "/api/v1/overview"):
+        found = description["paths"][path]["get"]["responses"]["200"]
+        schema = found["content"]["application/json"]["schema"]
+        whole = {**schema, "components": description["components"]}
+        jsonschema.validate(json.loads(worker.page(path)), whole)
+
+
 def check_nothing_of(downstream: Downstream, messages: list[Products], *said: str) -> None:
     """Check that nothing of the datasets of messages is in the target, nor in what workers say."""
     dataset_ids = {form for i in ids(messages) for form in (i, i.replace("-", ""))}
@@ -162,6 +173,7 @@ def test_an_embargo_holds_over_kills_and_ends_on_time(
         assert metrics(worker)["retention_problem"] == 0
         wait_until(lambda: waiting(worker)["datasets"] == len(ids(later)), 10, str)
         check_waiting(waiting(worker), later, at_once)
+        check_described(worker)
         pages = [worker.page(page) for page in PAGES]
         check_nothing_of(downstream, hidden, worker.log_text(), *pages)
         assert worker.log_text().count("no rule for a dataset type") == 1
