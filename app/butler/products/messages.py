@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain, groupby
 from typing import TypeAlias
 from uuid import UUID
 
@@ -42,7 +43,7 @@ def product_messages(
     committed_at : `datetime.datetime`
         When that was committed (UTC).
     limit : `int`
-        Largest size of a message, in bytes.  A single artifact may make one larger.
+        Largest size of a message, in bytes.  A single dataset may make one larger.
 
     Returns
     -------
@@ -72,15 +73,21 @@ class _Batch:
     committed_at: str
 
     def divided(self, part: _Part, limit: int) -> Iterator[tuple[_Part, bytes]]:
-        """Divide a part as long as its message is too large; each comes as the only message."""
+        """Divide a part as long as its message is too large; each comes as the only message.
+
+        All datasets of an artifact stay together, unless they alone are too large.
+        """
         section, files = part
         value = self.encoded(part, 0, 1)
         if len(files) == 1 or len(value) + _NUMBERS <= limit:
             yield part, value
             return
-        number = min(len(files), math.ceil((len(value) + _NUMBERS) / limit))
-        for some in chunk_iterable(files, math.ceil(len(files) / number)):
-            yield from self.divided((section, some), limit)
+        artifacts = [[*members] for _, members in groupby(files, lambda each: each.content["path"])]
+        if len(artifacts) == 1:
+            artifacts = [[_marked(each)] for each in files]
+        number = min(len(artifacts), math.ceil((len(value) + _NUMBERS) / limit))
+        for some in chunk_iterable(artifacts, math.ceil(len(artifacts) / number)):
+            yield from self.divided((section, [*chain.from_iterable(some)]), limit)
 
     def encoded(self, part: _Part, sequence: int, number: int) -> bytes:
         """Return the message of a part."""
@@ -105,6 +112,11 @@ class _Batch:
             ),
             datasets=[file.content for file in files],
         ).encode()
+
+
+def _marked(file: ProductFile) -> ProductFile:
+    """Return a member that says that the rest of its artifact is in other messages."""
+    return ProductFile({**file.content, "is_part": True}, file.datasets)
 
 
 def _needed(products: WrittenProducts, data_ids: Iterable[DataCoordinate]) -> Iterable[RecordId]:

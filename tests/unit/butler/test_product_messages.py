@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -85,6 +86,39 @@ def test_a_window_within_the_limit_is_one_message() -> None:
     assert (message.sequence, message.records_in_batch) == (0, 1)
     assert message.batch_id == str(BATCH)
     assert message.committed_at == "2026-11-27T07:30:00.000000+00:00"
+
+
+def in_artifacts(found: WrittenProducts, *numbers: int) -> WrittenProducts:
+    """Return the products with the first members in one artifact, the next ones in another, ..."""
+    (section,) = found.sections
+    paths = [f"path {n}" for n, number in enumerate(numbers) for _ in range(number)]
+    files = [
+        ProductFile({**file.content, "path": path}, file.datasets)
+        for file, path in zip(section.files, paths, strict=True)
+    ]
+    return replace(found, sections=[replace(section, files=files)])
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=12), st.integers(4000, 9000))
+def test_the_datasets_of_an_artifact_are_in_one_message(numbers: list[int], limit: int) -> None:
+    """Its file is released with the last of them, so a reader must know all of them."""
+    given_products = in_artifacts(products([(0, "a")] * sum(numbers), [10]), *numbers)
+    sent = product_messages(given_products, BATCH, AT, limit)
+    messages = [Products.decode(value) for _, value in sent]
+    assert max(len(value) for _, value in sent) <= limit
+    found = [{file["path"] for file in message.datasets} for message in messages]
+    assert sum(map(len, found)) == len(set().union(*found)) == len(numbers)
+    assert not any("is_part" in file for message in messages for file in message.datasets)
+
+
+def test_an_artifact_that_is_too_large_for_one_message_is_marked() -> None:
+    given_products = in_artifacts(products([(0, "a")] * 60, [10]), 2, 56, 2)
+    sent = product_messages(given_products, BATCH, AT, 4000)
+    messages = [Products.decode(value) for _, value in sent]
+    assert max(len(value) for _, value in sent) <= 4000
+    marked = {(f["path"], f.get("is_part", False)) for m in messages for f in m.datasets}
+    assert marked == {("path 0", False), ("path 1", True), ("path 2", False)}
+    assert sum(len(message.datasets) for message in messages) == 60
 
 
 @pytest.mark.parametrize("number", [1, 2])
