@@ -210,8 +210,11 @@ class WindowFlush:
     async def _log_products(self) -> None:
         """Send every valid dataset of the window to the product log, if that is on."""
         log, at = self.parts.product_log, self._committed_at
-        events = [self._parsed[arrival] for arrival in self._written if arrival in self._parsed]
-        parsed = [event for event in events if isinstance(event, ParsedEvent)]
+        parsed = [
+            event if written.left_out is None else event.only(written.dataset_ids)
+            for arrival, written in self._written.items()
+            if isinstance(event := self._parsed.get(arrival), ParsedEvent)
+        ]
         if at is None or not parsed:
             return
         are_sent = False
