@@ -145,7 +145,7 @@ class WriteReport(Generic[K]):
     postponed: Sequence[Postponed[K]] = ()
 
     def followed_by(self, other: WriteReport[K]) -> WriteReport[K]:
-        """Return the report of this write and another one, whose outcomes replace those of this."""
+        """Return the report of this write and of another one, of other events."""
         return WriteReport(
             {**self.outcomes, **other.outcomes},
             self.inserted + other.inserted,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeAlias, TypeVar
 
 from app.butler.commit.division import DividedWrite, written_outcome
@@ -101,14 +102,16 @@ class WindowCommit:
         outcomes = {
             key: outcome
             for key, event in prepared.items()
-            if (outcome := _outcome(event, result)) is not None
+            if key not in reduced and (outcome := _outcome(event, result)) is not None
         }
         postponed = _postponed(prepared, result, later)
         report = WriteReport(outcomes, **vars(result.counts), postponed=postponed)
         if not reduced:
             return report, result.written
         rest, written = self.run(reduced, turn, is_current)
-        return report.followed_by(rest), [*result.written, *written]
+        both = report.followed_by(rest)
+        in_order = {key: both.outcomes[key] for key in prepared if key in both.outcomes}
+        return replace(both, outcomes=in_order), [*result.written, *written]
 
 
 def _reduced(prepared: PreparedWindow[K], result: Isolated) -> dict[K, ParsedEvent]:

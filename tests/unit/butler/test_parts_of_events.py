@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from lsst.daf.butler import DataCoordinate, DatasetRef, DatasetType, DimensionUniverse
 
+from app.butler.commit.division import Counts
+from app.butler.commit.isolation import Turn
+from app.butler.commit.window import WindowCommit
 from app.butler.events.parsed import Artifact, ParsedEvent
+from app.butler.failures import RetryableError
+from app.butler.insert.batch import RefusedEventsError
 from app.butler.outcome import Rejection
+from app.butler.policy import WritePolicy
+from app.butler.statements import Limits
 from models.causes import Cause
 
 EMPTY = DataCoordinate.make_empty(DimensionUniverse())
@@ -61,3 +70,34 @@ def test_an_event_with_only_some_of_its_datasets() -> None:
         ("a", ids(2)),
         ("b", ids(3)),
     ]
+
+
+class Repository:
+    """Refuses the artifact ``a``, and cannot take the rest now."""
+
+    is_outdated = False
+
+    def write(self, events: Sequence[ParsedEvent], limits: Limits | None = None) -> Counts:
+        for each in events:
+            if any(part.path == "a" for part in each.artifacts):
+                raise RefusedEventsError({each: CONFLICT}, {each: {"a"}})
+        raise RetryableError("locked")
+
+    def forget(self) -> None: ...
+
+    def check_repository(self) -> None: ...
+
+
+class Overlaps:
+    def turns(self, events: Sequence[ParsedEvent]) -> list[Sequence[ParsedEvent]]:
+        return [events]
+
+
+def test_what_is_left_of_an_event_and_cannot_be_written_now_is_postponed() -> None:
+    repository: Any = Repository()
+    overlaps: Any = Overlaps()
+    commit = WindowCommit(repository, repository, overlaps, WritePolicy())
+    report, written = commit.run({0: event()}, Turn(is_repeated=True), lambda: True)
+    assert written == []
+    assert report.outcomes == {}
+    assert [postponed.keys for postponed in report.postponed] == [(0,)]
