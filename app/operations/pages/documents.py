@@ -63,7 +63,16 @@ class OpenWindow:
 
 @dataclass(frozen=True, slots=True)
 class WaitingFigures:
-    """How many datasets wait for their time, how many are held, and when the next ones are due."""
+    """How much waits to be released.
+
+    Attributes
+    ----------
+    datasets, held : `int`
+        How many datasets wait for their time, and how many are held.
+    next_due : `float` or `None`
+        When the oldest ones were due, if they are overdue; else the end of the hour in which the
+        next ones are due; `None` if none wait.
+    """
 
     datasets: int
     held: int

@@ -39,6 +39,7 @@ LISTED = 5000
 _RELEASES = 20
 
 _SECOND = 1_000_000_000
+_HOUR = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,8 @@ class KeptWaiting:
     messages, datasets : `int`
         How many wait.
     next_due : `float` or `None`
-        When the next ones are due, or were due if they are overdue; `None` if none wait.
+        When the oldest ones were due, if they are overdue; else the end of the hour in which the
+        next ones are due; `None` if none wait.
     hours : `~collections.abc.Sequence` [`WaitingHour`]
         The next hours in which datasets are due.
     held : `dict` [`str`, `int`]
@@ -116,7 +118,8 @@ class WaitingDocument:
     messages, datasets, held_datasets : `int`
         How many wait, and how many are held until a rule says otherwise.
     next_due : `float` or `None`
-        When the next ones are due, or were due if they are overdue; `None` if none wait.
+        When the oldest ones were due, if they are overdue; else the end of the hour in which the
+        next ones are due; `None` if none wait.
     hours : `~collections.abc.Sequence` [`WaitingHour`]
         The next hours in which datasets are due.
     held, without_rule : `dict` [`str`, `int`]
@@ -158,11 +161,11 @@ def kept_waiting(app: ButlerWriterApp) -> KeptWaiting:
 
 def waiting_figures(index: Waiting) -> WaitingFigures:
     """Return how much waits, for the overview."""
-    return WaitingFigures(
-        datasets=index.datasets,
-        held=sum(index.held.values()),
-        next_due=None if index.next_time is None else index.next_time / _SECOND,
-    )
+    due = None if index.next_time is None else index.next_time / _SECOND
+    if due is not None and due * _SECOND > time.time_ns():  # the clock of the releases
+        # To the second, it would tell when the observation ended.
+        due = (due // _HOUR + 1) * _HOUR
+    return WaitingFigures(index.datasets, held=sum(index.held.values()), next_due=due)
 
 
 def _without_rule(app: ButlerWriterApp) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from app.downstream.waiting import HELD, Due, Waiting
@@ -71,5 +72,10 @@ def test_a_list_stays_short_however_many_hours_there_are() -> None:
 def test_the_figures_of_an_index_leave_out_what_is_held() -> None:
     index = Waiting([(Due(5 * SECOND, 0, 1), {"image": 2}), (Due(HELD, 0, 1), {"kernel": 3})])
     found = waiting_figures(index)
-    assert (found.datasets, found.held, found.next_due) == (2, 3, 5.0)
+    assert (found.datasets, found.held, found.next_due) == (2, 3, 5.0)  # overdue
+    soon = int(time.time()) + 5000
+    future = waiting_figures(Waiting([(Due(soon * SECOND + 7, 0, 1), {"image": 2})])).next_due
+    assert future is not None
+    assert future % HOUR == 0  # not when the observation ended, to the second
+    assert 0 < future - soon <= HOUR
     assert waiting_figures(Waiting([(Due(HELD, 0, 1), {"kernel": 3})])).next_due is None

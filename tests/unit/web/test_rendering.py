@@ -187,7 +187,7 @@ def test_the_page_of_what_waits_is_there_for_a_downstream_repository_only() -> N
 def test_the_page_says_since_when_what_waits_is_overdue() -> None:
     document, options = every_page("x")["waiting"]
     assert isinstance(document, WaitingDocument)
-    assert "Next due in" in render("waiting", shown=document, **options)
+    assert "Next due within" in render("waiting", shown=document, **options)
     html = render("waiting", shown=replace(document, next_due=NOW - 600), **options)
     assert "<strong>10 min</strong>" in html
     empty = replace(document, next_due=None, hours=[], held={}, without_rule={}, releases=[])
