@@ -131,7 +131,13 @@ async def test_a_wrong_rule_is_named_with_file_and_line(target: Target, tmp_path
 
 @pytest.mark.kafka
 @pytest.mark.parametrize(
-    "command", [("audit",), ("leftovers", "--older-than=1d"), ("rewind", "--offset=0")], ids=str
+    "command",
+    [
+        ("audit",),
+        pytest.param(("leftovers", "--older-than=1d"), marks=pytest.mark.slow),
+        pytest.param(("rewind", "--offset=0"), marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_commands_for_the_events_of_pods_refuse_in_one_line(
     target: Target, command: tuple[str, ...]
