@@ -112,9 +112,10 @@ async def _receive_again(due: Due, message: Message | None) -> None:
 
 @app.timer(interval=SHOW_INTERVAL)
 async def show_waiting() -> None:
-    """Show what waits in the metrics."""
+    """Show what waits in the metrics and on the pages."""
     if waiting_table is not None and waiting_table.is_restored:
         waiting_table.show(_now())
+        app.status.waiting = waiting_table.index
 
 
 @app.on_partitions_revoked.connect
@@ -122,6 +123,7 @@ async def drop_waiting(*_: Any, **__: Any) -> None:
     """Forget what waits (rule rebalance-starts-a-new-epoch)."""
     if waiting_table is not None:
         waiting_table.revoke()
+        app.status.waiting = None
 
 
 @app.on_rebalance_complete.connect

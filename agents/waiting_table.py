@@ -191,9 +191,7 @@ class WaitingTable:
 
     def show(self, now: int) -> None:
         """Set the gauges; `now` is the time, in nanoseconds of Unix time."""
-        metrics.WAITING_DATASETS.set(
-            sum(sum(numbers.values()) for numbers in self.index.by_hour().values())
-        )
+        metrics.WAITING_DATASETS.set(self.index.datasets)
         metrics.HELD_DATASETS.set(sum(self.index.held.values()))
         metrics.WAITING_MESSAGES.set(len(self.index))
         first = self.index.next_time

@@ -218,8 +218,11 @@ class WindowFlush:
 
     async def _log_products(self) -> None:
         """Send every valid dataset of the window to the product log, if that is on."""
-        events = [self._parsed[arrival] for arrival in self._written if arrival in self._parsed]
-        written = [event for event in events if isinstance(event, ParsedEvent)]
+        written = [
+            event if written.left_out is None else event.only(written.dataset_ids)
+            for arrival, written in self._written.items()
+            if isinstance(event := self._parsed.get(arrival), ParsedEvent)
+        ]
         await self._products.send(self.batch_id, written)
 
     async def _keep_waiting(self, table: WaitingTable) -> None:

@@ -40,6 +40,7 @@ from app.kafka.sending import TopicSender
 from app.parts import Lane, Parts, Replica
 from app.settings import DownstreamSettings, Settings
 from app.startup import Dependency
+from app.telemetry import metrics
 from app.telemetry.availability import in_daemon_thread
 from app.telemetry.build_info import show_build
 from app.telemetry.flush_reports import FlushReports
@@ -107,6 +108,7 @@ async def _check_topics(app: ButlerWriterApp) -> None:
             )
         )
     ):
+        metrics.RETENTION_PROBLEM.set(1)
         logger.error("the product log may lose what waits", reason=problem)
     if kafka.product_topic is not None:
         app.parts.product_log.start(await product_log_problem(app.connection, kafka))

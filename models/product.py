@@ -53,7 +53,9 @@ class ProductFileFields(TypedDict):
 
     ``path`` is relative to the root of the datastore.  ``size`` is in bytes, ``checksum`` the
     hexadecimal BLAKE2b; both are there if the pod has sent them.  ``storage_class`` is there if the
-    artifact was written with another one than its dataset type has in the repository.
+    artifact was written with another one than its dataset type has in the repository.  ``is_part``
+    is there, and true, if other messages of the batch have further datasets of the artifact: those
+    of one artifact are in one message, unless they would exceed its limit.
     """
 
     refs: Annotated[dict[str, DatasetRefFields], FailFast()]
@@ -62,6 +64,7 @@ class ProductFileFields(TypedDict):
     size: NotRequired[int]
     checksum: NotRequired[str]
     storage_class: NotRequired[str]
+    is_part: NotRequired[bool]
 
 
 class ProductsFields(TypedDict):

@@ -30,12 +30,15 @@ class Verdict:
         and that cannot be read back as they were written.
     lost_runs : `list` [`str`]
         Runs that are not in the night's chain.
+    different_records : `int`
+        Number of dimension records of visits that only one of repository and source has.
     """
 
     missing: int
     twice: int
     unreadable: int
     lost_runs: list[str]
+    different_records: int = 0
 
     @property
     def complaints(self) -> list[str]:
@@ -45,11 +48,16 @@ class Verdict:
             f"{self.twice} datasets are there twice, or were never sent": self.twice,
             f"{self.unreadable} datasets cannot be read back": self.unreadable,
             f"the chain lacks the runs {', '.join(self.lost_runs)}": len(self.lost_runs),
+            f"{self.different_records} dimension records are not the source's": (
+                self.different_records
+            ),
         }
         return [words for words, count in said.items() if count]
 
 
-def check(root: Path, night: Night, sent: Mapping[UUID, Output]) -> Verdict:
+def check(
+    root: Path, night: Night, sent: Mapping[UUID, Output], *, source: Path | None = None
+) -> Verdict:
     """Compare a repository with what was sent to it.
 
     Parameters
@@ -59,7 +67,9 @@ def check(root: Path, night: Night, sent: Mapping[UUID, Output]) -> Verdict:
     night : `Night`
         Gives the chain's name, and the dataset types to look for.
     sent : `~collections.abc.Mapping` [`uuid.UUID`, `Output`]
-        Every dataset that was sent in a valid event.
+        Every dataset that was sent in a valid event, and that the repository should have.
+    source : `pathlib.Path`, optional
+        For a downstream repository: the one that it gets its dimension records from.
     """
     butler = Butler.from_config(str(root))
     try:
@@ -68,10 +78,12 @@ def check(root: Path, night: Night, sent: Mapping[UUID, Output]) -> Verdict:
     except MissingCollectionError:
         children = ()
     existing = set(butler.collections.query("*"))
+    registered = {found.name for found in butler.registry.queryDatasetTypes()}
     runs = {output.ref.run for output in sent.values()}
     found = [
         ref
         for dataset_type in night.dataset_types
+        if dataset_type.name in registered
         for ref in butler.query_datasets(
             dataset_type, sorted(runs & existing), find_first=False, explain=False, limit=None
         )
@@ -85,7 +97,22 @@ def check(root: Path, night: Night, sent: Mapping[UUID, Output]) -> Verdict:
         twice=sum(counts.values()) - len(counts) + len(ids - sent.keys()),
         unreadable=sum(not _reads_back(butler, sent[dataset_id]) for dataset_id in sample),
         lost_runs=sorted(runs - set(children)),
+        different_records=0 if source is None else _differences(source, butler, night),
     )
+
+
+def _differences(source: Path, butler: Butler, night: Night) -> int:
+    """Return how many of the dimension records that pods export only one repository has."""
+    _, pod = next(night.pods())
+    ours, theirs = (
+        {
+            record
+            for element in pod.records
+            for record in each.query_dimension_records(element, explain=False, limit=None)
+        }
+        for each in (butler, Butler.from_config(str(source)))
+    )
+    return len(ours ^ theirs)
 
 
 def _reads_back(butler: Butler, output: Output) -> bool:

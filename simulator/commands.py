@@ -14,12 +14,14 @@ from pathlib import Path
 
 import click
 import psycopg
+from click.core import ParameterSource
 from confluent_kafka import KafkaException
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from butler_writer_client import Mode, TransferError
 from simulator.demo import Demo
+from simulator.downstream import EMBARGO
 from simulator.event import encode_event, event_of
 from simulator.keeping import description
 from simulator.night import Night
@@ -36,7 +38,7 @@ from simulator.options import (
 )
 from simulator.outcome import Outcome
 from simulator.progress import pod_bars
-from simulator.repository import make_repository
+from simulator.repository import make_empty_repository, make_repository
 from simulator.sending import NoTopicError, Sender
 from simulator.topics import make_topics
 from simulator.watch import DemoError
@@ -103,6 +105,11 @@ def main() -> None:
     help="Where pods store their artifacts.",
 )
 @mishap_options
+@click.option(
+    "--downstream",
+    is_flag=True,
+    help=f"Fill a second repository too, behind an embargo of {EMBARGO} s. The night is today's.",
+)
 @click.option("--keep", is_flag=True, help="Keep everything running until Ctrl-C.")
 def demo(
     *,
@@ -113,12 +120,16 @@ def demo(
     mode: str,
     duplicates: float,
     bad: float,
+    downstream: bool,
     keep: bool,
 ) -> None:
     """Write a night through real workers into a Butler, and check the Butler.
 
     The exit code is 0 only if every dataset that was sent is there, exactly once.
     """
+    context = click.get_current_context()
+    if downstream and context.get_parameter_source("day_obs") is not ParameterSource.DEFAULT:
+        raise click.UsageError("--downstream and --day-obs do not go together: it is today's night")
     console = Console()
     rehearsal = Demo(
         night,
@@ -128,6 +139,7 @@ def demo(
         mode=Mode(mode),
         duplicates=duplicates,
         spoiled=bad,
+        with_downstream=downstream,
         console=console,
     )
     try:
@@ -147,6 +159,9 @@ def _rehearse(rehearsal: Demo, console: Console, *, keep: bool) -> Outcome:
     """Run the demo and print its outcome; keep it running until Ctrl-C on request."""
     for worker in rehearsal.running:
         console.print(f"worker: {worker.url}/", highlight=False, soft_wrap=True)
+    if rehearsal.downstream is not None:
+        url = rehearsal.downstream.worker.url
+        console.print(f"downstream worker: {url}/", highlight=False, soft_wrap=True)
     rehearsal.run()
     outcome = rehearsal.finish()
     for complaint in outcome.complaints:
@@ -209,6 +224,16 @@ def prepare(
         ):
             click.echo(f"created topic {name}")
         if make_repository(root, database):
+            click.echo(f"created repository {root}")
+
+
+@main.command()
+@root_option(exists=False)
+@database_option
+def create(*, root: Path, database: str | None) -> None:
+    """Create an empty repository, unless there is one: a downstream repository begins so."""
+    with _failing_in_one_line():
+        if make_empty_repository(root, database):
             click.echo(f"created repository {root}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,11 +16,13 @@ from rich.console import Console
 
 from butler_writer_client import Mode
 from simulator.check import check
+from simulator.downstream import Downstream, ending_now
 from simulator.night import Night, Output, Pod
 from simulator.observer import Observer
 from simulator.outcome import Outcome
 from simulator.progress import pod_bars
-from simulator.repository import make_repository
+from simulator.repository import make_empty_repository, make_repository
+from simulator.room import check_room
 from simulator.sending import Sender
 from simulator.topics import make_topics
 from simulator.transactions import CountsTransactions, PostgresTransactions, SqliteTransactions
@@ -41,6 +42,7 @@ TOPIC = "pp-output"
 _ANNOUNCEMENTS = "batch-ingested"
 _DEAD_LETTERS = f"{TOPIC}-dead-letters"
 _GROUP = "butler-writer"
+_DOWNSTREAM_WORKER = "downstream worker"
 
 #: Seconds after which a worker that is not ready is given up.
 _START_TIMEOUT = 60.0
@@ -50,11 +52,6 @@ _PATIENCE = 60.0
 _SEND_TIMEOUT = 15.0
 #: Seconds between two progress checks.
 _INTERVAL = 0.2
-
-_MIB = 2**20
-#: Space on the disk, in bytes: of servers and logs, and of an event and its artifacts.
-_ROOM = 64 * _MIB
-_ROOM_PER_EVENT = 300 * 1024
 
 
 @dataclass
@@ -73,12 +70,16 @@ class Demo:
         Where pods store their artifacts.
     duplicates, spoiled : `float`
         Fractions of events that are sent twice, and that are followed by a spoiled event.
+    with_downstream : `bool`
+        Whether a second repository is filled too, behind an embargo.
     console : `rich.console.Console`
         Where progress is shown.
     sent : `dict` [`uuid.UUID`, `Output`]
         The datasets of the valid events that were sent.
     running : `list` [`Worker`]
         The workers.
+    downstream : `Downstream` or `None`
+        The second repository, and its worker.
     watch : `Watch`
         Notices that one of the servers or workers has ended.
     cluster : `Cluster`
@@ -94,14 +95,16 @@ class Demo:
     mode: Mode = Mode.FINAL
     duplicates: float = 0.0
     spoiled: float = 0.0
+    with_downstream: bool = False
     console: Console = field(default_factory=Console)
     sent: dict[UUID, Output] = field(default_factory=dict)
     running: list[Worker] = field(default_factory=list)
+    downstream: Downstream | None = None
     watch: Watch = field(default_factory=Watch)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack, self.console.status("starting broker, repository and workers"):
-            _check_room(self.night)
+            check_room(self.night, repositories=2 if self.with_downstream else 1)
             folder = tempfile.TemporaryDirectory(
                 prefix="butler-writer-demo-", ignore_cleanup_errors=True
             )
@@ -112,6 +115,8 @@ class Demo:
             self._start_broker(stack)
             self._transactions = self._make_repository(stack)
             self._start_workers(stack)
+            if self.with_downstream:
+                self._start_downstream(stack)
             self._observer = stack.enter_context(Observer(self.root))
             self._sender = Sender(
                 self.night,
@@ -141,11 +146,15 @@ class Demo:
         if not self.postgresql:
             make_repository(self.root)
             return SqliteTransactions(self.root)
-        server = PostgreSQL({"autovacuum": "off"})
-        stack.enter_context(server)
-        self.watch.add("PostgreSQL", server)
+        server = self._start_postgresql(stack, "PostgreSQL")
         make_repository(self.root, server.create_database("butler"))
         return PostgresTransactions(server)
+
+    def _start_postgresql(self, stack: ExitStack, name: str) -> PostgreSQL:
+        server = PostgreSQL({"autovacuum": "off"})
+        stack.enter_context(server)
+        self.watch.add(name, server)
+        return server
 
     def _start_workers(self, stack: ExitStack) -> None:
         make_topics(
@@ -172,6 +181,20 @@ class Demo:
         for number, worker in enumerate(self.running, 1):
             self._wait_ready(f"worker {number}", worker)
 
+    def _start_downstream(self, stack: ExitStack) -> None:
+        """Start the worker of the second repository, once the others have made the product log."""
+        root, database = self.folder / "public", None
+        if self.postgresql:  # a server of its own, since the other one counts its transactions
+            server = self._start_postgresql(stack, "the downstream PostgreSQL")
+            database = server.create_database("butler")
+        make_empty_repository(root, database)
+        self.downstream = Downstream(root, self.root, self.environment)
+        stack.enter_context(self.downstream.worker)
+        self.watch.add(_DOWNSTREAM_WORKER, self.downstream.worker)
+        self._wait_ready(_DOWNSTREAM_WORKER, self.downstream.worker)
+        stack.enter_context(self.downstream)
+        self.night = ending_now(self.night)
+
     def _wait_ready(self, name: str, worker: Worker) -> None:
         def ready() -> bool:
             self.watch.check()
@@ -194,11 +217,19 @@ class Demo:
         with self._progress() as update:
             self._sender.run(update)
             self._wait(update)
+            if self.downstream is not None:
+                try:
+                    self.downstream.wait(update, _PATIENCE)
+                except TimeoutError as exc:
+                    problem = self.watch.describe(_DOWNSTREAM_WORKER, str(exc))
+                    raise DemoError(problem) from None
 
     def _note(self, pod: Pod) -> None:
         """Start to wait for the datasets that a pod has just sent."""
         self._observer.expect(pod.outputs[0].ref.id)
         self.sent.update((output.ref.id, output) for output in pod.outputs)
+        if self.downstream is not None:
+            self.downstream.expect(pod)
 
     def _wait(self, update: Update) -> None:
         finished, since = -1, time.monotonic()
@@ -228,10 +259,16 @@ class Demo:
         with pod_bars(self.console) as progress:
             sent = progress.add_task("pods have sent", total=total)
             found = progress.add_task("found in the Butler", total=total)
+            downstream = self.downstream
+            released = progress.add_task(
+                "found downstream", total=total, visible=downstream is not None
+            )
 
             def update() -> None:
                 progress.update(sent, completed=self._sender.events)
                 progress.update(found, completed=len(self._observer.latencies))
+                if downstream is not None:
+                    progress.update(released, completed=downstream.complete_pods)
                 self.watch.check()
 
             yield update
@@ -253,15 +290,7 @@ class Demo:
                 verdict=check(self.root, self.night, self.sent),
                 p50=self._observer.latency(0.5),
                 p99=self._observer.latency(0.99),
+                downstream=(
+                    None if self.downstream is None else self.downstream.outcome(self.night)
+                ),
             )
-
-
-def _check_room(night: Night) -> None:
-    """Refuse to start if the night does not fit into the temporary folder."""
-    folder = Path(tempfile.gettempdir())
-    needed = _ROOM + _ROOM_PER_EVENT * night.visits * night.detectors
-    if (free := shutil.disk_usage(folder).free) < needed:
-        raise DemoError(
-            f"{folder} has {free // _MIB} MiB free, and the demo needs about {needed // _MIB} MiB: "
-            "set TMPDIR to another folder, or use fewer --visits"
-        )

@@ -41,6 +41,12 @@ def commands(demo: Demo) -> list[str]:
     ]
 
 
+def _downstream(demo: Demo) -> list[str]:
+    if demo.downstream is None:
+        return []
+    return [f"downstream:  {demo.downstream.root}, worker {demo.downstream.worker.url}/"]
+
+
 def description(demo: Demo) -> str:
     """Return pages, repository, broker, logs, and commands to try."""
     lines = []
@@ -49,6 +55,7 @@ def description(demo: Demo) -> str:
         lines.append(f"worker {number}:    {pages}")
     lines += [
         f"repository:  {demo.root}",
+        *_downstream(demo),
         f"broker:      {demo.cluster.bootstrap}, topic {TOPIC}",
         *(f"log:         {log} ({name})" for name, log in demo.watch.logs.items()),
         "try, in another terminal:",

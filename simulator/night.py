@@ -49,6 +49,8 @@ class Night:
         Seed of all random numbers.
     day_obs : `str`
         The day on which the night begins, ``YYYY-MM-DD``.
+    evening : `astropy.time.Time`, optional
+        When the first exposure begins, less the cadence; if omitted, half an hour before midnight.
     visits, detectors : `int`
         Number of visits, and of detectors that are processed in each.
     cadence : `float`
@@ -63,6 +65,7 @@ class Night:
 
     seed: int = 1
     day_obs: str = "2026-11-23"
+    evening: Time | None = None
     visits: int = 800
     detectors: int = len(DETECTORS)
     cadence: float = 34.0
@@ -144,8 +147,14 @@ class Visit:
     @cached_property
     def begin(self) -> Time:
         """When the shutter opens."""
-        evening = Time(f"{self.night.day_obs}T23:30:00", scale="tai")
-        return evening + self.number * self.night.cadence * units.s
+        night = self.night
+        evening = night.evening or Time(f"{night.day_obs}T23:30:00", scale="tai")
+        return (evening + self.number * night.cadence * units.s).tai
+
+    @property
+    def end(self) -> Time:
+        """When the shutter closes."""
+        return self.begin + _EXPOSURE_SECONDS * units.s
 
     @cached_property
     def group(self) -> str:
@@ -184,7 +193,7 @@ class Visit:
             "target_name": f"field-{self.number // 40}",
             "science_program": "simulation",
             "observation_reason": "science",
-            "timespan": Timespan(self.begin, self.begin + _EXPOSURE_SECONDS * units.s),
+            "timespan": Timespan(self.begin, self.end),
         }
         ra, dec = self.pointing
         exposure = {

@@ -6,7 +6,34 @@ from dataclasses import dataclass
 
 from simulator.check import Verdict
 
-__all__ = ["Outcome"]
+__all__ = ["DownstreamOutcome", "Outcome"]
+
+
+@dataclass(frozen=True)
+class DownstreamOutcome:
+    """What became of the second repository.
+
+    Attributes
+    ----------
+    datasets : `int`
+        Number of datasets in the valid events that the rules select.
+    early : `int`
+        Number of those that were there before their embargo was over.
+    verdict : `Verdict`
+        What the repository contains of them.
+    """
+
+    datasets: int
+    early: int
+    verdict: Verdict
+
+    @property
+    def complaints(self) -> list[str]:
+        """What is wrong, one sentence each."""
+        said = [f"downstream, {words}" for words in self.verdict.complaints]
+        if self.early:
+            said.append(f"{self.early} datasets were downstream before their embargo was over")
+        return said
 
 
 @dataclass(frozen=True)
@@ -30,6 +57,8 @@ class Outcome:
         What the Butler contains of them.
     p50, p99 : `float`
         Seconds from the end of a send until a query finds a dataset of the event in the Butler.
+    downstream : `DownstreamOutcome` or `None`
+        What became of the second repository, if there is one.
     """
 
     events: int
@@ -43,6 +72,7 @@ class Outcome:
     verdict: Verdict
     p50: float
     p99: float
+    downstream: DownstreamOutcome | None = None
 
     @property
     def complaints(self) -> list[str]:
@@ -52,6 +82,8 @@ class Outcome:
             said.append(f"{self.dead_letters} dead letters for {self.spoiled} spoiled events")
         if self.staged:
             said.append(f"{self.staged} files are still in the staging area")
+        if self.downstream is not None:
+            said += self.downstream.complaints
         return said
 
     @property
@@ -68,5 +100,7 @@ class Outcome:
             "twice": self.verdict.twice,
             "transactions": self.transactions,
         }
+        if self.downstream is not None:
+            counts |= {"downstream": self.downstream.datasets, "early": self.downstream.early}
         shown = " ".join(f"{name}={value}" for name, value in counts.items() if value is not None)
         return f"demo: {shown} p50_s={self.p50:.2f} p99_s={self.p99:.2f}"

@@ -11,11 +11,25 @@ from simulator.camera import DETECTORS, INSTRUMENT
 from simulator.night import FILTERS
 from simulator.outputs import dataset_types
 
-__all__ = ["make_repository"]
+__all__ = ["make_empty_repository", "make_repository"]
 
 
 def make_repository(root: Path, database: str | None = None) -> bool:
     """Create a repository if there is none, and register the instrument and the dataset types.
+
+    The parameters and the result are those of `make_empty_repository`.
+    """
+    missing = make_empty_repository(root, database)
+    butler = Butler.from_config(str(root), writeable=True)
+    for element, records in _instrument_records(butler.dimensions).items():
+        butler.registry.insertDimensionData(element, *records, skip_existing=True)
+    for dataset_type in dataset_types(butler.dimensions):
+        butler.registry.registerDatasetType(dataset_type)
+    return missing
+
+
+def make_empty_repository(root: Path, database: str | None = None) -> bool:
+    """Create a repository if there is none.
 
     Parameters
     ----------
@@ -42,11 +56,6 @@ def make_repository(root: Path, database: str | None = None) -> bool:
             # It is written first, and would be taken for a complete repository.
             file.unlink(missing_ok=True)
             raise
-    butler = Butler.from_config(str(root), writeable=True)
-    for element, records in _instrument_records(butler.dimensions).items():
-        butler.registry.insertDimensionData(element, *records, skip_existing=True)
-    for dataset_type in dataset_types(butler.dimensions):
-        butler.registry.registerDatasetType(dataset_type)
     return missing
 
 

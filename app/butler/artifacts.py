@@ -6,7 +6,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TypeAlias, TypeVar
 
@@ -204,10 +203,11 @@ class ArtifactCheck:
             return Failed(Rejection(Cause.MISSING_FILE, reason), Failure.REJECT)
         # A message has the datasets of many pods, and what is there need not wait.
         gone = {*missing}
-        left = [each for each in event.artifacts if gone.isdisjoint(self._uris(event, each))]
-        if not left:
-            return Failed(Rejection(Cause.MISSING_SOURCE_FILE, reason), Failure.REJECT)
-        return replace(event, artifacts=left, left_out=reason)
+        paths = {
+            each.path for each in event.artifacts if not gone.isdisjoint(self._uris(event, each))
+        }
+        rejection = Rejection(Cause.MISSING_SOURCE_FILE, reason)
+        return event.without(paths, rejection) or Failed(rejection, Failure.REJECT)
 
     def _uris(self, event: ParsedEvent, artifact: Artifact) -> list[str]:
         """Return the URIs by which an artifact of an event is said to be missing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 from uuid import UUID
@@ -75,11 +75,14 @@ class Failed:
         `REJECT`, `UNKNOWN`, or `RACE` if that repeated; `RETRY` if the event is to be postponed.
     is_left : `bool`
         Whether the event was not tried, since no time was left.
+    paths : `~collections.abc.Collection` [`str`]
+        The paths of the artifacts at fault, if only these are.
     """
 
     rejection: Rejection
     failure: Failure
     is_left: bool = False
+    paths: Collection[str] = ()
 
     @classmethod
     def of(cls, error: RetryableError) -> Failed:
@@ -140,3 +143,13 @@ class WriteReport(Generic[K]):
     mismatched_records: int = 0
     lost_tags: int = 0
     postponed: Sequence[Postponed[K]] = ()
+
+    def followed_by(self, other: WriteReport[K]) -> WriteReport[K]:
+        """Return the report of this write and of another one, of other events."""
+        return WriteReport(
+            {**self.outcomes, **other.outcomes},
+            self.inserted + other.inserted,
+            self.mismatched_records + other.mismatched_records,
+            self.lost_tags + other.lost_tags,
+            [*self.postponed, *other.postponed],
+        )

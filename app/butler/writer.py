@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 from lsst.daf.butler import Butler
+from lsst.daf.butler.registry import ConflictingDefinitionError
 
 from app.butler.allowed.checks import AllowedNames
 from app.butler.artifacts import ArtifactCheck
@@ -20,12 +22,13 @@ from app.butler.events.context import ParsingContext
 from app.butler.events.limits import EventLimits
 from app.butler.events.parse import WindowParser
 from app.butler.events.parsed import ParsedEvent
+from app.butler.events.part import PartOfEvent
 from app.butler.events.proportion import check_proportion, used_dataset_types
 from app.butler.failures import Failure, RetryableError
 from app.butler.insert.choice import choose_insert
 from app.butler.insert.overlaps import OverlapRows
 from app.butler.insert.tagging import Tagging
-from app.butler.outcome import Failed, WriteReport
+from app.butler.outcome import Failed, Rejection, WriteReport
 from app.butler.policy import ReplicaPolicy, WritePolicy
 from app.butler.private.datastores import Datastores
 from app.butler.products.contents import ProductContents, SerializedEvents, WrittenProducts
@@ -227,9 +230,10 @@ class ButlerWriter:
 
         def parse(event: EventContent) -> ParsedEvent:
             check_proportion(event, self._limits)
-            if event.dataset_types:
-                self._types.register(event.dataset_types, used_dataset_types(event))
+            event, refused = self._register_types(event)
             parsed = window.parse(event)
+            if self._context.is_replica:
+                parsed = replace(parsed, is_divisible=True, left_out=refused)
             self._allowed.check(parsed, names_chains=event.chains is not None)
             self._overlaps.check(parsed)
             return parsed
@@ -250,6 +254,27 @@ class ButlerWriter:
         for key in [key for key, event in parsed.items() if _lacks_type(event)]:
             parsed[key] = attempt_to_parse(events[key])
         return parsed
+
+    def _register_types(self, event: EventContent) -> tuple[EventContent, Rejection | None]:
+        """Register the dataset types that an event brings.
+
+        Of a message of the product log, return what is left without the types that differ from
+        those of the repository, and why it lacks these.
+        """
+        types = event.dataset_types
+        if not types:
+            return event, None
+        try:
+            self._types.register(types, used_dataset_types(event))
+        except ConflictingDefinitionError as exc:
+            if not self._context.is_replica:
+                raise
+            part = PartOfEvent(event, self._types.conflicting(types))
+            if not part.datasets:
+                raise
+            self._types.register(part.dataset_types, used_dataset_types(part))
+            return part, Rejection.of(exc)
+        return event, None
 
 
 def _tagging(butler: Butler, replica: ReplicaPolicy | None) -> Tagging | None:

@@ -49,6 +49,9 @@ class HoldReason(StrEnum):
     INVALID_TIMESPAN = "invalid_timespan"
     """The timespan is not a pair of integers."""
 
+    DIVIDED_ARTIFACT = "divided_artifact"
+    """Its artifact has datasets in other messages, whose embargo may be longer."""
+
     UNKNOWN_DIMENSION = "unknown_dimension"
     """Its data ID has a dimension that the downstream repository does not have."""
 

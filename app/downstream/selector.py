@@ -120,7 +120,10 @@ class _Verdicts:
         refs = artifact["refs"].values()
         if not refs:
             raise ValueError("an artifact contains no dataset")
-        return _strictest([self.of(ref) for ref in refs])
+        verdicts = [self.of(ref) for ref in refs]
+        if artifact.get("is_part"):
+            verdicts.append(HoldReason.DIVIDED_ARTIFACT)
+        return _strictest(verdicts)
 
     def of(self, ref: DatasetRefFields) -> _Verdict:
         """Return the verdict on a dataset."""

@@ -138,6 +138,11 @@ class Waiting:
         return self._order[0].time
 
     @property
+    def datasets(self) -> int:
+        """The number of datasets that are due at some time."""
+        return sum(number for (hour, _), number in self._by_hour.items() if hour != HELD)
+
+    @property
     def held(self) -> dict[str, int]:
         """The number of datasets by type that are held until a rule says otherwise."""
         return {name: number for (hour, name), number in self._by_hour.items() if hour == HELD}

@@ -47,12 +47,14 @@ __all__ = [
     "PRODUCT_MESSAGES",
     "READY",
     "RECEIPTS",
+    "RETENTION_PROBLEM",
     "RETRIES",
     "SKIPPED_CHAIN_RECORDS",
     "SKIPPED_CHAIN_UPDATES",
     "STEP_FAILING_SECONDS",
     "STEP_RUNNING_SECONDS",
     "STORE_LOST",
+    "TYPES_WITHOUT_RULE",
     "WAITING_DATASETS",
     "WAITING_MESSAGES",
     "WINDOWS",
@@ -134,6 +136,14 @@ OVERDUE_SECONDS = Gauge(
 CAREFUL = Gauge(
     "butler_writer_careful",
     "1 while events are tried one at a time, since one of them ends its workers; else 0",
+)
+TYPES_WITHOUT_RULE = Gauge(
+    "butler_writer_types_without_rule",
+    "Dataset types that no release rule matched since the start of the worker",
+)
+RETENTION_PROBLEM = Gauge(
+    "butler_writer_retention_problem",
+    "1 if the product log may remove what waits, as found when the worker started; else 0",
 )
 READY = Gauge("butler_writer_ready", "1 if the worker can do its work now, as /readyz says; else 0")
 DEPENDENCY_UP = Gauge(

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from app.butler.descriptions import describe_with_type
+from app.downstream.waiting import Waiting
 from app.telemetry.labels import Needed
 from app.telemetry.pauses import Pauses
 from app.telemetry.recent.activity import Activity
@@ -66,6 +67,8 @@ class Status:
         How long the failing steps have been failing.
     pauses : `Pauses`
         The waits between two attempts of a step.
+    waiting : `Waiting` or `None`
+        What waits to be released to a downstream repository, if the worker fills one and knows it.
     stopping : `bool`
         Whether the worker was asked to stop: it takes no more events.
     """
@@ -82,6 +85,7 @@ class Status:
     step_times: StepTimes = field(default_factory=StepTimes)
     step_failures: StepFailures = field(default_factory=StepFailures)
     pauses: Pauses = field(default_factory=Pauses)
+    waiting: Waiting | None = None
     stopping: bool = False
     _away: dict[str, Needed] = field(default_factory=dict)
     _refused_logins: dict[str, tuple[str, float]] = field(default_factory=dict)

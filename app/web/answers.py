@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from faust.web import Response, View
 
+from app import app
 from app.web.rendering import render
 
 __all__ = ["JsonView", "PageView"]
@@ -41,11 +42,15 @@ class PageView(View):
         """Answer with a page that shows a document."""
         last = self._rendered
         if last is None or last[0] is not document or last[1] != options:
-            html = render(template, shown=document, **options)
+            html = _render(template, shown=document, **options)
             self._rendered = last = document, options, html
         return self.html(last[2])
 
     def missing(self, page: str, text: str, depth: int = 1, status: int = 404) -> Response:
         """Answer that something is not there, or is not known."""
-        html = render("missing", page=page, depth=depth, text=text, status=status)
+        html = _render("missing", page=page, depth=depth, text=text, status=status)
         return self.html(html, status=status)
+
+
+def _render(template: str, **options: Any) -> str:
+    return render(template, is_downstream=app.settings.downstream.is_replica, **options)

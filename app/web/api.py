@@ -10,6 +10,7 @@ from app import app
 from app.operations.pages.about_document import about_document
 from app.operations.pages.own_state import own_pages
 from app.operations.pages.settings_document import settings_document
+from app.operations.pages.waiting import NOT_DOWNSTREAM
 from app.web.answers import JsonView
 from app.web.service import service
 
@@ -18,6 +19,7 @@ __all__ = [
     "ActivityDocumentPage",
     "OverviewDocumentPage",
     "SettingsDocumentPage",
+    "WaitingDocumentPage",
     "WindowDocumentPage",
     "WindowsDocumentPage",
     "WorkersDocumentPage",
@@ -49,6 +51,17 @@ class WorkersDocumentPage(JsonView):
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer with what each worker says of itself."""
         return self.document(await service.workers())
+
+
+@app.page("/api/v1/waiting", name="api-waiting")
+class WaitingDocumentPage(JsonView):
+    """What waits to be released to a downstream repository."""
+
+    async def get(self, request: Request, **_: Any) -> Response:
+        """Answer with the counts, or 404 if the worker fills no downstream repository."""
+        if not app.settings.downstream.is_replica:
+            return self.document({"error": NOT_DOWNSTREAM}, status=404)
+        return self.document(await service.waiting())
 
 
 @app.page("/api/v1/windows", name="api-windows")

@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from app import app
 from app.operations.pages.activity import SHOWN_SECONDS
 from app.operations.pages.own_state import own_state
+from app.operations.pages.waiting import NOT_DOWNSTREAM, kept_waiting
 from app.telemetry.readings import Readings
 from app.web.answers import JsonView
 
@@ -20,6 +21,7 @@ __all__ = [
     "ReadyPage",
     "StateActivityPage",
     "StatePage",
+    "StateWaitingPage",
     "StateWindowPage",
     "StateWindowsPage",
 ]
@@ -72,6 +74,17 @@ class StateActivityPage(JsonView):
     async def get(self, request: Request, **_: Any) -> Response:
         """Answer with its intervals of ten seconds, the oldest first."""
         return self.document(app.status.activity.since(time.time() - SHOWN_SECONDS))
+
+
+@app.page("/state/waiting", name="state-waiting")
+class StateWaitingPage(JsonView):
+    """What waits in the partitions that this worker reads."""
+
+    async def get(self, request: Request, **_: Any) -> Response:
+        """Answer with the counts, or 404 if the worker fills no downstream repository."""
+        if not app.settings.downstream.is_replica:
+            return self.document({"error": NOT_DOWNSTREAM}, status=404)
+        return self.document(kept_waiting(app))
 
 
 @app.page("/state/windows", name="state-windows")

@@ -41,6 +41,10 @@ _UNREAD = NextStep(
 )
 _FAILING = NextStep("A step fails again and again: read its error", "butlerwriterstepfailing")
 _STUCK = NextStep("Events wait and none is finished: find out why", "butlerwriterstuck")
+_OVERDUE = NextStep(
+    "Datasets are due and are not released: find out why", "butlerwriterdownstreamoverdue"
+)
+_HELD = NextStep("Datasets are held: add a rule for them", "butlerwriterdownstreamheld")
 _LETTERS = NextStep(
     "Events were set aside: correct the cause, then replay them", "butlerwriterdeadletters"
 )
@@ -68,11 +72,13 @@ def next_steps(shown: OverviewDocument) -> list[NextStep]:
     """
     found = list(dict.fromkeys(_of_workers(shown)))
     if not found and shown.state is FlowState.STOPPED:
-        found.append(_STUCK)
+        found.append(_STUCK if shown.lag or not shown.waiting else _OVERDUE)
     if not found and shown.reasons:
         found.append(_FIRST_LOOK)
     if shown.dead_letters_last_hour:
         found.append(_LETTERS)
+    if shown.waiting is not None and shown.waiting.held:
+        found.append(_HELD)
     return found
 
 

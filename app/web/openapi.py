@@ -21,6 +21,7 @@ from app.operations.pages.documents import (
 )
 from app.operations.pages.letters.documents import LetterDetailDocument, LettersDocument
 from app.operations.pages.settings_document import SettingsDocument
+from app.operations.pages.waiting import WaitingDocument
 from app.web.answers import JsonView
 
 __all__ = ["OpenApiPage"]
@@ -35,10 +36,14 @@ _DOCUMENTS: dict[str, tuple[type, str]] = {
     "/api/v1/chains/{chain}": (ChainDocument, "One chain"),
     "/api/v1/dead-letters": (LettersDocument, "The newest dead letters"),
     "/api/v1/dead-letters/{letter}": (LetterDetailDocument, "One dead letter with its event"),
+    "/api/v1/waiting": (WaitingDocument, "What waits for a downstream repository"),
     "/api/v1/workers": (WorkersDocument, "All workers"),
     "/api/v1/settings": (SettingsDocument, "The settings of this worker"),
     "/api/v1/about": (AboutDocument, "What runs here"),
 }
+
+#: Only workers that fill a downstream repository have these.
+_DOWNSTREAM = {"/api/v1/waiting"}
 
 
 @app.page("/api/v1/openapi.json", name="openapi")
@@ -82,4 +87,6 @@ def _operation(path: str, summary: str, schema: dict[str, Any]) -> dict[str, Any
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         ]
         operation["responses"]["404"] = {"description": "It is not there, or not any more"}
+    if path in _DOWNSTREAM:
+        operation["responses"]["404"] = {"description": "It fills no downstream repository"}
     return operation

@@ -11,6 +11,7 @@ from app import app
 from app.operations.pages.about_document import about_document
 from app.operations.pages.own_state import own_pages
 from app.operations.pages.settings_document import settings_document
+from app.operations.pages.waiting import NOT_DOWNSTREAM
 from app.web.answers import PageView
 from app.web.service import service
 
@@ -18,6 +19,7 @@ __all__ = [
     "AboutPage",
     "OverviewPage",
     "SettingsPage",
+    "WaitingPage",
     "WindowPage",
     "WindowsPage",
     "WorkersPage",
@@ -55,6 +57,18 @@ class WindowPage(PageView):
             text = "No worker has this flush, or no worker has it any more."
             return self.missing("windows", text)
         return self.page("window", found, page="windows", depth=1)
+
+
+@app.page("/waiting", name="waiting")
+class WaitingPage(PageView):
+    """What waits to be released to a downstream repository."""
+
+    async def get(self, request: Request, **_: Any) -> Response:
+        """Answer with the page, or 404 if the worker fills no downstream repository."""
+        if not app.settings.downstream.is_replica:
+            return self.missing("", NOT_DOWNSTREAM, depth=0)
+        state = (await service.overview()).state
+        return self.page("waiting", await service.waiting(), page="waiting", state=state)
 
 
 @app.page("/workers", name="workers")

@@ -36,9 +36,18 @@ _PAGES = {
     "about": "About",
 }
 
+#: Those of workers that fill a downstream repository.
+_DOWNSTREAM_PAGES = {"": "Overview", "waiting": "Waiting", **_PAGES}
+
 
 def render(
-    template: str, *, page: str, depth: int = 0, state: FlowState | None = None, **content: Any
+    template: str,
+    *,
+    page: str,
+    depth: int = 0,
+    state: FlowState | None = None,
+    is_downstream: bool = False,
+    **content: Any,
 ) -> str:
     """Return a page as HTML.
 
@@ -53,6 +62,8 @@ def render(
         prefix that a proxy adds.
     state : `FlowState`, optional
         Whether events are written: in the title of the tab, and in the head of the page.
+    is_downstream : `bool`, optional
+        Whether the workers fill a downstream repository.
     **content
         What the template shows.
     """
@@ -60,7 +71,16 @@ def render(
     return (
         _environment()
         .get_template(f"{template}.html")
-        .render(root=root, page=page, state=state, version=_version(), now=time.time(), **content)
+        .render(
+            root=root,
+            page=page,
+            pages=_DOWNSTREAM_PAGES if is_downstream else _PAGES,
+            is_downstream=is_downstream,
+            state=state,
+            version=_version(),
+            now=time.time(),
+            **content,
+        )
     )
 
 
@@ -80,7 +100,5 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters.update(FORMATS)
-    environment.globals.update(
-        pages=_PAGES, steps=[*Step], documents=DOCUMENTS, next_steps=next_steps
-    )
+    environment.globals.update(steps=[*Step], documents=DOCUMENTS, next_steps=next_steps)
     return environment

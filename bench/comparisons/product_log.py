@@ -1,7 +1,8 @@
 """The product log: its share of a window's time, from the close to the acknowledgement.
 
-The figure is the largest share of windows of several events.  The same worker's code flushes windows with the log and without it, in turn, into one repository,
-with an Apache Kafka that takes the messages.
+The figure is the largest share of windows of several events.  The same worker's code flushes
+windows with the log and without it, in turn, into one repository, with an Apache Kafka that takes
+the messages.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 from charts import Chart
+from downstream_panels import DOWNSTREAM
 from panels import (
     FIRST_LOOK,
     HOW_FAR_BEHIND,
@@ -108,6 +109,15 @@ def annotation(alert: str, severity: str) -> dashboard.AnnotationQuery:
     return own.hide(True)  # a switch for each would fill the top
 
 
+def severities() -> dict[str, str]:
+    """Return the severity of each alert."""
+    found = {}
+    for file in ("alerts.yaml", "downstream_alerts.yaml"):
+        (group,) = yaml.safe_load(Path(__file__).with_name(file).read_text())["groups"]
+        found.update({rule["alert"]: rule["labels"]["severity"] for rule in group["rules"]})
+    return found
+
+
 def build() -> Any:
     """Return the dashboard."""
     own = dashboard.Dashboard("Butler Writer").uid("butler-writer").tags(["butler-writer"])
@@ -129,16 +139,14 @@ def build() -> Any:
         .label("Log stream")
         .default_value('container=~"butler-writer.*"')
     )
-    alerts = yaml.safe_load(Path(__file__).with_name("alerts.yaml").read_text())
-    (group,) = alerts["groups"]
-    severities = {rule["alert"]: rule["labels"]["severity"] for rule in group["rules"]}
-    for alert, severity in severities.items():
+    for alert, severity in severities().items():
         own.annotation(annotation(alert, severity))
     own.with_row(dashboard.Row("Is data flowing?"))
     for chart in FIRST_LOOK:
         own.with_panel(number(chart))
     rows = {"How far behind?": HOW_FAR_BEHIND, "What is wrong?": WHAT_IS_WRONG}
-    for title, charts in {**rows, "Log": [], "Windows": WINDOWS, "Workers": PROCESSES}.items():
+    rows |= {"Log": [], "Windows": WINDOWS, "Downstream": DOWNSTREAM, "Workers": PROCESSES}
+    for title, charts in rows.items():
         own.with_row(dashboard.Row(title))
         for chart in charts:
             own.with_panel(curves(chart))

@@ -190,34 +190,6 @@ WINDOWS = [
         ],
     ),
     Chart(
-        "Downstream: datasets that wait",
-        "short",
-        "Under embargo; held, since the end of their observation is not known; and the messages.",
-        "datasets-that-wait-downstream",
-        [
-            (f"sum({workers('waiting_datasets')})", "waiting"),
-            (f"sum({workers('held_datasets')})", "held"),
-            (f"sum({workers('waiting_messages')})", "messages"),
-        ],
-    ),
-    Chart(
-        "Downstream: overdue",
-        "s",
-        "Time since the datasets that have waited longest were due.",
-        "datasets-that-wait-downstream",
-        [(f"max({workers('overdue_seconds')})", "oldest")],
-    ),
-    Chart(
-        "Downstream: not released, not tagged",
-        "cps",
-        "Excluded by a rule, or for lack of one; and without the tag.",
-        "datasets-that-wait-downstream",
-        [
-            (per_second("excluded_datasets_total", "reason"), "{{reason}}"),
-            (per_second("lost_tags_total", "job"), "without the tag"),
-        ],
-    ),
-    Chart(
         "Events of a window",
         "short",
         "1 at a quiet time, up to BUTLER_WRITER_WINDOW_EVENTS.",

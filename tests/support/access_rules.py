@@ -11,7 +11,16 @@ from testbed.kafka import ApacheKafka
 from testbed.worker import CHECKOUT
 from tests.support.deployment import Deployment
 
-__all__ = ["LOGIN", "OPERATORS_RULES", "OPTIONAL_RULES", "RULES", "grant", "name_in"]
+__all__ = [
+    "LOGIN",
+    "OPERATORS_RULES",
+    "OPTIONAL_RULES",
+    "ROLE_OPERATORS_RULES",
+    "ROLE_RULES",
+    "RULES",
+    "grant",
+    "name_in",
+]
 
 #: The worker's login, of the fixtures ``secure_kafka`` and ``private_secure_kafka``.
 LOGIN = {"KAFKA_USERNAME": "writer", "KAFKA_PASSWORD": "writer-secret"}
@@ -19,13 +28,11 @@ LOGIN = {"KAFKA_USERNAME": "writer", "KAFKA_PASSWORD": "writer-secret"}
 _Rule: TypeAlias = tuple[str, str, str]
 
 
-def _rules(last_column: str) -> list[_Rule]:
+def _rules(last_column: str, text: str = (CHECKOUT / "README.md").read_text()) -> list[_Rule]:
     return [
         (kind, name, operation)
         for kind, name, operations in re.findall(
-            rf"^\| (group|topic) `([^`]+)` \| ([A-Z_, ]+) \|{last_column}$",
-            (CHECKOUT / "README.md").read_text(),
-            re.MULTILINE,
+            rf"^\| (group|topic) `([^`]+)` \| ([A-Z_, ]+) \|{last_column}$", text, re.MULTILINE
         )
         for operation in operations.split(", ")
     ]
@@ -39,6 +46,14 @@ OPERATORS_RULES = _rules(" `.+` \\|")
 
 #: Those that the product log needs.
 OPTIONAL_RULES = _rules(r" the product log \|")
+
+_FOR_WORKERS, _FOR_COMMANDS = (
+    (CHECKOUT / "docs/downstream.md").read_text().split("The commands need these besides:")
+)
+
+#: The access rules of the role `replicate` in docs/downstream.md, and those of its commands.
+ROLE_RULES = _rules(".*", _FOR_WORKERS)
+ROLE_OPERATORS_RULES = _rules(".*", _FOR_COMMANDS)
 
 
 def grant(

@@ -14,6 +14,7 @@ from testbed.worker import CHECKOUT
 
 __all__ = [
     "MONITORING",
+    "RULE_FILES",
     "AlertRule",
     "alert_names",
     "alert_rules",
@@ -26,18 +27,24 @@ __all__ = [
 
 MONITORING = CHECKOUT / "deploy/monitoring"
 
+#: The alerts of all workers, and those of the role `replicate`.
+RULE_FILES = ("alerts.yaml", "downstream_alerts.yaml")
+
 
 @dataclass(frozen=True)
 class AlertRule:
-    """A rule of ``alerts.yaml``; several rules may raise the same alert.
+    """A rule; several rules may raise the same alert.
 
     Attributes
     ----------
     content : `dict`
-        The rule, as the file has it.
+        The rule, as its file has it.
+    file : `str`
+        The name of the file.
     """
 
     content: dict[str, Any]
+    file: str
 
     @property
     def alert(self) -> str:
@@ -53,20 +60,26 @@ class AlertRule:
         return "-".join([self.alert, *filter(None, [self.content["labels"].get("problem")])])
 
 
-def rule_file() -> dict[str, Any]:
-    """Return the content of ``alerts.yaml``."""
-    content: dict[str, Any] = yaml.safe_load((MONITORING / "alerts.yaml").read_text())
+def rule_file(name: str = RULE_FILES[0]) -> dict[str, Any]:
+    """Return the content of a file of rules."""
+    content: dict[str, Any] = yaml.safe_load((MONITORING / name).read_text())
     return content
 
 
 def alert_rules() -> list[AlertRule]:
-    """Return the rules of ``alerts.yaml``."""
-    return [AlertRule(rule) for group in rule_file()["groups"] for rule in group["rules"]]
+    """Return the rules of all files."""
+    return [
+        AlertRule(rule, name)
+        for name in RULE_FILES
+        for group in rule_file(name)["groups"]
+        for rule in group["rules"]
+    ]
 
 
-def alert_names() -> list[str]:
-    """Return the names of the alerts, without repetitions, in the order of the file."""
-    return list(dict.fromkeys(rule.alert for rule in alert_rules()))
+def alert_names(*files: str) -> list[str]:
+    """Return the names of the alerts of all files or of some, without repetitions, in order."""
+    chosen = files or RULE_FILES
+    return list(dict.fromkeys(rule.alert for rule in alert_rules() if rule.file in chosen))
 
 
 def dashboard() -> dict[str, Any]:

@@ -100,8 +100,7 @@ def written_outcome(event: ParsedEvent) -> Written:
     }
     ids = tuple(dataset_id for dataset_id, _ in datasets.values())
     runs = Counter(run for _, run in datasets.values())
-    left_out = Rejection(Cause.MISSING_SOURCE_FILE, event.left_out) if event.left_out else None
-    return Written(ids, runs, event.chains, left_out)
+    return Written(ids, runs, event.chains, event.left_out)
 
 
 class _UnknownFailureError(Exception):
@@ -224,7 +223,8 @@ class DividedWrite(Generic[K]):
             result = attempt(partial(self._write_batch, events), self._is_current)
         except RefusedEventsError as exc:
             for event, rejection in exc.rejections.items():
-                self.failed[event] = Failed(rejection, Failure.REJECT)
+                paths = exc.paths.get(event, ())
+                self.failed[event] = Failed(rejection, Failure.REJECT, paths=paths)
             self._write([event for event in events if event not in self.failed])
             return
         if isinstance(result, Counts):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeAlias, TypeVar
 
 from app.butler.commit.division import DividedWrite, written_outcome
@@ -65,6 +66,8 @@ class WindowCommit:
     ) -> tuple[WriteReport[K], Sequence[ParsedEvent]]:
         """Write the events of a window; return the report, and the events that were written.
 
+        If only some artifacts of an event that is divisible are refused, the others are written.
+
         Raises
         ------
         AbandonedError
@@ -95,13 +98,31 @@ class WindowCommit:
             result = Isolated(write.counts, write.written, write.failed)
         if result.written:
             self._isolation.add_written()
+        reduced = _reduced(prepared, result)
         outcomes = {
             key: outcome
             for key, event in prepared.items()
-            if (outcome := _outcome(event, result)) is not None
+            if key not in reduced and (outcome := _outcome(event, result)) is not None
         }
         postponed = _postponed(prepared, result, later)
-        return WriteReport(outcomes, **vars(result.counts), postponed=postponed), result.written
+        report = WriteReport(outcomes, **vars(result.counts), postponed=postponed)
+        if not reduced:
+            return report, result.written
+        rest, written = self.run(reduced, turn, is_current)
+        both = report.followed_by(rest)
+        in_order = {key: both.outcomes[key] for key in prepared if key in both.outcomes}
+        return replace(both, outcomes=in_order), [*result.written, *written]
+
+
+def _reduced(prepared: PreparedWindow[K], result: Isolated) -> dict[K, ParsedEvent]:
+    """Return what is left of the events of which only some artifacts were refused."""
+    reduced = {}
+    for key, event in prepared.items():
+        if isinstance(event, ParsedEvent) and (failed := result.failed.get(event)) is not None:
+            left = event.without(failed.paths, failed.rejection)
+            if left is not None:
+                reduced[key] = left
+    return reduced
 
 
 def _outcome(event: ParsedEvent | Failed, result: Isolated) -> Outcome | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from lsst.daf.butler import DatasetRef, DatasetType, DimensionRecord
+from lsst.daf.butler import DatasetId, DatasetRef, DatasetType, DimensionRecord
 from lsst.resources import ResourcePath
 
+from app.butler.outcome import Rejection
 from app.butler.private.datastores import FileStore
 
 __all__ = [
@@ -90,15 +91,44 @@ class ParsedEvent:
         Its (chain, run) pairs.
     staging : `lsst.resources.ResourcePath` or `None`
         The staging root that holds those of its files that are not in the datastore yet.
-    left_out : `str`
-        Which of its files are missing, and were left out; empty: none.
+    is_divisible : `bool`
+        Whether its artifacts may be written without each other: it is a message of a product log.
+    left_out : `Rejection` or `None`
+        Why some of its artifacts were left out; `None`: none was.
     """
 
     records: Mapping[RecordKey, ParsedRecord]
     artifacts: list[Artifact]
     chains: tuple[tuple[str, str], ...]
     staging: ResourcePath | None = None
-    left_out: str = ""
+    is_divisible: bool = False
+    left_out: Rejection | None = None
+
+    def only(self, dataset_ids: Collection[DatasetId]) -> ParsedEvent:
+        """Return the event with only some of its datasets: what is left of it was left out."""
+        chosen = {dataset_id.bytes for dataset_id in dataset_ids}
+        parts = (
+            replace(artifact, refs=[ref for ref in artifact.refs if ref.id.bytes in chosen])
+            for artifact in self.artifacts
+        )
+        return replace(self, artifacts=[part for part in parts if part.refs])
+
+    def without(self, paths: Collection[str], why: Rejection) -> ParsedEvent | None:
+        """Return the event without some artifacts; `None` if they cannot be left out.
+
+        Parameters
+        ----------
+        paths : `~collections.abc.Collection` [`str`]
+            The paths of the artifacts.
+        why : `Rejection`
+            Why they are left out.
+        """
+        left = [each for each in self.artifacts if each.path not in paths]
+        if not self.is_divisible or not 0 < len(left) < len(self.artifacts):
+            return None
+        first = self.left_out
+        both = why if first is None else replace(first, reason=f"{first.reason}; {why.reason}")
+        return replace(self, artifacts=left, left_out=both)
 
     @property
     def refs(self) -> Iterator[DatasetRef]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TypeAlias
@@ -30,11 +31,18 @@ class RefusedEventsError(Exception):
     ----------
     rejections : `~collections.abc.Mapping` [`ParsedEvent`, `Rejection`]
         Why each of these events cannot be written; not empty.
+    paths : `~collections.abc.Mapping` [`ParsedEvent`, `~collections.abc.Collection` [`str`]]
+        The paths of the artifacts for which an event cannot be written, if it can be without them.
     """
 
-    def __init__(self, rejections: Mapping[ParsedEvent, Rejection]) -> None:
+    def __init__(
+        self,
+        rejections: Mapping[ParsedEvent, Rejection],
+        paths: Mapping[ParsedEvent, Collection[str]] | None = None,
+    ) -> None:
         super().__init__(f"{len(rejections)} events: {next(iter(rejections.values())).reason}")
         self.rejections = rejections
+        self.paths = paths or {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,7 @@ class Batch:
         """
         datasets: dict[DatasetKey, Dataset] = {}
         refused: dict[ParsedEvent, Rejection] = {}
+        paths: defaultdict[ParsedEvent, set[str]] = defaultdict(set)
         for event in events:
             for artifact in event.artifacts:
                 for ref in artifact.refs:
@@ -93,8 +102,9 @@ class Batch:
                     first = datasets.setdefault(key, Dataset(key, dataset_id, ref, artifact))
                     if first.ref is not ref and (reason := _difference(first, ref, artifact)):
                         refused.setdefault(event, Rejection(Cause.CONFLICT, reason))
+                        paths[event].add(artifact.path)
         if refused:
-            raise RefusedEventsError(refused)
+            raise RefusedEventsError(refused, paths)
         return cls(events, datasets)
 
     @property
@@ -122,11 +132,14 @@ class Batch:
         if not conflicts:
             return
         refused: dict[ParsedEvent, Rejection] = {}
+        paths: defaultdict[ParsedEvent, set[str]] = defaultdict(set)
         for event in self.events:
-            for ref in event.refs:
-                if (key := ref.id.bytes) in conflicts:
-                    refused.setdefault(event, Rejection(Cause.CONFLICT, conflicts[key]))
-        raise RefusedEventsError(refused)
+            for artifact in event.artifacts:
+                for ref in artifact.refs:
+                    if (key := ref.id.bytes) in conflicts:
+                        refused.setdefault(event, Rejection(Cause.CONFLICT, conflicts[key]))
+                        paths[event].add(artifact.path)
+        raise RefusedEventsError(refused, paths)
 
 
 def is_same(one: DatasetRef, other: DatasetRef) -> bool:

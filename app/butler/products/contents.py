@@ -6,7 +6,7 @@ The first needs no database, so it is done while the database writes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ __all__ = [
     "WrittenProducts",
 ]
 
-#: How many datasets stay together at most; an artifact with more can be divided.
+#: How many datasets of several artifacts stay together; an artifact with more can be divided.
 _DATASETS_AT_ONCE = 100
 
 
@@ -43,11 +43,15 @@ class ProductFiles(NamedTuple):
         The data IDs of the datasets.
     dataset_types : `list` [`str`]
         The names of their dataset types.
+    parts : `~collections.abc.Sequence` [`ProductFiles`]
+        The parts of an artifact with many datasets, for messages of their own if it is too large
+        for one; each is marked with ``is_part``.
     """
 
     content: bytes
     data_ids: list[DataCoordinate]
     dataset_types: list[str]
+    parts: Sequence[ProductFiles] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,17 +193,35 @@ class _Window:
             if not self._seen.isdisjoint(given):
                 given = {each: ref for each, ref in given.items() if each not in self._seen}
             self._seen.update(given)
-            for part in _chunks(given):
-                run, store = key = artifact.refs[0].run, self._store(artifact)
-                files = together.setdefault(key, _Together())
-                if len(files.data_ids) + len(part) > _DATASETS_AT_ONCE:
-                    self._section(run, store).files.append(files.serialized())
-                    files = together[key] = _Together()
-                self._add(files, artifact, artifact.recorded_paths[store], part)
+            if not given:
+                continue
+            run, store = key = artifact.refs[0].run, self._store(artifact)
+            if len(given) > _DATASETS_AT_ONCE:
+                self._section(run, store).files.append(self._divisible(artifact, store, given))
+                continue
+            files = together.setdefault(key, _Together())
+            if len(files.data_ids) + len(given) > _DATASETS_AT_ONCE:
+                self._section(run, store).files.append(files.serialized())
+                files = together[key] = _Together()
+            self._add(files, artifact, store, given)
         for (run, store), files in together.items():
             section = self._section(run, store)
             section.chains.update(chains[run])
             section.files.append(files.serialized())
+
+    def _divisible(
+        self, artifact: Artifact, store: FileStore, datasets: Mapping[str, DatasetRef]
+    ) -> ProductFiles:
+        """Serialize an artifact with many datasets, as a whole and in parts."""
+        whole = _Together()
+        self._add(whole, artifact, store, datasets)
+        parts = []
+        for some in chunk_iterable(datasets.items(), _DATASETS_AT_ONCE):
+            part = _Together()
+            self._add(part, artifact, store, dict(some))
+            part.contents[0]["is_part"] = True
+            parts.append(part.serialized())
+        return whole.serialized()._replace(parts=parts)
 
     def _store(self, artifact: Artifact) -> FileStore:
         if len(artifact.recorded_paths) == 1:
@@ -210,9 +232,14 @@ class _Window:
         return self.sections.setdefault((run, store.name), Section(run, store.name))
 
     def _add(
-        self, files: _Together, artifact: Artifact, path: str, datasets: Mapping[str, DatasetRef]
+        self,
+        files: _Together,
+        artifact: Artifact,
+        store: FileStore,
+        datasets: Mapping[str, DatasetRef],
     ) -> None:
         refs: dict[str, object] = {}
+        path = artifact.recorded_paths[store]
         content: dict[str, object] = {"refs": refs, "path": path, "formatter": artifact.formatter}
         files.contents.append(content)
         for dataset_id, ref in datasets.items():
@@ -240,12 +267,3 @@ class _Window:
             serialized = orjson.Fragment(orjson.dumps(dict(data_id.required)))
             known = self.data_ids[id(data_id)] = data_id, serialized
         return known[1]
-
-
-def _chunks(datasets: dict[str, DatasetRef]) -> Iterator[dict[str, DatasetRef]]:
-    """Divide the datasets of an artifact; those of one with few stay together."""
-    if 0 < len(datasets) <= _DATASETS_AT_ONCE:
-        yield datasets
-    elif datasets:
-        for part in chunk_iterable(datasets.items(), _DATASETS_AT_ONCE):
-            yield dict(part)

@@ -72,10 +72,15 @@ class _Batch:
     committed_at: str
 
     def divided(self, part: _Part, limit: int) -> Iterator[tuple[_Part, bytes]]:
-        """Divide a part as long as its message is too large; each comes as the only message."""
+        """Divide a part as long as its message is too large; each comes as the only message.
+
+        All datasets of an artifact stay together, unless they alone are too large.
+        """
         section, files = part
         value = self.encoded(part, 0, 1)
-        if len(files) == 1 or len(value) + _NUMBERS <= limit:
+        if len(value) + _NUMBERS > limit and len(files) == 1:
+            files = files[0].parts
+        if len(value) + _NUMBERS <= limit or not files:
             yield part, value
             return
         number = min(len(files), math.ceil((len(value) + _NUMBERS) / limit))

@@ -120,6 +120,21 @@ class DatasetTypes:
                 known = self._known[dataset_type.name] = self._registered(dataset_type)
                 _check_same(known, dataset_type)
 
+    def conflicting(self, given: Sequence[dict[str, Any]]) -> set[str]:
+        """Return the names of the dataset types of which the repository has another definition.
+
+        Parameters
+        ----------
+        given : `~collections.abc.Sequence` [`dict`]
+            Serialized dataset types.
+        """
+        types = map(self._read, given)
+        return {
+            kind.name
+            for kind in types
+            if self._is_known(kind.name) and not _is_same(self._known[kind.name], kind)
+        }
+
     def _is_known(self, name: str) -> bool:
         """Tell whether the repository has a dataset type, and remember it."""
         if name not in self._known:
@@ -164,10 +179,14 @@ class DatasetTypes:
 
 
 def _check_same(known: DatasetType, given: DatasetType) -> None:
-    if known != given and not are_convertible(known, given):
+    if not _is_same(known, given):
         raise ConflictingDefinitionError(
             f"dataset type {given.name!r} is {known} in the repository, but {given} in the event"
         )
+
+
+def _is_same(known: DatasetType, given: DatasetType) -> bool:
+    return known == given or are_convertible(known, given)
 
 
 def _check_usable(dataset_type: DatasetType) -> None:

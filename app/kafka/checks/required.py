@@ -15,6 +15,7 @@ __all__ = [
     "all_rights",
     "all_topics",
     "product_topic",
+    "remedy_of_missing",
     "required_operations",
     "required_topics",
 ]
@@ -138,6 +139,19 @@ def all_topics(settings: KafkaSettings) -> list[RequiredTopic]:
     """Return the topics that a worker needs, and the optional one."""
     optional = product_topic(settings)
     return required_topics(settings) + ([optional] if optional is not None else [])
+
+
+def remedy_of_missing(settings: KafkaSettings) -> str:
+    """Return what to do about an input or output topic that is missing."""
+    if isinstance(settings, ReplicaKafkaSettings):
+        return (
+            "it is the product log: check KAFKA_TOPIC, which is that of the source's workers, and "
+            "that their log is on"
+        )
+    return (
+        "check KAFKA_TOPIC and KAFKA_OUTPUT_TOPIC, or set "
+        "BUTLER_WRITER_KAFKA_DECLARE_INPUT_OUTPUT=true to create what is missing"
+    )
 
 
 def required_operations(settings: KafkaSettings) -> dict[str, tuple[Operation, ...]]:

@@ -22,7 +22,7 @@ from app.kafka.checks.found_topics import (
     policy_problem,
     size_problem,
 )
-from app.kafka.checks.required import RequiredTopic, required_topics
+from app.kafka.checks.required import RequiredTopic, remedy_of_missing, required_topics
 from app.kafka.connection import KafkaConnection, admin_client
 from app.kafka.errors import TopicError
 from app.settings import KafkaSettings
@@ -66,9 +66,7 @@ async def _check(connection: KafkaConnection, settings: KafkaSettings) -> None:
         foreign = [topic.name for topic in missing if not topic.is_own]
         if foreign and not settings.declare_input_output:
             raise TopicError(
-                f"there is no topic {' and no topic '.join(foreign)}; check KAFKA_TOPIC and "
-                "KAFKA_OUTPUT_TOPIC, or set BUTLER_WRITER_KAFKA_DECLARE_INPUT_OUTPUT=true to "
-                "create them"
+                f"there is no topic {' and no topic '.join(foreign)}; {remedy_of_missing(settings)}"
             )
         if missing and not settings.declare_topics:
             raise TopicError(

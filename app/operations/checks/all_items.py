@@ -8,6 +8,7 @@ import os
 from app.errors import OperatorError
 from app.kafka.connection import KafkaConnection
 from app.machine import check_data_directory
+from app.operations.checks.downstream_items import retention_items
 from app.operations.checks.items import Item, Verdict, item_of
 from app.operations.checks.kafka_items import kafka_items
 from app.operations.checks.repository_items import folder_items, repository_items
@@ -42,8 +43,9 @@ async def all_items(connection: KafkaConnection, settings: Settings) -> list[Ite
     ]
     folder = settings.data_directory
     # The clients of database and stores block.
-    of_kafka, of_repository, of_folders = await asyncio.gather(
+    of_kafka, of_retention, of_repository, of_folders = await asyncio.gather(
         kafka_items(connection, settings.kafka),
+        retention_items(connection, settings),
         asyncio.to_thread(repository_items, settings.write, settings.downstream),
         asyncio.to_thread(folder_items, settings.write, settings.downstream),
     )
@@ -51,6 +53,7 @@ async def all_items(connection: KafkaConnection, settings: Settings) -> list[Ite
         *(doubtful or [Item("settings", Verdict.OK)]),
         item_of("data folder", lambda: check_data_directory(folder)),
         *of_kafka,
+        *of_retention,
         *of_repository,
         *of_folders,
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import TypeGuard
 
 import sqlalchemy
 from lsst.daf.butler import Butler
@@ -19,13 +20,14 @@ from app.butler.files.usable import (
     check_store,
     check_writing,
 )
+from app.butler.policy import WritePolicy
 from app.butler.private.coverage import uncovered_parts
 from app.butler.private.datastores import Datastores
 from app.butler.private.registry import RegistryTables, engine_of
 from app.butler.private.rights import missing_grants
 from app.butler.repository.connection import RepositoryError, open_butler, opening
-from app.downstream.rules_file import read_rules
 from app.errors import UnavailableError
+from app.operations.checks.downstream_items import downstream_items
 from app.operations.checks.items import Item, Verdict, item_of
 from app.settings import ButlerSettings, DownstreamSettings
 
@@ -56,7 +58,7 @@ def repository_items(
     settings : `~app.settings.ButlerSettings`
         Names the repository.
     downstream : `~app.settings.DownstreamSettings`, optional
-        Names the release rules.
+        The settings of the downstream repository, if it is one.
     clock : `~collections.abc.Callable`, optional
         Returns this machine's time, in seconds since the Unix epoch.
     """
@@ -69,23 +71,19 @@ def repository_items(
                 Item(_SCHEMA, Verdict.OK, _versions(butler)),
                 *_right_items(butler),
                 _clock_item(butler, clock),
-                *store_items(butler, settings),
-                *_rules_items(butler, downstream),
+                *store_items(butler, _policy(settings, downstream)),
+                *(downstream_items(butler, downstream) if _is_replica(downstream) else ()),
             ]
     except RepositoryError as exc:
         return _not_opened(exc)
 
 
-def _rules_items(butler: Butler, downstream: DownstreamSettings | None) -> Iterator[Item]:
-    if downstream is None or downstream.rules is None or not downstream.is_replica:
-        return
-    path = downstream.rules
+def _is_replica(downstream: DownstreamSettings | None) -> TypeGuard[DownstreamSettings]:
+    return downstream is not None and downstream.is_replica
 
-    def read() -> str:
-        rules = read_rules(path, butler.dimensions)
-        return f"{len(rules.for_datasets)} rules for datasets, {len(rules.for_records)} for records"
 
-    yield item_of(f"release rules {path}", read)
+def _policy(settings: ButlerSettings, downstream: DownstreamSettings | None) -> WritePolicy:
+    return downstream.policy_of(settings) if _is_replica(downstream) else settings
 
 
 def folder_items(
@@ -95,7 +93,7 @@ def folder_items(
 
     Of a downstream repository, check the source root instead.
     """
-    if downstream is not None and downstream.is_replica:
+    if _is_replica(downstream):
         root = downstream.source_root
         if root is None or not downstream.requires_source:
             return []
@@ -163,7 +161,7 @@ def _clock_item(butler: Butler, clock: Callable[[], float]) -> Item:
     return Item(_CLOCK, Verdict.WRONG, reason)
 
 
-def store_items(butler: Butler, settings: ButlerSettings) -> Iterator[Item]:
+def store_items(butler: Butler, policy: WritePolicy) -> Iterator[Item]:
     """Check that the datastores can be used as a worker uses them."""
     for store in Datastores(butler).stores:
         found = item_of(f"{_STORE} {store.root}", partial(check_store, store.root))
@@ -171,5 +169,5 @@ def store_items(butler: Butler, settings: ButlerSettings) -> Iterator[Item]:
         if found.verdict is not Verdict.OK:
             continue
         yield item_of(f"{_STORE} {store.root}: list", partial(check_listing, store.root))
-        if settings.staging_roots:
+        if policy.staging_roots:
             yield item_of(f"{_STORE} {store.root}: put, delete", partial(check_writing, store.root))

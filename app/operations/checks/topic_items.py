@@ -11,7 +11,7 @@ from app.kafka.checks.found_topics import (
     policy_problem,
     size_problem,
 )
-from app.kafka.checks.required import RequiredTopic, all_topics
+from app.kafka.checks.required import RequiredTopic, all_topics, remedy_of_missing
 from app.kafka.connection import KafkaConnection, admin_client
 from app.operations.checks.items import Item, Verdict
 from app.settings import KafkaSettings
@@ -79,10 +79,7 @@ def _missing(topic: RequiredTopic, settings: KafkaSettings, *, may_create: bool)
     elif topic.is_own:
         reason += "create it, or set BUTLER_WRITER_KAFKA_DECLARE_TOPICS=true"
     else:
-        reason += (
-            "check KAFKA_TOPIC and KAFKA_OUTPUT_TOPIC, or set "
-            "BUTLER_WRITER_KAFKA_DECLARE_INPUT_OUTPUT=true to create it"
-        )
+        reason += remedy_of_missing(settings)
     return Item(name, Verdict.WRONG, reason)
 
 

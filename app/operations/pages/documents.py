@@ -18,6 +18,7 @@ __all__ = [
     "OpenWindow",
     "OverviewDocument",
     "PartitionDocument",
+    "WaitingFigures",
     "WindowDocument",
     "WindowsDocument",
     "WorkerDocument",
@@ -60,6 +61,24 @@ class OpenWindow:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class WaitingFigures:
+    """How much waits to be released.
+
+    Attributes
+    ----------
+    datasets, held : `int`
+        How many datasets wait for their time, and how many are held.
+    next_due : `float` or `None`
+        When the oldest ones were due, if they are overdue; else the end of the hour in which the
+        next ones are due; `None` if none wait.
+    """
+
+    datasets: int
+    held: int
+    next_due: float | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerState:
     """What is read of a worker's page ``/state``; another release may lack some of it.
@@ -68,6 +87,8 @@ class WorkerState:
     ----------
     oldest_pending : `dict` [`str`, `float` or `None`]
         When the oldest event that is not acked was sent, for each partition.
+    waiting : `WaitingFigures` or `None`
+        What waits to be released, if the worker fills a downstream repository and knows it.
     """
 
     version: str
@@ -85,6 +106,7 @@ class WorkerState:
     last_minute: Minute = field(default_factory=Minute)
     dead_letters_last_hour: int = 0
     oldest_pending: dict[str, float | None] = field(default_factory=dict)
+    waiting: WaitingFigures | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +190,8 @@ class OverviewDocument:
         Of all partitions together.
     totals : `Totals`
         Since each worker has started.
+    waiting : `WaitingFigures` or `None`
+        What waits to be released, if the workers fill a downstream repository and know it.
     """
 
     at: float
@@ -191,6 +215,7 @@ class OverviewDocument:
     postponed_events: int
     dead_letters_last_hour: int
     totals: Totals
+    waiting: WaitingFigures | None
     partitions: Sequence[PartitionDocument]
     workers: Sequence[WorkerDocument]
 

@@ -12,7 +12,9 @@ from app.kafka.group.pending import FirstPending
 from app.operations.pages.documents import (
     OverviewDocument,
     PartitionDocument,
+    WaitingFigures,
     WorkerDocument,
+    WorkerState,
 )
 from app.operations.pages.verdict import judge
 from app.settings import KafkaSettings
@@ -147,9 +149,8 @@ def overview(
     at = time.time()
     states = [each.state for each in workers if each.state is not None]
     minutes = [state.last_minute for state in states]
-    latencies: Counter[int] = Counter()
-    for minute in minutes:
-        latencies.update(minute.latencies)
+    latencies = sum((Counter(minute.latencies) for minute in minutes), Counter[int]())
+    waiting = _waiting(states)
     state, reasons = judge(
         at=at,
         group=group,
@@ -157,8 +158,8 @@ def overview(
         workers=workers,
         partitions=partitions,
         finished=sum(minute.events for minute in minutes),
+        next_due=None if waiting is None else waiting.next_due,
     )
-    pending = [each.oldest_pending for each in partitions if each.oldest_pending is not None]
     return OverviewDocument(
         at=at,
         state=state,
@@ -172,7 +173,7 @@ def overview(
         latency_p50=percentile(latencies, 0.5),
         latency_p99=percentile(latencies, 0.99),
         lag=None if no_answer else sum(each.lag or 0 for each in partitions),
-        oldest_pending=min(pending, default=None),
+        oldest_pending=_earliest(each.oldest_pending for each in partitions),
         bytes_held=sum(each.bytes_held for each in states),
         max_bytes_held=sum(each.max_bytes_held for each in states),
         open_window_events=sum(s.open_window.events for s in states if s.open_window),
@@ -181,6 +182,7 @@ def overview(
         postponed_events=sum(each.postponed_events for each in states),
         dead_letters_last_hour=sum(each.dead_letters_last_hour for each in states),
         totals=_added(state.totals for state in states),
+        waiting=waiting,
         partitions=partitions,
         workers=workers,
     )
@@ -195,6 +197,22 @@ def _said(owner: WorkerDocument | None, topic: str, partition: int) -> float | N
     if owner is None or owner.state is None:
         return None
     return owner.state.oldest_pending.get(f"{topic}-{partition}")
+
+
+def _waiting(states: Iterable[WorkerState]) -> WaitingFigures | None:
+    """Return what waits in all partitions; `None` if no worker knows it."""
+    known = [state.waiting for state in states if state.waiting is not None]
+    if not known:
+        return None
+    return WaitingFigures(
+        datasets=sum(each.datasets for each in known),
+        held=sum(each.held for each in known),
+        next_due=_earliest(each.next_due for each in known),
+    )
+
+
+def _earliest(times: Iterable[float | None]) -> float | None:
+    return min((each for each in times if each is not None), default=None)
 
 
 def _added(totals: Iterable[Totals]) -> Totals:

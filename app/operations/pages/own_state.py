@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.installation import own_version
 from app.machine import resident_bytes
+from app.operations.pages.waiting import waiting_figures
 
 if TYPE_CHECKING:
     from app.application import ButlerWriterApp
@@ -45,6 +46,7 @@ def own_state(app: ButlerWriterApp) -> dict[str, Any]:
         "dead_letters_last_hour": status.activity.dead_letters_since(time.time() - 3600),
         "partitions": _by_name(intake.ledger.state()),
         "oldest_pending": _by_name(intake.ledger.oldest_sent()),
+        "waiting": None if status.waiting is None else waiting_figures(status.waiting),
     }
 
 

@@ -21,6 +21,7 @@ def judge(
     workers: Sequence[WorkerDocument],
     partitions: Sequence[PartitionDocument],
     finished: int,
+    next_due: float | None = None,
 ) -> tuple[FlowState, list[str]]:
     """Return whether events are written, and the reasons.
 
@@ -38,6 +39,8 @@ def judge(
         All partitions.
     finished : `int`
         Number of events that were finished in the last minute.
+    next_due : `float` or `None`
+        When datasets were due, or will be, that wait for a downstream repository.
     """
     reasons = list(_problems(group, no_answer, workers, partitions))
     lag = sum(each.lag or 0 for each in partitions)
@@ -47,8 +50,15 @@ def judge(
         reasons.append(
             f"No event was finished in the last minute, and the oldest waits for {waits:.0f} s."
         )
+    overdue = 0.0 if next_due is None else at - next_due
+    is_held_up = overdue > _PATIENCE and not finished
+    if is_held_up:
+        reasons.append(
+            "Nothing was released in the last minute, and the oldest datasets have been due for "
+            f"{overdue:.0f} s."
+        )
     can_write = any(each.state and not each.state.not_ready for each in workers)
-    if reasons and not finished and (lag or no_answer or not can_write):
+    if reasons and not finished and (lag or no_answer or is_held_up or not can_write):
         return FlowState.STOPPED, reasons
     if reasons:
         return FlowState.IMPAIRED, reasons

@@ -37,6 +37,12 @@ from app.operations.pages.documents import (
 )
 from app.operations.pages.overview import Standstill, overview, partition_documents, unsaid
 from app.operations.pages.own_state import own_pages, own_state
+from app.operations.pages.waiting import (
+    KeptWaiting,
+    WaitingDocument,
+    combined_waiting,
+    kept_waiting,
+)
 from app.telemetry.recent.activity import Interval
 from app.telemetry.recent.flushes import FlushDetail, RecentFlush
 
@@ -50,6 +56,7 @@ T = TypeVar("T")
 _STATE = TypeAdapter(WorkerState)
 _FLUSHES = TypeAdapter(list[RecentFlush])
 _DETAIL = TypeAdapter(FlushDetail | None)
+_KEPT_WAITING = TypeAdapter(KeptWaiting)
 _INTERVALS = TypeAdapter(list[Interval])
 _CHAINS = TypeAdapter(KeptChains)
 _CHAIN = TypeAdapter(ChainDocument | None)
@@ -78,6 +85,7 @@ class ServiceView:
         self._windows = Cached(self._find_windows)
         self._activity = Cached(self._find_activity)
         self._chains = Cached(self._find_chains)
+        self._waiting = Cached(self._find_waiting)
         self._single_windows = CachedByKey(self._find_window, _MOST_SINGLE)
         self._single_chains = CachedByKey(self._find_chain, _MOST_SINGLE)
 
@@ -118,6 +126,10 @@ class ServiceView:
     async def activity(self) -> ActivityDocument:
         """Return what all workers have finished in the last half hour."""
         return await self._activity.get()
+
+    async def waiting(self) -> WaitingDocument:
+        """Return what waits to be released to the downstream repository."""
+        return await self._waiting.get()
 
     async def chains(self) -> ChainsDocument:
         """Return the chains of the table, which one of the workers keeps."""
@@ -180,6 +192,11 @@ class ServiceView:
             if isinstance(detail, FlushDetail)
         ]
         return max(found, key=lambda each: each.flush.started_at, default=None)
+
+    async def _find_waiting(self) -> WaitingDocument:
+        answers = await self._ask_others("/state/waiting", _KEPT_WAITING)
+        kept = kept_waiting(self._app)
+        return combined_waiting({**answers, own_pages(self._app): kept}, await self.windows())
 
     async def _find_chains(self) -> ChainsDocument:
         answers = await self._ask_others("/state/chains", _CHAINS)

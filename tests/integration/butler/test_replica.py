@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from lsst.daf.butler import Butler, CollectionType, Config, DatasetType
@@ -27,10 +27,12 @@ from app.butler.writer import ButlerWriter
 from app.downstream.selection import Release
 from models.causes import Cause
 from models.product import Products
+from models.prompt_output import PromptOutput
 from testbed.tables import check_same, tables_of
 from testbed.writing import write_window
 from tests.integration.butler.test_products import write
-from tests.support.events import DETECTORS, RUN, dataset_type
+from tests.support.downstream import selected
+from tests.support.events import DETECTORS, RUN, dataset_type, encode
 from tests.support.product_import import import_products
 from tests.support.repositories import Repository, rejection, written
 
@@ -241,15 +243,62 @@ def test_a_message_without_any_file_is_rejected_unless_the_source_is_not_mounted
 
 
 @ON_SQLITE
-def test_a_dataset_type_that_differs_is_refused(repository: Repository, target: Butler) -> None:
+def test_a_dataset_type_that_differs_holds_up_no_other(
+    repository: Repository, target: Butler
+) -> None:
     messages = log_of(repository)
     name = "isr_log"
     other = DatasetType(name, ("instrument", "visit"), "Exposure", universe=target.dimensions)
     assert other != dataset_type(name, target.dimensions)
     target.registry.registerDatasetType(other)
-    refused = rejection(replicate(target, repository, messages))
-    assert refused.cause is Cause.CONFLICT
-    assert name in refused.reason
+    report = replicate(target, repository, messages)
+    left_out = written(report).left_out
+    assert left_out is not None
+    assert left_out.cause is Cause.CONFLICT
+    assert name in left_out.reason
+    refused = selected(messages, name)
+    assert stored(target) == ids(messages) - ids(refused)
+    assert {*written(report).dataset_ids} == ids(messages) - ids(refused)
+    assert rejection(replicate(target, repository, refused)).cause is Cause.CONFLICT
+
+
+@pytest.mark.parametrize(
+    "repository",
+    ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)],
+    indirect=True,
+)
+def test_a_data_id_that_is_taken_holds_up_no_other(repository: Repository, target: Butler) -> None:
+    (message,) = log_of(repository)
+    taken = message.datasets[3]
+    ((dataset_id, ref),) = taken["refs"].items()
+    first = {**taken, "refs": {str(uuid4()): ref}}
+    replicate(target, repository, [replace(message, datasets=[first])])
+    before = stored(target)
+    report = replicate(target, repository, [message])
+    left_out = written(report).left_out
+    assert left_out is not None
+    assert left_out.cause is Cause.CONFLICT
+    assert dataset_id in left_out.reason
+    others = ids([message]) - {UUID(dataset_id)}
+    assert stored(target) == before | others
+    assert {*written(report).dataset_ids} == others
+    assert report.inserted == len(others)
+    alone = [replace(message, datasets=[taken])]
+    assert rejection(replicate(target, repository, alone)).cause is Cause.CONFLICT
+
+
+@ON_SQLITE
+def test_an_event_of_a_pod_with_a_conflict_is_refused_as_a_whole(repository: Repository) -> None:
+    night, writer = repository.night(), repository.writer()
+    first, second = night.event(1, 0), night.event(1, 0)
+    del first["datasets"][1:]
+    (ref,) = second["datasets"][0]["refs"].values()
+    second["datasets"][0]["refs"] = {str(uuid4()): ref}
+    write(writer, [first])
+    before = stored(repository.reader)
+    report = write_window(writer, [PromptOutput.decode(encode(second))])
+    assert rejection(report).cause is Cause.CONFLICT
+    assert stored(repository.reader) == before
 
 
 def tagged(

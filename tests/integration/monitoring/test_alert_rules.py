@@ -9,10 +9,26 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.monitoring import MONITORING, AlertRule, alert_names, alert_rules, rule_file
+from tests.support.monitoring import (
+    MONITORING,
+    RULE_FILES,
+    AlertRule,
+    alert_names,
+    alert_rules,
+    rule_file,
+)
 
 RULES = alert_rules()
-TESTS: list[dict[str, Any]] = yaml.safe_load((MONITORING / "alerts_test.yaml").read_text())["tests"]
+
+
+def tests_of(file: str) -> list[dict[str, Any]]:
+    """Return the tests of a file of rules."""
+    name = file.replace(".yaml", "_test.yaml")
+    tests: list[dict[str, Any]] = yaml.safe_load((MONITORING / name).read_text())["tests"]
+    return tests
+
+
+TESTS = [each for file in RULE_FILES for each in tests_of(file)]
 
 
 def promtool(programs: Path, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -26,7 +42,14 @@ def promtool(programs: Path, *arguments: str, folder: Path) -> subprocess.Comple
     )
 
 
-@pytest.mark.parametrize("arguments", [("check", "alerts.yaml"), ("test", "alerts_test.yaml")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (verb, file.replace(".yaml", ending))
+        for file in RULE_FILES
+        for verb, ending in (("check", ".yaml"), ("test", "_test.yaml"))
+    ],
+)
 def test_the_alerts_pass(prometheus_programs: Path, arguments: tuple[str, str]) -> None:
     verb, file = arguments
     done = promtool(prometheus_programs, verb, "rules", file, folder=MONITORING)
@@ -43,7 +66,7 @@ def test_the_configuration_of_prometheus_passes(prometheus_programs: Path) -> No
 def test_a_rule_that_never_or_always_fires_fails_its_tests(
     prometheus_programs: Path, tmp_path: Path, rule: AlertRule, expression: str
 ) -> None:
-    changed = rule_file()
+    changed = rule_file(rule.file)
     for group in changed["groups"]:
         for each in group["rules"]:
             if each == rule.content:

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Self
 
 import psutil
 import pytest
+from astropy import units
+from astropy.time import Time
 from lsst.daf.butler import Butler
 from rich.console import Console
 
@@ -52,6 +55,39 @@ def test_the_demo_fails_if_a_dataset_is_missing_or_cannot_be_read(demo: Demo) ->
     outcome = demo.finish()
     assert outcome.complaints == ["1 datasets that were sent are missing"]
     assert "missing=1 " in outcome.line
+
+
+def test_a_second_repository_fills_up_behind_an_embargo_and_is_checked() -> None:
+    night = Night(visits=1, detectors=3, cadence=2.0)
+    console = Console(file=StringIO())
+    with Demo(night, with_downstream=True, console=console) as demo:
+        target = demo.downstream
+        assert target is not None
+        demo.run()
+        outcome = demo.finish()
+        assert outcome.complaints == []
+        assert outcome.line.partition("downstream=")[2].split()[1] == "early=0"
+        butler = Butler.from_config(str(target.root), writeable=True)
+        stored = [
+            ref
+            for kind in butler.registry.queryDatasetTypes()
+            for ref in butler.query_datasets(kind, collections="*", find_first=False)
+        ]
+        excluded = {i for i, each in demo.sent.items() if "rejected" in each.ref.datasetType.name}
+        assert {ref.id for ref in stored} == demo.sent.keys() - excluded
+        assert excluded
+        # The check can fail: a dataset that is lost, a record that differs, and one that is early.
+        butler.pruneDatasets(stored[:1], disassociate=True, unstore=True, purge=True)
+        group = butler.dimensions["group"].RecordClass(instrument="LSSTCam", name="another")
+        butler.registry.insertDimensionData("group", group)
+        assert demo.finish().complaints == [
+            "downstream, 1 datasets that were sent are missing",
+            "downstream, 1 dimension records are not the source's",
+        ]
+        tomorrow = replace(demo.night, evening=Time.now() + 1 * units.day)
+        target.expect(next(tomorrow.pods())[1])
+        wait_until(lambda: target.early, 10, "")
+        assert "before their embargo was over" in demo.finish().complaints[-1]
 
 
 def test_the_demo_fails_if_the_worker_is_not_running(demo: Demo) -> None:

@@ -385,6 +385,9 @@ def check_description(worker: Worker) -> None:
         address = path
         for name, value in names.items():
             address = address.replace(name, value)
+        if path == "/api/v1/waiting":  # test_embargo.py shows it
+            assert worker.status(address) == 404
+            continue
         jsonschema.validate(json.loads(worker.page(address)), whole)
     served = {path for path in routes() if path.startswith("/api/v1/")}
     assert {*description["paths"], "/api/v1/openapi.json"} == served

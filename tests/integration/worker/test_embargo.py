@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+import jsonschema
 import pytest
 import sqlalchemy
 from confluent_kafka import TopicPartition
@@ -46,6 +50,8 @@ RULES = """
 
 RELEASED_AT_ONCE = ("*_metadata", "single_visit_summary")
 RELEASED = ("*_log", *RELEASED_AT_ONCE)
+
+PAGES = ("/", "/windows", "/waiting", "/state", "/state/waiting", "/api/v1/overview", "/metrics")
 
 
 @pytest.fixture
@@ -106,6 +112,37 @@ def metrics(worker: Worker) -> dict[str, float]:
     }
 
 
+def waiting(worker: Worker) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(worker.page("/api/v1/waiting"))
+    return found
+
+
+def check_waiting(found: dict[str, Any], later: list[Products], at_once: list[Products]) -> None:
+    """Check the page of what waits: counts by hour and type."""
+    due = END + 80 * HOUR
+    end = (due // HOUR + 1) * HOUR  # to the second, it would tell when the observation ended
+    assert (found["next_due"], found["held"], found["not_answering"]) == (end, {}, [])
+    types = Counter(
+        ref["dataset_type_name"]
+        for message in later
+        for file in message.datasets
+        for ref in file["refs"].values()
+    )
+    assert found["hours"] == [{"begin": due // HOUR * HOUR, "datasets": types}]
+    assert found["without_rule"] == {"dia_source_summary": 2 * DETECTORS}
+    assert sum(release["datasets"] for release in found["releases"]) == len(ids(at_once))
+
+
+def check_described(worker: Worker) -> None:
+    """Check that the JSON of what waits is what its description says."""
+    description = json.loads(worker.page("/api/v1/openapi.json"))
+    for path in ("/api/v1/waiting", "/api/v1/overview"):
+        found = description["paths"][path]["get"]["responses"]["200"]
+        schema = found["content"]["application/json"]["schema"]
+        whole = {**schema, "components": description["components"]}
+        jsonschema.validate(json.loads(worker.page(path)), whole)
+
+
 def check_nothing_of(downstream: Downstream, messages: list[Products], *said: str) -> None:
     """Check that nothing of the datasets of messages is in the target, nor in what workers say."""
     dataset_ids = {form for i in ids(messages) for form in (i, i.replace("-", ""))}
@@ -133,7 +170,12 @@ def test_an_embargo_holds_over_kills_and_ends_on_time(
         assert stored(downstream) == ids(at_once)
         wait_until(lambda: metrics(worker)["waiting_datasets"] == len(ids(later)), 10, str)
         assert metrics(worker)["excluded_datasets_totalno_rule"] == 2 * DETECTORS
-        pages = [worker.page(page) for page in ("/", "/windows", "/state", "/metrics")]
+        assert metrics(worker)["types_without_rule"] == 1
+        assert metrics(worker)["retention_problem"] == 0
+        wait_until(lambda: waiting(worker)["datasets"] == len(ids(later)), 10, str)
+        check_waiting(waiting(worker), later, at_once)
+        check_described(worker)
+        pages = [worker.page(page) for page in PAGES]
         check_nothing_of(downstream, hidden, worker.log_text(), *pages)
         assert worker.log_text().count("no rule for a dataset type") == 1
         worker.process.kill()

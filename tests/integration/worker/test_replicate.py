@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from lsst.daf.butler import Butler
@@ -16,6 +19,7 @@ from testbed.cluster import Cluster
 from testbed.postgresql import PostgreSQL
 from testbed.tables import Tables, check_same, tables_of
 from testbed.waiting import wait_until
+from tests.support.buckets import Bucket
 from tests.support.deployment import Deployment
 from tests.support.downstream import Downstream, log_events
 from tests.support.events import CHAIN, DETECTORS, RUN, Night, dataset_ids, stored_ids
@@ -73,6 +77,38 @@ def test_a_downstream_repository_becomes_the_same(
         assert source.samefile(target) is (transfer == "hardlink")
     assert deployment.announcements() == []
     assert downstream.dead_letters() == []
+
+
+def test_files_are_copied_from_s3_to_disk(
+    deployment: Deployment, bucket: Bucket, tmp_path: Path
+) -> None:
+    """One that is gone holds up no other, and is copied once it is there again."""
+    night = Night(deployment.root)
+    events = [night.event(1, d) for d in range(2)]
+    (message,) = log_events(deployment, events)
+    gone = message.datasets[3]
+    for event in events:
+        bucket.upload(event)
+    bucket.server.client().delete_object(Bucket=bucket.name, Key=f"butler/{gone['path']}")
+    shutil.rmtree(deployment.root / RUN)
+    settings = {**bucket.server.environment, "BUTLER_WRITER_SOURCE_ROOT": bucket.root}
+    downstream = Downstream(deployment, tmp_path / "public", settings=settings)
+    with downstream.worker(BUTLER_WRITER_MISSING_FILE_WAIT="0.1"):
+        downstream.wait_done()
+        (letter,) = downstream.dead_letters()
+        headers = dict(letter.headers)
+        assert headers["error_class"] == b"missing_source_file"
+        assert f"{bucket.root}{gone['path']}".encode() in headers["reason"]
+        assert Counter(stored_ids(downstream.butler())) == Counter(
+            dataset_ids(*events) - {UUID(i) for i in gone["refs"]}
+        )
+        (ref,) = gone["refs"].values()
+        bucket.put(f"butler/{gone['path']}", json.dumps(ref["data_id"]).encode())
+        assert letter.value is not None
+        deployment.cluster.produce(deployment.product_topic, letter.value, key=letter.key)
+        downstream.wait_done()
+    check_readable(downstream.butler(), events)
+    assert (downstream.root / gone["path"]).is_file()
 
 
 @pytest.mark.postgresql

@@ -138,7 +138,7 @@ class TestTopics:
 
         assert start_error({**deployment.environment, variable: typo}) == (
             f"there is no topic {typo}; check KAFKA_TOPIC and KAFKA_OUTPUT_TOPIC, or set "
-            "BUTLER_WRITER_KAFKA_DECLARE_INPUT_OUTPUT=true to create them"
+            "BUTLER_WRITER_KAFKA_DECLARE_INPUT_OUTPUT=true to create what is missing"
         )
         assert deployment.cluster.topics() == before
 

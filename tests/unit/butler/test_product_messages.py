@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -83,6 +84,49 @@ def test_a_window_within_the_limit_is_one_message() -> None:
     assert (message.sequence, message.records_in_batch) == (0, 1)
     assert message.batch_id == str(BATCH)
     assert message.committed_at == "2026-11-27T07:30:00.000000+00:00"
+
+
+def with_large_artifact(before: int, inside: int, after: int) -> WrittenProducts:
+    """Return the products with the members in the middle as the parts of one artifact."""
+    found = products([(0, "a")] * (before + inside + after), [10])
+    (section,) = found.sections
+    contents = [{**orjson.loads(each.content), "path": "large"} for each in section.files]
+    parts = [
+        each._replace(content=orjson.dumps({**content, "is_part": True}))
+        for each, content in zip(section.files, contents, strict=True)
+    ][before : before + inside]
+    refs = {
+        key: ref
+        for content in contents[before : before + inside]
+        for key, ref in content["refs"].items()
+    }
+    whole = ProductFiles(
+        orjson.dumps({**contents[0], "refs": refs}),
+        [data_id for part in parts for data_id in part.data_ids],
+        [name for part in parts for name in part.dataset_types],
+        parts,
+    )
+    files = [*section.files[:before], whole, *section.files[before + inside :]]
+    return replace(found, sections=[replace(section, files=files)])
+
+
+@given(st.integers(0, 5), st.integers(2, 60), st.integers(0, 5), st.integers(4000, 20_000))
+def test_an_artifact_is_divided_and_marked_only_if_it_is_too_large(
+    before: int, inside: int, after: int, limit: int
+) -> None:
+    """Its file is released with the last of its datasets, so a reader must know all of them."""
+    given_products = with_large_artifact(before, inside, after)
+    sent = product_messages(given_products, BATCH, AT, limit)
+    assert max(len(value) for _, value in sent) <= limit
+    messages = [Products.decode(value) for _, value in sent]
+    (alone, *_) = product_messages(with_large_artifact(0, inside, 0), BATCH, AT, 10**9)
+    found = [[file for file in message.datasets if file["path"] == "large"] for message in messages]
+    ids = [key for files in found for file in files for key in file["refs"]]
+    assert ids == [str(UUID(int=number)) for number in range(before, before + inside)]
+    marks = {file.get("is_part", False) for files in found for file in files}
+    assert marks == {sum(map(bool, found)) > 1}
+    if len(alone[1]) + 100 <= limit:
+        assert marks == {False}
 
 
 @pytest.mark.parametrize("number", [1, 2])

@@ -13,14 +13,30 @@ from zipfile import ZipFile
 import faust
 import pytest
 import yaml
+from lsst.daf.butler import DimensionUniverse
 
-from app.settings import ButlerSettings, KafkaSettings, ServiceSettings, WindowSettings
+from app.downstream.rules_file import read_rules
+from app.settings import (
+    ButlerSettings,
+    DownstreamSettings,
+    KafkaSettings,
+    ServiceSettings,
+    WindowSettings,
+)
+from app.settings.composition import load_settings
 from simulator.commands import main as simulator
+from simulator.outputs import dataset_types
 from testbed.kafka_jars import KAFKA_VERSION
 from testbed.worker import CHECKOUT
 from tests.support.least_rights import ROLE, ROLES
 
-SECTIONS = (KafkaSettings, WindowSettings, ButlerSettings, ServiceSettings)
+SECTIONS = (
+    KafkaSettings,
+    WindowSettings,
+    ButlerSettings,
+    DownstreamSettings,
+    ServiceSettings,
+)
 
 #: Variables of lsst.resources, daf_butler and PostgreSQL's client.
 LIBRARY_VARIABLES = {
@@ -103,6 +119,8 @@ def test_services_wait_only_for_services_that_start_and_become_ready(
 
 def test_long_running_services_have_health_checks(services: dict[str, Service]) -> None:
     assert {name for name, service in services.items() if "healthcheck" in service} == {
+        "downstream",
+        "downstream-postgresql",
         "grafana",
         "kafka",
         "postgresql",
@@ -112,13 +130,16 @@ def test_long_running_services_have_health_checks(services: dict[str, Service]) 
     }
 
 
-def test_a_worker_gets_only_variables_that_it_reads(services: dict[str, Service]) -> None:
+@pytest.mark.parametrize("name", ["worker", "downstream"])
+def test_a_worker_gets_only_variables_that_it_reads(
+    services: dict[str, Service], name: str
+) -> None:
     settings = {
         str(field.validation_alias or f"BUTLER_WRITER_{name.upper()}")
         for section in SECTIONS
         for name, field in section.model_fields.items()
     }
-    assert set(services["worker"]["environment"]) <= settings | LIBRARY_VARIABLES
+    assert set(services[name]["environment"]) <= settings | LIBRARY_VARIABLES
 
 
 def test_worker_and_simulator_use_the_same_topics_and_repository(
@@ -131,11 +152,56 @@ def test_worker_and_simulator_use_the_same_topics_and_repository(
     }
 
 
-def test_prepare_accepts_its_command_line(services: dict[str, Service]) -> None:
-    name, *arguments = services["prepare"]["command"]
-    required = ["--bootstrap=kafka:19092", "--root=/repo/prompt"]  # from the environment
-    understood = simulator.commands[name].make_context(name, [*arguments, *required])
-    assert understood.params["partitions"] > 1
+def test_the_downstream_worker_fills_a_repository_from_that_of_the_worker(
+    services: dict[str, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downstream, worker = services["downstream"], services["worker"]
+    for name, value in downstream["environment"].items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    settings.require_connections()
+    assert settings.downstream.is_replica
+    assert settings.kafka.topic == f"{worker['environment']['KAFKA_TOPIC']}-products"
+    assert settings.kafka.group == "butler-writer-replicate-public"
+    target, source = settings.write.repository, worker["environment"]["BUTLER_REPOSITORY"]
+    root = settings.downstream.source_root
+    assert root is not None
+    assert Path(root.ospath) == Path(source)
+    assert target != source
+    assert services["downstream-prepare"]["environment"]["BUTLER_REPOSITORY"] == target
+    # The worker makes the product log, which must exist.
+    assert downstream["depends_on"]["worker"] == {"condition": "service_healthy"}
+    for same in ("build", "healthcheck", "deploy", "stop_grace_period", "read_only", "cap_drop"):
+        assert downstream[same] == worker[same]
+
+
+def test_the_downstream_worker_has_rules_for_the_simulated_night(
+    services: dict[str, Service],
+) -> None:
+    volumes = [volume.split(":") for volume in services["downstream"]["volumes"]]
+    mounted = {target: source for source, target, *_ in volumes}
+    universe = DimensionUniverse()
+    path = mounted[services["downstream"]["environment"]["BUTLER_WRITER_RULES"]]
+    rules = read_rules(CHECKOUT / path, universe)
+    embargoes = {
+        kind.name: rule.embargo
+        for kind in dataset_types(universe)
+        if (rule := rules.of_dataset(kind.name, "run", "prompt_processing", sees_sky=True))
+    }
+    assert len(embargoes) == len(dataset_types(universe))
+    assert embargoes["calibrateImage_background"] == 80 * 3600 * 10**9
+    assert embargoes["filterDiaSource_rejected"] is None
+    assert embargoes["isr_metadata"] == 0
+
+
+@pytest.mark.parametrize("name", ["prepare", "downstream-prepare"])
+def test_prepare_accepts_its_command_line(services: dict[str, Service], name: str) -> None:
+    command, *arguments = services[name]["command"]
+    required = ["--root=/repo/prompt"]  # from the environment
+    if name == "prepare":
+        required.append("--bootstrap=kafka:19092")
+    understood = simulator.commands[command].make_context(command, [*arguments, *required])
+    assert understood.params.get("partitions", 6) > 1
     assert understood.params["database"].startswith("postgresql://")
 
 

@@ -15,6 +15,7 @@ from app.telemetry.status import LOGIN_PATIENCE
 from testbed.worker import CHECKOUT
 from tests.support.monitoring import (
     MONITORING,
+    RULE_FILES,
     AlertRule,
     alert_names,
     alert_rules,
@@ -76,7 +77,7 @@ def test_alerts_sections_of_the_runbook_and_annotations_have_the_same_names() ->
         if annotation["name"].startswith("ButlerWriter")
     ]
     assert alert_names() == sections == annotations
-    assert len(alert_names()) <= 15
+    assert all(len(alert_names(file)) <= 15 for file in RULE_FILES)
 
 
 @pytest.mark.parametrize("rule", alert_rules(), ids=str)
@@ -132,12 +133,16 @@ def test_prometheus_reads_the_alerts_and_scrapes_every_worker(services: dict[str
     config = yaml.safe_load((MONITORING / "prometheus.yaml").read_text())
     found = mounts(services["prometheus"])
     assert f"--config.file={found['prometheus.yaml']}" in services["prometheus"]["command"]
-    (rules,) = config["rule_files"]
-    assert str(Path(found["prometheus.yaml"]).with_name(rules)) == found["alerts.yaml"]
-    (scrape,) = config["scrape_configs"]
-    (discovery,) = scrape["dns_sd_configs"]
-    assert discovery["names"] == ["worker"]
-    assert discovery["port"] == 6066
+    assert config["rule_files"] == list(RULE_FILES)
+    for rules in RULE_FILES:
+        assert str(Path(found["prometheus.yaml"]).with_name(rules)) == found[rules]
+    jobs = {}
+    for scrape in config["scrape_configs"]:
+        (discovery,) = scrape["dns_sd_configs"]
+        assert discovery["port"] == 6066
+        jobs[scrape["job_name"]] = discovery["names"]
+    # The alerts compare by job: each role has one.
+    assert jobs == {"butler-writer": ["worker"], "butler-writer-public": ["downstream"]}
 
 
 def test_grafana_shows_the_dashboard_with_data_of_prometheus(services: dict[str, Any]) -> None:

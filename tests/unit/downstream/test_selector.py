@@ -293,6 +293,13 @@ def test_a_file_that_a_message_has_in_several_parts_is_released_as_a_whole() -> 
         assert selector(RULES).select(message, DUE).release.datasets == parts
 
 
+def test_a_file_that_has_datasets_in_other_messages_is_held() -> None:
+    """Nobody knows when the last of them is due."""
+    found = selector(RULES).select(night(dataset("catalogue", visit=1) | {"is_part": True}), LATER)
+    assert found.release == Release()
+    assert found.held == {HoldReason.DIVIDED_ARTIFACT: {"catalogue": 1}}
+
+
 def test_a_file_with_a_dataset_that_is_held_is_held() -> None:
     found = selector(RULES).select(night(artifact(ref("image"), ref("image", visit=1))), LATER)
     assert found.held == {HoldReason.NO_OBSERVATION: {"image": 2}}

@@ -55,6 +55,17 @@ def test_events_that_wait_while_none_is_finished_do_not_flow() -> None:
     assert reason == "No event was finished in the last minute, and the oldest waits for 75 s."
 
 
+def test_datasets_that_are_due_and_not_released_do_not_flow() -> None:
+    state, (reason,) = verdict(finished=0, next_due=NOW - 75)
+    assert state is FlowState.STOPPED
+    assert reason == (
+        "Nothing was released in the last minute, and the oldest datasets have been due for 75 s."
+    )
+    assert verdict(finished=0, next_due=NOW - 30) == (FlowState.IDLE, [])
+    assert verdict(finished=0, next_due=NOW + 75) == (FlowState.IDLE, [])
+    assert verdict(finished=10, next_due=NOW - 75) == (FlowState.FLOWING, [])  # many were due
+
+
 def test_a_group_without_workers_does_not_flow() -> None:
     empty = Group("g", "Empty", "")
     state, reasons = verdict(

@@ -85,6 +85,12 @@ def test_options_of_prepare_out_of_range_are_refused(option: str, tmp_path: Path
     assert option.partition("=")[0] in done.output.splitlines()[-1]
 
 
+def test_a_downstream_repository_and_a_night_of_another_day_are_refused() -> None:
+    done = run("demo", "--downstream", "--day-obs=2026-11-23")
+    assert done.exit_code == 2
+    assert "--downstream and --day-obs do not go together" in done.output.splitlines()[-1]
+
+
 class TestPrerequisites:
     """The demo says in one line what it lacks, and what to do."""
 

@@ -6,11 +6,14 @@ import tracemalloc
 from itertools import islice
 from pathlib import Path
 
-from lsst.daf.butler import Butler
+import pytest
+from astropy.time import Time
+from lsst.daf.butler import Butler, Timespan
 from lsst.sphgeom import CONTAINS
 
 from models.prompt_output import PromptOutput
 from simulator.camera import DETECTORS, footprint
+from simulator.downstream import ending_now
 from simulator.event import encode_event, event_of
 from simulator.night import Night
 from simulator.repository import make_repository
@@ -49,6 +52,16 @@ def test_pods_end_in_order_and_none_is_missing() -> None:
     assert {(visit, detector) for _, visit, detector in done} == {
         (visit, detector) for visit in range(1, 7) for detector in range(20)
     }
+
+
+def test_the_visits_of_a_night_that_ends_now_end_when_their_pods_say() -> None:
+    before = Time.now().unix
+    night = ending_now(Night(visits=2, detectors=3, cadence=6.0))
+    first, *_, last = (pod for _, pod in night.pods())
+    assert -1 < first.visit.end.unix + first.seconds - before < 1
+    assert last.visit.end.unix - first.visit.end.unix == pytest.approx(6)
+    day = first.visit.records["day_obs"][0].timespan
+    assert day.overlaps(Timespan(first.visit.begin, last.visit.end))
 
 
 def test_events_have_the_shape_and_size_of_the_contract() -> None:

@@ -12,6 +12,7 @@ from app.operations.pages.documents import (
     OpenWindow,
     OverviewDocument,
     PartitionDocument,
+    WaitingFigures,
     WindowDocument,
     WindowsDocument,
     WorkerDocument,
@@ -25,6 +26,7 @@ from app.operations.pages.letters.documents import (
     LettersDocument,
 )
 from app.operations.pages.settings_document import SettingDocument, SettingsDocument
+from app.operations.pages.waiting import ReleaseDocument, WaitingDocument, WaitingHour
 from app.telemetry.recent.activity import Minute, Totals
 from app.telemetry.recent.flushes import EventResult, FlushedEvent, FlushResult
 
@@ -84,6 +86,7 @@ def overview(text: str = "none", **fields: Any) -> OverviewDocument:
         "postponed_events": 1,
         "dead_letters_last_hour": 1,
         "totals": Totals(1, 2, 3, 3, 0, 1),
+        "waiting": WaitingFigures(5, 1, NOW + 60),
         "partitions": [partition],
         "workers": [worker(text), worker(text, pages=text), silent(text)],
     }
@@ -113,6 +116,22 @@ def flush(text: str) -> WorkerFlush:
         seconds=0.5,
         step_seconds={"read": 0.1, "write": 0.4},
         max_latency=None,
+    )
+
+
+def waiting(text: str) -> WaitingDocument:
+    """Return what waits, of types all of whose names are the given one."""
+    return WaitingDocument(
+        at=NOW,
+        not_answering=[text],
+        messages=2,
+        datasets=5,
+        held_datasets=1,
+        next_due=NOW + 60,
+        hours=[WaitingHour(begin=NOW, datasets={text: 5})],
+        held={text: 1},
+        without_rule={text: 7},
+        releases=[ReleaseDocument(at=NOW, batch_id=text, datasets=9)],
     )
 
 
@@ -169,6 +188,7 @@ def every_page(text: str) -> dict[str, tuple[object, dict[str, Any]]]:
             WindowDocument(flush=flush(text), events=events),
             {"page": "windows", "depth": 1},
         ),
+        "waiting": (waiting(text), {"page": "waiting", "is_downstream": True}),
         "workers": (workers, {"page": "workers"}),
         "settings": (SettingsDocument(worker=text, settings=[setting]), {"page": "settings"}),
         "about": (about_document(text), {"page": "about"}),

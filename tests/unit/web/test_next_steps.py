@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from app.operations.pages.documents import FlowState, OverviewDocument, WorkerDocument
+from app.operations.pages.documents import (
+    FlowState,
+    OverviewDocument,
+    WaitingFigures,
+    WorkerDocument,
+)
 from app.telemetry.status import Status
 from app.web.next_steps import next_steps
 from app.web.rendering import DOCUMENTS, render
@@ -24,7 +29,12 @@ def worker(reason: str | None = None, **fields: Any) -> WorkerDocument:
 
 def overview(state: FlowState = FlowState.IMPAIRED, **fields: Any) -> OverviewDocument:
     """Return an overview with nothing wrong but what is given."""
-    given = {"no_answer": None, "workers": [worker()], "dead_letters_last_hour": 0}
+    given = {
+        "no_answer": None,
+        "workers": [worker()],
+        "dead_letters_last_hour": 0,
+        "waiting": None,
+    }
     return documents.overview("x", state=state, **given | fields)
 
 
@@ -106,3 +116,13 @@ def test_each_section_is_in_the_runbook_at_the_address_of_the_alerts() -> None:
     assert f"{DOCUMENTS}runbook.html" == RUNBOOK_URL
     html = render("overview", shown=overview(no_answer="x"), page="")
     assert f'href="{RUNBOOK_URL}#butlerwriterbrokersaway"' in html
+
+
+def test_what_is_held_and_what_is_overdue_lead_to_the_sections_of_a_downstream_repository() -> None:
+    held, overdue = WaitingFigures(0, 5, None), WaitingFigures(5, 0, documents.NOW - 600)
+    assert sections(overview(FlowState.IDLE, reasons=[], waiting=held)) == [
+        "butlerwriterdownstreamheld"
+    ]
+    stopped = overview(FlowState.STOPPED, waiting=overdue, lag=0, oldest_pending=None)
+    assert sections(stopped) == ["butlerwriterdownstreamoverdue"]
+    assert {"butlerwriterdownstreamheld", "butlerwriterdownstreamoverdue"} <= anchors()

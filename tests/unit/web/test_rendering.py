@@ -10,8 +10,9 @@ import pytest
 from app.operations.pages.chains import ChainsDocument
 from app.operations.pages.documents import FlowState
 from app.operations.pages.letters.documents import LetterDetailDocument, LettersDocument
+from app.operations.pages.waiting import WaitingDocument
 from app.web.rendering import STATIC, render
-from tests.unit.web.documents import every_page, overview
+from tests.unit.web.documents import NOW, every_page, overview
 
 HOSTILE = (
     "\"><script>alert(1)</script><img src=x onerror='alert(2)'>{{ 7 * 7 }}\u202e\x00javascript:"
@@ -173,3 +174,21 @@ def test_the_content_of_a_letter_may_be_hidden() -> None:
     hidden = render("letter", shown=replace(document, payload=None), **options)
     assert "BUTLER_WRITER_WEB_PAYLOADS is false" in hidden
     assert "<pre" not in hidden
+
+
+def test_the_page_of_what_waits_is_there_for_a_downstream_repository_only() -> None:
+    html = render("overview", shown=overview(), page="", is_downstream=True)
+    assert 'href="./waiting">Waiting</a>' in html
+    assert "A message of the product log" in html
+    html = render("overview", shown=overview(waiting=None), page="")
+    assert "waiting" not in html
+
+
+def test_the_page_says_since_when_what_waits_is_overdue() -> None:
+    document, options = every_page("x")["waiting"]
+    assert isinstance(document, WaitingDocument)
+    assert "Next due within" in render("waiting", shown=document, **options)
+    html = render("waiting", shown=replace(document, next_due=NOW - 600), **options)
+    assert "<strong>10 min</strong>" in html
+    empty = replace(document, next_due=None, hours=[], held={}, without_rule={}, releases=[])
+    assert "Nothing waits." in render("waiting", shown=empty, **options)
