@@ -18,6 +18,7 @@ from app.butler.failures import RetryableError
 from app.butler.outcome import Written
 from app.butler.private.dimension_rows import DimensionRows
 from app.butler.private.registry import engine_of
+from app.butler.products import contents
 from app.butler.products.messages import product_messages
 from app.butler.products.related_keys import RecordId, RelatedKeys
 from app.butler.products.stored_records import StoredRecords
@@ -117,6 +118,29 @@ def test_a_window_is_one_message_of_each_run_with_each_record_once(
     assert sorted(detectors) == [0, 1, 2]
     assert [r["detector"] for r in records(messages[1:], "visit_detector_region")] == [0]
     assert messages[0].chains == [CHAIN]
+
+
+def test_a_file_with_many_datasets_is_divided_only_if_it_is_too_large(
+    sqlite_repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents, "_DATASETS_AT_ONCE", 3)
+    event, other = (sqlite_repository.night().event(1, detector) for detector in range(2))
+    (first, *rest) = event["datasets"]
+    for artifact in rest:
+        first["refs"] |= artifact["refs"]
+    event["datasets"] = [first]
+    for limit, is_divided in ((LIMIT, False), (7_000, True)):
+        messages = write(sqlite_repository.writer(), [event, other], limit)
+        assert sorted(ids(messages)) == sorted(dataset_ids(event, other))
+        files = [
+            (message.sequence, file["path"], file.get("is_part", False))
+            for message in messages
+            for file in message.datasets
+        ]
+        large = [(n, is_part) for n, path, is_part in files if path == first["path"]]
+        assert (len(large) > 1) is is_divided
+        assert {is_part for _, is_part in large} == {is_divided}
+        assert not any(is_part for _, path, is_part in files if path != first["path"])
 
 
 def test_what_was_written_before_is_in_the_log_again(sqlite_repository: Repository) -> None:
