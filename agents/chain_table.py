@@ -14,9 +14,8 @@ import orjson
 import structlog
 from faust.types.tables import TableT
 
-from agents.changelogs import read_until_done
 from app.butler.descriptions import describe_with_type
-from app.kafka.changelog import Changelog, send_state
+from app.kafka.changelog import Changelog, read_until_done, send_state
 from app.kafka.errors import MessageSizeTooLargeError
 from app.kafka.held_events import HeldEvent
 from app.telemetry import metrics

@@ -16,10 +16,9 @@ import orjson
 import structlog
 from faust.types.tables import TableT
 
-from agents.changelogs import read_until_done
 from app.butler.descriptions import describe_with_type
 from app.downstream.waiting import HELD, Due, Numbers, Waiting
-from app.kafka.changelog import Changelog, send_state
+from app.kafka.changelog import Changelog, read_until_done, send_state
 from app.telemetry import metrics
 
 __all__ = ["WaitingTable"]

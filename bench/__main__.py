@@ -21,6 +21,7 @@ from bench.comparisons import (
     scaling,
     staging,
     transfer,
+    waiting,
     window_size,
     windows,
     write_path,
@@ -37,6 +38,7 @@ LONG = {
     "s3",
     "staging",
     "transfer",
+    "waiting",
     "window_size",
 }
 
@@ -54,6 +56,7 @@ COMPARISONS: dict[str, Callable[..., Result]] = {
     "browsers": browsers.run,
     "product_log": product_log.run,
     "downstream": downstream.run,
+    "waiting": waiting.run,
 }
 
 

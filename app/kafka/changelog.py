@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from faust.exceptions import ProducerSendError
 from faust.types.tables import TableT
 
+from app.butler.descriptions import describe_with_type
 from app.kafka.connection import KafkaConnection
 from app.kafka.readers import open_reader
 from app.settings import MIB
 from app.telemetry.availability import in_daemon_thread
 
-__all__ = ["Changelog", "send_state"]
+__all__ = ["Changelog", "read_until_done", "send_state"]
+
+logger = structlog.get_logger("butler_writer")
+
+#: Seconds between two attempts to read the changelog.
+RETRY_SECONDS = 5.0
 
 
 @dataclass
@@ -61,6 +68,31 @@ class Changelog:
         latest: dict[bytes, bytes | None] = {}
         await in_daemon_thread(lambda: latest.update(asyncio.run(self.read())))
         return latest
+
+
+async def read_until_done(
+    changelog: Changelog, what: str, is_current: Callable[[], bool]
+) -> Mapping[bytes, bytes | None] | None:
+    """Return what a changelog has, or `None` once the next rebalance has begun.
+
+    Parameters
+    ----------
+    changelog : `Changelog`
+        The changelog.
+    what : `str`
+        What it is of, for the log.
+    is_current : `~collections.abc.Callable`
+        Returns `False` once the next rebalance has begun.
+    """
+    while is_current():
+        try:
+            latest = await changelog.read_beside()
+        except Exception as exc:  # noqa: BLE001 - rule optional-parts-stop-nothing
+            logger.warning(f"the changelog of {what} cannot be read", error=describe_with_type(exc))
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return latest if is_current() else None
+    return None
 
 
 async def send_state(table: TableT[str, Any], key: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""A downstream repository: its rate by transfer, its load on databases, its delay and its memory.
+"""A downstream repository: its rate by transfer, its load on databases, and its delay.
 
 The workers are real ones.  Those that do not work at the moment are frozen, so that each has the
 machine, and they work in turn, on the same events.
@@ -17,7 +17,6 @@ import cramjam
 from bench.comparisons.end_to_end import Load, start
 from bench.measuring import quantile, spread
 from bench.repositories import MOST_DATASETS, Repositories
-from bench.restart import restarts
 from bench.result import Result, Table
 from bench.service import Run, watch
 from bench.target import Target, statements
@@ -45,32 +44,28 @@ _STEADY = 200
 
 
 def run(*, quick: bool) -> Result:
-    """Measure rates, the load on databases, the delay, and restarts with much that waits."""
+    """Measure rates, the load on databases, and the delay."""
     result = Result("downstream")
-    with Repositories() as repositories, ApacheKafka() as kafka:
-        with ExitStack() as stack:
-            load = start(
-                stack,
-                repositories,
-                kafka,
-                MOST_DATASETS,
-                window_events=_WINDOW,
-                session_timeout=_FROZEN,
-            )
-            targets = {
-                transfer: stack.enter_context(
-                    Target(repositories, transfer, _settings(load, kafka))
-                )
-                for transfer in _TRANSFERS
-            }
-            _catch_up(load, targets)
-            _rates(load, targets, repositories, result, rounds=1 if quick else _ROUNDS)
-            steady_since = _delay(load, targets["direct"], result)
-            for transfer in ("in-place", "copy"):
-                targets[transfer].follow(load.service.sent)
-            _sizes(load, kafka, steady_since, result)
-            _verify(load, targets)
-        restarts(repositories, kafka, result, quick=quick)
+    with Repositories() as repositories, ApacheKafka() as kafka, ExitStack() as stack:
+        load = start(
+            stack,
+            repositories,
+            kafka,
+            MOST_DATASETS,
+            window_events=_WINDOW,
+            session_timeout=_FROZEN,
+        )
+        targets = {
+            transfer: stack.enter_context(Target(repositories, transfer, _settings(load, kafka)))
+            for transfer in _TRANSFERS
+        }
+        _catch_up(load, targets)
+        _rates(load, targets, repositories, result, rounds=1 if quick else _ROUNDS)
+        steady_since = _delay(load, targets["direct"], result)
+        for transfer in ("in-place", "copy"):
+            targets[transfer].follow(load.service.sent)
+        _sizes(load, kafka, steady_since, result)
+        _verify(load, targets)
     return result
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -29,6 +29,7 @@ from app.kafka.sending import OutputTopic
 from app.parts import Lane, Parts, new_intake
 from app.settings import MIB
 from app.telemetry.flush_reports import FlushReports
+from app.telemetry.labels import Step
 from app.telemetry.status import Status
 from bench.comparisons.write_path import worker_collector
 from bench.measuring import spread, stopwatch
@@ -81,6 +82,23 @@ _KINDS = (
 )
 
 
+@dataclass(frozen=True)
+class _Flush:
+    """The flush of a window.
+
+    Attributes
+    ----------
+    wall, cpu : `float`
+        Milliseconds, and those of processor time of the process.
+    tail : `float`
+        Milliseconds in which the log was sent and nothing else was left to do.
+    """
+
+    wall: float
+    cpu: float
+    tail: float
+
+
 class _Topics:
     """Sends with the client and the settings of a worker, without Faust."""
 
@@ -104,13 +122,14 @@ class _Flushes:
     """Windows that are flushed one after another."""
 
     parts: Parts
+    status: Status
     workload: Workload
     _offsets: count[int] = field(default_factory=count)
     _visits: count[int] = field(default_factory=lambda: count(2))
     _known: list[bytes] = field(default_factory=list)
 
-    async def flush(self, kind: _Kind, *, is_logged: bool) -> tuple[float, float]:
-        """Flush a window; return its seconds, and the processor time of the process."""
+    async def flush(self, kind: _Kind, *, is_logged: bool) -> _Flush:
+        """Flush a window."""
         events = self._events(kind)
         intake = self.parts.intake
         for event in events:
@@ -122,7 +141,9 @@ class _Flushes:
         flush = WindowFlush(window, self.parts, self.parts.lanes[0])
         with stopwatch() as watch:
             assert await flush.run()
-        return watch.seconds, watch.cpu
+        steps = self.status.recent.newest_first()[0].step_seconds
+        tail = max(0.0, steps[Step.LOG_PRODUCTS] - steps[Step.ANNOUNCE])
+        return _Flush(1000 * watch.seconds, 1000 * watch.cpu, 1000 * tail)
 
     def _events(self, kind: _Kind) -> list[bytes]:
         if not kind.is_known:
@@ -152,22 +173,30 @@ async def _compare(
     *,
     quick: bool,
 ) -> None:
-    table = Table(["window of", _WITH + " (ms)", _WITHOUT + " (ms)", "share of the log"])
+    columns = ["window of", f"{_WITH} (ms)", f"{_WITHOUT} (ms)", "share of the log"]
+    table = Table([*columns, "share after the announcement", "CPU with (ms)", "without (ms)"])
     workload = repositories.workload(MOST_DATASETS)
     async with _flushes(repository, workload, kafka, repositories.root.parent) as flushes:
         for kind in _KINDS:
             for _ in range(_WARM_UP):
                 await flushes.flush(kind, is_logged=True)
-            seconds: dict[str, list[float]] = {_WITH: [], _WITHOUT: []}
-            cpu: dict[str, list[float]] = {_WITH: [], _WITHOUT: []}
+            found: dict[str, list[_Flush]] = {_WITH: [], _WITHOUT: []}
             for number in range(kind.rounds // (2 if quick else 1)):
-                for name in list(seconds)[:: -1 if number % 2 else 1]:
-                    took, used = await flushes.flush(kind, is_logged=name == _WITH)
-                    seconds[name].append(1000 * took)
-                    cpu[name].append(1000 * used)
-            share = 1 - median(seconds[_WITHOUT]) / median(seconds[_WITH])
-            table.add(kind.name, spread(seconds[_WITH]), spread(seconds[_WITHOUT]), f"{share:.3f}")
-            result.raw[kind.name] = {"wall (ms)": seconds, "cpu (ms)": cpu}
+                for name in list(found)[:: -1 if number % 2 else 1]:
+                    found[name].append(await flushes.flush(kind, is_logged=name == _WITH))
+            wall = {name: [each.wall for each in of] for name, of in found.items()}
+            share = 1 - median(wall[_WITHOUT]) / median(wall[_WITH])
+            tail = median(each.tail / each.wall for each in found[_WITH])
+            table.add(
+                kind.name,
+                *(spread(of) for of in wall.values()),
+                f"{share:.3f}",
+                f"{tail:.3f}",
+                *(f"{median(each.cpu for each in of):.0f}" for of in found.values()),
+            )
+            result.raw[kind.name] = {
+                name: [asdict(each) for each in of] for name, of in found.items()
+            }
             name = "product_log_share" + ("_window_of_one" if kind.events == 1 else "")
             result.figures[name] = max(share, result.figures.get(name, 0.0))
     result.tables.append(table)
@@ -178,11 +207,12 @@ async def _flushes(
     repository: Repository, workload: Workload, kafka: ApacheKafka, folder: Path
 ) -> AsyncIterator[_Flushes]:
     connection = KafkaConnection("bench", (kafka.bootstrap,), "bench")
+    status = Status()
     with repository.butler() as butler:
         lane = Lane(
             writer=ButlerWriter(butler, POLICY),
             chain_keeper=ChainKeeper(butler),
-            reports=FlushReports(Status(), 0),
+            reports=FlushReports(status, 0),
         )
         async with (
             open_producer(connection, _PRODUCTS, _LARGEST + MIB) as products,
@@ -207,6 +237,6 @@ async def _flushes(
             )
             parts.intake.start_at({_PARTITION: 0})
             try:
-                yield _Flushes(parts, workload)
+                yield _Flushes(parts, status, workload)
             finally:
                 parts.shut_down()

@@ -10,8 +10,9 @@ import pytest
 from faust.exceptions import ProducerSendError
 from structlog.testing import capture_logs
 
-from agents import chain_table, changelogs
+from agents import chain_table
 from agents.chain_table import ChainTable
+from app.kafka import changelog
 from app.kafka.errors import MessageSizeTooLargeError
 from app.telemetry import metrics
 from models.chains import ChainState, ChainUpdate
@@ -149,7 +150,7 @@ async def test_one_chain_is_written_again_after_a_restart_so_that_the_pages_find
 async def test_a_changelog_that_cannot_be_read_is_read_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(changelogs, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(changelog, "RETRY_SECONDS", 0.01)
     keeper, table = make(OSError("away"), OSError("away"), {b'"c"': STORED})
 
     with capture_logs() as logs:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import orjson
 import pytest
 
+from app.downstream.waiting import Due
+from app.settings import DownstreamSettings
 from bench import result as results
 from bench.capacity import Costs, capacity
+from bench.comparisons import waiting
 from bench.measuring import alternate, median_ratio, quantile, spread
 from bench.report import DOCUMENTS, main, report
 from bench.result import Result, Table
@@ -136,3 +140,16 @@ def test_a_pod_can_have_any_number_of_datasets(number: int) -> None:
     types = Night(datasets=number).dataset_types
     assert len({kind.name for kind in types}) == len(types) == number
     assert types[:20] == Night().dataset_types[:20]
+
+
+def test_entries_of_the_changelog_are_those_of_a_worker(tmp_path: Path) -> None:
+    """Their rules are those of the worker's file, so that none is looked at again."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(waiting.RULES)
+    found = [*waiting.entries(10, 20)]
+    assert len({Due.from_key(orjson.loads(key)) for key, _ in found}) == 20
+    assert not {key for key, _ in found} & {key for key, _ in waiting.entries(0, 10)}
+    for _, value in found:
+        state = orjson.loads(value)
+        assert state["rules"] == DownstreamSettings(rules=rules).rules_id
+        assert sum(state["datasets"].values()) == waiting.DATASETS_OF_AN_ENTRY

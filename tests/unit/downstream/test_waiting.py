@@ -165,3 +165,14 @@ def test_entries_come_in_the_order_in_which_they_are_due() -> None:
     found = index.due(HELD, 1_000)
     assert all(a.time <= b.time for a, b in pairwise(found))
     assert len(found) == 1_000
+
+
+def test_entries_with_the_same_types_and_numbers_keep_them_once() -> None:
+    types = [f"type_{k}" for k in range(18)]
+    tracemalloc.start()
+    try:
+        index = Waiting((Due(n, 0, n), dict.fromkeys(types, 1)) for n in range(2_000))
+        size = tracemalloc.get_traced_memory()[0] / len(index)
+    finally:
+        tracemalloc.stop()
+    assert size < 450

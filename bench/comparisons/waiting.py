@@ -14,16 +14,18 @@ from bench.repositories import Repositories
 from bench.result import Result, Table
 from bench.service import peak_memory
 from bench.target import Target
-from testbed.cluster import Cluster
+from testbed.kafka import ApacheKafka
 from testbed.worker import Worker
 
-__all__ = ["restarts"]
+__all__ = ["DATASETS_OF_AN_ENTRY", "RULES", "entries", "run"]
 
-_RULES = '- dataset_types: ["*"]\n  embargo_hours: 80\n'
+RULES = '- dataset_types: ["*"]\n  embargo_hours: 80\n'
 
 #: Datasets of an event that wait, each of another type.  Each event is a message of its own, which
 #: makes the most entries; windows of more events have one entry for all of them.
-_WAITING = tuple(f"waiting_{number}" for number in range(18))
+_TYPES = tuple(f"waiting_{number}" for number in range(18))
+
+DATASETS_OF_AN_ENTRY = len(_TYPES)
 
 _DATASETS = (3_000_000, 10_000_000)
 
@@ -34,11 +36,20 @@ _HOUR = 3_600 * 1_000_000_000
 _PATIENCE = 600.0
 
 
-def restarts(repositories: Repositories, kafka: Cluster, result: Result, *, quick: bool) -> None:
+def run(*, quick: bool) -> Result:
     """Start a worker with ever more datasets that wait; measure its memory, and until it is ready.
 
     Nothing of it is due, and the log has no message that it has not read.
     """
+    result = Result("waiting")
+    with Repositories() as repositories, ApacheKafka() as kafka:
+        _restarts(repositories, kafka, result, quick=quick)
+    return result
+
+
+def _restarts(
+    repositories: Repositories, kafka: ApacheKafka, result: Result, *, quick: bool
+) -> None:
     topic = "restart-pp-output"
     kafka.create_topic(f"{topic}-products", _PARTITIONS)
     settings = {
@@ -46,24 +57,24 @@ def restarts(repositories: Repositories, kafka: Cluster, result: Result, *, quic
         "KAFKA_TOPIC": topic,
         "BUTLER_WRITER_KAFKA_GROUP": "restart",
     }
-    target = Target(repositories, "direct", settings, rules=_RULES)
+    target = Target(repositories, "direct", settings, rules=RULES)
     changelog = f"restart-replicate-{target.name}-waiting-changelog"
     table = Table(
         ["datasets that wait", "entries", "ready after (s)", "memory (MiB)", "peak (MiB)"]
     )
     raw = []
     with target:
-        entries = 0
+        number = 0
         for datasets in (0, *_DATASETS[: 1 if quick else None]):
             target.worker.term()
             target.worker.wait()
-            more = datasets // len(_WAITING) - entries
-            _send(kafka, changelog, entries, more)
-            entries += more
-            measured = {"datasets": datasets, "entries": entries, **_start(target.worker, entries)}
+            more = datasets // DATASETS_OF_AN_ENTRY - number
+            _send(kafka, changelog, number, more)
+            number += more
+            measured = {"datasets": datasets, "entries": number, **_start(target.worker, number)}
             table.add(
                 f"{datasets:,}",
-                f"{entries:,}",
+                f"{number:,}",
                 f"{measured['seconds']:.1f}",
                 *(f"{measured[name] / 2**20:.0f}" for name in ("rss", "peak")),
             )
@@ -76,21 +87,21 @@ def restarts(repositories: Repositories, kafka: Cluster, result: Result, *, quic
     result.raw["restarts"] = raw
 
 
-def _start(worker: Worker, entries: int) -> dict[str, float]:
+def _start(worker: Worker, number: int) -> dict[str, float]:
     """Start a worker; return the seconds until it has all entries, and its memory in bytes."""
     began = time.monotonic()
     worker.start()
-    worker.wait_for_log(rf'"messages": {entries}\b.*what waits is restored', _PATIENCE)
+    worker.wait_for_log(rf'"messages": {number}\b.*what waits is restored', _PATIENCE)
     worker.wait_ready()
     seconds = time.monotonic() - began
     memory = psutil.Process(worker.process.pid).memory_info().rss
     return {"seconds": seconds, "rss": memory, "peak": peak_memory(worker)}
 
 
-def _send(kafka: Cluster, changelog: str, first: int, number: int) -> None:
+def _send(kafka: ApacheKafka, changelog: str, first: int, number: int) -> None:
     """Add entries to the changelog, as a worker writes them."""
     producer = Producer({**kafka.client_config, "linger.ms": 50, "acks": "all"})
-    for key, value in _entries(first, number):
+    for key, value in entries(first, number):
         producer.produce(changelog, value, key=key, partition=0)
         if producer.poll(0) == 0 and len(producer) > 50_000:
             producer.flush()
@@ -98,10 +109,10 @@ def _send(kafka: Cluster, changelog: str, first: int, number: int) -> None:
         raise TimeoutError(f"{left} entries were not delivered")
 
 
-def _entries(first: int, number: int) -> Iterator[tuple[bytes, bytes]]:
+def entries(first: int, number: int) -> Iterator[tuple[bytes, bytes]]:
     """Yield the keys and values of entries that are due within the next 80 hours."""
-    rules = hashlib.sha256(_RULES.encode()).hexdigest()[:16]
-    value = orjson.dumps({"rules": rules, "datasets": dict.fromkeys(_WAITING, 1)})
+    rules = hashlib.sha256(RULES.encode()).hexdigest()[:16]
+    value = orjson.dumps({"rules": rules, "datasets": dict.fromkeys(_TYPES, 1)})
     soon = time.time_ns() + _HOUR
     for entry in range(first, first + number):
         due = soon + entry * 79 * _HOUR // max(1, first + number)
