@@ -47,7 +47,7 @@ from app.telemetry.flush_reports import FlushReports
 if TYPE_CHECKING:
     from app.application import ButlerWriterApp
 
-__all__ = ["dependencies", "open_parts"]
+__all__ = ["dependencies", "open_parts", "replica_of"]
 
 logger = structlog.get_logger("butler_writer")
 
@@ -169,11 +169,25 @@ def _parts_of(app: ButlerWriterApp, butler: Butler) -> Parts:
         max_event_bytes=settings.kafka.max_message_bytes,
         limits=limits,
         retry_wait_max=write.retry_wait_max,
-        replica=None if replica is None else _replica(replica, butler),
+        replica=None if replica is None else replica_of(replica, butler),
     )
 
 
-def _replica(settings: DownstreamSettings, butler: Butler) -> Replica:
+def replica_of(settings: DownstreamSettings, butler: Butler) -> Replica:
+    """Return how a downstream repository is filled.
+
+    Parameters
+    ----------
+    settings : `DownstreamSettings`
+        The operator's choices.
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+
+    Raises
+    ------
+    RulesError
+        If the release rules cannot be used.
+    """
     universe = butler.dimensions
     selector = None
     if settings.rules is not None:
