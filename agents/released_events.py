@@ -9,6 +9,7 @@ from typing import Any
 from agents.decoded_events import DecodedEvents, decoded
 from app.downstream.due_messages import DueMessage
 from app.downstream.selection import Release, Selection
+from app.downstream.withdrawn import Withdrawn
 from app.intake.received import Received
 from app.intake.windows import Arrival
 from app.parts import Replica
@@ -70,6 +71,8 @@ class ReleasedEvents(DecodedEvents):
         Size of the largest message that is accepted.
     replica : `Replica`
         Selects what is released.
+    withdrawn : `Withdrawn`
+        What must not come back.
 
     Attributes
     ----------
@@ -78,9 +81,14 @@ class ReleasedEvents(DecodedEvents):
     """
 
     def __init__(
-        self, arrivals: Sequence[Arrival[Received]], max_bytes: int, replica: Replica
+        self,
+        arrivals: Sequence[Arrival[Received]],
+        max_bytes: int,
+        replica: Replica,
+        withdrawn: Withdrawn,
     ) -> None:
         super().__init__(arrivals, max_bytes)
+        self._withdrawn = withdrawn
         self._replica = replica
         # One moment for all, and for each time that a message is decoded: what is written of it,
         # and what waits, must fit together.
@@ -100,7 +108,7 @@ class ReleasedEvents(DecodedEvents):
                 )
         message = decoded(Products.decode, payload.value, self._max_bytes)
         self._check_universe(message)
-        selection = self._replica.select(message, self._now, since)
+        selection = self._replica.select(message, self._now, since, self._withdrawn)
         self.selections[arrival] = replace(selection, release=Release())
         is_staged = bool(selection.release.datasets)
         return ReleasedContent(selection.release, self._replica.staging if is_staged else None)

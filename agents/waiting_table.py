@@ -8,17 +8,19 @@ repository: whatever ends a worker, all datasets of an acked message are written
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 import structlog
 from faust.types.tables import TableT
 
 from agents.changelogs import read_until_done
 from app.butler.descriptions import describe_with_type
+from app.butler.failures import RetryableError
+from app.downstream.kept_state import Unruled, WithdrawnDataset, WithdrawnRun, key_of, state_of
 from app.downstream.waiting import HELD, Due, Numbers, Waiting
+from app.downstream.withdrawn import Withdrawn
 from app.kafka.changelog import Changelog, send_state
 from app.telemetry import metrics
 
@@ -27,6 +29,9 @@ __all__ = ["WaitingTable"]
 logger = structlog.get_logger("butler_writer")
 
 _SECOND = 1_000_000_000
+
+#: Seconds that a window waits for the table before its step counts as failed.
+RESTORED_WITHIN = 5.0
 
 
 @dataclass
@@ -49,6 +54,9 @@ class WaitingTable:
     is_restored : `bool`
         Whether the index has what the changelog had at the last rebalance; nothing is released
         before.
+    withdrawn : `Withdrawn`
+        What was withdrawn; complete once the table is restored, since the group has no members
+        while something is withdrawn.
     """
 
     table: TableT[str, Any]
@@ -56,6 +64,9 @@ class WaitingTable:
     rules: str
     index: Waiting = field(default_factory=Waiting)
     is_restored: bool = False
+    withdrawn: Withdrawn = field(default_factory=Withdrawn)
+    _restored: asyncio.Event = field(default_factory=asyncio.Event)
+    _unruled: set[Unruled] = field(default_factory=set)
     _outdated: set[Due] = field(default_factory=set)
     _taken: set[Due] = field(default_factory=set)
     _taken_in: int = 0
@@ -67,7 +78,9 @@ class WaitingTable:
         self._epoch += 1
         self.is_restored = False
         self.index = Waiting()
-        for forgotten in (self._outdated, self._taken, self._changes):
+        self._restored.clear()
+        # Not what was withdrawn: a window that is being written still needs it.
+        for forgotten in (self._outdated, self._taken, self._changes, self._unruled):
             forgotten.clear()
 
     async def restore(self, partitions: Collection[int]) -> None:
@@ -83,38 +96,61 @@ class WaitingTable:
         latest = await read_until_done(self.changelog, "what waits", lambda: epoch == self._epoch)
         if latest is None:
             return
-        entries = [
-            (due, numbers)
-            for key, value in latest.items()
-            if value is not None
-            for due, numbers in self._entry(key, value)
-            if due.partition in partitions
-        ]
-        self.index = Waiting(entries)
+        self.index = Waiting(self._entries(latest, partitions))
         for due, changed in self._changes.items():  # since the reading began
             self._apply(due, changed)
         self._changes.clear()
         self.is_restored = True
+        self._restored.set()
         logger.info(
-            "what waits is restored", messages=len(self.index), by_other_rules=len(self._outdated)
+            "what waits is restored",
+            messages=len(self.index),
+            by_other_rules=len(self._outdated),
+            withdrawn=len(self.withdrawn.ids) + len(self.withdrawn.runs),
         )
 
-    def _entry(self, key: bytes, value: bytes) -> Iterable[tuple[Due, Numbers]]:
+    def _entries(
+        self, latest: Mapping[bytes, bytes | None], partitions: Collection[int]
+    ) -> Iterator[tuple[Due, Numbers]]:
+        """Yield what waits in some partitions; note what else the changelog has."""
+        for key, value in latest.items():
+            if value is None:
+                continue
+            try:
+                found = key_of(key)
+            except Exception as exc:  # noqa: BLE001 - nothing can be done about such a key
+                logger.error(  # noqa: TRY400 - a traceback says nothing more
+                    "record of the changelog of what waits skipped", error=describe_with_type(exc)
+                )
+                continue
+            rules, numbers = state_of(value)
+            match found:
+                case WithdrawnDataset(dataset_id):
+                    self.withdrawn.ids.add(dataset_id)
+                case WithdrawnRun(name):
+                    self.withdrawn.runs.add(name)
+                case Unruled() if rules == self.rules:
+                    self._unruled.add(found)
+                case Due(partition=partition) if partition in partitions:
+                    if rules != self.rules:
+                        self._outdated.add(found)
+                    yield found, numbers
+
+    async def wait_restored(self) -> None:
+        """Wait until it is known what was withdrawn.
+
+        Raises
+        ------
+        RetryableError
+            If that takes long; the call may be repeated.
+        """
         try:
-            due = Due.from_key(str(orjson.loads(key)))
-        except Exception as exc:  # noqa: BLE001 - nothing can be done about such a key
-            logger.error(  # noqa: TRY400 - a traceback says nothing more
-                "record of the changelog of what waits skipped", error=describe_with_type(exc)
-            )
-            return []
-        try:
-            state = orjson.loads(value)
-            rules, numbers = state["rules"], {str(n): int(c) for n, c in state["datasets"].items()}
-        except Exception:  # noqa: BLE001 - the key suffices to read the message again
-            rules, numbers = None, {}
-        if rules != self.rules:
-            self._outdated.add(due)
-        return [(due, numbers)]
+            await asyncio.wait_for(self._restored.wait(), RESTORED_WITHIN)
+        except TimeoutError:
+            raise RetryableError(
+                f"the changelog {self.changelog.topic} is not read yet: what was withdrawn is not "
+                "known; check that the brokers answer, and the right READ on it"
+            ) from None
 
     def take(self, now: int, limit: int, epoch: int) -> list[Due]:
         """Take entries that are due, or that other rules have made; each is taken once.
@@ -147,7 +183,12 @@ class WaitingTable:
         """Return the time since which the datasets of an entry's message are not released."""
         return 0 if due in self._outdated else due.time
 
-    async def keep(self, waiting: Mapping[Due, Numbers], done: Collection[Due]) -> None:
+    async def keep(
+        self,
+        waiting: Mapping[Due, Numbers],
+        done: Collection[Due],
+        unruled: Collection[str] = (),
+    ) -> None:
         """Write entries to the changelog, then remove others; return once the brokers have it.
 
         Parameters
@@ -156,6 +197,8 @@ class WaitingTable:
             The entries of what waits, each with the numbers of its datasets by type.
         done : `~collections.abc.Collection` [`Due`]
             Entries that were taken and are no longer needed, unless they are among the others.
+        unruled : `~collections.abc.Collection` [`str`], optional
+            Dataset types for which there is no rule.
 
         Raises
         ------
@@ -168,16 +211,19 @@ class WaitingTable:
             for due, numbers in waiting.items()
             if due not in self.index or due in self._outdated
         }
+        named = {*map(Unruled, unruled)} - self._unruled
         await asyncio.gather(
             *(
                 send_state(self.table, due.key, {"rules": self.rules, "datasets": dict(numbers)})
                 for due, numbers in new.items()
-            )
+            ),
+            *(send_state(self.table, each.key, {"rules": self.rules}) for each in named),
         )
         old = [due for due in done if due not in waiting]
         await asyncio.gather(*(send_state(self.table, due.key, None) for due in old))
         if epoch != self._epoch:
             return
+        self._unruled |= named
         changes: dict[Due, Numbers | None] = {**new, **dict.fromkeys(old)}
         for due, changed in changes.items():
             self._apply(due, changed)

@@ -27,8 +27,9 @@ from app.butler.failures import AbandonedError
 from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Written
 from app.butler.writer import PreparedWindow
 from app.downstream.due_messages import DueMessage
-from app.downstream.selection import Selection
+from app.downstream.selection import Exclusion, Selection
 from app.downstream.waiting import Due, Numbers, entries
+from app.downstream.withdrawn import Withdrawn
 from app.intake.entries import Entry
 from app.intake.received import Received
 from app.intake.windows import Arrival, Window
@@ -109,6 +110,8 @@ class WindowFlush:
 
     async def _prepare(self) -> None:
         """Decode and parse the events, and check their artifacts."""
+        if self.waiting is not None:
+            await self.waiting.wait_restored()
         self._prepared = await self.lane.run(self._prepare_events)
 
     def _turn(self, attempts: int) -> Turn:
@@ -132,7 +135,8 @@ class WindowFlush:
         )
         if replica is None:
             return DecodedEvents(arrivals, max_bytes, self.parts.limits)
-        events = ReleasedEvents(arrivals, max_bytes, replica)
+        withdrawn = Withdrawn() if self.waiting is None else self.waiting.withdrawn
+        events = ReleasedEvents(arrivals, max_bytes, replica, withdrawn)
         self._selections = events.selections
         return events
 
@@ -227,13 +231,15 @@ class WindowFlush:
         """Write what is not due to the table, and remove what was waiting and is written."""
         waiting: dict[Due, Numbers] = {}
         due: list[Due] = []
+        unruled: set[str] = set()
         for arrival in self.window.arrivals:
             entry, payload = arrival.entry, arrival.payload
             if (selection := self._selections.get(arrival)) is not None:
                 waiting |= entries(entry.partition[1], entry.offset, selection)
+                unruled.update(selection.excluded.get(Exclusion.NO_RULE, ()))
             if isinstance(payload, DueMessage):
                 due.append(payload.due)
-        await table.keep(waiting, due)
+        await table.keep(waiting, due, unruled)
 
     @property
     def batch_id(self) -> UUID:

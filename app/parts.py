@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from faust.windows import TumblingWindow
@@ -16,8 +17,9 @@ from app.butler.events.limits import EventLimits
 from app.butler.repository.chains import ChainKeeper
 from app.butler.sessions.look import DatabaseLook
 from app.butler.writer import ButlerWriter
-from app.downstream.selection import Release, Selection
+from app.downstream.selection import Exclusion, Release, Selection
 from app.downstream.selector import Selector
+from app.downstream.withdrawn import Withdrawn
 from app.intake.intake import Intake
 from app.intake.received import Received
 from app.intake.windows import WindowBounds
@@ -94,14 +96,32 @@ class Replica:
         """The longest embargo of the rules, in nanoseconds."""
         return 0 if self.selector is None else self.selector.rules.longest_embargo
 
-    def select(self, message: Products, now: int, since: int) -> Selection:
-        """Return what becomes of the datasets of a message (see `Selector.select`)."""
+    def select(
+        self, message: Products, now: int, since: int, withdrawn: Withdrawn | None = None
+    ) -> Selection:
+        """Return what becomes of the datasets of a message (see `Selector.select`).
+
+        Parameters
+        ----------
+        message, now, since
+            As for `Selector.select`.
+        withdrawn : `Withdrawn`, optional
+            What must not come back.
+        """
+        left_out: Counter[str] = Counter()
+        if withdrawn is not None:
+            others, left_out = withdrawn.leave_out(message.datasets)
+            message = replace(message, datasets=others)
         if self.selector is not None:
-            return self.selector.select(message, now, since)
-        everything = Release(
-            message.datasets, message.dimension_records, message.dataset_types, message.chains
-        )
-        return Selection(everything, {}, {}, {})
+            selection = self.selector.select(message, now, since)
+        else:
+            everything = Release(
+                message.datasets, message.dimension_records, message.dataset_types, message.chains
+            )
+            selection = Selection(everything, {}, {}, {})
+        if left_out:
+            selection.excluded[Exclusion.WITHDRAWN] = left_out
+        return selection
 
 
 @dataclass(frozen=True, kw_only=True)

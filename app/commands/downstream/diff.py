@@ -14,9 +14,10 @@ from app.assembly import replica_of
 from app.butler.private.ingest_dates import Period
 from app.butler.products.stored_products import StoredProducts
 from app.butler.repository.connection import open_butler
-from app.commands.downstream.selection import RUN, SINCE, UNTIL, period_of, require_downstream
+from app.commands.downstream.selection import RUN, SINCE, UNTIL, downstream_settings, period_of
 from app.commands.operator_command import CommandError, operator_command, read_only_butler
 from app.operations.products.comparison import Comparison, Finding, State, check_universes
+from app.operations.products.kept import read_kept
 from app.operations.products.selected_runs import select_runs
 
 __all__ = ["diff"]
@@ -40,7 +41,7 @@ async def diff(
     """
     listed = []
     with operator_command(command) as output, output.progress("runs") as show_progress:
-        require_downstream()
+        kafka = downstream_settings()
         if not runs and since is None and until is None:
             raise CommandError("give --run, --since or --until: what to compare")
         butler = read_only_butler()
@@ -48,7 +49,8 @@ async def diff(
         repositories = StoredProducts(other), StoredProducts(butler)
         check_universes(*repositories)
         replica = replica_of(app.settings.downstream, butler)
-        comparison = Comparison(*repositories, replica, time.time_ns())
+        kept = await read_kept(app.connection, kafka, app.settings.downstream.rules_id)
+        comparison = Comparison(*repositories, replica, time.time_ns(), kept.withdrawn)
         period = period_of(since, until)
         selected = select_runs(runs, other, butler)
         if period != Period():

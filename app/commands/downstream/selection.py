@@ -10,8 +10,9 @@ from faust.cli import option
 from app import app
 from app.butler.private.ingest_dates import Period
 from app.commands.operator_command import CommandError
+from app.settings import ReplicaKafkaSettings
 
-__all__ = ["RUN", "SINCE", "UNTIL", "period_of", "require_downstream"]
+__all__ = ["RUN", "SINCE", "UNTIL", "downstream_settings", "period_of"]
 
 RUN = option(
     "--run",
@@ -36,16 +37,17 @@ def period_of(since: datetime | None, until: datetime | None = None) -> Period:
     return Period(*(time and time.replace(tzinfo=UTC) for time in (since, until)))
 
 
-def require_downstream() -> None:
-    """Check that the settings are those of a downstream repository.
+def downstream_settings() -> ReplicaKafkaSettings:
+    """Return the topics of the downstream repository that the settings are about.
 
     Raises
     ------
     CommandError
-        If they are not.
+        If they are about none.
     """
-    if not app.settings.downstream.is_replica:
+    if not isinstance(kafka := app.settings.kafka, ReplicaKafkaSettings):
         raise CommandError(
             "this command is for a downstream repository, and BUTLER_WRITER_ROLE=write; run it "
             "with the environment variables of the role replicate"
         )
+    return kafka

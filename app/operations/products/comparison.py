@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,6 +16,7 @@ from app.butler.products.contents import WrittenProducts
 from app.butler.products.messages import product_messages
 from app.butler.products.stored_products import StoredProducts
 from app.downstream.selection import Selection
+from app.downstream.withdrawn import Withdrawn
 from app.errors import OperatorError
 from app.operations.products.found import Found, difference_of
 from app.parts import Replica
@@ -109,6 +110,8 @@ class Comparison:
         Selects what is released.
     now : `int`
         The time, in nanoseconds of Unix time.
+    withdrawn : `Withdrawn`, optional
+        What must not be there.
 
     Attributes
     ----------
@@ -120,6 +123,7 @@ class Comparison:
     target: StoredProducts
     replica: Replica
     now: int
+    withdrawn: Withdrawn = field(default_factory=Withdrawn)
     counts: Counter[str] = field(default_factory=Counter)
 
     def of_run(self, run: str, period: Period) -> Iterator[Difference]:
@@ -141,7 +145,7 @@ class Comparison:
         for event in self.source.of_run(run, period=period):
             source = Found.of(self.source, event)
             target = Found.of(self.target, self.target.of_ids([*source.datasets]))
-            verdicts = _Verdicts(source.products, self.replica, self.now)
+            verdicts = self._verdicts(source)
             for dataset_id, (ref, _) in source.datasets.items():
                 state = verdicts.of(dataset_id)
                 if dataset_id not in target.datasets:
@@ -163,7 +167,7 @@ class Comparison:
             if all(ref.id in there for ref in event.refs):
                 continue
             target = Found.of(self.target, event)
-            verdicts = _Verdicts(target.products, self.replica, self.now)
+            verdicts = self._verdicts(target)
             for dataset_id, (ref, _) in target.datasets.items():
                 if dataset_id in there:
                     continue
@@ -174,13 +178,18 @@ class Comparison:
                         Finding.EXTRA, ref, f"{state.value}; the source does not have it"
                     )
 
+    def _verdicts(self, found: Found) -> _Verdicts:
+        def select(message: Products) -> Selection:
+            return self.replica.select(message, self.now, 0, self.withdrawn)
+
+        return _Verdicts(found.products, select)
+
 
 class _Verdicts:
     """What the rules say of datasets."""
 
-    def __init__(self, products: WrittenProducts, replica: Replica, now: int) -> None:
-        self._replica = replica
-        self._now = now
+    def __init__(self, products: WrittenProducts, select: Callable[[Products], Selection]) -> None:
+        self._select = select
         self._message_of: dict[str, Products] = {}
         self._released: set[str] = set()
         for _, value in product_messages(products, uuid4(), datetime.now(UTC), _NO_LIMIT):
@@ -204,9 +213,6 @@ class _Verdicts:
             if not selection.excluded
             else State.EXCLUDED
         )
-
-    def _select(self, message: Products) -> Selection:
-        return self._replica.select(message, self._now, 0)
 
 
 def _ids(files: Iterable[FileDatasetFields]) -> Iterator[str]:

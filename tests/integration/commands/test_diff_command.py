@@ -24,6 +24,7 @@ def deployment(broker: Cluster, topic_name: str, tmp_path: Path) -> Deployment:
 def test_two_repositories_are_compared(deployment: Deployment, tmp_path: Path) -> None:
     (message,) = log_events(deployment, [Night(deployment.root).event(1, 0)])
     downstream = Downstream(deployment, tmp_path / "public")
+    deployment.cluster.create_topic(f"{downstream.group}-waiting-changelog")
     done = faust_command(
         downstream.environment, "--json", "diff", str(deployment.root), "--since", "2020-01-01"
     )
@@ -43,6 +44,7 @@ def test_two_repositories_are_compared(deployment: Deployment, tmp_path: Path) -
 def test_exit_codes_and_lines(deployment: Deployment, tmp_path: Path) -> None:
     (message,) = log_events(deployment, [Night(deployment.root).event(1, 0)])
     downstream = Downstream(deployment, tmp_path / "public")
+    deployment.cluster.create_topic(f"{downstream.group}-waiting-changelog")
     source, pattern = str(deployment.root), f"{RUN[:-3]}*"
     done = faust_command(downstream.environment, "diff", source, "--run", pattern)
     *lines, summary = done.stdout.splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -19,9 +20,10 @@ from app.operations.products.comparison import Comparison, Difference, Finding, 
 from app.operations.products.selected_runs import select_runs
 from app.parts import Replica
 from models.product import Products
-from tests.integration.butler.test_replica import log_of, replicate
+from tests.integration.butler.test_products import write
+from tests.integration.butler.test_replica import replicate
 from tests.support.downstream import selected
-from tests.support.events import DETECTORS, RUN, UNIVERSE_7, make_repository
+from tests.support.events import RUN, UNIVERSE_7, make_repository
 from tests.support.repositories import Repository
 from tests.unit.downstream.messages import HOUR, SECOND, selector
 
@@ -40,6 +42,17 @@ RULES = """
 """
 
 ON_SQLITE = pytest.mark.parametrize("repository", ["sqlite"], indirect=True)
+
+
+#: Fewer than the instrument has.
+DETECTORS = 2
+
+
+def log_of(repository: Repository, visits: Sequence[int] = (1,)) -> list[Products]:
+    """Write visits into the source; return the messages of the product log."""
+    night, writer = repository.night(), repository.writer()
+    events = [night.event(visit, n) for visit in visits for n in range(DETECTORS)]
+    return write(writer, events)
 
 
 def compare(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from models.product import Products
 from testbed.cluster import Cluster, Message
 from testbed.tables import check_same, tables_of
 from testbed.waiting import wait_until
-from testbed.worker import Worker
+from testbed.worker import Worker, faust_command
 from tests.support.deployment import Deployment
 from tests.support.downstream import Downstream, log_events, selected
 from tests.support.events import DETECTORS, Night
@@ -137,6 +138,21 @@ def test_an_embargo_holds_over_kills_and_ends_on_time(
         check_nothing_of(downstream, hidden, worker.log_text(), *pages)
         assert worker.log_text().count("no rule for a dataset type") == 1
         worker.process.kill()
+    shown = faust_command(downstream.environment, "--json", "products", "waiting")
+    assert shown.returncode == 1, shown.stderr  # a type has no rule
+    check_nothing_of(downstream, hidden, shown.stdout)
+    document = json.loads(shown.stdout)
+    assert {(each["hour"], each["datasets"]) for each in document["waiting"]} == {
+        ("2026-11-27T09:00:00", 2 * DETECTORS)
+    }
+    assert [each["dataset_type"] for each in document["waiting"]] == [
+        "association_log",
+        "calibrate_log",
+        "isr_log",
+        "preload_log",
+    ]
+    assert document["no_rule"] == ["dia_source_summary"]
+    assert (document["held"], document["by_other_rules"]) == ({}, 0)
     clock.set(END + 80 * HOUR - 60)
     with downstream.worker() as worker:
         worker.wait_for_log("what waits is restored")

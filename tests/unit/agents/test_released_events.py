@@ -10,8 +10,10 @@ import pytest
 
 from agents.released_events import ReleasedContent, ReleasedEvents
 from app.downstream.due_messages import DueMessage
+from app.downstream.selection import Exclusion
 from app.downstream.selector import Selector
 from app.downstream.waiting import Due
+from app.downstream.withdrawn import Withdrawn
 from app.intake.entries import Entry
 from app.intake.received import Received
 from app.intake.windows import Arrival
@@ -60,10 +62,15 @@ def arrival(payload: Received) -> Arrival[Received]:
     return Arrival(Entry(("log", 2), 5, 1, 0, lambda: None), payload)
 
 
-def events(*payloads: Received, text: str | None = None, now: int = EVENING) -> ReleasedEvents:
+def events(
+    *payloads: Received,
+    text: str | None = None,
+    now: int = EVENING,
+    withdrawn: Withdrawn = Withdrawn(),  # noqa: B008 - it is not changed
+) -> ReleasedEvents:
     selector = None if text is None else Selector(rules(text), universe())
     replica = Replica(universe=UNIVERSE, selector=selector, staging="/source/", clock=lambda: now)
-    return ReleasedEvents([arrival(payload) for payload in payloads], 10_000, replica)
+    return ReleasedEvents([arrival(payload) for payload in payloads], 10_000, replica, withdrawn)
 
 
 def content(found: ReleasedEvents) -> list[ReleasedContent]:
@@ -121,3 +128,15 @@ def test_a_bad_message_is_rejected(payload: Received, cause: Cause, reason: str)
     assert rejection.cause is cause
     assert reason in rejection.reason
     assert decoded.selections == {}
+
+
+@pytest.mark.parametrize("text", [None, RULES])
+def test_what_was_withdrawn_is_not_released_and_does_not_wait(text: str | None) -> None:
+    payload = Received(None, value())
+    found = events(payload, text=text, withdrawn=Withdrawn(runs={"r"}))
+    (released,) = content(found)
+    assert released.datasets == []
+    (selection,) = found.selections.values()
+    withdrawn = {"image": 1, "catalog": 1, "other": 1}
+    assert selection.excluded == {Exclusion.WITHDRAWN: withdrawn}
+    assert (selection.waiting, selection.held) == ({}, {})
