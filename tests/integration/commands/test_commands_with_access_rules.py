@@ -22,7 +22,7 @@ pytestmark = pytest.mark.kafka
 def deployment(secure_kafka: ApacheKafka, topic_name: str, tmp_path: Path) -> Deployment:
     settings = {**LOGIN, "BUTLER_WRITER_MISSING_FILE_WAIT": "0.1"}
     found = Deployment(secure_kafka, topic_name, tmp_path, partitions=2, settings=settings)
-    grant(secure_kafka, found, operators=True)
+    grant(secure_kafka, found, operators=True, optional=True)
     return found
 
 
@@ -94,6 +94,8 @@ def commands_beside_a_worker(
     assert (chain["chain"], chain["runs"], chain["datasets"]) == (CHAIN, 1, 40)
     (run,) = document(deployment, "chains", "show", CHAIN)
     assert (run["run"], run["events"]) == (RUN, 4)
+    rebuilt = document(deployment, "products", "rebuild", "--run", RUN)
+    assert (rebuilt["done"], rebuilt["summary"]["datasets"]) == (True, 40)
     refused = document(deployment, "rewind", "--offset", "0", exit_code=2)
     assert f"the group {deployment.group} has members (" in refused["error"]
     assert "stop all workers first" in refused["error"]
