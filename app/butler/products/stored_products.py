@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -87,12 +87,10 @@ class StoredProducts:
         period : `Period`, optional
             When the datasets came into the repository.
         """
-        key = self._tables.collection(run)
-        if key is None:
-            return
         pairs = tuple((chain, run) for chain in chains)
-        of_run = self._tables.dataset.columns[self._tables.run_column] == key
-        for store, statement in self._statements(of_run, *self._dates.within(period or Period())):
+        for store, statement in self._statements(
+            self._in_run(run), *self._dates.within(period or Period())
+        ):
             for rows in _chunks(self._rows(statement)):
                 if event := self._event(store, rows, pairs):
                     yield event
@@ -109,12 +107,34 @@ class StoredProducts:
                     artifacts += event.artifacts
         return ParsedEvent({}, artifacts, ())
 
+    def beside(self, ids: Collection[UUID]) -> set[UUID]:
+        """Return the datasets in the artifacts that have one of some datasets, and in their run."""
+        paths: defaultdict[str, set[str]] = defaultdict(set)
+        for artifact in self.of_ids(ids).artifacts:
+            paths[artifact.refs[0].run].update(artifact.recorded_paths.values())
+        found: set[UUID] = set()
+        for run, of_run in paths.items():
+            for some in chunk_iterable(sorted(of_run), _IDS):
+                for _, statement in self._statements(self._in_run(run), paths=some):
+                    found.update(row.id for row in self._rows(statement))
+        return found
+
+    def ids_of_run(self, run: str) -> set[UUID]:
+        """Return all datasets of a run, those without an artifact too."""
+        statement = sqlalchemy.select(self._tables.dataset.columns["id"])
+        return {row.id for row in self._rows(statement.where(self._in_run(run)))}
+
     def products(self, event: ParsedEvent) -> WrittenProducts:
         """Return what other repositories need of some datasets."""
         return self._contents.of([event])
 
+    def _in_run(self, run: str) -> sqlalchemy.ColumnElement[bool]:
+        key = self._tables.collection(run)
+        column = self._tables.dataset.columns[self._tables.run_column]
+        return sqlalchemy.false() if key is None else column == key
+
     def _statements(
-        self, *conditions: sqlalchemy.ColumnElement[bool]
+        self, *conditions: sqlalchemy.ColumnElement[bool], paths: Collection[str] = ()
     ) -> Iterator[tuple[FileStore, sqlalchemy.Select[Any]]]:
         """Yield a statement for each datastore; a dataset is found in the first that has it."""
         dataset = self._tables.dataset
@@ -132,7 +152,11 @@ class StoredProducts:
                 store,
                 sqlalchemy.select(dataset.columns["id"], *(records.columns[c] for c in _COLUMNS))
                 .join_from(dataset, records, records.columns["dataset_id"] == dataset.columns["id"])
-                .where(*conditions, *elsewhere)
+                .where(
+                    *conditions,
+                    *elsewhere,
+                    *([records.columns["path"].in_(paths)] if paths else []),
+                )
                 .order_by(records.columns["path"], dataset.columns["id"]),
             )
 

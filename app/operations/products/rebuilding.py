@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from app.announce.product_log import ProductLog
-from app.butler.events.parsed import Artifact, ParsedEvent
+from app.butler.events.parsed import ParsedEvent
+from app.butler.paths import is_own_file
 from app.butler.private.ingest_dates import Period
 from app.butler.products.stored_products import StoredProducts
 from app.errors import OperatorError
@@ -102,7 +103,9 @@ async def rebuild(
     """
     done = Rebuilt(run.name)
     for event in stored.of_run(run.name, run.chains, period):
-        chosen = replace(event, artifacts=[*filter(_can_be_logged, event.artifacts)])
+        chosen = replace(
+            event, artifacts=[each for each in event.artifacts if is_own_file(each.path)]
+        )
         left_out = len(event.artifacts) - len(chosen.artifacts)
         messages = await _send(stored, chosen, log, sender)
         done = replace(
@@ -125,11 +128,6 @@ async def _send(
         messages = log.messages(products, batch_id, datetime.now(UTC))
         if sender is None or await log.send(sender, messages):
             return messages
-
-
-def _can_be_logged(artifact: Artifact) -> bool:
-    """Return whether the path of an artifact is relative to the datastore, and that of a file."""
-    return not (artifact.path.startswith("/") or "://" in artifact.path or "#" in artifact.path)
 
 
 class _LogSender:
