@@ -30,10 +30,13 @@ class ReleasedContent:
         The artifacts, and what they need.
     staging : `str` or `None`
         The root from which the artifacts are copied; `None`: they stay where they are.
+    replaces_records : `bool`
+        Whether stored dimension records get the values that it has of them.
     """
 
     release: Release
     staging: str | None
+    replaces_records: bool = False
 
     @property
     def dimension_records(self) -> list[DimensionRecordFields]:
@@ -111,7 +114,12 @@ class ReleasedEvents(DecodedEvents):
         selection = self._replica.select(message, self._now, since, self._withdrawn)
         self.selections[arrival] = replace(selection, release=Release())
         is_staged = bool(selection.release.datasets)
-        return ReleasedContent(selection.release, self._replica.staging if is_staged else None)
+        return ReleasedContent(
+            selection.release,
+            self._replica.staging if is_staged else None,
+            # A message that is read again is older than some that were released meanwhile.
+            self._replica.replaces_records and not isinstance(payload, DueMessage),
+        )
 
     def _check_universe(self, message: Products) -> None:
         given = message.universe["namespace"], message.universe["version"]

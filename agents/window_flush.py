@@ -34,7 +34,6 @@ from app.intake.entries import Entry
 from app.intake.received import Received
 from app.intake.windows import Arrival, Window
 from app.parts import Lane, Parts
-from app.telemetry import metrics
 from app.telemetry.flush_reports import FlushSummary
 from app.telemetry.labels import Step
 
@@ -269,9 +268,8 @@ class WindowFlush:
         report = self._report or WriteReport({})
         summary = self._summary(report, acked)
         events = flushed_events(self.window, self.outcomes)
-        self.lane.reports.flushed(summary, report.mismatched_records, events)
+        self.lane.reports.flushed(summary, report, events)
         self.lane.reports.acked(acked)
-        metrics.LOST_TAGS.inc(report.lost_tags)
 
     def _report_excluded(self) -> None:
         """Report what is excluded of the messages that were received for the first time."""

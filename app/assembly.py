@@ -196,4 +196,5 @@ def replica_of(settings: DownstreamSettings, butler: Butler) -> Replica:
         universe=(universe.namespace, universe.version),
         selector=selector,
         staging=None if settings.staging is None else str(settings.staging),
+        replaces_records=settings.replaces_records,
     )

@@ -79,6 +79,8 @@ class Replica:
         Selects what is released; `None`: everything is, at once.
     staging : `str` or `None`
         URI of the root from which artifacts get into its datastore; `None`: they stay.
+    replaces_records : `bool`
+        Whether stored dimension records get the values that new messages have of them.
     clock : `~collections.abc.Callable`
         Returns the time, in nanoseconds of Unix time.
     exclusions : `Exclusions`
@@ -88,6 +90,7 @@ class Replica:
     universe: tuple[str, int]
     selector: Selector | None = None
     staging: str | None = None
+    replaces_records: bool = False
     clock: Callable[[], int] = time.time_ns
     exclusions: Exclusions = field(default_factory=Exclusions)
 

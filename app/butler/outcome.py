@@ -131,6 +131,8 @@ class WriteReport(Generic[K]):
         Number of dimension records that differ from the stored one.
     lost_tags : `int`
         Number of datasets without the tag, since another one with their data ID has it.
+    replaced_records : `int`
+        Number of dimension records that got other values.
     postponed : `~collections.abc.Sequence` [`Postponed`]
         The other events; each member is to be written as a window of its own.
     """
@@ -139,4 +141,5 @@ class WriteReport(Generic[K]):
     inserted: int = 0
     mismatched_records: int = 0
     lost_tags: int = 0
+    replaced_records: int = 0
     postponed: Sequence[Postponed[K]] = ()

@@ -14,7 +14,7 @@ from app.butler.policy import ReplicaPolicy, Transfer
 from app.settings.kafka import KafkaSettings
 from app.settings.section import OptionalTopicName, Section, TopicName
 
-__all__ = ["DownstreamSettings", "ReplicaKafkaSettings", "Role"]
+__all__ = ["ChangedRecords", "DownstreamSettings", "ReplicaKafkaSettings", "Role"]
 
 #: What a name of a topic may not have.
 _OTHERS = re.compile(r"[^A-Za-z0-9._-]+")
@@ -33,6 +33,16 @@ class Role(StrEnum):
     """It fills a downstream repository from the product log."""
 
 
+class ChangedRecords(StrEnum):
+    """What becomes of a stored dimension record that comes again with other values."""
+
+    KEEP = "keep"
+    """It stays as it is."""
+
+    REPLACE = "replace"
+    """It gets the other values."""
+
+
 class DownstreamSettings(Section, ReplicaPolicy):
     """The role of the worker, and what the role ``replicate`` does."""
 
@@ -48,10 +58,20 @@ class DownstreamSettings(Section, ReplicaPolicy):
     rules: Path | None = None
     """File with the release rules (YAML); without it, everything is released at once."""
 
+    changed_records: ChangedRecords = ChangedRecords.KEEP
+    """What becomes of a stored dimension record that comes again with other values, such as a
+    visit's region: ``keep`` or ``replace``.  Messages that are read again, since some of their
+    datasets are due, replace none: their values are older."""
+
     @property
     def is_replica(self) -> bool:
         """Whether the worker fills a downstream repository."""
         return self.role is Role.REPLICATE
+
+    @property
+    def replaces_records(self) -> bool:
+        """Whether dimension records of a downstream repository are replaced."""
+        return self.is_replica and self.changed_records is ChangedRecords.REPLACE
 
     @property
     def requires_source(self) -> bool:

@@ -40,17 +40,21 @@ class Counts:
         Number of dimension records that differ from the stored one.
     lost_tags : `int`
         Number of datasets without the tag, since another one with their data ID has it.
+    replaced_records : `int`
+        Number of dimension records that got other values.
     """
 
     inserted: int = 0
     mismatched_records: int = 0
     lost_tags: int = 0
+    replaced_records: int = 0
 
     def add(self, other: Counts) -> None:
         """Add the counts of another transaction."""
         self.inserted += other.inserted
         self.mismatched_records += other.mismatched_records
         self.lost_tags += other.lost_tags
+        self.replaced_records += other.replaced_records
 
 
 def attempt(call: Callable[[], T], is_current: Callable[[], bool]) -> T | Failed:

@@ -92,6 +92,8 @@ class ParsedEvent:
         The staging root that holds those of its files that are not in the datastore yet.
     left_out : `str`
         Which of its files are missing, and were left out; empty: none.
+    replaces_records : `bool`
+        Whether stored dimension records get the values that it has of them.
     """
 
     records: Mapping[RecordKey, ParsedRecord]
@@ -99,6 +101,7 @@ class ParsedEvent:
     chains: tuple[tuple[str, str], ...]
     staging: ResourcePath | None = None
     left_out: str = ""
+    replaces_records: bool = False
 
     @property
     def refs(self) -> Iterator[DatasetRef]:

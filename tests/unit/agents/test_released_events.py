@@ -140,3 +140,12 @@ def test_what_was_withdrawn_is_not_released_and_does_not_wait(text: str | None) 
     withdrawn = {"image": 1, "catalog": 1, "other": 1}
     assert selection.excluded == {Exclusion.WITHDRAWN: withdrawn}
     assert (selection.waiting, selection.held) == ({}, {})
+
+
+@pytest.mark.parametrize("replaces", [True, False])
+def test_a_message_that_is_read_again_replaces_no_record(*, replaces: bool) -> None:
+    replica = Replica(universe=UNIVERSE, replaces_records=replaces, clock=lambda: EVENING)
+    again = DueMessage(None, value(), due=Due(EVENING, 2, 5))
+    arrivals = [arrival(payload) for payload in (Received(None, value()), again)]
+    found = content(ReleasedEvents(arrivals, 10_000, replica, Withdrawn()))
+    assert [each.replaces_records for each in found] == [replaces, False]
