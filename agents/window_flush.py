@@ -114,8 +114,8 @@ class WindowFlush:
         self._prepared = await self.lane.run(self._prepare_events)
 
     def _turn(self, attempts: int) -> Turn:
-        is_apart = self.window.is_apart
-        return Turn(attempts > 1 or is_apart, is_apart, self.window.confirmed)
+        window = self.window
+        return Turn(attempts > 1 or window.is_apart, window.is_apart, window.confirmed)
 
     def _prepare_events(self) -> PreparedWindow[Arrival[Received]]:
         events = self._decoded_events()
@@ -207,8 +207,10 @@ class WindowFlush:
 
     async def _announce(self) -> None:
         """Announce every valid dataset of the window, whether it was inserted now or earlier."""
-        if written := list(self._written.values()):
-            await announce(self.parts.sender, self.parts.list_directory, self.batch_id, written)
+        parts = self.parts
+        if found := list(self._written.values()):
+            where, unobserved = parts.list_directory, parts.announces_unobserved
+            await announce(parts.sender, where, self.batch_id, found, unobserved=unobserved)
 
     async def _log_products(self) -> None:
         """Send every valid dataset of the window to the product log, if that is on."""

@@ -166,6 +166,7 @@ def _parts_of(app: ButlerWriterApp, butler: Butler) -> Parts:
         product_log=ProductLog(app.settings.kafka.max_message_bytes),
         database_look=DatabaseLook(engine_of(butler)),
         list_directory=(write.dataset_list_directory or "") if settings.kafka.announces else None,
+        announces_unobserved=write.announce_unobserved,
         max_event_bytes=settings.kafka.max_message_bytes,
         limits=limits,
         retry_wait_max=write.retry_wait_max,

@@ -145,6 +145,8 @@ class Parts:
         Asks the database for an answer, beside the lanes.
     list_directory : `str` or `None`
         Where dataset lists are written, any ``lsst.resources`` URI; `None`: nothing is announced.
+    announces_unobserved : `bool`
+        Whether datasets without visit, exposure or group are announced.
     max_event_bytes : `int`
         Size of the largest event that is accepted, in bytes.
     retry_wait_max : `float`
@@ -163,6 +165,7 @@ class Parts:
     list_directory: str | None
     max_event_bytes: int
     retry_wait_max: float
+    announces_unobserved: bool = True
     limits: EventLimits = field(default_factory=EventLimits)
     replica: Replica | None = None
 

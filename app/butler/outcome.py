@@ -33,12 +33,15 @@ class Written:
         The (chain, run) pairs of the event.
     left_out : `Rejection` or `None`
         Why a part of the event is not in the Butler; for that, it becomes a dead letter too.
+    unobserved : `tuple` [`uuid.UUID`]
+        Those of its datasets whose data ID has no visit, exposure or group.
     """
 
     dataset_ids: tuple[UUID, ...]
     runs: Mapping[str, int]
     chains: tuple[tuple[str, str], ...]
     left_out: Rejection | None = None
+    unobserved: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

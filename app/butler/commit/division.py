@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Generic, TypeVar
 
 import structlog
+from lsst.daf.butler import DimensionGroup
 
 from app.butler.descriptions import describe_with_type
 from app.butler.events.parsed import ParsedEvent
@@ -26,6 +27,8 @@ logger = structlog.get_logger("butler_writer")
 
 #: How often a call is made while another writer wins the race each time.
 _ATTEMPTS = 3
+
+_OBSERVATIONS = frozenset({"visit", "exposure", "group"})
 
 
 @dataclass
@@ -105,7 +108,13 @@ def written_outcome(event: ParsedEvent) -> Written:
     ids = tuple(dataset_id for dataset_id, _ in datasets.values())
     runs = Counter(run for _, run in datasets.values())
     left_out = Rejection(Cause.MISSING_SOURCE_FILE, event.left_out) if event.left_out else None
-    return Written(ids, runs, event.chains, left_out)
+    unobserved = tuple(ref.id for ref in event.refs if not _is_observed(ref.dataId.dimensions))
+    return Written(ids, runs, event.chains, left_out, unobserved)
+
+
+@lru_cache(maxsize=1000)
+def _is_observed(dimensions: DimensionGroup) -> bool:
+    return not _OBSERVATIONS.isdisjoint(dimensions.names)
 
 
 class _UnknownFailureError(Exception):
