@@ -95,7 +95,7 @@ class ReleasedEvents(DecodedEvents):
         self._replica = replica
         # One moment for all, and for each time that a message is decoded: what is written of it,
         # and what waits, must fit together.
-        self._now = replica.clock()
+        self._now = replica.release_time()
         self.selections: dict[Arrival[Received], Selection] = {}
 
     def __getitem__(self, arrival: Arrival[Received]) -> ReleasedContent:

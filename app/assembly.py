@@ -198,4 +198,5 @@ def replica_of(settings: DownstreamSettings, butler: Butler) -> Replica:
         selector=selector,
         staging=None if settings.staging is None else str(settings.staging),
         replaces_records=settings.replaces_records,
+        quiet_hours=settings.quiet_hours,
     )

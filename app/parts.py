@@ -24,6 +24,7 @@ from app.intake.intake import Intake
 from app.intake.received import Received
 from app.intake.windows import WindowBounds
 from app.kafka.sending import Sender
+from app.settings.quiet_hours import QuietHours
 from app.telemetry.exclusions import Exclusions
 from app.telemetry.flush_reports import FlushReports
 from models.product import Products
@@ -81,6 +82,8 @@ class Replica:
         URI of the root from which artifacts get into its datastore; `None`: they stay.
     replaces_records : `bool`
         Whether stored dimension records get the values that new messages have of them.
+    quiet_hours : `QuietHours` or `None`
+        Hours in which only datasets without an embargo are released.
     clock : `~collections.abc.Callable`
         Returns the time, in nanoseconds of Unix time.
     exclusions : `Exclusions`
@@ -91,6 +94,7 @@ class Replica:
     selector: Selector | None = None
     staging: str | None = None
     replaces_records: bool = False
+    quiet_hours: QuietHours | None = None
     clock: Callable[[], int] = time.time_ns
     exclusions: Exclusions = field(default_factory=Exclusions)
 
@@ -98,6 +102,15 @@ class Replica:
     def longest_embargo(self) -> int:
         """The longest embargo of the rules, in nanoseconds."""
         return 0 if self.selector is None else self.selector.rules.longest_embargo
+
+    def release_time(self) -> int:
+        """Return the time up to which is released what is due; 0 in quiet hours.
+
+        What has no embargo is due at 0.
+        """
+        now = self.clock()
+        is_quiet = self.quiet_hours is not None and self.quiet_hours.include(now)
+        return 0 if is_quiet else now
 
     def select(
         self, message: Products, now: int, since: int, withdrawn: Withdrawn | None = None

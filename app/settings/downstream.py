@@ -6,12 +6,14 @@ import hashlib
 import re
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import SettingsConfigDict
 
 from app.butler.policy import ReplicaPolicy, Transfer
 from app.settings.kafka import KafkaSettings
+from app.settings.quiet_hours import QuietHours
 from app.settings.section import OptionalTopicName, Section, TopicName
 
 __all__ = ["ChangedRecords", "DownstreamSettings", "ReplicaKafkaSettings", "Role"]
@@ -21,6 +23,10 @@ _OTHERS = re.compile(r"[^A-Za-z0-9._-]+")
 
 #: The most characters of a target's name that is derived from its repository.
 _LONGEST = 60
+
+
+def _quiet_hours(value: object) -> object:
+    return QuietHours.parse(value) if isinstance(value, str) else value
 
 
 class Role(StrEnum):
@@ -57,6 +63,10 @@ class DownstreamSettings(Section, ReplicaPolicy):
 
     rules: Path | None = None
     """File with the release rules (YAML); without it, everything is released at once."""
+
+    quiet_hours: Annotated[QuietHours | None, BeforeValidator(_quiet_hours)] = None
+    """Hours of the day, UTC, as ``HH:MM-HH:MM``, in which only datasets without an embargo are
+    released, for the hours of observing; by default there are none."""
 
     changed_records: ChangedRecords = ChangedRecords.KEEP
     """What becomes of a stored dimension record that comes again with other values, such as a

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -19,6 +18,7 @@ from app.commands.operator_command import CommandError, operator_command, read_o
 from app.operations.products.comparison import Comparison, Finding, State, check_universes
 from app.operations.products.kept import read_kept
 from app.operations.products.selected_runs import select_runs
+from app.parts import Replica
 
 __all__ = ["diff"]
 
@@ -50,7 +50,7 @@ async def diff(
         check_universes(*repositories)
         replica = replica_of(app.settings.downstream, butler)
         kept = await read_kept(app.connection, kafka, app.settings.downstream.rules_id)
-        comparison = Comparison(*repositories, replica, time.time_ns(), kept.withdrawn)
+        comparison = Comparison(*repositories, replica, _released_until(replica), kept.withdrawn)
         period = period_of(since, until)
         selected = select_runs(runs, other, butler)
         if period != Period():
@@ -66,3 +66,10 @@ async def diff(
         output.document({"summary": summary, "datasets": listed})
     if listed:
         raise SystemExit(1)
+
+
+def _released_until(replica: Replica) -> int:
+    """Return the time up to which everything that was due has been released."""
+    now = replica.clock()
+    quiet = replica.quiet_hours
+    return quiet.began(now) if quiet is not None and quiet.include(now) else now

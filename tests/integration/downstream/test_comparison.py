@@ -15,6 +15,7 @@ from app.butler.private.ingest_dates import Period
 from app.butler.private.registry import engine_of
 from app.butler.products.stored_products import StoredProducts
 from app.downstream.selector import Selector
+from app.downstream.withdrawn import Withdrawn
 from app.errors import OperatorError
 from app.operations.products.comparison import Comparison, Difference, Finding, check_universes
 from app.operations.products.selected_runs import select_runs
@@ -61,12 +62,15 @@ def compare(
     now: int = DUE,
     rules: str | None = RULES,
     period: Period = Period(),  # noqa: B008 - it is not changed
+    withdrawn: Withdrawn = Withdrawn(),  # noqa: B008 - it is not changed
 ) -> tuple[list[Difference], Counter[str]]:
     universe = target.dimensions
     chosen: Selector | None = None if rules is None else selector(rules)
     replica = Replica(universe=(universe.namespace, universe.version), selector=chosen)
     target.registry.refresh()
-    comparison = Comparison(StoredProducts(source.reader), StoredProducts(target), replica, now)
+    comparison = Comparison(
+        StoredProducts(source.reader), StoredProducts(target), replica, now, withdrawn
+    )
     runs = select_runs([RUN], source.reader, target)
     found = [each for run in runs for each in comparison.of_run(run, period)]
     return found, +comparison.counts
@@ -172,6 +176,20 @@ def test_a_dataset_that_differs_is_found_with_the_reason(
     # A group leads to its exposures, and these to the visit; an exposure alone does not.
     of_exposures = of_types(messages, "*isr*")
     assert reasons.keys() == of_types(messages, "*") - of_exposures - {sized}
+
+
+@ON_SQLITE
+def test_what_was_withdrawn_is_not_missing_and_should_not_be_there(
+    repository: Repository, target: Butler
+) -> None:
+    messages = log_of(repository)
+    one, two, *_ = of_types(messages, "*_metadata")
+    replicate(target, repository, messages)
+    prune(target, {one})
+    withdrawn = Withdrawn({UUID(one), UUID(two)})
+    differences, counts = compare(repository, target, rules=None, withdrawn=withdrawn)
+    assert [(each.finding, each.id) for each in differences] == [(Finding.EXTRA, two)]
+    assert counts["excluded"] == 1
 
 
 @ON_SQLITE

@@ -238,3 +238,25 @@ def test_rules_that_are_changed_count_from_the_restart_on(
         worker.start()
         expected = ids(selected(messages, *RELEASED))
         wait_until(lambda: stored(downstream) == expected, 60, worker.log_text)
+
+
+@pytest.mark.slow
+def test_in_quiet_hours_what_is_due_waits_and_what_has_no_embargo_does_not(
+    deployment: Deployment, clock: Clock, tmp_path: Path
+) -> None:
+    night = Night(deployment.root)
+    messages = log_events(deployment, [night.event(1, d) for d in range(2)])
+    downstream = Downstream(deployment, tmp_path / "public")
+    with_rules(downstream, clock, hours=80)  # until 09:59:53
+    clock.set(END + 80 * HOUR + 60)
+    at_once = ids(selected(messages, *RELEASED_AT_ONCE))
+    with downstream.worker(BUTLER_WRITER_QUIET_HOURS="09:00-10:02") as worker:
+        downstream.wait_done()
+        assert stored(downstream) == at_once
+        wait_until(lambda: metrics(worker)["waiting_datasets"] > 0, 10, worker.log_text)
+        assert metrics(worker)["overdue_seconds"] == 0
+        clock.set(END + 80 * HOUR + 7 + 120)
+        expected = ids(selected(messages, *RELEASED))
+        wait_until(lambda: stored(downstream) == expected, 60, worker.log_text)
+        assert clock.now() >= END + 80 * HOUR + 7 + 120
+    assert downstream.dead_letters() == []

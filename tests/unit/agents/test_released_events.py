@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import orjson
@@ -18,9 +19,10 @@ from app.intake.entries import Entry
 from app.intake.received import Received
 from app.intake.windows import Arrival
 from app.parts import Replica
+from app.settings.quiet_hours import QuietHours
 from models.causes import Cause
 from models.product import Products
-from tests.unit.downstream.messages import EVENING, HOUR, rules, universe
+from tests.unit.downstream.messages import EVENING, HOUR, record, rules, timespan, universe
 
 UNIVERSE = (universe().namespace, universe().version)
 RULES = """
@@ -149,3 +151,31 @@ def test_a_message_that_is_read_again_replaces_no_record(*, replaces: bool) -> N
     arrivals = [arrival(payload) for payload in (Received(None, value()), again)]
     found = content(ReleasedEvents(arrivals, 10_000, replica, Withdrawn()))
     assert [each.replaces_records for each in found] == [replaces, False]
+
+
+def test_in_quiet_hours_only_what_has_no_embargo_is_released_and_nothing_is_lost() -> None:
+    text = RULES.replace("embargo_hours: 80", "embargo_hours: 0.5")
+    selector = Selector(rules(text), universe())
+    visit = record("visit", id=1, timespan=timespan(EVENING))
+    files = [
+        {"refs": {name: {**ref(name), "data_id": data_id}}, "path": name, "formatter": "lsst.F"}
+        for name in ("image", "catalog")
+        for data_id in [{"instrument": "TestCam", "visit": 1}]
+    ]
+    message = value(datasets=files, dimension_records=[visit])
+    due = EVENING + HOUR // 2
+    quiet = QuietHours.parse("02:00-03:00")  # the evening is at 02:00
+    for now, released in (
+        (due - 1, ["catalog"]),
+        (due + 1, ["catalog"]),
+        (EVENING + HOUR - 1, ["catalog"]),
+        (EVENING + HOUR, ["image", "catalog"]),
+    ):
+        replica = Replica(
+            universe=UNIVERSE, selector=selector, clock=partial(int, now), quiet_hours=quiet
+        )
+        arrivals = [arrival(Received(None, message))]
+        found = ReleasedEvents(arrivals, 10_000, replica, Withdrawn())
+        assert [file["path"] for each in content(found) for file in each.datasets] == released
+        waits = {due: {"image": 1}} if released == ["catalog"] else {}
+        assert found.selections[arrivals[0]].waiting == waits
