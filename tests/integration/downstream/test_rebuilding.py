@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -19,9 +20,18 @@ from app.kafka.sending import OutputTopic
 from app.operations.products.rebuilding import Rebuilt, rebuild
 from app.operations.products.selected_runs import chains_of_runs, select_runs
 from models.product import Products
+from tests.integration.butler.test_parity import CHAINED, datasets_manager
 from tests.integration.butler.test_products import write
 from tests.integration.butler.test_replica import replicate, stored
-from tests.support.events import CHAIN, DETECTORS, FORMATTER, INSTRUMENT, RUN
+from tests.support.events import (
+    CHAIN,
+    DETECTORS,
+    FORMATTER,
+    INSTRUMENT,
+    RUN,
+    Night,
+    make_repository,
+)
 from tests.support.product_import import import_products
 from tests.support.repositories import Repository
 
@@ -186,3 +196,28 @@ async def test_a_dry_run_says_how_many_and_sends_nothing(repository: Repository)
     )
     done = await rebuild(products, run, Period(), ProductLog(2**20), None)
     assert (done.datasets, done.messages, done.left_out) == (10, 1, 0)
+
+
+@pytest.mark.parametrize("config", [CHAINED, datasets_manager("1.0.0")], ids=["chained", "1.0.0"])
+async def test_datastores_of_a_chain_and_dates_of_another_schema_are_read(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    make_repository(tmp_path / "other", config=config).close()
+    repository = Repository(tmp_path / "other")
+    night = Night(universe=repository.reader.dimensions)
+    logged_by_the_service = write(repository.writer(file_check="none"), [night.event(1, 0)])
+    recent = Period(since=datetime.now(UTC) - timedelta(minutes=5))
+    messages, _ = await logged(repository, [RUN], recent)
+
+    def files(given: Sequence[Products]) -> dict[str, tuple[str, str]]:
+        return {
+            dataset_id: (message.datastore, file["path"])
+            for message in given
+            for file in message.datasets
+            for dataset_id in file["refs"]
+        }
+
+    assert files(messages) == files(logged_by_the_service)
+    assert len(files(messages)) == sum(len(m.datasets) for m in messages) == 10
+    assert await logged(repository, [RUN], Period(until=recent.since)) == ([], [])
+    repository.close()
