@@ -9,6 +9,7 @@ from typing import Any
 from agents.decoded_events import DecodedEvents, decoded
 from app.downstream.due_messages import DueMessage
 from app.downstream.selection import Release, Selection
+from app.downstream.withdrawn import Withdrawn
 from app.intake.received import Received
 from app.intake.windows import Arrival
 from app.parts import Replica
@@ -29,10 +30,13 @@ class ReleasedContent:
         The artifacts, and what they need.
     staging : `str` or `None`
         The root from which the artifacts are copied; `None`: they stay where they are.
+    replaces_records : `bool`
+        Whether stored dimension records get the values that it has of them.
     """
 
     release: Release
     staging: str | None
+    replaces_records: bool = False
 
     @property
     def dimension_records(self) -> list[DimensionRecordFields]:
@@ -70,6 +74,8 @@ class ReleasedEvents(DecodedEvents):
         Size of the largest message that is accepted.
     replica : `Replica`
         Selects what is released.
+    withdrawn : `Withdrawn`
+        What must not come back.
 
     Attributes
     ----------
@@ -78,13 +84,18 @@ class ReleasedEvents(DecodedEvents):
     """
 
     def __init__(
-        self, arrivals: Sequence[Arrival[Received]], max_bytes: int, replica: Replica
+        self,
+        arrivals: Sequence[Arrival[Received]],
+        max_bytes: int,
+        replica: Replica,
+        withdrawn: Withdrawn,
     ) -> None:
         super().__init__(arrivals, max_bytes)
+        self._withdrawn = withdrawn
         self._replica = replica
         # One moment for all, and for each time that a message is decoded: what is written of it,
         # and what waits, must fit together.
-        self._now = replica.clock()
+        self._now = replica.release_time()
         self.selections: dict[Arrival[Received], Selection] = {}
 
     def __getitem__(self, arrival: Arrival[Received]) -> ReleasedContent:
@@ -100,10 +111,15 @@ class ReleasedEvents(DecodedEvents):
                 )
         message = decoded(Products.decode, payload.value, self._max_bytes)
         self._check_universe(message)
-        selection = self._replica.select(message, self._now, since)
+        selection = self._replica.select(message, self._now, since, self._withdrawn)
         self.selections[arrival] = replace(selection, release=Release())
         is_staged = bool(selection.release.datasets)
-        return ReleasedContent(selection.release, self._replica.staging if is_staged else None)
+        return ReleasedContent(
+            selection.release,
+            self._replica.staging if is_staged else None,
+            # A message that is read again is older than some that were released meanwhile.
+            self._replica.replaces_records and not isinstance(payload, DueMessage),
+        )
 
     def _check_universe(self, message: Products) -> None:
         given = message.universe["namespace"], message.universe["version"]

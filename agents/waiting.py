@@ -55,7 +55,7 @@ async def release_due() -> None:
     if waiting_table is None or not _may_release():
         return
     epoch = app.intake.epoch
-    taken = waiting_table.take(_now(), _AT_ONCE, epoch)
+    taken = waiting_table.take(_release_time(), _AT_ONCE, epoch)
     by_partition: defaultdict[int, dict[int, list[Due]]] = defaultdict(lambda: defaultdict(list))
     for due in taken:
         by_partition[due.partition][due.offset].append(due)
@@ -87,6 +87,12 @@ def _now() -> int:
     return time.time_ns() if replica is None else replica.clock()
 
 
+def _release_time() -> int:
+    """Return the time up to which is released what is due; 0 in quiet hours."""
+    replica = app.parts.replica
+    return time.time_ns() if replica is None else replica.release_time()
+
+
 async def _receive_again(due: Due, message: Message | None) -> None:
     """Put a message into the open window once more, for what is due of it."""
     assert waiting_table is not None  # noqa: S101 - for the type checker
@@ -112,9 +118,9 @@ async def _receive_again(due: Due, message: Message | None) -> None:
 
 @app.timer(interval=SHOW_INTERVAL)
 async def show_waiting() -> None:
-    """Show what waits in the metrics and on the pages."""
+    """Show what waits in the metrics and on the pages; in quiet hours, nothing is overdue."""
     if waiting_table is not None and waiting_table.is_restored:
-        waiting_table.show(_now())
+        waiting_table.show(_release_time())
         app.status.waiting = waiting_table.index
 
 

@@ -12,12 +12,21 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 import structlog
 from faust.types.tables import TableT
 
 from app.butler.descriptions import describe_with_type
+from app.butler.failures import RetryableError
+from app.downstream.kept_state import (
+    Key,
+    Unruled,
+    WithdrawnDataset,
+    WithdrawnRun,
+    key_of,
+    state_of,
+)
 from app.downstream.waiting import HELD, Due, Numbers, Waiting
+from app.downstream.withdrawn import Withdrawn
 from app.kafka.changelog import Changelog, read_until_done, send_state
 from app.telemetry import metrics
 
@@ -26,6 +35,9 @@ __all__ = ["WaitingTable"]
 logger = structlog.get_logger("butler_writer")
 
 _SECOND = 1_000_000_000
+
+#: Seconds that a window waits for the table before its step counts as failed.
+RESTORED_WITHIN = 5.0
 
 
 @dataclass
@@ -48,6 +60,9 @@ class WaitingTable:
     is_restored : `bool`
         Whether the index has what the changelog had at the last rebalance; nothing is released
         before.
+    withdrawn : `Withdrawn`
+        What was withdrawn; complete once the table is restored, since the group has no members
+        while something is withdrawn.
     """
 
     table: TableT[str, Any]
@@ -55,6 +70,9 @@ class WaitingTable:
     rules: str
     index: Waiting = field(default_factory=Waiting)
     is_restored: bool = False
+    withdrawn: Withdrawn = field(default_factory=Withdrawn)
+    _restored: asyncio.Event = field(default_factory=asyncio.Event)
+    _unruled: set[Unruled] = field(default_factory=set)
     _outdated: set[Due] = field(default_factory=set)
     _taken: set[Due] = field(default_factory=set)
     _taken_in: int = 0
@@ -66,7 +84,9 @@ class WaitingTable:
         self._epoch += 1
         self.is_restored = False
         self.index = Waiting()
-        for forgotten in (self._outdated, self._taken, self._changes):
+        self._restored.clear()
+        # Not what was withdrawn: a window that is being written still needs it.
+        for forgotten in (self._outdated, self._taken, self._changes, self._unruled):
             forgotten.clear()
 
     async def restore(self, partitions: Collection[int]) -> None:
@@ -83,34 +103,40 @@ class WaitingTable:
         if latest is None:
             return
         # In a thread: a million entries would hold up the event loop.
-        index, outdated = await asyncio.to_thread(self._index_of, latest, partitions)
+        found = await asyncio.to_thread(_restored, latest, partitions, self.rules)
         if epoch != self._epoch:
             return
-        self.index, self._outdated = index, outdated
+        self.index, self._outdated = found.index, found.outdated
+        self._unruled |= found.unruled
+        self.withdrawn.ids.update(found.withdrawn.ids)
+        self.withdrawn.runs.update(found.withdrawn.runs)
         for due, changed in self._changes.items():  # since the reading began
             self._apply(due, changed)
         self._changes.clear()
         self.is_restored = True
+        self._restored.set()
         logger.info(
-            "what waits is restored", messages=len(self.index), by_other_rules=len(self._outdated)
+            "what waits is restored",
+            messages=len(self.index),
+            by_other_rules=len(self._outdated),
+            withdrawn=len(self.withdrawn.ids) + len(self.withdrawn.runs),
         )
 
-    def _index_of(
-        self, latest: Mapping[bytes, bytes | None], partitions: Collection[int]
-    ) -> tuple[Waiting, set[Due]]:
-        """Return the index of what a changelog has, and which entries were made by other rules."""
-        outdated: set[Due] = set()
+    async def wait_restored(self) -> None:
+        """Wait until it is known what was withdrawn.
 
-        def entries() -> Iterator[tuple[Due, Numbers]]:
-            for key, value in latest.items():
-                due = None if value is None else _due(key)
-                if value is not None and due is not None and due.partition in partitions:
-                    rules, numbers = _state(value)
-                    if rules != self.rules:
-                        outdated.add(due)
-                    yield due, numbers
-
-        return Waiting(entries()), outdated
+        Raises
+        ------
+        RetryableError
+            If that takes long; the call may be repeated.
+        """
+        try:
+            await asyncio.wait_for(self._restored.wait(), RESTORED_WITHIN)
+        except TimeoutError:
+            raise RetryableError(
+                f"the changelog {self.changelog.topic} is not read yet: what was withdrawn is not "
+                "known; check that the brokers answer, and the right READ on it"
+            ) from None
 
     def take(self, now: int, limit: int, epoch: int) -> list[Due]:
         """Take entries that are due, or that other rules have made; each is taken once.
@@ -143,7 +169,12 @@ class WaitingTable:
         """Return the time since which the datasets of an entry's message are not released."""
         return 0 if due in self._outdated else due.time
 
-    async def keep(self, waiting: Mapping[Due, Numbers], done: Collection[Due]) -> None:
+    async def keep(
+        self,
+        waiting: Mapping[Due, Numbers],
+        done: Collection[Due],
+        unruled: Collection[str] = (),
+    ) -> None:
         """Write entries to the changelog, then remove others; return once the brokers have it.
 
         Parameters
@@ -152,6 +183,8 @@ class WaitingTable:
             The entries of what waits, each with the numbers of its datasets by type.
         done : `~collections.abc.Collection` [`Due`]
             Entries that were taken and are no longer needed, unless they are among the others.
+        unruled : `~collections.abc.Collection` [`str`], optional
+            Dataset types for which there is no rule.
 
         Raises
         ------
@@ -164,16 +197,19 @@ class WaitingTable:
             for due, numbers in waiting.items()
             if due not in self.index or due in self._outdated
         }
+        named = {*map(Unruled, unruled)} - self._unruled
         await asyncio.gather(
             *(
                 send_state(self.table, due.key, {"rules": self.rules, "datasets": dict(numbers)})
                 for due, numbers in new.items()
-            )
+            ),
+            *(send_state(self.table, each.key, {"rules": self.rules}) for each in named),
         )
         old = [due for due in done if due not in waiting]
         await asyncio.gather(*(send_state(self.table, due.key, None) for due in old))
         if epoch != self._epoch:
             return
+        self._unruled |= named
         changes: dict[Due, Numbers | None] = {**new, **dict.fromkeys(old)}
         for due, changed in changes.items():
             self._apply(due, changed)
@@ -198,21 +234,50 @@ class WaitingTable:
         metrics.OVERDUE_SECONDS.set(overdue / _SECOND)
 
 
-def _due(key: bytes) -> Due | None:
-    """Return the entry of a key of the changelog, if it has the form of one."""
+@dataclass
+class _Restored:
+    """What a changelog has."""
+
+    index: Waiting = field(default_factory=Waiting)
+    outdated: set[Due] = field(default_factory=set)
+    unruled: set[Unruled] = field(default_factory=set)
+    withdrawn: Withdrawn = field(default_factory=Withdrawn)
+
+
+def _restored(
+    latest: Mapping[bytes, bytes | None], partitions: Collection[int], rules: str
+) -> _Restored:
+    """Return what a changelog has of some partitions; `rules` are those that count now."""
+    restored = _Restored()
+
+    def entries() -> Iterator[tuple[Due, Numbers]]:
+        for key, value in latest.items():
+            found = None if value is None else _key(key)
+            if value is None or found is None:
+                continue
+            made_by, numbers = state_of(value)
+            match found:
+                case WithdrawnDataset(dataset_id):
+                    restored.withdrawn.ids.add(dataset_id)
+                case WithdrawnRun(name):
+                    restored.withdrawn.runs.add(name)
+                case Unruled() if made_by == rules:
+                    restored.unruled.add(found)
+                case Due(partition=partition) if partition in partitions:
+                    if made_by != rules:
+                        restored.outdated.add(found)
+                    yield found, numbers
+
+    restored.index = Waiting(entries())
+    return restored
+
+
+def _key(key: bytes) -> Key | None:
+    """Return what an entry is about, if its key has the form of one."""
     try:
-        return Due.from_key(str(orjson.loads(key)))
+        return key_of(key)
     except Exception as exc:  # noqa: BLE001 - nothing can be done about such a key
         logger.error(  # noqa: TRY400 - a traceback says nothing more
             "record of the changelog of what waits skipped", error=describe_with_type(exc)
         )
         return None
-
-
-def _state(value: bytes) -> tuple[str | None, Numbers]:
-    """Return the rules that have made an entry, and its numbers of datasets by type."""
-    try:
-        state = orjson.loads(value)
-        return state["rules"], {str(n): int(c) for n, c in state["datasets"].items()}
-    except Exception:  # noqa: BLE001 - the key suffices to read the message again
-        return None, {}

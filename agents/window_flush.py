@@ -28,13 +28,13 @@ from app.butler.failures import AbandonedError
 from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Written
 from app.butler.writer import PreparedWindow
 from app.downstream.due_messages import DueMessage
-from app.downstream.selection import Selection
+from app.downstream.selection import Exclusion, Selection
 from app.downstream.waiting import Due, Numbers, entries
+from app.downstream.withdrawn import Withdrawn
 from app.intake.entries import Entry
 from app.intake.received import Received
 from app.intake.windows import Arrival, Window
 from app.parts import Lane, Parts
-from app.telemetry import metrics
 from app.telemetry.flush_reports import FlushSummary
 from app.telemetry.labels import Step
 
@@ -117,11 +117,13 @@ class WindowFlush:
 
     async def _prepare(self) -> None:
         """Decode and parse the events, and check their artifacts."""
+        if self.waiting is not None:
+            await self.waiting.wait_restored()
         self._prepared = await self.lane.run(self._prepare_events)
 
     def _turn(self, attempts: int) -> Turn:
-        is_apart = self.window.is_apart
-        return Turn(attempts > 1 or is_apart, is_apart, self.window.confirmed)
+        window = self.window
+        return Turn(attempts > 1 or window.is_apart, window.is_apart, window.confirmed)
 
     def _prepare_events(self) -> PreparedWindow[Arrival[Received]]:
         events = self._decoded_events()
@@ -140,7 +142,8 @@ class WindowFlush:
         )
         if replica is None:
             return DecodedEvents(arrivals, max_bytes, self.parts.limits)
-        events = ReleasedEvents(arrivals, max_bytes, replica)
+        withdrawn = Withdrawn() if self.waiting is None else self.waiting.withdrawn
+        events = ReleasedEvents(arrivals, max_bytes, replica, withdrawn)
         self._selections = events.selections
         return events
 
@@ -213,8 +216,10 @@ class WindowFlush:
 
     async def _announce(self) -> None:
         """Announce every valid dataset of the window, whether it was inserted now or earlier."""
-        if written := list(self._written.values()):
-            await announce(self.parts.sender, self.parts.list_directory, self.batch_id, written)
+        parts = self.parts
+        if found := list(self._written.values()):
+            where, unobserved = parts.list_directory, parts.announces_unobserved
+            await announce(parts.sender, where, self.batch_id, found, unobserved=unobserved)
 
     async def _log_products(self) -> None:
         """Send every valid dataset of the window to the product log, if that is on."""
@@ -229,13 +234,15 @@ class WindowFlush:
         """Write what is not due to the table, and remove what was waiting and is written."""
         waiting: dict[Due, Numbers] = {}
         due: list[Due] = []
+        unruled: set[str] = set()
         for arrival in self.window.arrivals:
             entry, payload = arrival.entry, arrival.payload
             if (selection := self._selections.get(arrival)) is not None:
                 waiting |= entries(entry.partition[1], entry.offset, selection)
+                unruled.update(selection.excluded.get(Exclusion.NO_RULE, ()))
             if isinstance(payload, DueMessage):
                 due.append(payload.due)
-        await table.keep(waiting, due)
+        await table.keep(waiting, due, unruled)
 
     @property
     def batch_id(self) -> UUID:
@@ -265,9 +272,8 @@ class WindowFlush:
         report = self._report or WriteReport({})
         summary = self._summary(report, acked)
         events = flushed_events(self.window, self.outcomes)
-        self.lane.reports.flushed(summary, report.mismatched_records, events)
+        self.lane.reports.flushed(summary, report, events)
         self.lane.reports.acked(acked)
-        metrics.LOST_TAGS.inc(report.lost_tags)
 
     def _report_excluded(self) -> None:
         """Report what is excluded of the messages that were received for the first time."""

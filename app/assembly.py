@@ -48,7 +48,7 @@ from app.telemetry.flush_reports import FlushReports
 if TYPE_CHECKING:
     from app.application import ButlerWriterApp
 
-__all__ = ["dependencies", "open_parts"]
+__all__ = ["dependencies", "open_parts", "replica_of"]
 
 logger = structlog.get_logger("butler_writer")
 
@@ -168,14 +168,29 @@ def _parts_of(app: ButlerWriterApp, butler: Butler) -> Parts:
         product_log=ProductLog(app.settings.kafka.max_message_bytes),
         database_look=DatabaseLook(engine_of(butler)),
         list_directory=(write.dataset_list_directory or "") if settings.kafka.announces else None,
+        announces_unobserved=write.announce_unobserved,
         max_event_bytes=settings.kafka.max_message_bytes,
         limits=limits,
         retry_wait_max=write.retry_wait_max,
-        replica=None if replica is None else _replica(replica, butler),
+        replica=None if replica is None else replica_of(replica, butler),
     )
 
 
-def _replica(settings: DownstreamSettings, butler: Butler) -> Replica:
+def replica_of(settings: DownstreamSettings, butler: Butler) -> Replica:
+    """Return how a downstream repository is filled.
+
+    Parameters
+    ----------
+    settings : `DownstreamSettings`
+        The operator's choices.
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+
+    Raises
+    ------
+    RulesError
+        If the release rules cannot be used.
+    """
     universe = butler.dimensions
     selector = None
     if settings.rules is not None:
@@ -184,4 +199,6 @@ def _replica(settings: DownstreamSettings, butler: Butler) -> Replica:
         universe=(universe.namespace, universe.version),
         selector=selector,
         staging=None if settings.staging is None else str(settings.staging),
+        replaces_records=settings.replaces_records,
+        quiet_hours=settings.quiet_hours,
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from faust.windows import TumblingWindow
@@ -16,12 +17,14 @@ from app.butler.events.limits import EventLimits
 from app.butler.repository.chains import ChainKeeper
 from app.butler.sessions.look import DatabaseLook
 from app.butler.writer import ButlerWriter
-from app.downstream.selection import Release, Selection
+from app.downstream.selection import Exclusion, Release, Selection
 from app.downstream.selector import Selector
+from app.downstream.withdrawn import Withdrawn
 from app.intake.intake import Intake
 from app.intake.received import Received
 from app.intake.windows import WindowBounds
 from app.kafka.sending import Sender
+from app.settings.quiet_hours import QuietHours
 from app.telemetry.exclusions import Exclusions
 from app.telemetry.flush_reports import FlushReports
 from models.product import Products
@@ -77,6 +80,10 @@ class Replica:
         Selects what is released; `None`: everything is, at once.
     staging : `str` or `None`
         URI of the root from which artifacts get into its datastore; `None`: they stay.
+    replaces_records : `bool`
+        Whether stored dimension records get the values that new messages have of them.
+    quiet_hours : `QuietHours` or `None`
+        Hours in which only datasets without an embargo are released.
     clock : `~collections.abc.Callable`
         Returns the time, in nanoseconds of Unix time.
     exclusions : `Exclusions`
@@ -86,6 +93,8 @@ class Replica:
     universe: tuple[str, int]
     selector: Selector | None = None
     staging: str | None = None
+    replaces_records: bool = False
+    quiet_hours: QuietHours | None = None
     clock: Callable[[], int] = time.time_ns
     exclusions: Exclusions = field(default_factory=Exclusions)
 
@@ -94,14 +103,41 @@ class Replica:
         """The longest embargo of the rules, in nanoseconds."""
         return 0 if self.selector is None else self.selector.rules.longest_embargo
 
-    def select(self, message: Products, now: int, since: int) -> Selection:
-        """Return what becomes of the datasets of a message (see `Selector.select`)."""
+    def release_time(self) -> int:
+        """Return the time up to which is released what is due; 0 in quiet hours.
+
+        What has no embargo is due at 0.
+        """
+        now = self.clock()
+        is_quiet = self.quiet_hours is not None and self.quiet_hours.include(now)
+        return 0 if is_quiet else now
+
+    def select(
+        self, message: Products, now: int, since: int, withdrawn: Withdrawn | None = None
+    ) -> Selection:
+        """Return what becomes of the datasets of a message (see `Selector.select`).
+
+        Parameters
+        ----------
+        message, now, since
+            As for `Selector.select`.
+        withdrawn : `Withdrawn`, optional
+            What must not come back.
+        """
+        left_out: Counter[str] = Counter()
+        if withdrawn is not None:
+            others, left_out = withdrawn.leave_out(message.datasets)
+            message = replace(message, datasets=others)
         if self.selector is not None:
-            return self.selector.select(message, now, since)
-        everything = Release(
-            message.datasets, message.dimension_records, message.dataset_types, message.chains
-        )
-        return Selection(everything, {}, {}, {})
+            selection = self.selector.select(message, now, since)
+        else:
+            everything = Release(
+                message.datasets, message.dimension_records, message.dataset_types, message.chains
+            )
+            selection = Selection(everything, {}, {}, {})
+        if left_out:
+            selection.excluded[Exclusion.WITHDRAWN] = left_out
+        return selection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +158,8 @@ class Parts:
         Asks the database for an answer, beside the lanes.
     list_directory : `str` or `None`
         Where dataset lists are written, any ``lsst.resources`` URI; `None`: nothing is announced.
+    announces_unobserved : `bool`
+        Whether datasets without visit, exposure or group are announced.
     max_event_bytes : `int`
         Size of the largest event that is accepted, in bytes.
     retry_wait_max : `float`
@@ -140,6 +178,7 @@ class Parts:
     list_directory: str | None
     max_event_bytes: int
     retry_wait_max: float
+    announces_unobserved: bool = True
     limits: EventLimits = field(default_factory=EventLimits)
     replica: Replica | None = None
 

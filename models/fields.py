@@ -95,6 +95,10 @@ class EventContent(Protocol):
     def staging(self) -> str | None:
         """URI of the staging root under which the artifacts are."""
 
+    @property
+    def replaces_records(self) -> bool:
+        """Whether stored dimension records get the values that it has of them."""
+
     def asdict(self) -> dict[str, Any]:
         """Return the fields by name."""
 

@@ -58,6 +58,11 @@ class PromptOutput(faust.Record, serializer="json", include_metadata=False):
     sent_at: float | None = None
     staging: str | None = None
 
+    @property
+    def replaces_records(self) -> bool:
+        """Stored dimension records stay as they are, whatever a pod sends."""
+        return False
+
     @classmethod
     def decode(cls, value: bytes | None) -> PromptOutput:
         """Decode a message's value.

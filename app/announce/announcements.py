@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import NAMESPACE_OID, UUID, uuid5
 
@@ -49,7 +50,12 @@ def batch_id_of(entries: Iterable[Entry]) -> UUID:
 
 
 async def announce(
-    sender: Sender, directory: str | None, batch_id: UUID, written: Collection[Written]
+    sender: Sender,
+    directory: str | None,
+    batch_id: UUID,
+    written: Collection[Written],
+    *,
+    unobserved: bool = True,
 ) -> None:
     """Write the dataset list, then send the announcement and the chain updates.
 
@@ -64,13 +70,18 @@ async def announce(
         The batch's identity.
     written : `~collections.abc.Collection` [`Written`]
         What was written for each event.
+    unobserved : `bool`, optional
+        Whether datasets without visit, exposure or group are announced.  If they are not, and there
+        are no others, no list is written.
 
     Raises
     ------
     KafkaError, OSError, StoreError, botocore.exceptions.ClientError
         If something could not be written or sent; the call may be repeated.
     """
-    if directory is not None:
+    if not unobserved:
+        written = [_observed(outcome) for outcome in written]
+    if directory is not None and (unobserved or any(each.dataset_ids for each in written)):
         announcement = await write_dataset_list(directory, batch_id, written)
         await sender.send(OutputTopic.BATCHES_INGESTED, value=announcement.encode())
     for update in chain_updates_of(batch_id, written):
@@ -78,6 +89,13 @@ async def announce(
             OutputTopic.CHAIN_UPDATES, key=update.chain.encode(), value=update.dumps()
         )
         metrics.CHAIN_UPDATES.inc()
+
+
+def _observed(outcome: Written) -> Written:
+    """Return an outcome without the datasets that have no visit, exposure or group."""
+    left_out = {dataset_id.bytes for dataset_id in outcome.unobserved}
+    ids = tuple(each for each in outcome.dataset_ids if each.bytes not in left_out)
+    return replace(outcome, dataset_ids=ids)
 
 
 async def write_dataset_list(

@@ -33,12 +33,15 @@ class Written:
         The (chain, run) pairs of the event.
     left_out : `Rejection` or `None`
         Why a part of the event is not in the Butler; for that, it becomes a dead letter too.
+    unobserved : `tuple` [`uuid.UUID`]
+        Those of its datasets whose data ID has no visit, exposure or group.
     """
 
     dataset_ids: tuple[UUID, ...]
     runs: Mapping[str, int]
     chains: tuple[tuple[str, str], ...]
     left_out: Rejection | None = None
+    unobserved: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,8 @@ class WriteReport(Generic[K]):
         Number of dimension records that differ from the stored one.
     lost_tags : `int`
         Number of datasets without the tag, since another one with their data ID has it.
+    replaced_records : `int`
+        Number of dimension records that got other values.
     postponed : `~collections.abc.Sequence` [`Postponed`]
         The other events; each member is to be written as a window of its own.
     """
@@ -142,6 +147,7 @@ class WriteReport(Generic[K]):
     inserted: int = 0
     mismatched_records: int = 0
     lost_tags: int = 0
+    replaced_records: int = 0
     postponed: Sequence[Postponed[K]] = ()
 
     def followed_by(self, other: WriteReport[K]) -> WriteReport[K]:
@@ -151,5 +157,6 @@ class WriteReport(Generic[K]):
             self.inserted + other.inserted,
             self.mismatched_records + other.mismatched_records,
             self.lost_tags + other.lost_tags,
+            self.replaced_records + other.replaced_records,
             [*self.postponed, *other.postponed],
         )

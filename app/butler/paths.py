@@ -12,7 +12,15 @@ from lsst.resources import ResourcePath
 
 from models.errors import InvalidEventError
 
-__all__ = ["address", "address_in", "is_plain", "path_in_datastore", "staging_root", "uri_inside"]
+__all__ = [
+    "address",
+    "address_in",
+    "is_own_file",
+    "is_plain",
+    "path_in_datastore",
+    "staging_root",
+    "uri_inside",
+]
 
 #: A relative path that is recorded as it is: nothing to unquote, and no ``.`` or ``..``.  For speed
 #: only: `_resolved` returns the same.
@@ -34,6 +42,14 @@ _SHOWN = 200
 def is_plain(path: str) -> bool:
     """Tell whether a relative path needs no unquoting and no normalization."""
     return bool(_PLAIN.fullmatch(path))
+
+
+def is_own_file(path: str) -> bool:
+    """Tell whether the path of a datastore record is that of a file below the datastore's root.
+
+    Others are absolute, or name an artifact inside of another file.
+    """
+    return not (path.startswith("/") or "://" in path or "#" in path)
 
 
 def path_in_datastore(path: str, root: ResourcePath) -> str:

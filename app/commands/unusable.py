@@ -14,7 +14,18 @@ from app.operations.checks.items import Item, Verdict
 __all__ = ["end_unusable"]
 
 #: The commands whose output may be a JSON document.
-_COMMANDS = ("audit", "chains", "check", "dead-letters", "leftovers", "rewind", "skip", "status")
+_COMMANDS = (
+    "audit",
+    "chains",
+    "check",
+    "dead-letters",
+    "diff",
+    "leftovers",
+    "products",
+    "rewind",
+    "skip",
+    "status",
+)
 
 
 def end_unusable(error: OperatorError) -> NoReturn:

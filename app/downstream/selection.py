@@ -46,6 +46,9 @@ class Exclusion(StrEnum):
     BY_RULE = "by_rule"
     """A rule excludes it."""
 
+    WITHDRAWN = "withdrawn"
+    """It was withdrawn, or a dataset of the same artifact was."""
+
 
 @dataclass(frozen=True, slots=True)
 class Release:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from faust.types.tables import TableT
 
 from app.butler.descriptions import describe_with_type
 from app.kafka.connection import KafkaConnection
-from app.kafka.readers import open_reader
+from app.kafka.readers import Message, open_reader
 from app.settings import MIB
 from app.telemetry.availability import in_daemon_thread
 
@@ -54,14 +54,36 @@ class Changelog:
             If the changelog cannot be read.
         """
         latest: dict[bytes, bytes | None] = {}
+        async for message in self._unread():
+            latest[message.key or b""] = message.value
+        return latest
+
+    async def read_all(self) -> dict[bytes, bytes]:
+        """Return the last value of each key that has one.
+
+        Raises
+        ------
+        KafkaError
+            If the changelog cannot be read.
+        """
+        self.forget()
+        latest: dict[bytes, bytes] = {}
+        async for message in self._unread():
+            key = message.key or b""
+            if message.value is None:
+                latest.pop(key, None)
+            else:
+                latest[key] = message.value
+        return latest
+
+    async def _unread(self) -> AsyncIterator[Message]:
         async with open_reader(self.connection, self.topic, MIB) as reader:
             first, end = (await reader.first_offsets())[0], (await reader.end_offsets())[0]
             start = self._read_to if first <= self._read_to <= end else first
             reader.seek(0, start)
             async for message in reader.read_until({0: end}):
-                latest[message.key or b""] = message.value
+                yield message
         self._read_to = end
-        return latest
 
     async def read_beside(self) -> Mapping[bytes, bytes | None]:
         """Read in a thread: a long changelog would hold up the event loop."""

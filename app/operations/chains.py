@@ -17,7 +17,7 @@ from app.kafka.producer import open_producer
 from app.settings import MIB, KafkaSettings
 from models.chains import ChainState, RunState, read_chain_state
 
-__all__ = ["rebuilt_chains", "send_chains", "stored_chains"]
+__all__ = ["is_derived", "rebuilt_chains", "send_chains", "stored_chains"]
 
 logger = structlog.get_logger("butler_writer")
 
@@ -74,12 +74,13 @@ def rebuilt_chains(
     }
     ours = set(names) or {
         *stored,
-        *(name for name, children in found.items() if _is_derived(name, children, pattern)),
+        *(name for name, children in found.items() if is_derived(name, children, pattern)),
     }
     return [_rebuilt(butler, name, found.get(name, ()), stored.get(name)) for name in sorted(ours)]
 
 
-def _is_derived(name: str, children: Iterable[str], pattern: Expression | None) -> bool:
+def is_derived(name: str, children: Iterable[str], pattern: Expression | None) -> bool:
+    """Return whether a pattern gives a chain for one of its children."""
     return pattern is not None and any(pattern.find("chain", child) == name for child in children)
 
 

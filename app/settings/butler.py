@@ -40,6 +40,8 @@ class ButlerSettings(Section, WritePolicy):
     """Path, URI or alias of the Butler repository."""
     dataset_list_directory: str | None = None
     """Directory (any ``lsst.resources`` URI) for the lists of written datasets."""
+    announce_unobserved: bool = True
+    """Whether datasets without visit, exposure or group are announced too."""
     retry_wait_max: Seconds = 30.0
     """Longest wait in seconds between two attempts while a dependency is unavailable."""
 

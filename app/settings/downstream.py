@@ -6,21 +6,27 @@ import hashlib
 import re
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import SettingsConfigDict
 
 from app.butler.policy import ReplicaPolicy, Transfer
 from app.settings.kafka import KafkaSettings
+from app.settings.quiet_hours import QuietHours
 from app.settings.section import OptionalTopicName, Section, TopicName
 
-__all__ = ["DownstreamSettings", "ReplicaKafkaSettings", "Role"]
+__all__ = ["ChangedRecords", "DownstreamSettings", "ReplicaKafkaSettings", "Role"]
 
 #: What a name of a topic may not have.
 _OTHERS = re.compile(r"[^A-Za-z0-9._-]+")
 
 #: The most characters of a target's name that is derived from its repository.
 _LONGEST = 60
+
+
+def _quiet_hours(value: object) -> object:
+    return QuietHours.parse(value) if isinstance(value, str) else value
 
 
 class Role(StrEnum):
@@ -31,6 +37,16 @@ class Role(StrEnum):
 
     REPLICATE = "replicate"
     """It fills a downstream repository from the product log."""
+
+
+class ChangedRecords(StrEnum):
+    """What becomes of a stored dimension record that comes again with other values."""
+
+    KEEP = "keep"
+    """It stays as it is."""
+
+    REPLACE = "replace"
+    """It gets the other values."""
 
 
 class DownstreamSettings(Section, ReplicaPolicy):
@@ -48,10 +64,24 @@ class DownstreamSettings(Section, ReplicaPolicy):
     rules: Path | None = None
     """File with the release rules (YAML); without it, everything is released at once."""
 
+    quiet_hours: Annotated[QuietHours | None, BeforeValidator(_quiet_hours)] = None
+    """Hours of the day, UTC, as ``HH:MM-HH:MM``, in which only datasets without an embargo are
+    released, for the hours of observing; by default there are none."""
+
+    changed_records: ChangedRecords = ChangedRecords.KEEP
+    """What becomes of a stored dimension record that comes again with other values, such as a
+    visit's region: ``keep`` or ``replace``.  Messages that are read again, since some of their
+    datasets are due, replace none: their values are older."""
+
     @property
     def is_replica(self) -> bool:
         """Whether the worker fills a downstream repository."""
         return self.role is Role.REPLICATE
+
+    @property
+    def replaces_records(self) -> bool:
+        """Whether dimension records of a downstream repository are replaced."""
+        return self.is_replica and self.changed_records is ChangedRecords.REPLACE
 
     @property
     def requires_source(self) -> bool:

@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import structlog
 
 from app.butler.descriptions import describe_with_type
 from app.butler.logins import refused_login
+from app.butler.outcome import WriteReport
 from app.intake.entries import Entry
 from app.telemetry import metrics
 from app.telemetry.labels import Step
@@ -185,7 +187,7 @@ class FlushReports:
             self._keep(summary, FlushResult.ABANDONED, events)
 
     def flushed(
-        self, summary: FlushSummary, mismatched_records: int, events: Iterable[FlushedEvent]
+        self, summary: FlushSummary, report: WriteReport[Any], events: Iterable[FlushedEvent]
     ) -> None:
         """Report a window that is written, announced and acked."""
         self._keep(summary, FlushResult.WRITTEN, events)
@@ -203,7 +205,9 @@ class FlushReports:
         metrics.EVENTS.labels("dead").inc(summary.dead_letters)
         metrics.DATASETS.labels("inserted").inc(summary.inserted)
         metrics.DATASETS.labels("already_there").inc(summary.already_there)
-        metrics.MISMATCHED_RECORDS.inc(mismatched_records)
+        metrics.MISMATCHED_RECORDS.inc(report.mismatched_records)
+        metrics.REPLACED_RECORDS.inc(report.replaced_records)
+        metrics.LOST_TAGS.inc(report.lost_tags)
         metrics.WINDOW_EVENTS.observe(summary.events)
         metrics.WINDOW_BYTES.observe(summary.bytes)
 

@@ -47,6 +47,7 @@ __all__ = [
     "PRODUCT_MESSAGES",
     "READY",
     "RECEIPTS",
+    "REPLACED_RECORDS",
     "RETENTION_PROBLEM",
     "RETRIES",
     "SKIPPED_CHAIN_RECORDS",
@@ -80,6 +81,10 @@ DEAD_LETTERS = Counter("butler_writer_dead_letters", "Events set aside, by cause
 MISMATCHED_RECORDS = Counter(
     "butler_writer_mismatched_records", "Dimension records that differ from the stored ones"
 )
+REPLACED_RECORDS = Counter(
+    "butler_writer_replaced_records",
+    "Dimension records of a downstream repository that got other values",
+)
 LOST_TAGS = Counter(
     "butler_writer_lost_tags",
     "Datasets without the tag of a downstream repository: another one with their data ID has it",
@@ -99,7 +104,8 @@ PRODUCT_MESSAGES = Counter("butler_writer_product_messages", "Messages sent to t
 PRODUCT_BYTES = Counter("butler_writer_product_bytes", "Bytes of the messages of the product log")
 EXCLUDED_DATASETS = Counter(
     "butler_writer_excluded_datasets",
-    "Datasets that a downstream repository does not get: by a rule, or for lack of a rule",
+    "Datasets that a downstream repository does not get: by a rule, for lack of a rule, or since "
+    "they were withdrawn",
     ["reason"],
 )
 COMMITS = Counter("butler_writer_commits", "Commits of offsets that the brokers have accepted")

@@ -33,6 +33,7 @@ DOWNSTREAM = [
         [
             (per_second("excluded_datasets_total", "reason"), "{{reason}}"),
             (per_second("lost_tags_total", "job"), "without the tag"),
+            (per_second("replaced_records_total", "job"), "records replaced"),
         ],
     ),
     Chart(

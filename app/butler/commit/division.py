@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Generic, TypeVar
 
 import structlog
+from lsst.daf.butler import DimensionGroup
 
 from app.butler.descriptions import describe_with_type
 from app.butler.events.parsed import ParsedEvent
@@ -27,6 +28,8 @@ logger = structlog.get_logger("butler_writer")
 #: How often a call is made while another writer wins the race each time.
 _ATTEMPTS = 3
 
+_OBSERVATIONS = frozenset({"visit", "exposure", "group"})
+
 
 @dataclass
 class Counts:
@@ -40,17 +43,21 @@ class Counts:
         Number of dimension records that differ from the stored one.
     lost_tags : `int`
         Number of datasets without the tag, since another one with their data ID has it.
+    replaced_records : `int`
+        Number of dimension records that got other values.
     """
 
     inserted: int = 0
     mismatched_records: int = 0
     lost_tags: int = 0
+    replaced_records: int = 0
 
     def add(self, other: Counts) -> None:
         """Add the counts of another transaction."""
         self.inserted += other.inserted
         self.mismatched_records += other.mismatched_records
         self.lost_tags += other.lost_tags
+        self.replaced_records += other.replaced_records
 
 
 def attempt(call: Callable[[], T], is_current: Callable[[], bool]) -> T | Failed:
@@ -100,7 +107,13 @@ def written_outcome(event: ParsedEvent) -> Written:
     }
     ids = tuple(dataset_id for dataset_id, _ in datasets.values())
     runs = Counter(run for _, run in datasets.values())
-    return Written(ids, runs, event.chains, event.left_out)
+    unobserved = tuple(ref.id for ref in event.refs if not _is_observed(ref.dataId.dimensions))
+    return Written(ids, runs, event.chains, event.left_out, unobserved)
+
+
+@lru_cache(maxsize=1000)
+def _is_observed(dimensions: DimensionGroup) -> bool:
+    return not _OBSERVATIONS.isdisjoint(dimensions.names)
 
 
 class _UnknownFailureError(Exception):

@@ -101,7 +101,7 @@ class EventTransaction:
         self, batch: Batch, limits: Limits | None, times: WriteTimes, *, is_own: bool = True
     ) -> Counts:
         with self._transaction(batch, limits):
-            mismatched = self._dimension_records.insert(batch.events)
+            mismatched, replaced = self._dimension_records.insert(batch.events)
             self._dimension_records.refuse_dangling(batch.events)
             times.records_inserted()
             inserted = self._insert.insert(batch)
@@ -111,7 +111,7 @@ class EventTransaction:
             if not is_own:  # there is no commit here at which an error would be raised
                 with self._tables.connection() as connection:
                     send_waiting(connection)
-        return Counts(inserted, mismatched, lost_tags)
+        return Counts(inserted, mismatched, lost_tags, replaced)
 
     @contextmanager
     def _transaction(self, batch: Batch, limits: Limits | None) -> Iterator[None]:

@@ -88,7 +88,10 @@ class WindowParser:
                 given["name"]: given["storageClass"] for given in event.dataset_types or []
             }
             artifacts = [self._artifact(given) for given in event.datasets]
-            return ParsedEvent(records, artifacts, self._chains(event, artifacts), staging)
+            chains = self._chains(event, artifacts)
+            return ParsedEvent(
+                records, artifacts, chains, staging, replaces_records=event.replaces_records
+            )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as exc:
             if isinstance(exc, InvalidEventError):
                 raise

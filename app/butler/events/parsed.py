@@ -95,6 +95,8 @@ class ParsedEvent:
         Whether its artifacts may be written without each other: it is a message of a product log.
     left_out : `Rejection` or `None`
         Why some of its artifacts were left out; `None`: none was.
+    replaces_records : `bool`
+        Whether stored dimension records get the values that it has of them.
     """
 
     records: Mapping[RecordKey, ParsedRecord]
@@ -103,6 +105,7 @@ class ParsedEvent:
     staging: ResourcePath | None = None
     is_divisible: bool = False
     left_out: Rejection | None = None
+    replaces_records: bool = False
 
     def only(self, dataset_ids: Collection[DatasetId]) -> ParsedEvent:
         """Return the event with only some of its datasets: what is left of it was left out."""

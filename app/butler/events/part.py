@@ -58,6 +58,11 @@ class PartOfEvent:
         """The staging root of the event."""
         return self.event.staging
 
+    @property
+    def replaces_records(self) -> bool:
+        """Whether stored dimension records get the values that the event has of them."""
+        return self.event.replaces_records
+
     def asdict(self) -> dict[str, Any]:
         """Return the fields by name."""
         left = {"datasets": self.datasets, "dataset_types": self.dataset_types}

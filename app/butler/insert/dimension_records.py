@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isnan
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import structlog
 from lsst.daf.butler import Butler, DataCoordinate, DimensionElement, DimensionRecord
 
 from app.butler.events.parsed import ParsedEvent, ParsedRecord, RecordKey, record_key
 from app.butler.insert.batch import RefusedEventsError
+from app.butler.insert.changed_records import is_same_record, log_change
 from app.butler.insert.overlaps import OverlapRows
 from app.butler.insert.references import missing_record
 from app.butler.outcome import Rejection
@@ -20,8 +19,6 @@ from app.butler.sessions.messages import deferring
 from models.causes import Cause
 
 __all__ = ["DimensionRecords"]
-
-logger = structlog.get_logger("butler_writer")
 
 #: How many records are remembered as stored, about 10 MB.  A night of visits has about 20,000.
 _REMEMBERED = 50_000
@@ -35,8 +32,8 @@ _FindStored: TypeAlias = Callable[
 class DimensionRecords:
     """Inserts dimension records, and remembers which ones are stored.
 
-    A stored record is never changed: if an event brings a different one, that is logged and
-    counted, and the stored one stays.
+    If an event brings a record that differs from the stored one, that is logged and counted.  The
+    stored one stays, unless the event may replace it.
 
     Records that several windows bring, such as that of a visit, are *shared* (rule
     shared-rows-first).
@@ -62,7 +59,7 @@ class DimensionRecords:
     _stored: dict[RecordKey, int | None] = field(default_factory=dict)
     _pending: dict[RecordKey, int | None] = field(default_factory=dict)
 
-    def insert(self, events: Iterable[ParsedEvent]) -> int:
+    def insert(self, events: Iterable[ParsedEvent]) -> tuple[int, int]:
         """Insert the records that are missing, in the caller's transaction.
 
         Elements are inserted in the order of their dependencies, and the records of an element in
@@ -71,24 +68,42 @@ class DimensionRecords:
         Returns
         -------
         mismatched : `int`
-            Number of records that differ from the stored one, or from that of another event.
+            Number of records that differ from the stored one, or from that of another event, and
+            are not stored.
+        replaced : `int`
+            Number of stored records that were replaced.
         """
         self._pending = {}
         given: dict[RecordKey, ParsedRecord] = {}
+        replacing: set[RecordKey] = set()
         mismatched = 0
         for event in events:
             for key, parsed in event.records.items():
+                if event.replaces_records:
+                    replacing.add(key)
+                    given[key] = parsed
+                    continue
                 first = given.setdefault(key, parsed)
-                if first is not parsed and not _is_same(first.record, parsed.record):
+                if first is not parsed and not is_same_record(first.record, parsed.record):
                     mismatched += 1
-                    _log_mismatch(key, first.record, parsed.record)
+                    log_change(key, first.record, parsed.record)
         unknown = {
             key: parsed for key, parsed in given.items() if self._stored.get(key) != parsed.digest
         }
         differing = self._insert_missing(unknown)
+        replaced = {key: unknown[key] for key in differing if key in replacing}
+        self._replace(replaced)
         for key, kept in differing.items():
-            _log_mismatch(key, kept, unknown[key].record)
-        return mismatched + len(differing)
+            log_change(key, kept, unknown[key].record, is_replaced=key in replaced)
+        return mismatched + len(differing) - len(replaced), len(replaced)
+
+    def _replace(self, given: Mapping[RecordKey, ParsedRecord]) -> None:
+        """Give stored records other values, in the order in which records are inserted."""
+        for element in self.butler.dimensions.sorted({name for name, _ in given}):
+            for key in sorted(key for key in given if key[0] == element.name):
+                record = given[key].record
+                self.butler.registry.insertDimensionData(element, record, replace=True)
+                self._pending[key] = given[key].digest
 
     def refuse_new(self, events: Iterable[ParsedEvent]) -> None:
         """Refuse the events that bring a new record of an element that operators register.
@@ -177,7 +192,7 @@ class DimensionRecords:
         differing: dict[RecordKey, DimensionRecord] = {}
         for key, parsed in given.items():
             kept = stored.get(key, parsed.record)
-            if _is_same(kept, parsed.record):
+            if is_same_record(kept, parsed.record):
                 self._pending[key] = parsed.digest
             else:
                 differing[key] = kept
@@ -274,27 +289,3 @@ def _not_allowed(key: RecordKey) -> Rejection:
         f"bring such records with BUTLER_WRITER_ALLOWED_ELEMENTS={element}, then replay"
     )
     return Rejection(Cause.ELEMENT_NOT_ALLOWED, reason)
-
-
-def _is_same(one: DimensionRecord, other: DimensionRecord) -> bool:
-    """Compare two records; NaN equals NaN, and the NULL that SQLite stores for it."""
-    if one is other or one == other:
-        return True
-    return _without_nan(one) == _without_nan(other)
-
-
-def _without_nan(record: DimensionRecord) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and isnan(value) else value
-        for name, value in record.toDict().items()
-    }
-
-
-def _log_mismatch(key: RecordKey, kept: DimensionRecord, given: DimensionRecord) -> None:
-    stored, new = kept.toDict(), given.toDict()
-    logger.warning(
-        "dimension record differs from the stored one, which is kept",
-        element=key[0],
-        data_id=list(kept.dataId.required_values),
-        fields=sorted(name for name in stored if stored[name] != new.get(name)),
-    )

@@ -101,12 +101,12 @@ class FileStore:
 
 
 def _file_stores(datastore: Any, constraints: tuple[Any, ...] = ()) -> Iterator[FileStore]:
-    """Find the datastores that keep files; those in memory cannot ingest any."""
+    """Find the datastores that keep files; not those in memory, or without tables (read-only)."""
     constraints += (datastore.constraints,)
     if children := getattr(datastore, "datastores", None):
         for child, limits in zip(children, datastore.datastoreConstraints, strict=True):
             yield from _file_stores(child, constraints + ((limits,) if limits else ()))
-    elif not datastore.isEphemeral:
+    elif not datastore.isEphemeral and hasattr(datastore, "_bridge"):
         yield FileStore(datastore, constraints)
 
 

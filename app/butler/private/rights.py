@@ -92,7 +92,11 @@ def check_rights(
         raise error(f"the database user lacks a right that writes need: {statements}")
 
 
-def missing_grants(connection: sqlalchemy.Connection, schema: str | None) -> list[str]:
+def missing_grants(
+    connection: sqlalchemy.Connection,
+    schema: str | None,
+    further: Collection[tuple[str, str]] = (),
+) -> list[str]:
     """Return the statements that grant what any write may need and the user lacks.
 
     Parameters
@@ -101,6 +105,8 @@ def missing_grants(connection: sqlalchemy.Connection, schema: str | None) -> lis
         A connection of the user.
     schema : `str` or `None`
         The schema that the repository's tables are in; `None`: the default one.
+    further : `~collections.abc.Collection` [`tuple` [`str`, `str`]], optional
+        Further tables and rights that writes need here.
     """
     if connection.dialect.name != "postgresql":
         return []
@@ -113,7 +119,7 @@ def missing_grants(connection: sqlalchemy.Connection, schema: str | None) -> lis
     grants = required_grants(connection, lacking_rights(connection, tables.values()))
     role = current_role(connection)
     preparer = connection.dialect.identifier_preparer
-    for name, right in _FURTHER_RIGHTS.items():
+    for name, right in [*_FURTHER_RIGHTS.items(), *further]:
         table = preparer.format_table(tables[name])
         if not _may(connection, func.has_table_privilege(table, right)):
             grants.append(f"GRANT {right} ON {table} TO {role}")

@@ -69,7 +69,7 @@ def repository_items(
             return [
                 Item(_DATABASE, Verdict.OK, str(engine_of(butler).url.set(query={}))),
                 Item(_SCHEMA, Verdict.OK, _versions(butler)),
-                *_right_items(butler),
+                *_right_items(butler, downstream),
                 _clock_item(butler, clock),
                 *store_items(butler, _policy(settings, downstream)),
                 *(downstream_items(butler, downstream) if _is_replica(downstream) else ()),
@@ -131,9 +131,10 @@ def _versions(butler: Butler) -> str:
     return text
 
 
-def _right_items(butler: Butler) -> Iterator[Item]:
+def _right_items(butler: Butler, downstream: DownstreamSettings | None) -> Iterator[Item]:
+    further = [*_rights_to_replace(butler)] if downstream and downstream.replaces_records else []
     with engine_of(butler).connect() as connection:
-        grants = missing_grants(connection, RegistryTables(butler).dataset.schema)
+        grants = missing_grants(connection, RegistryTables(butler).dataset.schema, further)
     if not grants:
         yield Item(_RIGHTS, Verdict.OK)
     for grant in grants:
@@ -143,6 +144,19 @@ def _right_items(butler: Butler) -> Iterator[Item]:
             Verdict.WRONG,
             f"the database user lacks a right that writes may need; {grant}",
         )
+
+
+def _rights_to_replace(butler: Butler) -> Iterator[tuple[str, str]]:
+    """Yield the tables, with the rights, that are needed to replace dimension records."""
+    tables = RegistryTables(butler)
+    others = set(tables.written())
+    for element in butler.dimensions.elements:
+        # A record that is only a key, such as a group's, is never replaced.
+        if element.has_own_table and len(element.RecordClass.fields.names) > len(element.required):
+            own = tables.element(element.name)
+            yield own.name, "UPDATE"
+            overlaps = set(tables.written([element.name])) - others - {own}
+            yield from ((table.name, "DELETE") for table in overlaps)
 
 
 def _clock_item(butler: Butler, clock: Callable[[], float]) -> Item:

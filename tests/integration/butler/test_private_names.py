@@ -18,6 +18,7 @@ from app.butler.private import (
     coverage,
     datastores,
     dimension_rows,
+    ingest_dates,
     probe,
     registry,
     storage_classes,
@@ -29,7 +30,15 @@ from tests.support.repositories import Repository, decoded
 #: The modules that may use private names.
 PRIVATE = [
     Path(str(module.__file__))
-    for module in (coverage, datastores, dimension_rows, probe, registry, storage_classes)
+    for module in (
+        coverage,
+        datastores,
+        dimension_rows,
+        ingest_dates,
+        probe,
+        registry,
+        storage_classes,
+    )
 ]
 MODULES = sorted(Path(app.butler.__path__[0]).rglob("*.py"))
 ALLOWED_MODULES = {

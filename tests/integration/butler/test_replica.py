@@ -91,6 +91,7 @@ def replicate(
     tag: str | None = None,
     winner: TagWinner = TagWinner.NEWEST,
     method: WriteMethod = WriteMethod.RECORDS,
+    replaces: bool = False,
 ) -> WriteReport[int]:
     """Release messages to the target in one window, and put their runs into chains."""
     replica = ReplicaPolicy(
@@ -103,6 +104,7 @@ def replicate(
         ReleasedContent(
             Release(m.datasets, m.dimension_records, m.dataset_types, m.chains),
             None if staging is None else str(staging),
+            replaces,
         )
         for m in messages
     ]

@@ -40,7 +40,11 @@ class Checked:
     def items(self, **more: str) -> list[Item]:
         """Check the repository and the folders with further settings."""
         with settings_from({**self.environment, **more}) as settings:
-            return [*repository_items(settings.write), *folder_items(settings.write)]
+            downstream = settings.downstream
+            return [
+                *repository_items(settings.write, downstream),
+                *folder_items(settings.write, downstream),
+            ]
 
     def sql(self, statement: str) -> None:
         """Execute a statement as the owner."""
@@ -117,6 +121,24 @@ def test_a_missing_grant_is_named(checked: Checked, right: str, on: str) -> None
     given = "SELECT, INSERT" if right in {"SELECT", "INSERT"} else right
     assert item.name == f"right on {kind}public.{on}"
     assert item.detail.endswith(f"; GRANT {given} ON {kind}public.{on} TO {ROLE}")
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize(
+    ("right", "on"), [("UPDATE", "visit"), ("DELETE", "visit_detector_region_skypix_overlap")]
+)
+def test_rights_to_replace_records_are_needed_only_where_they_are_replaced(
+    checked: Checked, right: str, on: str
+) -> None:
+    downstream = {"BUTLER_WRITER_ROLE": "replicate", "BUTLER_WRITER_TRANSFER": "in-place"}
+    checked.sql(f"REVOKE {right} ON {on} FROM {ROLE}")
+    try:
+        assert wrong_items(checked.items(**downstream)) == []
+        replacing = {**downstream, "BUTLER_WRITER_CHANGED_RECORDS": "replace"}
+        (item,) = wrong_items(checked.items(**replacing))
+    finally:
+        checked.sql(f"GRANT {right} ON {on} TO {ROLE}")
+    assert item.detail.endswith(f"; GRANT {right} ON public.{on} TO {ROLE}")
 
 
 @pytest.mark.postgresql

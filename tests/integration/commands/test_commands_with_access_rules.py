@@ -40,7 +40,7 @@ def deployment(
         connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
         connection.execute(ROLES.encode())
     use_role(found.root)
-    grant(secure_kafka, found, operators=True)
+    grant(secure_kafka, found, operators=True, optional=True)
     yield found
     found.butler.close()
     with postgresql.connect("commanded") as connection:
@@ -116,6 +116,8 @@ def commands_beside_a_worker(
     assert (chain["chain"], chain["runs"], chain["datasets"]) == (CHAIN, 1, 40)
     (run,) = document(deployment, "chains", "show", CHAIN)
     assert (run["run"], run["events"]) == (RUN, 4)
+    rebuilt = document(deployment, "products", "rebuild", "--run", RUN)
+    assert (rebuilt["done"], rebuilt["summary"]["datasets"]) == (True, 40)
     refused = document(deployment, "rewind", "--offset", "0", exit_code=2)
     assert f"the group {deployment.group} has members (" in refused["error"]
     assert "stop all workers first" in refused["error"]

@@ -23,7 +23,7 @@ from models.product import Products
 from testbed.cluster import Cluster, Message
 from testbed.tables import check_same, tables_of
 from testbed.waiting import wait_until
-from testbed.worker import Worker
+from testbed.worker import Worker, faust_command
 from tests.support.deployment import Deployment
 from tests.support.downstream import Downstream, log_events, selected
 from tests.support.events import DETECTORS, Night
@@ -179,6 +179,21 @@ def test_an_embargo_holds_over_kills_and_ends_on_time(
         check_nothing_of(downstream, hidden, worker.log_text(), *pages)
         assert worker.log_text().count("no rule for a dataset type") == 1
         worker.process.kill()
+    shown = faust_command(downstream.environment, "--json", "products", "waiting")
+    assert shown.returncode == 1, shown.stderr  # a type has no rule
+    check_nothing_of(downstream, hidden, shown.stdout)
+    document = json.loads(shown.stdout)
+    assert {(each["hour"], each["datasets"]) for each in document["waiting"]} == {
+        ("2026-11-27T09:00:00", 2 * DETECTORS)
+    }
+    assert [each["dataset_type"] for each in document["waiting"]] == [
+        "association_log",
+        "calibrate_log",
+        "isr_log",
+        "preload_log",
+    ]
+    assert document["no_rule"] == ["dia_source_summary"]
+    assert (document["held"], document["by_other_rules"]) == ({}, 0)
     clock.set(END + 80 * HOUR - 60)
     with downstream.worker() as worker:
         worker.wait_for_log("what waits is restored")
@@ -264,3 +279,25 @@ def test_rules_that_are_changed_count_from_the_restart_on(
         worker.start()
         expected = ids(selected(messages, *RELEASED))
         wait_until(lambda: stored(downstream) == expected, 60, worker.log_text)
+
+
+@pytest.mark.slow
+def test_in_quiet_hours_what_is_due_waits_and_what_has_no_embargo_does_not(
+    deployment: Deployment, clock: Clock, tmp_path: Path
+) -> None:
+    night = Night(deployment.root)
+    messages = log_events(deployment, [night.event(1, d) for d in range(2)])
+    downstream = Downstream(deployment, tmp_path / "public")
+    with_rules(downstream, clock, hours=80)  # until 09:59:53
+    clock.set(END + 80 * HOUR + 60)
+    at_once = ids(selected(messages, *RELEASED_AT_ONCE))
+    with downstream.worker(BUTLER_WRITER_QUIET_HOURS="09:00-10:02") as worker:
+        downstream.wait_done()
+        assert stored(downstream) == at_once
+        wait_until(lambda: metrics(worker)["waiting_datasets"] > 0, 10, worker.log_text)
+        assert metrics(worker)["overdue_seconds"] == 0
+        clock.set(END + 80 * HOUR + 7 + 120)
+        expected = ids(selected(messages, *RELEASED))
+        wait_until(lambda: stored(downstream) == expected, 60, worker.log_text)
+        assert clock.now() >= END + 80 * HOUR + 7 + 120
+    assert downstream.dead_letters() == []

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any, cast
+from uuid import uuid4
 
 import orjson
+import pytest
 from structlog.testing import capture_logs
 
+from agents import waiting_table
 from agents.waiting_table import WaitingTable
+from app.butler.failures import RetryableError
+from app.downstream.kept_state import WithdrawnDataset, WithdrawnRun
 from app.downstream.waiting import HELD, Due
+from app.downstream.withdrawn import Withdrawn
 
 FIRST, SECOND, OTHER = Due(100, 0, 7), Due(200, 0, 7), Due(100, 1, 9)
 
@@ -18,6 +24,7 @@ class Log:
     """A changelog: what is sent, and the last value of each key."""
 
     def __init__(self) -> None:
+        self.topic = "changelog"
         self.latest: dict[bytes, bytes | None] = {}
         self.sent: list[tuple[str, Any]] = []
         self.changelog_topic = SimpleNamespace(send=self.send)
@@ -139,3 +146,35 @@ async def test_nothing_is_known_after_a_revocation() -> None:
     assert waiting.take(300, 9, 1) == []
     await waiting.restore((0,))
     assert waiting.take(300, 9, 1) == [FIRST]
+
+
+async def test_a_type_without_a_rule_is_kept_once_for_these_rules() -> None:
+    log = Log()
+    waiting = await restored(log)
+    await waiting.keep({}, (), {"b", "a"})
+    await waiting.keep({}, (), {"a"})
+    assert sorted(log.sent) == [("no-rule/a", {"rules": "a"}), ("no-rule/b", {"rules": "a"})]
+    await (await restored(log)).keep({}, (), {"a", "b"})
+    assert len(log.sent) == 2
+    await (await restored(log, rules="other")).keep({}, (), {"a"})
+    assert log.sent[2:] == [("no-rule/a", {"rules": "other"})]
+
+
+async def test_what_was_withdrawn_is_known_once_the_table_is_restored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting_table, "RESTORED_WITHIN", 0.01)
+    log = Log()
+    withdrawn = WithdrawnDataset(uuid4()), WithdrawnRun("a/run")
+    log.latest = {orjson.dumps(each.key): b"{}" for each in withdrawn}
+    waiting = table(log)
+    with pytest.raises(RetryableError, match="what was withdrawn is not known"):
+        await waiting.wait_restored()
+    await waiting.restore((1,))
+    await waiting.wait_restored()
+    expected = Withdrawn({withdrawn[0].id}, {"a/run"})
+    assert waiting.withdrawn == expected
+    waiting.revoke()
+    assert waiting.withdrawn == expected  # for windows that are being written
+    with pytest.raises(RetryableError):
+        await waiting.wait_restored()

@@ -49,6 +49,9 @@ DATASET = UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
 WRITTEN = Written((DATASET,), {RUN: 1}, ((CHAIN, RUN),))
 ELSEWHERE = Written((DATASET,), {RUN: 1}, (("other chain", RUN),))
 CONFLICT = Rejection(Cause.CONFLICT, "another dataset has this data ID")
+UNOBSERVED = UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")
+PARTLY = Written((DATASET, UNOBSERVED), {RUN: 2}, ((CHAIN, RUN),), unobserved=(UNOBSERVED,))
+WHOLLY = Written((UNOBSERVED,), {RUN: 1}, ((CHAIN, RUN),), unobserved=(UNOBSERVED,))
 LARGEST = 1000
 
 
@@ -76,7 +79,12 @@ class Writer:
     ) -> WriteReport[Any]:
         if self.failures:
             raise self.failures.pop(0)
-        special: dict[str, Outcome] = {"bad": CONFLICT, "other": ELSEWHERE}
+        special: dict[str, Outcome] = {
+            "bad": CONFLICT,
+            "other": ELSEWHERE,
+            "partly": PARTLY,
+            "wholly": WHOLLY,
+        }
         outcomes: dict[Any, Outcome] = {
             key: special.get(output.event_id or "", WRITTEN)
             for key, output in prepared.items()
@@ -265,6 +273,27 @@ def test_a_window_without_a_written_event_is_not_announced(scene: Scene) -> None
     scene.run(b"{")
     assert scene.topics.topics() == [OutputTopic.DEAD_LETTERS]
     assert scene.listed() == []
+    assert scene.acked == [0]
+
+
+def test_datasets_that_were_not_observed_are_announced_unless_they_are_to_be_left_out(
+    scene: Scene,
+) -> None:
+    scene.run(event(event_id="partly"))
+    assert scene.listed() == [[str(DATASET), str(UNOBSERVED)]]
+
+
+@pytest.mark.parametrize(
+    ("event_id", "listed"), [("partly", [[str(DATASET)]]), ("a", [[str(DATASET)]]), ("wholly", [])]
+)
+def test_datasets_that_were_not_observed_are_left_out_of_the_list(
+    scene: Scene, event_id: str, listed: list[list[str]]
+) -> None:
+    scene.parts = replace(scene.parts, announces_unobserved=False)
+    scene.run(event(event_id=event_id))
+    assert scene.listed() == listed
+    announced = [OutputTopic.BATCHES_INGESTED] * len(listed)
+    assert scene.topics.topics() == [*announced, OutputTopic.CHAIN_UPDATES]
     assert scene.acked == [0]
 
 

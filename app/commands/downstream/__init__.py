@@ -1,0 +1,1 @@
+"""Commands for the product log and for downstream repositories."""

@@ -1,0 +1,1 @@
+"""What the commands for the product log and for downstream repositories do."""
