@@ -23,7 +23,7 @@ SEED =
 # For acceptance and soak: the number of lanes of a worker. If it is empty, the default applies.
 LANES =
 
-.PHONY: help demo test unit acceptance soak bench bench-quick lint lock schema dashboard screenshots clean
+.PHONY: help demo test unit acceptance hostile soak bench bench-quick lint lock schema dashboard screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +44,10 @@ acceptance: $(INSTALLED) ## run every fault scenario and slow test, and write fi
 	@.ci/servers
 	$(BIN)/pytest tests/acceptance tests/integration -m "scenario or slow" -n 2 --dist worksteal --figures build/acceptance.json $(LANES:%=--lanes %) $(ARGS)
 	$(BIN)/python -m tests.acceptance.table build/acceptance.json docs/reliability.md
+
+hostile: $(INSTALLED) ## send hostile messages to a worker in 1 GiB, and write what became of them to docs/hostile.md
+	@.ci/servers
+	$(BIN)/pytest tests/acceptance/hostile -m slow --hostile docs/hostile.md $(ARGS)
 
 soak: $(INSTALLED) ## apply random faults for MINUTES=15, from SEED=...
 	@.ci/servers

@@ -22,6 +22,7 @@ _TOTALS = ("sent", "written", "dead", "lost", "twice")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--figures", type=Path, help="file to write the scenarios' figures to")
+    parser.addoption("--hostile", type=Path, help="document to write the hostile lines into")
     parser.addoption("--minutes", type=float, default=15.0, help="duration of the soak")
     parser.addoption("--lanes", type=int, help="BUTLER_WRITER_LANES of the workers")
     parser.addoption("--seed", type=int, help="seed of the soak's faults")

@@ -3,7 +3,7 @@
 import asyncio
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from aiokafka.errors import for_code
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.util import calc_crc32c, encode_varint
 
-__all__ = ["RawRecord", "batch", "send_batch"]
+__all__ = ["RawRecord", "batch", "send_batch", "send_batches"]
 
 
 @dataclass(frozen=True)
@@ -72,36 +72,41 @@ def batch(*records: RawRecord, codec: int = 0, compress: Callable[[bytes], bytes
     return struct.pack(">qi", 0, len(rest)) + rest
 
 
-def send_batch(bootstrap: str, topic: str, content: bytes, partition: int = 0) -> int:
-    """Send a batch as it is, and return the offset of its first message.
+def send_batch(bootstrap: str, topic: str, content: bytes) -> None:
+    """Send a batch as it is to partition 0.
 
     Raises
     ------
     aiokafka.errors.KafkaError
         The broker refused it.
     """
-    return asyncio.run(_send(bootstrap, topic, content, partition))
+    send_batches(bootstrap, topic, [content])
 
 
-async def _send(bootstrap: str, topic: str, content: bytes, partition: int) -> int:
+def send_batches(bootstrap: str, topic: str, batches: Iterable[bytes]) -> None:
+    """Send batches one after another (see `send_batch`)."""
+    asyncio.run(_send(bootstrap, topic, batches))
+
+
+async def _send(bootstrap: str, topic: str, batches: Iterable[bytes]) -> None:
     client = AIOKafkaClient(bootstrap_servers=bootstrap)
     await client.bootstrap()
     try:
         await client.set_topics([topic])
-        node = client.cluster.leader_for_partition(TopicPartition(topic, partition))
-        request: Any = ProduceRequest(
-            transactional_id=None,
-            required_acks=-1,
-            timeout=20_000,
-            topics=[(topic, [(partition, content)])],
-        )
-        answer = await client.send(node, request)
+        node = client.cluster.leader_for_partition(TopicPartition(topic, 0))
+        for content in batches:
+            request: Any = ProduceRequest(
+                transactional_id=None,
+                required_acks=-1,
+                timeout=20_000,
+                topics=[(topic, [(0, content)])],
+            )
+            answer = await client.send(node, request)
+            ((_, ((_, error, *_more),)),) = answer.topics
+            if error:
+                raise for_code(error)(answer.topics)
     finally:
         await client.close()
-    ((_, ((_, error, offset, *_more),)),) = answer.topics
-    if error:
-        raise for_code(error)(answer.topics)
-    return int(offset)
 
 
 def _append(body: bytearray, content: bytes | None) -> None:

@@ -28,7 +28,7 @@ __all__ = ["CarefulReading"]
 
 logger = structlog.get_logger("butler_writer")
 
-#: Longest time that the end of a worker, or a rebalance, waits for a commit, in seconds.
+#: Longest time that a rebalance, an attempt or the end of a worker waits for a commit, in seconds.
 _TIMEOUT = 3.0
 
 
@@ -65,6 +65,8 @@ class CarefulReading:
         """Record where reading starts; say so if the worker is careful."""
         await self._record(self._starts.partitions)
         metrics.CAREFUL.set(self.is_on)
+        if not self.is_on:
+            return
         for (topic, number), (start, end) in self._starts.careful().items():
             logger.warning(
                 "workers have ended again and again at this offset: trying one event at a time",
@@ -96,11 +98,7 @@ class CarefulReading:
     async def take_back(self) -> None:
         """Do not count the starts of this worker, since it ends for another reason."""
         self._starts.take_back()
-        try:
-            async with asyncio.timeout(_TIMEOUT):
-                await self._record(self._starts.partitions)
-        except TimeoutError:
-            logger.info("the brokers have not taken back that this worker has started")
+        await self._record(self._starts.partitions)
 
     async def revoke(self) -> None:
         """Take the starts back, and forget all partitions."""
@@ -116,12 +114,13 @@ class CarefulReading:
         if not offsets or not self._may_record:
             return
         try:
-            await commit_evidence(self._app, offsets)
+            async with asyncio.timeout(_TIMEOUT):
+                await commit_evidence(self._app, offsets)
         except (*AuthorizationError, OffsetMetadataTooLargeError) as exc:
             self._may_record = False
             logger.warning(
                 "starts cannot be recorded: an event that ends its workers will not be found out",
                 reason=describe_with_type(exc),
             )
-        except KafkaError as exc:
+        except (KafkaError, TimeoutError) as exc:
             logger.warning("a start was not recorded", reason=describe_with_type(exc))

@@ -40,7 +40,7 @@ from app.parts import Lane, Parts, new_intake
 from app.telemetry.flush_reports import FlushReports
 from app.telemetry.status import Status
 from models.causes import Cause
-from models.errors import InvalidEventError
+from models.errors import CausedError, InvalidEventError
 from models.prompt_output import PromptOutput
 
 PARTITION = ("pp-output", 0)
@@ -346,6 +346,31 @@ def test_an_event_too_large_for_the_dead_letters_is_replaced_by_a_pointer(scene:
     assert headers["reason"] == (
         b"1001 bytes, more than the limit of 1000 (BUTLER_WRITER_KAFKA_MAX_MESSAGE_BYTES)"
     )
+
+
+def test_an_event_with_a_long_key_is_replaced_by_a_pointer(scene: Scene) -> None:
+    """To compute the letter's partition from it would hold the worker for seconds."""
+    scene.run(Received(b"x" * 100_000, b"no event"), Received(b"x" * 1000, b"no event"))
+    values = [value for _, value, _ in scene.topics.sent]
+    assert json.loads(values[0])["type"] == "dead-letter-pointer"
+    assert values[1] == b"no event"
+    assert [headers["points"] for _, _, headers in scene.topics.sent] == [b"true", b"false"]
+
+
+@pytest.mark.parametrize(
+    ("cause", "points"), [(Cause.ENDS_WORKER, True), (Cause.UNDECODABLE_MESSAGE, False)]
+)
+def test_an_event_that_is_refused_is_set_aside_without_being_decoded(
+    scene: Scene, cause: Cause, *, points: bool
+) -> None:
+    value = event(event_id="a")
+    scene.run(Received(None, value, refused=CausedError(cause, "why")), event(event_id="b"))
+    assert scene.writer.prepared == [["b"]]
+    assert scene.topics.causes()[0] == cause.value.encode()
+    topic, letter, headers = scene.topics.sent[0]
+    assert (topic, headers["reason"]) == (OutputTopic.DEAD_LETTERS, b"why")
+    assert (headers["points"] == b"true", letter != value) == (points, points)
+    assert scene.acked == [0, 1]
 
 
 def test_an_event_whose_run_cannot_be_in_its_chain_becomes_a_dead_letter(scene: Scene) -> None:
