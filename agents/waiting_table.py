@@ -8,25 +8,21 @@ repository: whatever ends a worker, all datasets of an acked message are written
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 from faust.types.tables import TableT
 
-from app.butler.descriptions import describe_with_type
 from app.butler.failures import RetryableError
-from app.downstream.kept_state import (
-    Key,
-    Unruled,
-    WithdrawnDataset,
-    WithdrawnRun,
-    key_of,
-    state_of,
-)
-from app.downstream.waiting import HELD, Due, Numbers, Waiting
+from app.downstream.due_messages import DueMessage
+from app.downstream.kept_state import Unruled, restored_state
+from app.downstream.selection import Exclusion, Selection
+from app.downstream.waiting import HELD, Due, Numbers, Waiting, entries
 from app.downstream.withdrawn import Withdrawn
+from app.intake.received import Received
+from app.intake.windows import Arrival
 from app.kafka.changelog import Changelog, read_until_done, send_state
 from app.telemetry import metrics
 
@@ -103,7 +99,7 @@ class WaitingTable:
         if latest is None:
             return
         # In a thread: a million entries would hold up the event loop.
-        found = await asyncio.to_thread(_restored, latest, partitions, self.rules)
+        found = await asyncio.to_thread(restored_state, latest, partitions, self.rules)
         if epoch != self._epoch:
             return
         self.index, self._outdated = found.index, found.outdated
@@ -169,6 +165,37 @@ class WaitingTable:
         """Return the time since which the datasets of an entry's message are not released."""
         return 0 if due in self._outdated else due.time
 
+    async def keep_rest(
+        self,
+        arrivals: Sequence[Arrival[Received]],
+        selections: Mapping[Arrival[Received], Selection],
+    ) -> None:
+        """Keep what is not due of the messages of a window; remove what was waiting and is written.
+
+        Parameters
+        ----------
+        arrivals : `~collections.abc.Sequence` [`Arrival`]
+            The messages, read for the first time or again.
+        selections : `~collections.abc.Mapping` [`Arrival`, `Selection`]
+            What the rules say of each that could be read.
+
+        Raises
+        ------
+        KafkaError
+            If a broker does not take it; the call may be repeated.
+        """
+        waiting: dict[Due, Numbers] = {}
+        done: list[Due] = []
+        unruled: set[str] = set()
+        for arrival in arrivals:
+            entry, payload = arrival.entry, arrival.payload
+            if (selection := selections.get(arrival)) is not None:
+                waiting |= entries(entry.partition[1], entry.offset, selection)
+                unruled.update(selection.excluded.get(Exclusion.NO_RULE, ()))
+            if isinstance(payload, DueMessage):
+                done.append(payload.due)
+        await self.keep(waiting, done, unruled)
+
     async def keep(
         self,
         waiting: Mapping[Due, Numbers],
@@ -232,52 +259,3 @@ class WaitingTable:
         first = self.index.next_time
         overdue = 0 if first is None or first == HELD else max(0, now - first)
         metrics.OVERDUE_SECONDS.set(overdue / _SECOND)
-
-
-@dataclass
-class _Restored:
-    """What a changelog has."""
-
-    index: Waiting = field(default_factory=Waiting)
-    outdated: set[Due] = field(default_factory=set)
-    unruled: set[Unruled] = field(default_factory=set)
-    withdrawn: Withdrawn = field(default_factory=Withdrawn)
-
-
-def _restored(
-    latest: Mapping[bytes, bytes | None], partitions: Collection[int], rules: str
-) -> _Restored:
-    """Return what a changelog has of some partitions; `rules` are those that count now."""
-    restored = _Restored()
-
-    def entries() -> Iterator[tuple[Due, Numbers]]:
-        for key, value in latest.items():
-            found = None if value is None else _key(key)
-            if value is None or found is None:
-                continue
-            made_by, numbers = state_of(value)
-            match found:
-                case WithdrawnDataset(dataset_id):
-                    restored.withdrawn.ids.add(dataset_id)
-                case WithdrawnRun(name):
-                    restored.withdrawn.runs.add(name)
-                case Unruled() if made_by == rules:
-                    restored.unruled.add(found)
-                case Due(partition=partition) if partition in partitions:
-                    if made_by != rules:
-                        restored.outdated.add(found)
-                    yield found, numbers
-
-    restored.index = Waiting(entries())
-    return restored
-
-
-def _key(key: bytes) -> Key | None:
-    """Return what an entry is about, if its key has the form of one."""
-    try:
-        return key_of(key)
-    except Exception as exc:  # noqa: BLE001 - nothing can be done about such a key
-        logger.error(  # noqa: TRY400 - a traceback says nothing more
-            "record of the changelog of what waits skipped", error=describe_with_type(exc)
-        )
-        return None

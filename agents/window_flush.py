@@ -28,8 +28,7 @@ from app.butler.failures import AbandonedError
 from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Written
 from app.butler.writer import PreparedWindow
 from app.downstream.due_messages import DueMessage
-from app.downstream.selection import Exclusion, Selection
-from app.downstream.waiting import Due, Numbers, entries
+from app.downstream.selection import Selection
 from app.downstream.withdrawn import Withdrawn
 from app.intake.entries import Entry
 from app.intake.received import Received
@@ -232,17 +231,7 @@ class WindowFlush:
 
     async def _keep_waiting(self, table: WaitingTable) -> None:
         """Write what is not due to the table, and remove what was waiting and is written."""
-        waiting: dict[Due, Numbers] = {}
-        due: list[Due] = []
-        unruled: set[str] = set()
-        for arrival in self.window.arrivals:
-            entry, payload = arrival.entry, arrival.payload
-            if (selection := self._selections.get(arrival)) is not None:
-                waiting |= entries(entry.partition[1], entry.offset, selection)
-                unruled.update(selection.excluded.get(Exclusion.NO_RULE, ()))
-            if isinstance(payload, DueMessage):
-                due.append(payload.due)
-        await table.keep(waiting, due, unruled)
+        await table.keep_rest(self.window.arrivals, self._selections)
 
     @property
     def batch_id(self) -> UUID:

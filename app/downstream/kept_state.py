@@ -8,14 +8,29 @@ Pure: no I/O, no clock.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 import orjson
+import structlog
 
-from app.downstream.waiting import Due, Numbers
+from app.downstream.waiting import Due, Numbers, Waiting
+from app.downstream.withdrawn import Withdrawn
 
-__all__ = ["Key", "Unruled", "WithdrawnDataset", "WithdrawnRun", "key_of", "state_of"]
+__all__ = [
+    "Key",
+    "RestoredState",
+    "Unruled",
+    "WithdrawnDataset",
+    "WithdrawnRun",
+    "key_of",
+    "restored_state",
+    "state_of",
+]
+
+logger = structlog.get_logger("butler_writer")
 
 
 class Unruled(NamedTuple):
@@ -96,3 +111,74 @@ def state_of(value: bytes) -> tuple[str | None, Numbers]:
         return state["rules"], {str(n): int(c) for n, c in state.get("datasets", {}).items()}
     except Exception:  # noqa: BLE001 - the key suffices to read the message again
         return None, {}
+
+
+@dataclass
+class RestoredState:
+    """What the changelog of the table ``waiting`` has.
+
+    Attributes
+    ----------
+    index : `Waiting`
+        What waits.
+    outdated : `set` [`Due`]
+        The entries that were made by other rules.
+    unruled : `set` [`Unruled`]
+        Dataset types for which there is no rule.
+    withdrawn : `Withdrawn`
+        What was withdrawn.
+    """
+
+    index: Waiting = field(default_factory=Waiting)
+    outdated: set[Due] = field(default_factory=set)
+    unruled: set[Unruled] = field(default_factory=set)
+    withdrawn: Withdrawn = field(default_factory=Withdrawn)
+
+
+def restored_state(
+    latest: Mapping[bytes, bytes | None], partitions: Collection[int], rules: str
+) -> RestoredState:
+    """Return what a changelog has of some partitions.
+
+    Parameters
+    ----------
+    latest : `~collections.abc.Mapping` [`bytes`, `bytes` or `None`]
+        The last value of each key.
+    partitions : `~collections.abc.Collection` [`int`]
+        The partitions of the product log.
+    rules : `str`
+        Identifies the release rules that count now.
+    """
+    restored = RestoredState()
+
+    def found_entries() -> Iterator[tuple[Due, Numbers]]:
+        for key, value in latest.items():
+            found = None if value is None else _key(key)
+            if value is None or found is None:
+                continue
+            made_by, numbers = state_of(value)
+            match found:
+                case WithdrawnDataset(dataset_id):
+                    restored.withdrawn.ids.add(dataset_id)
+                case WithdrawnRun(name):
+                    restored.withdrawn.runs.add(name)
+                case Unruled() if made_by == rules:
+                    restored.unruled.add(found)
+                case Due(partition=partition) if partition in partitions:
+                    if made_by != rules:
+                        restored.outdated.add(found)
+                    yield found, numbers
+
+    restored.index = Waiting(found_entries())
+    return restored
+
+
+def _key(key: bytes) -> Key | None:
+    """Return what an entry is about, if its key has the form of one."""
+    try:
+        return key_of(key)
+    except Exception as exc:  # noqa: BLE001 - nothing can be done about such a key
+        logger.error(  # noqa: TRY400 - a traceback says nothing more
+            "record of the changelog of what waits skipped", error=f"{type(exc).__name__}: {exc}"
+        )
+        return None

@@ -9,8 +9,8 @@ from app.butler.repository.connection import open_butler
 from app.commands.downstream.selection import downstream_settings
 from app.commands.operator_command import CommandError
 from app.commands.output import Output
+from app.operations.offsets.rewinding import check_stopped
 from app.operations.products.withdrawal import Withdrawal, record
-from app.operations.rewinding import check_stopped
 
 __all__ = ["withdraw"]
 

@@ -20,8 +20,8 @@ from app.commands.output import Output
 from app.kafka.group.offsets import set_committed
 from app.operations.audit import Finding, audit_events
 from app.operations.audit_range import OffsetRanges
+from app.operations.offsets.rewinding import Rewind, check_stopped, plan_rewind
 from app.operations.presence import Presence
-from app.operations.rewinding import Rewind, check_stopped, plan_rewind
 
 __all__ = ["rewind"]
 

@@ -9,8 +9,8 @@ from faust.cli import argument
 from app import app
 from app.commands.operator_command import CommandError, operator_command
 from app.kafka.readers import MessageId
-from app.operations.rewinding import check_stopped
-from app.operations.skipping import skip_event
+from app.operations.offsets.rewinding import check_stopped
+from app.operations.offsets.skipping import skip_event
 
 __all__ = ["skip"]
 

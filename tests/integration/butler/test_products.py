@@ -129,7 +129,7 @@ def test_a_file_with_many_datasets_is_divided_only_if_it_is_too_large(
     for artifact in rest:
         first["refs"] |= artifact["refs"]
     event["datasets"] = [first]
-    for limit, is_divided in ((LIMIT, False), (7_000, True)):
+    for limit, is_divided in ((LIMIT, False), (4_000, True)):
         messages = write(sqlite_repository.writer(), [event, other], limit)
         assert sorted(ids(messages)) == sorted(dataset_ids(event, other))
         files = [

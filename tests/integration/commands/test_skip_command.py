@@ -10,7 +10,7 @@ from confluent_kafka import Consumer
 
 from app.kafka.connection import KafkaConnection
 from app.kafka.readers import MessageId
-from app.operations.skipping import SkipError, skip_event
+from app.operations.offsets.skipping import SkipError, skip_event
 from app.settings import KafkaSettings
 from testbed.cluster import Cluster
 from testbed.waiting import wait_until

@@ -1,0 +1,1 @@
+"""Set the offsets of a stopped group: back, or past one event."""
