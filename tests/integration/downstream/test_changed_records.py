@@ -49,6 +49,7 @@ def check_records(source: Repository, target: Butler) -> None:
     check_same(found, expected)
 
 
+@ON_SQLITE
 def test_a_changed_record_stays_and_is_counted(repository: Repository, target: Butler) -> None:
     before, after = revised(repository)
     replicate(target, repository, before)
@@ -58,7 +59,9 @@ def test_a_changed_record_stays_and_is_counted(repository: Repository, target: B
     assert visit(target) == former != visit(repository.reader)
 
 
-@pytest.mark.parametrize("method", WriteMethod)
+@pytest.mark.parametrize(
+    "method", [WriteMethod.RECORDS, pytest.param(WriteMethod.PUBLIC, marks=pytest.mark.slow)]
+)
 def test_a_changed_record_is_replaced_with_its_overlap_rows(
     repository: Repository, target: Butler, method: WriteMethod
 ) -> None:

@@ -125,6 +125,7 @@ def test_what_the_rules_would_not_let_in_is_extra(repository: Repository, target
     assert counts["same"] == len(of_types(messages, "*")) - len(reasons)
 
 
+@ON_SQLITE
 def test_what_was_removed_from_the_source_is_not_missing(
     repository: Repository, target: Butler
 ) -> None:

@@ -25,7 +25,6 @@ from tests.integration.butler.test_products import write
 from tests.integration.butler.test_replica import replicate, stored
 from tests.support.events import (
     CHAIN,
-    DETECTORS,
     FORMATTER,
     INSTRUMENT,
     RUN,
@@ -78,7 +77,7 @@ def ingest(butler: Butler, path: Path, run: str = INIT, transfer: str | None = N
     return ref
 
 
-def fill(repository: Repository, detectors: int = DETECTORS) -> Butler:
+def fill(repository: Repository, detectors: int = 3) -> Butler:
     """Write a visit with the service, and an init-output beside it."""
     night = repository.night()
     write(repository.writer(), [night.event(1, detector) for detector in range(detectors)])
@@ -109,14 +108,14 @@ def logged_ids(messages: Sequence[Products]) -> set[UUID]:
 
 
 def records(butler: Butler) -> dict[str, list[str]]:
-    """Return all dimension records of a repository."""
+    """Return all dimension records of a repository, but for the detectors of its instrument."""
     return {
         element.name: sorted(
             record.to_simple().model_dump_json()
             for record in butler.query_dimension_records(element.name, explain=False, limit=None)
         )
         for element in butler.dimensions.elements
-        if element.has_own_table
+        if element.has_own_table and element.name != "detector"
     }
 
 
@@ -124,10 +123,10 @@ async def test_a_repository_that_is_filled_from_a_rebuilt_log_is_the_same(
     repository: Repository, target: Butler
 ) -> None:
     fill(repository)
-    messages, done = await logged(repository, limit=20_000)
+    messages, done = await logged(repository, limit=8_000)
     assert [each.run for each in done] == [RUN, INIT]  # as they came into the chain
-    assert [each.datasets for each in done] == [DETECTORS * 10, 1]
-    assert sum(each.messages for each in done) == len(messages) > 3
+    assert [each.datasets for each in done] == [3 * 10, 1]
+    assert sum(each.messages for each in done) == len(messages) > 2
     import_products(target, messages, repository.root)
     for run in (RUN, INIT):
         expected = {ref.id: ref for ref in repository.reader.query_all_datasets(run, limit=None)}
