@@ -9,7 +9,9 @@ from typing import Protocol
 from faust.exceptions import ProducerSendError
 from faust.types import TopicT
 
-__all__ = ["OutputTopic", "Sender", "TopicSender"]
+from app.kafka.producer import Producer
+
+__all__ = ["OutputTopic", "ProducerSender", "Sender", "TopicSender"]
 
 
 class OutputTopic(Enum):
@@ -92,3 +94,27 @@ class TopicSender:
             await channel.publish_message(message, wait=True)
         except ProducerSendError as exc:  # Faust's wrapper around the error
             raise exc.__cause__ or exc from None
+
+
+class ProducerSender:
+    """Sends with a producer of each topic, without Faust; when a send returns, it has arrived.
+
+    Parameters
+    ----------
+    producers : `~collections.abc.Mapping` [`OutputTopic`, `Producer`]
+        The producer of each topic by its role.
+    """
+
+    def __init__(self, producers: Mapping[OutputTopic, Producer]) -> None:
+        self._producers = producers
+
+    async def send(
+        self,
+        topic: OutputTopic,
+        *,
+        value: bytes,
+        key: bytes | None = None,
+        headers: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Send a message (see `Sender.send`)."""
+        await self._producers[topic].send(value, key=key, headers=headers)

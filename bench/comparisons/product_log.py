@@ -8,7 +8,7 @@ the messages.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import count
@@ -24,8 +24,8 @@ from app.butler.writer import ButlerWriter
 from app.intake.received import Received
 from app.intake.windows import WindowBounds
 from app.kafka.connection import KafkaConnection
-from app.kafka.producer import Producer, open_producer
-from app.kafka.sending import OutputTopic
+from app.kafka.producer import open_producer
+from app.kafka.sending import OutputTopic, ProducerSender
 from app.parts import Lane, Parts, new_intake
 from app.settings import MIB
 from app.telemetry.flush_reports import FlushReports
@@ -97,24 +97,6 @@ class _Flush:
     wall: float
     cpu: float
     tail: float
-
-
-class _Topics:
-    """Sends with the client and the settings of a worker, without Faust."""
-
-    def __init__(self, producers: Mapping[OutputTopic, Producer]) -> None:
-        self._producers = producers
-
-    async def send(
-        self,
-        topic: OutputTopic,
-        *,
-        value: bytes,
-        key: bytes | None = None,
-        headers: Mapping[str, bytes] | None = None,
-    ) -> None:
-        """Send a message, and return once it has arrived."""
-        await self._producers[topic].send(value, key=key, headers=headers)
 
 
 @dataclass
@@ -222,7 +204,7 @@ async def _flushes(
             parts = Parts(
                 intake=new_intake(WindowBounds(1.0, 500, 10**9), 10**9),
                 lanes=[lane],
-                sender=_Topics(
+                sender=ProducerSender(
                     {
                         OutputTopic.PRODUCTS: products,
                         OutputTopic.BATCHES_INGESTED: announcements,

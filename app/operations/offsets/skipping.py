@@ -13,9 +13,9 @@ from app.intake.windows import Arrival
 from app.kafka.connection import KafkaConnection
 from app.kafka.group.log_ranges import first_pending
 from app.kafka.group.offsets import committed_offsets, set_committed
-from app.kafka.producer import Producer, open_producer
+from app.kafka.producer import open_producer
 from app.kafka.readers import Message, MessageId, TopicReader, open_reader
-from app.kafka.sending import OutputTopic
+from app.kafka.sending import OutputTopic, ProducerSender
 from app.settings import MIB, KafkaSettings
 from models.causes import Cause
 
@@ -62,7 +62,11 @@ async def skip_event(connection: KafkaConnection, settings: KafkaSettings, event
     rejection = Rejection(Cause.SKIPPED, "an operator has skipped it")
     largest = settings.max_message_bytes + 2 * MIB
     async with open_producer(connection, settings.dead_letter_topic, largest) as producer:
-        await send_dead_letter(_LetterSender(producer), _arrival(topic, message), rejection)
+        await send_dead_letter(
+            ProducerSender({OutputTopic.DEAD_LETTERS: producer}),
+            _arrival(topic, message),
+            rejection,
+        )
     await set_committed(connection, topic, {event.partition: event.offset + 1})
     return event.offset + 1
 
@@ -97,20 +101,3 @@ async def _first_message(
 def _arrival(topic: str, message: Message) -> Arrival[Received]:
     entry = Entry((topic, message.partition), message.offset, 0, 0, lambda: None)
     return Arrival(entry, Received(message.key, message.value, message.headers))
-
-
-class _LetterSender:
-    """Sends dead letters with a producer of their topic."""
-
-    def __init__(self, producer: Producer) -> None:
-        self._producer = producer
-
-    async def send(
-        self,
-        topic: OutputTopic,
-        *,
-        value: bytes,
-        key: bytes | None = None,
-        headers: Mapping[str, bytes] | None = None,
-    ) -> None:
-        await self._producer.send(value, key=key, headers=headers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,8 +15,8 @@ from app.butler.private.ingest_dates import Period
 from app.butler.products.stored_products import StoredProducts
 from app.errors import OperatorError
 from app.kafka.connection import KafkaConnection
-from app.kafka.producer import Producer, open_producer
-from app.kafka.sending import OutputTopic, Sender
+from app.kafka.producer import open_producer
+from app.kafka.sending import OutputTopic, ProducerSender, Sender
 from app.operations.products.selected_runs import SelectedRun
 from app.settings import MIB, KafkaSettings
 
@@ -71,7 +71,7 @@ async def log_sender(
         )
     limit = settings.max_message_bytes
     async with open_producer(connection, topic, limit + MIB) as producer:
-        yield _LogSender(producer), ProductLog(limit)
+        yield ProducerSender({OutputTopic.PRODUCTS: producer}), ProductLog(limit)
 
 
 async def rebuild(
@@ -128,22 +128,3 @@ async def _send(
         messages = log.messages(products, batch_id, datetime.now(UTC))
         if sender is None or await log.send(sender, messages):
             return messages
-
-
-class _LogSender:
-    """Sends to the product log."""
-
-    def __init__(self, producer: Producer) -> None:
-        self._producer = producer
-
-    async def send(
-        self,
-        topic: OutputTopic,
-        *,
-        value: bytes,
-        key: bytes | None = None,
-        headers: Mapping[str, bytes] | None = None,
-    ) -> None:
-        """Send a message (see `Sender.send`)."""
-        assert topic is OutputTopic.PRODUCTS  # noqa: S101 - it has only the topic of the log
-        await self._producer.send(value, key=key, headers=headers)
