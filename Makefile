@@ -16,14 +16,14 @@ DB =
 WORKERS =
 DEMO = $(strip $(KAFKA:%=--kafka=%) $(DB:%=--db=%) $(WORKERS:%=--workers=%) $(ARGS))
 
-# For the soak: its duration, and the seed of its faults. Without a seed it chooses one and prints it.
+# For soak and fuzz: the duration, and the seed. Without a seed, they choose one and print it.
 MINUTES = 15
 SEED =
 
 # For acceptance and soak: the number of lanes of a worker. If it is empty, the default applies.
 LANES =
 
-.PHONY: help demo test unit acceptance hostile soak bench bench-quick lint lock schema dashboard screenshots clean
+.PHONY: help demo test unit acceptance hostile soak fuzz bench bench-quick lint lock schema dashboard screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -51,7 +51,10 @@ hostile: $(INSTALLED) ## send hostile messages to a worker in 1 GiB, and write w
 
 soak: $(INSTALLED) ## apply random faults for MINUTES=15, from SEED=...
 	@.ci/servers
-	$(BIN)/pytest tests/acceptance -m soak -s --minutes $(MINUTES) $(SEED:%=--seed %) $(LANES:%=--lanes %) $(ARGS)
+	$(BIN)/pytest tests/acceptance/test_soak.py -m soak -s --minutes $(MINUTES) $(SEED:%=--seed %) $(LANES:%=--lanes %) $(ARGS)
+
+fuzz: $(INSTALLED) ## let a process prepare hostile messages for MINUTES=15, from SEED=...
+	$(BIN)/pytest tests/acceptance/test_fuzzing.py -m soak -s --minutes $(MINUTES) $(SEED:%=--seed %) $(ARGS)
 
 bench: $(INSTALLED) ## run every benchmark (about an hour), and write the figures to docs/
 	@.ci/servers

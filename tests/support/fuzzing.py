@@ -33,6 +33,12 @@ from tests.support.repositories import Repository
 
 __all__ = ["Findings", "fuzz"]
 
+#: The most processor time that decoding and preparing a message may take, in seconds.
+LONGEST = 1.0
+
+#: How much the process may grow: the largest message, twice, and what is made of it.
+LARGEST_GROWTH = 200 * 2**20
+
 #: As the service's default.
 _LARGEST = 10 * 2**20
 
@@ -62,6 +68,15 @@ class Findings:
     peak_growth: int = 0
     causes: dict[str, int] = field(default_factory=dict)
     unclassified: list[str] = field(default_factory=list)
+
+    def check(self, number: int) -> None:
+        """Check that a number of messages did no harm."""
+        assert self.unclassified == []
+        assert self.slowest < LONGEST, self.slowest_kind
+        assert self.peak_growth < LARGEST_GROWTH
+        accepted = self.causes["accepted"]
+        assert 0 < accepted < number / 2
+        assert sum(self.causes.values()) == number
 
 
 def fuzz(root: Path, folder: Path, seed: int, number: int) -> Findings:

@@ -13,12 +13,6 @@ import pytest
 from tests.support.fuzzing import fuzz
 from tests.support.repositories import Repository
 
-#: The most processor time that decoding and preparing a message may take, in seconds.
-LONGEST = 1.0
-
-#: How much the process may grow: the largest message, twice, and what is made of it.
-LARGEST_GROWTH = 200 * 2**20
-
 
 @pytest.mark.parametrize(
     ("seed", "number"),
@@ -29,8 +23,4 @@ def test_hostile_messages_cost_little_and_none_ends_the_process(
 ) -> None:
     found = fuzz(sqlite_repository.root, tmp_path, seed, number)
     print(found)
-    assert found.unclassified == []
-    assert found.slowest < LONGEST, found.slowest_kind
-    assert found.peak_growth < LARGEST_GROWTH
-    assert found.causes.pop("accepted") > 0
-    assert sum(found.causes.values()) > number / 2
+    found.check(number)
