@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 from faust.types.tables import TableT
 
+from app.butler.descriptions import describe_with_type
 from app.butler.failures import RetryableError
 from app.downstream.due_messages import DueMessage
 from app.downstream.kept_state import Unruled, restored_state
@@ -102,6 +103,9 @@ class WaitingTable:
         found = await asyncio.to_thread(restored_state, latest, partitions, self.rules)
         if epoch != self._epoch:
             return
+        for error in found.errors:
+            reason = describe_with_type(error)
+            logger.error("record of the changelog of what waits skipped", error=reason)
         self.index, self._outdated = found.index, found.outdated
         self._unruled |= found.unruled
         self.withdrawn.ids.update(found.withdrawn.ids)

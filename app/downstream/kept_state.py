@@ -14,7 +14,6 @@ from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 import orjson
-import structlog
 
 from app.downstream.waiting import Due, Numbers, Waiting
 from app.downstream.withdrawn import Withdrawn
@@ -29,8 +28,6 @@ __all__ = [
     "restored_state",
     "state_of",
 ]
-
-logger = structlog.get_logger("butler_writer")
 
 
 class Unruled(NamedTuple):
@@ -127,12 +124,15 @@ class RestoredState:
         Dataset types for which there is no rule.
     withdrawn : `Withdrawn`
         What was withdrawn.
+    errors : `list` [`Exception`]
+        Why entries were passed over.
     """
 
     index: Waiting = field(default_factory=Waiting)
     outdated: set[Due] = field(default_factory=set)
     unruled: set[Unruled] = field(default_factory=set)
     withdrawn: Withdrawn = field(default_factory=Withdrawn)
+    errors: list[Exception] = field(default_factory=list)
 
 
 def restored_state(
@@ -153,8 +153,12 @@ def restored_state(
 
     def found_entries() -> Iterator[tuple[Due, Numbers]]:
         for key, value in latest.items():
-            found = None if value is None else _key(key)
-            if value is None or found is None:
+            if value is None:
+                continue
+            try:
+                found = key_of(key)
+            except Exception as exc:  # noqa: BLE001 - nothing can be done about such a key
+                restored.errors.append(exc)
                 continue
             made_by, numbers = state_of(value)
             match found:
@@ -171,14 +175,3 @@ def restored_state(
 
     restored.index = Waiting(found_entries())
     return restored
-
-
-def _key(key: bytes) -> Key | None:
-    """Return what an entry is about, if its key has the form of one."""
-    try:
-        return key_of(key)
-    except Exception as exc:  # noqa: BLE001 - nothing can be done about such a key
-        logger.error(  # noqa: TRY400 - a traceback says nothing more
-            "record of the changelog of what waits skipped", error=f"{type(exc).__name__}: {exc}"
-        )
-        return None

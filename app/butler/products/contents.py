@@ -165,9 +165,9 @@ class _Together:
     data_ids: list[DataCoordinate] = field(default_factory=list)
     dataset_types: list[str] = field(default_factory=list)
 
-    def serialized(self) -> ProductFiles:
+    def serialized(self, parts: Sequence[ProductFiles] = ()) -> ProductFiles:
         content = orjson.dumps(self.contents)
-        return ProductFiles(content[1:-1], self.data_ids, self.dataset_types)
+        return ProductFiles(content[1:-1], self.data_ids, self.dataset_types, parts)
 
 
 class _Window:
@@ -221,7 +221,7 @@ class _Window:
             self._add(part, artifact, store, dict(some))
             part.contents[0]["is_part"] = True
             parts.append(part.serialized())
-        return whole.serialized()._replace(parts=parts)
+        return whole.serialized(parts)
 
     def _store(self, artifact: Artifact) -> FileStore:
         if len(artifact.recorded_paths) == 1:

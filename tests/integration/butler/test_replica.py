@@ -25,6 +25,7 @@ from app.butler.repository.connection import RepositoryError
 from app.butler.repository.tags import register_tag
 from app.butler.writer import ButlerWriter
 from app.downstream.selection import Release
+from app.errors import OperatorError
 from models.causes import Cause
 from models.product import Products
 from models.prompt_output import PromptOutput
@@ -363,5 +364,5 @@ def test_a_tag_with_the_name_of_a_run_is_refused_at_the_start(target: Butler) ->
 def test_a_source_that_is_the_target_is_refused(repository: Repository) -> None:
     replica = ReplicaPolicy(source_root=str(repository.root))
     assert replica.staging is not None
-    with pytest.raises(RepositoryError, match=r"source root .* overlap"):
+    with pytest.raises(OperatorError, match=r"source root .* overlap"):
         ButlerWriter(repository.butler(), replica.policy_of(WritePolicy()), replica=replica)
