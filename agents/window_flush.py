@@ -72,6 +72,7 @@ class WindowFlush:
     _selections: Mapping[Arrival[Received], Selection] = field(default_factory=dict)
     _letters_sent: set[Arrival[Received]] = field(default_factory=set)
     _started: float = field(default_factory=time.monotonic)
+    _step_ended: float = field(default_factory=time.monotonic)
     _step_seconds: dict[str, float] = field(default_factory=dict)
     _prepare_attempts: int = 0
     _write_attempts: int = 0
@@ -110,9 +111,10 @@ class WindowFlush:
         return True
 
     async def _run_step(self, step: Step, call: Callable[[], Awaitable[None]]) -> None:
-        begun = time.monotonic()
         await until_done(step, call, self.lane.reports, self.parts.retry_wait_max, self._is_current)
-        self._step_seconds[step.value] = round(time.monotonic() - begun, 3)
+        # Of two steps at the same time, the later end counts from the other's on.
+        since, self._step_ended = self._step_ended, time.monotonic()
+        self._step_seconds[step.value] = round(self._step_ended - since, 3)
 
     async def _prepare(self) -> None:
         """Decode and parse the events, and check their artifacts."""

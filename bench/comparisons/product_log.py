@@ -124,7 +124,8 @@ class _Flushes:
         with stopwatch() as watch:
             assert await flush.run()
         steps = self.status.recent.newest_first()[0].step_seconds
-        tail = max(0.0, steps[Step.LOG_PRODUCTS] - steps[Step.ANNOUNCE])
+        *_, last = steps  # in the order in which they ended
+        tail = steps[last] if last == Step.LOG_PRODUCTS else 0.0
         return _Flush(1000 * watch.seconds, 1000 * watch.cpu, 1000 * tail)
 
     def _events(self, kind: _Kind) -> list[bytes]:

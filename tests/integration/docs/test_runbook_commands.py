@@ -166,7 +166,7 @@ def test_commands_for_a_running_worker_work_as_printed(
     for command in replays:
         pod.do(command)
 
-    listed = next(out for command, out in printed.items() if "letters list" in command.text)
+    listed = next(out for command, out in printed.items() if "letters list | tail" in command.text)
     assert "missing_file" in listed
     assert "unknown_dataset_type" in listed
     deployment.wait_done()

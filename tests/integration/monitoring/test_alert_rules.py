@@ -21,14 +21,14 @@ from tests.support.monitoring import (
 RULES = alert_rules()
 
 
-def tests_of(file: str) -> list[dict[str, Any]]:
+def rule_tests_of(file: str) -> list[dict[str, Any]]:
     """Return the tests of a file of rules."""
     name = file.replace(".yaml", "_test.yaml")
     tests: list[dict[str, Any]] = yaml.safe_load((MONITORING / name).read_text())["tests"]
     return tests
 
 
-TESTS = [each for file in RULE_FILES for each in tests_of(file)]
+TESTS = [each for file in RULE_FILES for each in rule_tests_of(file)]
 
 
 def promtool(programs: Path, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:

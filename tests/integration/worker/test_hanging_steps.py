@@ -145,6 +145,7 @@ def check_that_it_ends(worker: Worker, step: Step) -> None:
     assert last["reason"].startswith(f"{step} has been running for")
 
 
+@pytest.mark.slow
 def test_a_list_directory_that_hangs_is_visible_and_ends_the_worker(
     on_files: Deployment, bucket: Bucket, s3_door: S3Door
 ) -> None:

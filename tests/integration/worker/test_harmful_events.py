@@ -106,6 +106,7 @@ def recorded(deployment: Deployment) -> str:
     return re.sub(r" ?(read \S+ \S+ \S+|topic \S+)", "", found.metadata or "")
 
 
+@pytest.mark.slow
 def test_a_start_that_ends_in_order_or_by_a_rebalance_does_not_count(
     kafka: Cluster, topic_name: str, postgresql_url: str, tmp_path: Path
 ) -> None:

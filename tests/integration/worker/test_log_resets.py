@@ -133,6 +133,7 @@ def test_a_worker_reports_events_that_are_dropped_before_it_reads_them(
     check_all_written(deployment, [*events[:committed], *events[5:]])
 
 
+@pytest.mark.slow
 def test_a_topic_made_again_under_a_worker_loses_no_new_event(deployment: Deployment) -> None:
     night = Night(deployment.root)
     events = [night.event(visit, detector) for visit in (1, 2) for detector in range(8)]

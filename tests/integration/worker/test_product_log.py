@@ -67,6 +67,7 @@ def test_what_is_written_is_in_the_log_once(deployment: Deployment) -> None:
     check_all_written(deployment, events, dead_letters=1)
 
 
+@pytest.mark.slow
 def test_redelivered_datasets_are_in_the_log_again(deployment: Deployment) -> None:
     events = [Night(deployment.root).event(1, detector) for detector in range(4)]
     deployment.send(*events)
@@ -100,6 +101,7 @@ def test_a_window_is_divided_if_the_topic_takes_only_smaller_messages(
     assert Counter(deployment.logged_ids()) == Counter(as_strings(*events))
 
 
+@pytest.mark.slow
 def test_without_its_topic_the_log_is_off_until_the_next_start(deployment: Deployment) -> None:
     night = Night(deployment.root)
     with deployment.worker(BUTLER_WRITER_PRODUCTS_TOPIC="") as worker:  # it creates the others

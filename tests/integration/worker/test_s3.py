@@ -217,6 +217,7 @@ def test_without_the_right_to_list_a_missing_staged_file_is_named(
     assert len(deployment.dead_letters()) == 1
 
 
+@pytest.mark.slow
 def test_staged_artifacts_are_copied_from_another_bucket(
     deployment: Deployment, bucket: Bucket
 ) -> None:
