@@ -11,6 +11,7 @@ from app.operations.pages.chains import ChainsDocument
 from app.operations.pages.documents import FlowState
 from app.operations.pages.letters.documents import LetterDetailDocument, LettersDocument
 from app.operations.pages.waiting import WaitingDocument
+from app.telemetry.labels import Step
 from app.web.rendering import STATIC, render
 from tests.unit.web.documents import NOW, every_page, overview
 
@@ -192,3 +193,9 @@ def test_the_page_says_since_when_what_waits_is_overdue() -> None:
     assert "<strong>10 min</strong>" in html
     empty = replace(document, next_due=None, hours=[], held={}, without_rule={}, releases=[])
     assert "Nothing waits." in render("waiting", shown=empty, **options)
+
+
+def test_each_step_of_a_flush_has_a_colour_in_both_themes() -> None:
+    """The chart of the windows takes the colour of a step by its number."""
+    style = (STATIC / "pages.css").read_text()
+    assert {style.count(f"--step-{number}:") for number in range(1, len(Step) + 1)} == {2}
