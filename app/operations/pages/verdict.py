@@ -58,7 +58,9 @@ def judge(
             f"{overdue:.0f} s."
         )
     can_write = any(each.state and not each.state.not_ready for each in workers)
-    if reasons and not finished and (lag or no_answer or is_held_up or not can_write):
+    is_held_up = is_held_up or bool(lag) or no_answer is not None
+    # What was finished in the last minute may have been finished before the worker stopped.
+    if reasons and (not can_write or (is_held_up and not finished)):
         return FlowState.STOPPED, reasons
     if reasons:
         return FlowState.IMPAIRED, reasons

@@ -74,11 +74,18 @@ def test_a_group_without_workers_does_not_flow() -> None:
     assert (state, reasons) == (FlowState.STOPPED, ["No worker is in the group g."])
 
 
-@pytest.mark.parametrize(("finished", "state"), [(10, FlowState.IMPAIRED), (0, FlowState.STOPPED)])
-def test_a_worker_that_is_not_ready_is_a_reason(finished: int, state: FlowState) -> None:
+@pytest.mark.parametrize("finished", [10, 0])
+def test_without_a_ready_worker_events_do_not_flow(finished: int) -> None:
+    """Whatever was finished in the last minute: that was before."""
     found, (reason,) = verdict(workers=[worker("write is failing")], finished=finished)
     assert reason == "The worker http://pod-1:6066 is not ready: write is failing."
-    assert found is state
+    assert found is FlowState.STOPPED
+
+
+def test_a_worker_that_is_not_ready_is_a_reason() -> None:
+    found, reasons = verdict(workers=[worker("write is failing"), ready()])
+    assert reasons == ["The worker http://pod-1:6066 is not ready: write is failing."]
+    assert found is FlowState.IMPAIRED
 
 
 def test_a_worker_that_does_not_answer_is_a_reason() -> None:
