@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 
 import pytest
+from lsst.daf.butler import Butler, Config
 
+from app.butler.private.registry import engine_of
 from testbed.postgresql import PostgreSQL
 from tests.support.events import make_repository
 from tests.support.pods import LocalPod
@@ -94,3 +97,16 @@ def repository(request: pytest.FixtureRequest) -> Repository:
     """A repository on each kind of database, the test's own."""
     own: Repository = request.getfixturevalue(f"{request.param}_repository")
     return own
+
+
+@pytest.fixture
+def empty(
+    request: pytest.FixtureRequest, repository: Repository, tmp_path: Path
+) -> Iterator[Butler]:
+    """A repository without instruments and dataset types, on the same kind of database."""
+    config = Config()
+    if engine_of(repository.reader).dialect.name == "postgresql":
+        config["registry", "db"] = request.getfixturevalue("postgresql_url")
+    Butler.makeRepo(str(tmp_path / "empty"), config=config)
+    with closing(Butler.from_config(str(tmp_path / "empty"), writeable=True)) as butler:
+        yield butler

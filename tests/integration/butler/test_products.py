@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from lsst.daf.butler import Butler, Config
+from lsst.daf.butler import Butler
 
 from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import RetryableError
@@ -69,19 +67,6 @@ def records(messages: Sequence[Products], element: str) -> list[dict[str, Any]]:
         for given in message.dimension_records
         if given["definition"] == element
     ]
-
-
-@pytest.fixture
-def empty(
-    request: pytest.FixtureRequest, repository: Repository, tmp_path: Path
-) -> Iterator[Butler]:
-    """A repository without instruments and dataset types, on the same kind of database."""
-    config = Config()
-    if engine_of(repository.reader).dialect.name == "postgresql":
-        config["registry", "db"] = request.getfixturevalue("postgresql_url")
-    Butler.makeRepo(str(tmp_path / "empty"), config=config)
-    with closing(Butler.from_config(str(tmp_path / "empty"), writeable=True)) as butler:
-        yield butler
 
 
 @pytest.mark.parametrize("limit", [LIMIT, 20_000])
