@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import sqlalchemy
 from lsst.utils.iteration import chunk_iterable
@@ -21,8 +22,11 @@ _Returned: TypeAlias = str | sqlalchemy.ColumnElement[Any]
 """A column to return, by its name or as an expression."""
 
 _Make: TypeAlias = Callable[
-    [sqlalchemy.Table, Sequence[str], Sequence[_Returned]], sqlalchemy.Select[Any]
+    [sqlalchemy.FromClause, Sequence[str], Sequence[_Returned]], sqlalchemy.Select[Any]
 ]
+
+_KEPT: WeakKeyDictionary[sqlalchemy.Engine, dict[Any, sqlalchemy.Select[Any]]] = WeakKeyDictionary()
+"""The statements that were made; there are as many as places that make some."""
 
 #: Largest number of parameters in a statement: SQLite's default limit is 32,766.
 _MAX_PARAMETERS = 30_000
@@ -136,7 +140,7 @@ class _ArrayText(sqlalchemy.types.UserDefinedType[str]):
 
 
 def _unnested(
-    table: sqlalchemy.Table,
+    table: sqlalchemy.FromClause,
     columns: Sequence[str],
     arrays: Iterable[sqlalchemy.BindParameter[Any]],
 ) -> sqlalchemy.TableValuedAlias:
@@ -165,7 +169,7 @@ def _array_text(values: Sequence[Any]) -> str:
 
 def select_by_key(
     connection: sqlalchemy.Connection,
-    table: sqlalchemy.Table,
+    table: sqlalchemy.FromClause,
     columns: Sequence[str],
     keys: Sequence[Row],
     returned: Sequence[_Returned],
@@ -180,8 +184,8 @@ def select_by_key(
     ----------
     connection : `sqlalchemy.Connection`
         Connection to the database.
-    table : `sqlalchemy.Table`
-        The table.
+    table : `sqlalchemy.FromClause`
+        The table, or a query in its place, always the same object.
     columns : `~collections.abc.Sequence` [`str`]
         Names of the columns of the keys.
     keys : `~collections.abc.Sequence` [`tuple`]
@@ -197,7 +201,7 @@ def select_by_key(
     if not keys:
         return
     if connection.dialect.name == "postgresql":
-        statement = _made_once(_joined, table, columns, returned)
+        statement = _made_once(connection.engine, _joined, table, columns, returned)
         yield from map(tuple, connection.execute(statement, _array_texts(columns, keys)).all())
         return
     selected = sqlalchemy.select(*_columns(table, returned))
@@ -208,7 +212,7 @@ def select_by_key(
 
 def select_by_index(
     connection: sqlalchemy.Connection,
-    table: sqlalchemy.Table,
+    table: sqlalchemy.FromClause,
     columns: Sequence[str],
     keys: Sequence[Row],
     returned: Sequence[str],
@@ -233,28 +237,32 @@ def select_by_index(
     if not keys or connection.dialect.name != "postgresql":
         yield from select_by_key(connection, table, columns, keys, returned)
         return
-    statement = _made_once(_first_ones, table, columns, returned)
+    statement = _made_once(connection.engine, _first_ones, table, columns, returned)
     yield from map(tuple, connection.execute(statement, _array_texts(columns, keys)).all())
 
 
 def _made_once(
-    make: _Make, table: sqlalchemy.Table, columns: Sequence[str], returned: Sequence[_Returned]
+    engine: sqlalchemy.Engine,
+    make: _Make,
+    table: sqlalchemy.FromClause,
+    columns: Sequence[str],
+    returned: Sequence[_Returned],
 ) -> sqlalchemy.Select[Any]:
-    """Return a statement, which the table keeps: making it costs more than executing it.
+    """Return a statement, which is kept with the engine: making it costs more than executing it.
 
     One with expressions is not kept, since these may be new ones each time.
     """
     if not all(isinstance(each, str) for each in returned):
         return make(table, columns, returned)
-    kept: dict[Any, sqlalchemy.Select[Any]] = table.info.setdefault(__name__, {})
-    key = make, (*columns,), (*returned,)
+    kept = _KEPT.setdefault(engine, {})
+    key = make, table, (*columns,), (*returned,)
     if key not in kept:
         kept[key] = make(table, columns, returned)
     return kept[key]
 
 
 def _joined(
-    table: sqlalchemy.Table, columns: Sequence[str], returned: Sequence[_Returned]
+    table: sqlalchemy.FromClause, columns: Sequence[str], returned: Sequence[_Returned]
 ) -> sqlalchemy.Select[Any]:
     required = _unnested(table, columns, map(sqlalchemy.bindparam, columns))
     join = sqlalchemy.and_(*(table.columns[name] == required.columns[name] for name in columns))
@@ -262,7 +270,7 @@ def _joined(
 
 
 def _first_ones(
-    table: sqlalchemy.Table, columns: Sequence[str], returned: Sequence[_Returned]
+    table: sqlalchemy.FromClause, columns: Sequence[str], returned: Sequence[_Returned]
 ) -> sqlalchemy.Select[Any]:
     given = _columns(table, columns)
     required = _unnested(table, columns, map(sqlalchemy.bindparam, columns))
@@ -284,6 +292,6 @@ def _first_ones(
 
 
 def _columns(
-    table: sqlalchemy.Table, named: Sequence[_Returned]
+    table: sqlalchemy.FromClause, named: Sequence[_Returned]
 ) -> list[sqlalchemy.ColumnElement[Any]]:
     return [table.columns[each] if isinstance(each, str) else each for each in named]

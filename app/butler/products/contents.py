@@ -5,6 +5,7 @@ The first needs no database, so it is done while the database writes.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,10 @@ from app.butler.products.window_files import KnownTypes, Section, WindowFiles
 from models.product import UniverseFields
 
 __all__ = ["ProductContents", "SerializedEvents", "WrittenProducts"]
+
+#: Pause after each event, in seconds, in which another thread gets the interpreter.  Otherwise, one
+#: that writes gets it only after Python's switch interval, 5 ms, each time the database answers.
+_PAUSE = 0.00005
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,7 @@ class ProductContents:
         window = WindowFiles(self._stores, self._known_types)
         for event in events:
             window.add(event)
+            time.sleep(_PAUSE)
         needs = self._needed.needs_of(window.data_ids)
         return SerializedEvents(events, [*window.sections.values()], window.dataset_types, needs)
 

@@ -135,6 +135,8 @@ def test_a_file_with_many_datasets_is_divided_only_if_it_is_too_large(
         assert (len(large) > 1) is is_divided
         assert {is_part for _, is_part in large} == {is_divided}
         assert not any(is_part for _, path, is_part in files if path != first["path"])
+    (alone,) = write(sqlite_repository.writer(), [event])
+    assert alone.chains == [CHAIN]
 
 
 def test_what_was_written_before_is_in_the_log_again(sqlite_repository: Repository) -> None:
