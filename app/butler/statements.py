@@ -128,7 +128,7 @@ class _ArrayText(sqlalchemy.types.UserDefinedType[str]):
         self.element = element
 
     @classmethod
-    def of(cls, column: sqlalchemy.Column[Any]) -> _ArrayText:
+    def of(cls, column: sqlalchemy.ColumnElement[Any]) -> _ArrayText:
         """Return the type of an array of a column's values."""
         # Not VARCHAR(n): an explicit cast to it silently truncates longer values.
         kind = sqlalchemy.Text() if isinstance(column.type, sqlalchemy.String) else column.type

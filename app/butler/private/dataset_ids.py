@@ -12,5 +12,5 @@ def id_text(ref: DatasetRef) -> str:
 
     A ref has its id as a number, and makes a UUID of it at each access.
     """
-    digits = f"{ref._id:032x}"  # type: ignore[attr-defined]
+    digits = f"{ref._id:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
