@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import sqlalchemy
 from lsst.utils.iteration import chunk_iterable
@@ -13,16 +14,19 @@ from sqlalchemy.dialects import postgresql
 
 from app.butler.sessions.messages import deferring
 
-__all__ = [
-    "Insertion",
-    "Limits",
-    "Row",
-    "insert_rows",
-    "select_by_index",
-    "select_by_key",
-]
+__all__ = ["Insertion", "Row", "insert_rows", "select_by_index", "select_by_key"]
 
 Row: TypeAlias = tuple[Any, ...]
+
+_Returned: TypeAlias = str | sqlalchemy.ColumnElement[Any]
+"""A column to return, by its name or as an expression."""
+
+_Make: TypeAlias = Callable[
+    [sqlalchemy.FromClause, Sequence[str], Sequence[_Returned]], sqlalchemy.Select[Any]
+]
+
+_KEPT: WeakKeyDictionary[sqlalchemy.Engine, dict[Any, sqlalchemy.Select[Any]]] = WeakKeyDictionary()
+"""The statements that were made; there are as many as places that make some."""
 
 #: Largest number of parameters in a statement: SQLite's default limit is 32,766.
 _MAX_PARAMETERS = 30_000
@@ -31,29 +35,6 @@ _MAX_PARAMETERS = 30_000
 _NULL = "\0"
 
 _POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits on each statement of a transaction (PostgreSQL).
-
-    Attributes
-    ----------
-    statement_timeout, lock_timeout : `float`
-        How long a statement may run, and wait for a lock, in seconds.
-    """
-
-    statement_timeout: float
-    lock_timeout: float
-
-    def set(self, connection: sqlalchemy.Connection) -> None:
-        """Set the limits for the rest of a connection's transaction."""
-        if connection.dialect.name == "postgresql":
-            calls = (
-                sqlalchemy.func.set_config(name, f"{round(value * 1000)}", sqlalchemy.true())
-                for name, value in asdict(self).items()
-            )
-            connection.execute(sqlalchemy.select(*calls))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +102,8 @@ def _one_statement(insertion: Insertion) -> tuple[sqlalchemy.Insert] | None:
     if not (rows := list(insertion.rows)):
         return None
     table = insertion.table
-    given = _unnested(table, insertion.columns, rows)
+    texts = _array_texts(insertion.columns, rows).values()
+    given = _unnested(table, insertion.columns, map(sqlalchemy.literal, texts))
     constants = (
         sqlalchemy.literal(value, table.columns[name].type)
         for name, value in insertion.constants.items()
@@ -146,7 +128,7 @@ class _ArrayText(sqlalchemy.types.UserDefinedType[str]):
         self.element = element
 
     @classmethod
-    def of(cls, column: sqlalchemy.Column[Any]) -> _ArrayText:
+    def of(cls, column: sqlalchemy.ColumnElement[Any]) -> _ArrayText:
         """Return the type of an array of a column's values."""
         # Not VARCHAR(n): an explicit cast to it silently truncates longer values.
         kind = sqlalchemy.Text() if isinstance(column.type, sqlalchemy.String) else column.type
@@ -158,14 +140,22 @@ class _ArrayText(sqlalchemy.types.UserDefinedType[str]):
 
 
 def _unnested(
-    table: sqlalchemy.Table, columns: Sequence[str], rows: Sequence[Row]
+    table: sqlalchemy.FromClause,
+    columns: Sequence[str],
+    arrays: Iterable[sqlalchemy.BindParameter[Any]],
 ) -> sqlalchemy.TableValuedAlias:
     """Return rows as a PostgreSQL table expression that is sent as one array for each column."""
-    arrays = (
-        sqlalchemy.literal(_array_text(values), _ArrayText.of(table.columns[name]))
-        for name, values in zip(columns, zip(*rows, strict=True), strict=True)
+    typed = (
+        sqlalchemy.type_coerce(array, _ArrayText.of(table.columns[name]))
+        for name, array in zip(columns, arrays, strict=True)
     )
-    return sqlalchemy.func.unnest(*arrays).table_valued(*columns).render_derived()
+    return sqlalchemy.func.unnest(*typed).table_valued(*columns).render_derived()
+
+
+def _array_texts(columns: Sequence[str], rows: Iterable[Row]) -> dict[str, str]:
+    """Return the values of each column as the text of an array."""
+    values = zip(*rows, strict=True)
+    return {name: _array_text(of) for name, of in zip(columns, values, strict=True)}
 
 
 def _array_text(values: Sequence[Any]) -> str:
@@ -179,10 +169,10 @@ def _array_text(values: Sequence[Any]) -> str:
 
 def select_by_key(
     connection: sqlalchemy.Connection,
-    table: sqlalchemy.Table,
+    table: sqlalchemy.FromClause,
     columns: Sequence[str],
     keys: Sequence[Row],
-    returned: Sequence[str | sqlalchemy.ColumnElement[Any]],
+    returned: Sequence[_Returned],
 ) -> Iterator[Row]:
     """Look for the rows of a table that have one of some keys.
 
@@ -194,8 +184,8 @@ def select_by_key(
     ----------
     connection : `sqlalchemy.Connection`
         Connection to the database.
-    table : `sqlalchemy.Table`
-        The table.
+    table : `sqlalchemy.FromClause`
+        The table, or a query in its place, always the same object.
     columns : `~collections.abc.Sequence` [`str`]
         Names of the columns of the keys.
     keys : `~collections.abc.Sequence` [`tuple`]
@@ -210,23 +200,19 @@ def select_by_key(
     """
     if not keys:
         return
-    given = [table.columns[name] for name in columns]
-    selected = sqlalchemy.select(
-        *(table.columns[each] if isinstance(each, str) else each for each in returned)
-    )
     if connection.dialect.name == "postgresql":
-        required = _unnested(table, columns, keys)
-        join = sqlalchemy.and_(*(column == required.columns[column.name] for column in given))
-        yield from map(tuple, connection.execute(selected.join_from(table, required, join)).all())
+        statement = _made_once(connection.engine, _joined, table, columns, returned)
+        yield from map(tuple, connection.execute(statement, _array_texts(columns, keys)).all())
         return
+    selected = sqlalchemy.select(*_columns(table, returned))
     for chunk in chunk_iterable(keys, _MAX_PARAMETERS // len(columns)):
-        among = sqlalchemy.tuple_(*given).in_(chunk)
+        among = sqlalchemy.tuple_(*_columns(table, columns)).in_(chunk)
         yield from map(tuple, connection.execute(selected.where(among)).all())
 
 
 def select_by_index(
     connection: sqlalchemy.Connection,
-    table: sqlalchemy.Table,
+    table: sqlalchemy.FromClause,
     columns: Sequence[str],
     keys: Sequence[Row],
     returned: Sequence[str],
@@ -251,11 +237,50 @@ def select_by_index(
     if not keys or connection.dialect.name != "postgresql":
         yield from select_by_key(connection, table, columns, keys, returned)
         return
-    given = [table.columns[name] for name in columns]
-    required = _unnested(table, columns, keys)
+    statement = _made_once(connection.engine, _first_ones, table, columns, returned)
+    yield from map(tuple, connection.execute(statement, _array_texts(columns, keys)).all())
+
+
+def _made_once(
+    engine: sqlalchemy.Engine,
+    make: _Make,
+    table: sqlalchemy.FromClause,
+    columns: Sequence[str],
+    returned: Sequence[_Returned],
+) -> sqlalchemy.Select[Any]:
+    """Return a statement, which is kept with the engine: making it costs more than executing it.
+
+    One with expressions is not kept, since these may be new ones each time.
+    """
+    if not all(isinstance(each, str) for each in returned):
+        return make(table, columns, returned)
+    kept = _KEPT.setdefault(engine, {})
+    key = make, table, (*columns,), (*returned,)
+    if key not in kept:
+        kept[key] = make(table, columns, returned)
+    return kept[key]
+
+
+def _joined(
+    table: sqlalchemy.FromClause, columns: Sequence[str], returned: Sequence[_Returned]
+) -> sqlalchemy.Select[Any]:
+    required = _unnested(table, columns, map(sqlalchemy.bindparam, columns))
+    join = sqlalchemy.and_(*(table.columns[name] == required.columns[name] for name in columns))
+    return sqlalchemy.select(*_columns(table, returned)).join_from(table, required, join)
+
+
+def _first_ones(
+    table: sqlalchemy.FromClause, columns: Sequence[str], returned: Sequence[_Returned]
+) -> sqlalchemy.Select[Any]:
+    given = _columns(table, columns)
+    required = _unnested(table, columns, map(sqlalchemy.bindparam, columns))
     key = [required.columns[name] for name in columns]
+    wanted = (
+        column.label(f"_{name}")
+        for name, column in zip(returned, _columns(table, returned), strict=True)
+    )
     first = (
-        sqlalchemy.select(*given, *(table.columns[name].label(f"_{name}") for name in returned))
+        sqlalchemy.select(*given, *wanted)
         .where(sqlalchemy.tuple_(*given) >= sqlalchemy.tuple_(*key))
         .order_by(*given)
         .limit(1)
@@ -263,4 +288,10 @@ def select_by_index(
     )
     same = sqlalchemy.and_(*(first.columns[name] == required.columns[name] for name in columns))
     values = sqlalchemy.select(*(first.columns[f"_{name}"] for name in returned))
-    yield from map(tuple, connection.execute(values.join_from(required, first, same)))
+    return values.join_from(required, first, same)
+
+
+def _columns(
+    table: sqlalchemy.FromClause, named: Sequence[_Returned]
+) -> list[sqlalchemy.ColumnElement[Any]]:
+    return [table.columns[each] if isinstance(each, str) else each for each in named]

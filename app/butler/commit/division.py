@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from typing import Generic, TypeVar
 
 import structlog
-from lsst.daf.butler import DimensionGroup
+from lsst.daf.butler import DatasetId, DimensionGroup
 
 from app.butler.descriptions import describe_with_type
 from app.butler.events.parsed import ParsedEvent
@@ -107,8 +107,15 @@ def written_outcome(event: ParsedEvent) -> Written:
     }
     ids = tuple(dataset_id for dataset_id, _ in datasets.values())
     runs = Counter(run for _, run in datasets.values())
-    unobserved = tuple(ref.id for ref in event.refs if not _is_observed(ref.dataId.dimensions))
-    return Written(ids, runs, event.chains, event.left_out, unobserved)
+    return Written(ids, runs, event.chains, event.left_out, _unobserved(event))
+
+
+def _unobserved(event: ParsedEvent) -> tuple[DatasetId, ...]:
+    data_ids = {id(ref.dataId): ref.dataId for ref in event.refs}  # an event has few
+    found = {key for key, data_id in data_ids.items() if not _is_observed(data_id.dimensions)}
+    if not found:
+        return ()
+    return tuple(ref.id for ref in event.refs if id(ref.dataId) in found)
 
 
 @lru_cache(maxsize=1000)

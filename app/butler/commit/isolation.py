@@ -23,7 +23,7 @@ from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import Failure, Limit, RetryableError, exceeded_limit, is_locked
 from app.butler.insert.overlaps import OverlapRows
 from app.butler.outcome import Failed, Rejection
-from app.butler.statements import Limits
+from app.butler.sessions.limits import Limits
 from models.causes import Cause
 
 __all__ = ["Isolated", "Isolation", "Turn"]

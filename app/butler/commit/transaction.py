@@ -18,9 +18,9 @@ from app.butler.insert.dimension_records import DimensionRecords
 from app.butler.insert.tagging import Tagging
 from app.butler.private.registry import RegistryTables, engine_of
 from app.butler.repository.dataset_types import DatasetTypes
+from app.butler.sessions.limits import Limits
 from app.butler.sessions.messages import send_waiting
 from app.butler.sessions.new_sessions import NewSessions
-from app.butler.statements import Limits
 
 __all__ = ["EventTransaction"]
 

@@ -5,7 +5,7 @@ The query system takes 8 ms for each query, and sends the keys as a temporary ta
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,6 +32,7 @@ class DimensionRows:
         self._tables: dict[str, sqlalchemy.Table] = registry._managers.dimensions._tables
         self._timespans = registry._db.getTimespanRepresentation()
         self._engine = engine_of(butler)
+        self._exposures = _exposures_with_visits(self._tables)
 
     @contextmanager
     def connection(self) -> Iterator[sqlalchemy.Connection]:
@@ -70,3 +71,32 @@ class DimensionRows:
         table = self._tables[element.name]
         for row in select_by_key(connection, table, columns, sorted(values), returned):
             yield row[len(own) :], row[: len(own)]
+
+    def exposures_of(
+        self, connection: sqlalchemy.Connection, groups: Collection[Row]
+    ) -> Iterator[tuple[Row, Row, Any]]:
+        """Yield the exposures of groups, each with a visit that it belongs to, or with `None`.
+
+        Yields
+        ------
+        group, exposure : `tuple`
+            The key of the group, and that of the exposure.
+        visit : `int` or `None`
+            A visit; an exposure comes once for each.
+        """
+        columns = ["instrument", "group"]
+        returned = [*columns, "id", "visit"]
+        for row in select_by_key(connection, self._exposures, columns, sorted(groups), returned):
+            instrument, group, exposure, visit = row
+            yield (instrument, group), (instrument, exposure), visit
+
+
+def _exposures_with_visits(tables: Mapping[str, sqlalchemy.Table]) -> sqlalchemy.Subquery:
+    exposure, definition = tables["exposure"].columns, tables["visit_definition"].columns
+    is_defined = sqlalchemy.and_(
+        definition["instrument"] == exposure["instrument"],
+        definition["exposure"] == exposure["id"],
+    )
+    both = sqlalchemy.outerjoin(tables["exposure"], tables["visit_definition"], is_defined)
+    wanted = exposure["instrument"], exposure["group"], exposure["id"], definition["visit"]
+    return sqlalchemy.select(*wanted).select_from(both).subquery()

@@ -12,7 +12,7 @@ from astropy.time import Time
 from lsst.daf.butler import Butler
 
 from app.butler.private.registry import RegistryTables, engine_of
-from app.butler.statements import Limits
+from app.butler.sessions.limits import Limits
 
 __all__ = ["IngestDates", "Period"]
 

@@ -13,8 +13,9 @@ import orjson
 from lsst.daf.butler import DataCoordinate
 from lsst.utils.iteration import chunk_iterable
 
-from app.butler.products.contents import ProductFiles, Section, WrittenProducts
+from app.butler.products.contents import WrittenProducts
 from app.butler.products.related_keys import RecordId
+from app.butler.products.window_files import ProductFiles, Section
 from models.product import Products
 
 __all__ = ["product_messages"]

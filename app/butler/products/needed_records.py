@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-import sqlalchemy
-from lsst.daf.butler import Butler, DataCoordinate, DimensionElement, DimensionGroup
+from lsst.daf.butler import Butler, DataCoordinate, DimensionGroup
 
 from app.butler.private.dimension_rows import DimensionRows
-from app.butler.products.related_keys import RecordId, RelatedKeys, key_of
+from app.butler.products.related_keys import RecordId, RelatedKeys
 from app.butler.products.stored_records import StoredRecord, StoredRecords
+from app.butler.statements import Row
 
-__all__ = ["NeededRecords"]
+__all__ = ["NeededRecords", "Needs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What data IDs need, as far as it follows from their values.
+
+    Attributes
+    ----------
+    keys : `dict` [`lsst.daf.butler.DataCoordinate`, `list` [`RecordId`]]
+        The keys of the records of each data ID.
+    leading : `list` [`tuple` [`RecordId`, `lsst.daf.butler.DataCoordinate`]]
+        The groups and bands that data IDs have: other records refer to these.
+    groups : `set` [`Row`]
+        The groups of the data IDs that have only a group.
+    bands : `set` [`str`]
+        All bands.
+    """
+
+    keys: dict[DataCoordinate, list[RecordId]] = field(default_factory=dict)
+    leading: list[tuple[RecordId, DataCoordinate]] = field(default_factory=list)
+    groups: set[Row] = field(default_factory=set)
+    bands: set[str] = field(default_factory=set)
 
 
 class NeededRecords:
@@ -32,50 +55,58 @@ class NeededRecords:
         self._rows = DimensionRows(butler)
         self._related = RelatedKeys(self._universe, self._rows)
         self._stored = StoredRecords(self._universe, self._rows, self._related)
-        self._elements: dict[DimensionGroup, tuple[DimensionElement, ...]] = {}
+        self._positions: dict[DimensionGroup, tuple[tuple[str, tuple[int, ...]], ...]] = {}
+
+    def needs_of(self, data_ids: Iterable[DataCoordinate]) -> Needs:
+        """Return what data IDs need; that asks no database, and any thread may do so."""
+        needs = Needs()
+        for data_id in data_ids:
+            if data_id in needs.keys:
+                continue
+            values = data_id.required_values
+            keys = needs.keys[data_id] = [
+                (name, tuple([values[at] for at in positions]))
+                for name, positions in self._positions_of(data_id.dimensions)
+            ]
+            for key in keys:
+                if key[0] == "group":
+                    needs.leading.append((key, data_id))
+                    if _has_only_group(data_id):
+                        needs.groups.add(key[1])
+            if "band" in data_id.dimensions.required:
+                band = str(data_id["band"])
+                needs.leading.append((("band", (band,)), data_id))
+                needs.bands.add(band)
+        return needs
 
     def find(
-        self, data_ids: Iterable[DataCoordinate]
+        self, needs: Needs
     ) -> tuple[dict[DataCoordinate, tuple[RecordId, ...]], dict[RecordId, bytes]]:
         """Return the keys of the records of each data ID, and each record as in an event."""
         with self._rows.connection() as connection:
-            first = self._first_keys(connection, {*data_ids})
+            related = self._related.exposures(connection, needs.groups)
+            for band in needs.bands:
+                related["band", (band,)] = self._related.filters(connection, band)
+            first = dict(needs.keys)
+            for key, data_id in needs.leading:
+                first[data_id] = [*first[data_id], *related.get(key, ())]
             keys = (key for keys in first.values() for key in keys)
             records = self._stored.find(connection, keys)
         needed = {data_id: _reached(keys, records) for data_id, keys in first.items()}
         return needed, {key: record.content for key, record in records.items()}
 
-    def _first_keys(
-        self, connection: sqlalchemy.Connection, data_ids: set[DataCoordinate]
-    ) -> dict[DataCoordinate, list[RecordId]]:
-        groups = {
-            key_of(self._universe["group"], d.required)[1] for d in data_ids if _has_only_group(d)
-        }
-        exposures = self._related.exposures(connection, groups)
-        filters: dict[str, list[RecordId]] = {}
-        first = {}
-        for data_id in data_ids:
-            values = dict(data_id.required)
-            keys = [key_of(element, values) for element in self._elements_of(data_id.dimensions)]
-            keys += [
-                key for found in keys if found[0] == "group" for key in exposures.get(found, ())
-            ]
-            if "band" in values:
-                band = str(values["band"])
-                if band not in filters:
-                    filters[band] = self._related.filters(connection, band)
-                keys += filters[band]
-            first[data_id] = keys
-        return first
+    def _positions_of(self, dimensions: DimensionGroup) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Return the elements whose records the required values of a data ID identify.
 
-    def _elements_of(self, dimensions: DimensionGroup) -> tuple[DimensionElement, ...]:
-        """Return the elements whose records the required values of a data ID identify."""
-        known = self._elements.get(dimensions)
+        Each comes with the positions of its key in these values.
+        """
+        known = self._positions.get(dimensions)
         if known is None:
-            given = {*dimensions.required}
-            elements = (self._universe[name] for name in dimensions.elements)
-            known = self._elements[dimensions] = tuple(
-                e for e in elements if e.has_own_table and given.issuperset(e.required.names)
+            given = [*dimensions.required]
+            known = self._positions[dimensions] = tuple(
+                (element.name, tuple(given.index(name) for name in element.required.names))
+                for element in (self._universe[name] for name in dimensions.elements)
+                if element.has_own_table and {*given}.issuperset(element.required.names)
             )
         return known
 

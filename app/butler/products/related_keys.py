@@ -59,13 +59,14 @@ class RelatedKeys:
         They are not remembered: another exposure of the group may come at any moment.
         """
         found: defaultdict[RecordId, list[RecordId]] = defaultdict(list)
-        group_of: dict[Row, RecordId] = {}
-        for group, key in self._referring(connection, "exposure", "group", groups):
-            found["group", group].append(key)
-            group_of[key[1]] = "group", group
-        definitions = self._referring(connection, "visit_definition", "exposure", [*group_of])
-        for exposure, key in definitions:
-            found[group_of[exposure]].append(key)
+        definition = self._universe["visit_definition"]
+        for group, exposure, visit in self._rows.exposures_of(connection, groups):
+            of_group = found["group", group]
+            of_group.append(("exposure", exposure))
+            if visit is not None:
+                instrument, number = exposure
+                values = {"instrument": instrument, "exposure": number, "visit": visit}
+                of_group.append(key_of(definition, values))
         return found
 
     def filters(self, connection: sqlalchemy.Connection, band: str) -> list[RecordId]:

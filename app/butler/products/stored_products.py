@@ -19,7 +19,7 @@ from app.butler.private.datastores import Datastores, FileStore
 from app.butler.private.ingest_dates import IngestDates, Period
 from app.butler.private.registry import RegistryTables, engine_of
 from app.butler.products.contents import ProductContents, WrittenProducts
-from app.butler.statements import Limits
+from app.butler.sessions.limits import Limits
 
 __all__ = ["StoredProducts"]
 

@@ -15,7 +15,7 @@ from app.butler.failures import Failure, RetryableError, classify
 from app.butler.outcome import Rejection
 from app.butler.private.probe import Probe
 from app.butler.private.registry import RegistryTables
-from app.butler.statements import Limits
+from app.butler.sessions.limits import Limits
 
 __all__ = ["MADE_BY", "WRITTEN_BUT", "ChainKeeper"]
 

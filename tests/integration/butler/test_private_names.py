@@ -16,6 +16,7 @@ from lsst.daf.butler import version as butler_version
 import app.butler
 from app.butler.private import (
     coverage,
+    dataset_ids,
     datastores,
     dimension_rows,
     ingest_dates,
@@ -32,6 +33,7 @@ PRIVATE = [
     Path(str(module.__file__))
     for module in (
         coverage,
+        dataset_ids,
         datastores,
         dimension_rows,
         ingest_dates,
@@ -223,6 +225,7 @@ NAMES: dict[str, tuple[Probe, Callable[[Any], bool]]] = {
         ],
         any,
     ),
+    "DatasetRef._id": (lambda b, d, r: r._id == r.id.int, lambda is_same: is_same is True),
     "DatasetRef._lookupNames": (lambda b, d, r: r._lookupNames(), bool),
     "lsst.daf.butler.datastore.stored_file_info.StoredFileInfo": (
         lambda b, d, r: import_module("lsst.daf.butler.datastore.stored_file_info").StoredFileInfo,

@@ -16,7 +16,7 @@ from app.butler.failures import RetryableError
 from app.butler.outcome import Written
 from app.butler.private.dimension_rows import DimensionRows
 from app.butler.private.registry import engine_of
-from app.butler.products import contents
+from app.butler.products import window_files
 from app.butler.products.messages import product_messages
 from app.butler.products.related_keys import RecordId, RelatedKeys
 from app.butler.products.stored_records import StoredRecords
@@ -105,10 +105,19 @@ def test_a_window_is_one_message_of_each_run_with_each_record_once(
     assert messages[0].chains == [CHAIN]
 
 
+def test_files_are_in_the_log_as_the_event_gives_them(sqlite_repository: Repository) -> None:
+    """Whatever characters the names have."""
+    event = sqlite_repository.night(f'{RUN}/"a"/\\å').event(1, 0)
+    event["datasets"][0]["size"] = 7
+    event["datasets"][1] |= {"size": 0, "checksum": "0a"}
+    (message,) = write(sqlite_repository.writer(), [event])
+    assert message.datasets == event["datasets"]
+
+
 def test_a_file_with_many_datasets_is_divided_only_if_it_is_too_large(
     sqlite_repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contents, "_DATASETS_AT_ONCE", 3)
+    monkeypatch.setattr(window_files, "_DATASETS_AT_ONCE", 3)
     event, other = (sqlite_repository.night().event(1, detector) for detector in range(2))
     (first, *rest) = event["datasets"]
     for artifact in rest:
@@ -126,6 +135,8 @@ def test_a_file_with_many_datasets_is_divided_only_if_it_is_too_large(
         assert (len(large) > 1) is is_divided
         assert {is_part for _, is_part in large} == {is_divided}
         assert not any(is_part for _, path, is_part in files if path != first["path"])
+    (alone,) = write(sqlite_repository.writer(), [event])
+    assert alone.chains == [CHAIN]
 
 
 def test_what_was_written_before_is_in_the_log_again(sqlite_repository: Repository) -> None:

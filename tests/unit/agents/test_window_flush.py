@@ -28,7 +28,9 @@ from app.butler.commit.isolation import Turn
 from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import RetryableError
 from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Written
-from app.butler.products.contents import ProductFiles, Section, SerializedEvents, WrittenProducts
+from app.butler.products.contents import SerializedEvents, WrittenProducts
+from app.butler.products.needed_records import Needs
+from app.butler.products.window_files import ProductFiles, Section
 from app.butler.repository.chains import ChainKeeper
 from app.butler.sessions.look import DatabaseLook
 from app.butler.writer import ButlerWriter
@@ -471,7 +473,7 @@ class LoggedWriter(Writer):
     def serialize_products(self, events: Sequence[ParsedEvent]) -> SerializedEvents:
         self.is_serializing.set()
         self.serialized.append(len(events))
-        return SerializedEvents(events, [], {}, ())
+        return SerializedEvents(events, [], {}, Needs())
 
     def products(self, serialized: SerializedEvents) -> WrittenProducts:
         self.asked.append(len(serialized.events))

@@ -16,7 +16,7 @@ from app.butler.failures import RetryableError
 from app.butler.insert.batch import RefusedEventsError
 from app.butler.outcome import Rejection
 from app.butler.policy import WritePolicy
-from app.butler.statements import Limits
+from app.butler.sessions.limits import Limits
 from models.causes import Cause
 
 EMPTY = DataCoordinate.make_empty(DimensionUniverse())

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lsst.daf.butler import DataCoordinate, DimensionUniverse
 
-from app.butler.products.contents import ProductFiles, Section, WrittenProducts
+from app.butler.products.contents import WrittenProducts
 from app.butler.products.messages import product_messages
 from app.butler.products.related_keys import RecordId
+from app.butler.products.window_files import ProductFiles, Section
 from models.product import Products
 
 BATCH = UUID("0b7f2a9e-6f0c-5c3e-8d4e-0123456789ab")
