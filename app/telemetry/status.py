@@ -244,4 +244,4 @@ class Status:
 
 def _joined(reasons: Iterable[str]) -> str:
     """Return reasons as one text, each once: several lanes may have the same one."""
-    return "; ".join(dict.fromkeys(reasons))
+    return "; ".join(dict.fromkeys(reason.removesuffix(".") for reason in reasons))

@@ -99,7 +99,7 @@ def test_what_is_away_is_named_before_the_steps_that_fail_because_of_it() -> Non
     status = Status()
     status.assigned()
     status.failed("write", 0, OSError("gone"))
-    status.cannot_use("the database", "the database does not answer: gone")
+    status.cannot_use("the database", "the database does not answer: gone.")
     assert status.not_ready == "the database does not answer: gone; write is failing: OSError: gone"
 
 
