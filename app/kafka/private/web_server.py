@@ -25,7 +25,6 @@ from aiohttp.web import (
     HTTPNotFound,
     Request,
     RequestHandler,
-    RequestPayloadError,
     Response,
     Server,
     StreamResponse,
@@ -51,9 +50,6 @@ HEADERS = MappingProxyType(
 
 #: Where the files of the pages are, below the address of the pages.
 FILES = "/static/"
-
-#: Errors of a request that is not what HTTP allows.
-_MALFORMED = (HttpProcessingError, RequestPayloadError)
 
 #: Connections that may be open at once: 50 browsers with six each need 300 for a moment.
 _MOST_CONNECTIONS = 300
@@ -85,8 +81,8 @@ class _Connection(RequestHandler):
         message: str | None = None,
     ) -> StreamResponse:
         """Answer instead of a page."""
-        if isinstance(exc, _MALFORMED):
-            self._log_malformed(exc)
+        if isinstance(exc, HttpProcessingError):
+            self.logger.debug("malformed request: %s", describe_with_type(exc))
             answer: StreamResponse = Response(status=status, text="This is no valid request.\n")
             answer.force_close()
         else:
@@ -94,17 +90,6 @@ class _Connection(RequestHandler):
         # The hook of the application is called only if a path was found.
         _set_headers(answer.headers, is_file=False)
         return answer
-
-    def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Log an error, unless it is the client's."""
-        error = kw.get("exc_info")
-        if isinstance(error, _MALFORMED):
-            self._log_malformed(error)
-        else:
-            super().log_exception(*args, **kw)
-
-    def _log_malformed(self, error: BaseException) -> None:
-        self.logger.debug("malformed request: %s", describe_with_type(error))
 
 
 class _PagesServer(driver.Web):
