@@ -27,6 +27,8 @@ __all__ = ["describe", "describe_with_type"]
 #: Longest description of an error, in characters.
 _LONGEST = 500
 
+#: Characters of a text that are looked at: a sender may have chosen it, to take time.
+_LOOKED_AT = 4 * _LONGEST
 
 #: What asyncio says of a connection that was not made; aiohttp and aiokafka add what is left out.
 _NOT_CONNECTED = re.compile(
@@ -64,7 +66,7 @@ def _text(error: BaseException) -> str:
         text = text.replace(_said_by(database), answer := _said_by(database.orig))
         if answer not in text:
             text = f"{answer} ({text})"  # first, so that the row that it names is not cut off
-    text = _plain(text, getattr(error, "errno", None))
+    text = _plain(_line(text)[:_LOOKED_AT], getattr(error, "errno", None))
     if isinstance(error, ClientError) and is_redirect(http_status(error)):
         text += "; the bucket is elsewhere: check S3_ENDPOINT_URL and AWS_DEFAULT_REGION"
     line = _line(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 
 import aiohttp
 import psycopg
@@ -152,3 +153,10 @@ def test_each_of_several_addresses_is_described() -> None:
     assert describe(OSError(111, "Connect call failed ('/run/socket',)")) == (
         "/run/socket: Connection refused"
     )
+
+
+def test_a_text_that_a_sender_has_chosen_is_described_at_once() -> None:
+    started = time.process_time()
+    described = describe(InvalidEventError("Cannot connect to host x ssl:" + " [" * 200_000))
+    assert len(described) == 500
+    assert time.process_time() - started < 1.0  # usually a few milliseconds
