@@ -20,7 +20,7 @@ __all__ = ["flushed_events", "summary_of"]
 def summary_of(
     window: Window[Any],
     report: WriteReport[Any],
-    acked: Sequence[Entry],
+    acked: Sequence[Entry] | None,
     *,
     batch_id: UUID,
     dead_letters: int,
@@ -36,8 +36,9 @@ def summary_of(
         The window; not empty.
     report : `WriteReport`
         What was written.
-    acked : `~collections.abc.Sequence` [`Entry`]
-        The events that were acked after the flush.
+    acked : `~collections.abc.Sequence` [`Entry`] or `None`
+        The events that were acked after the flush, of this window or of others; `None` if it was
+        abandoned.
     batch_id : `uuid.UUID`
         The batch's identity.
     dead_letters, postponed : `int`
@@ -66,11 +67,12 @@ def summary_of(
         already_there=len(datasets) - report.inserted,
         dead_letters=dead_letters,
         postponed=postponed,
-        acked=len(acked),
+        acked=len(acked or ()),
         bytes=window.bytes,
         seconds=round(time.monotonic() - started, 3),
         step_seconds=dict(step_seconds),
-        max_latency=round(max(latency(entry, now) for entry in acked), 3) if acked else None,
+        # Not of those that were acked: they may wait for events of another window.
+        max_latency=None if acked is None else round(max(latency(e, now) for e in entries), 3),
     )
 
 

@@ -274,12 +274,12 @@ class WindowFlush:
                 self.parts.replica.exclusions.add(selection.excluded)
 
     def _report_abandoned(self) -> None:
-        summary = self._summary(WriteReport({}), ()) if self.window.arrivals else None
+        summary = self._summary(WriteReport({}), None) if self.window.arrivals else None
         events = flushed_events(self.window, {}, is_abandoned=True)
         self.lane.reports.abandoned(self.window.epoch, summary, events)
 
     def _summary(
-        self, report: WriteReport[Arrival[Received]], acked: Sequence[Entry]
+        self, report: WriteReport[Arrival[Received]], acked: Sequence[Entry] | None
     ) -> FlushSummary:
         return summary_of(
             self.window,

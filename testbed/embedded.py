@@ -20,9 +20,10 @@ _START_TIMEOUT = 15.0
 class EmbeddedBroker(Server, Cluster):
     """A private in-memory broker, which starts in milliseconds.
 
-    It differs from Apache Kafka in three ways: it returns a wrong end offset after a batch of
+    It differs from Apache Kafka in four ways: it returns a wrong end offset after a batch of
     several messages (let producers send batches of one), the first member of a group waits for
-    half a session timeout, and there are no transactions.
+    half a session timeout, there are no transactions, and a client cannot decode the answer to a
+    request for all committed offsets of a group (ask by the names of partitions).
     """
 
     def __init__(self) -> None:

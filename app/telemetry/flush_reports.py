@@ -53,7 +53,8 @@ class FlushSummary:
     step_seconds : `dict` [`str`, `float`]
         The time of each step, with the waits between its attempts.
     max_latency : `float` or `None`
-        The greatest latency of an event that was acked, in seconds.
+        The greatest time from the send of one of its events to the end of the flush, in seconds;
+        `None` if it was abandoned.
     """
 
     batch_id: str

@@ -69,6 +69,8 @@ class Status:
         The waits between two attempts of a step.
     waiting : `Waiting` or `None`
         What waits to be released to a downstream repository, if the worker fills one and knows it.
+    cannot_read : `str` or `None`
+        Why it cannot be looked up where reading starts; `None` once it is known.
     stopping : `bool`
         Whether the worker was asked to stop: it takes no more events.
     """
@@ -86,6 +88,7 @@ class Status:
     step_failures: StepFailures = field(default_factory=StepFailures)
     pauses: Pauses = field(default_factory=Pauses)
     waiting: Waiting | None = None
+    cannot_read: str | None = None
     stopping: bool = False
     _away: dict[str, Needed] = field(default_factory=dict)
     _refused_logins: dict[str, tuple[str, float]] = field(default_factory=dict)
@@ -95,6 +98,7 @@ class Status:
     def revoked(self) -> None:
         """Note that a rebalance has begun."""
         self.unassigned_since = time.monotonic()
+        self.cannot_read = None
         self._failing_since = None
 
     def assigned(self) -> None:
@@ -108,6 +112,11 @@ class Status:
     def reading(self) -> None:
         """Note that all partitions are read from offsets that the log holds."""
         self.resets = []
+        self.cannot_read = None
+
+    def cannot_start_reading(self, error: BaseException) -> None:
+        """Note that the offsets at which reading starts cannot be looked up now."""
+        self.cannot_read = f"cannot look up where to start reading: {describe_with_type(error)}"
 
     def failed(self, step: str, lane: int, error: BaseException) -> None:
         """Note a step that failed in a lane and will be retried."""
@@ -182,25 +191,26 @@ class Status:
 
     @property
     def not_ready(self) -> str | None:
-        """Why the worker is not ready, or `None` if it is."""
+        """Why the worker is not ready, or `None` if it is.
+
+        What is away or refused comes first: it is the cause of what follows.
+        """
+        causes = [*self.unavailable.values(), *filter(None, [self.cannot_read])]
         if self.unassigned_since is not None:
-            return "; ".join(self.unavailable.values()) or "waiting for partitions to be assigned"
+            return _joined(causes) or "waiting for partitions to be assigned"
         if self.resets:
-            return f"the log was reset, reading again: {', '.join(self.resets)}"
-        problems = [
+            return _joined([*causes, f"the log was reset, reading again: {', '.join(self.resets)}"])
+        effects = [
             f"{problem.step} is failing: {problem.error}" for problem in self.retrying.values()
         ]
-        problems += [
+        effects += [
             f"{step} has been running for {seconds:.0f} s"
             for step, seconds in self.step_times.slow.items()
         ]
-        problems += self._failing()
-        problems += self.unavailable.values()
-        reason = "; ".join(dict.fromkeys(problems))  # several lanes may have the same one
-        for refusal, _ in self._refused_logins.values():
-            if refusal not in reason:
-                reason += f"; {refusal}"
-        return reason or None
+        effects += self._failing()
+        said = _joined([*causes, *effects])
+        refused = [refusal for refusal, _ in self._refused_logins.values() if refusal not in said]
+        return _joined([*refused, *causes, *effects]) or None
 
     def _failing(self) -> list[str]:
         """Return why no event was finished for long, if events wait that cannot be written."""
@@ -230,3 +240,8 @@ class Status:
             "last_flush": self.last_flush or None,
             "last_error": asdict(self.last_error) if self.last_error else None,
         }
+
+
+def _joined(reasons: Iterable[str]) -> str:
+    """Return reasons as one text, each once: several lanes may have the same one."""
+    return "; ".join(dict.fromkeys(reason.removesuffix(".") for reason in reasons))

@@ -8,9 +8,11 @@ import orjson
 from faust.web import Response, View
 
 from app import app
+from app.operations.pages.own_state import own_pages
+from app.web.formats import short_name
 from app.web.rendering import render
 
-__all__ = ["JsonView", "PageView"]
+__all__ = ["JsonView", "PageView", "missing_page"]
 
 
 class JsonView(View):
@@ -48,9 +50,19 @@ class PageView(View):
 
     def missing(self, page: str, text: str, depth: int = 1, status: int = 404) -> Response:
         """Answer that something is not there, or is not known."""
-        html = _render("missing", page=page, depth=depth, text=text, status=status)
-        return self.html(html, status=status)
+        return self.html(missing_page(page, text, depth, status), status=status)
+
+
+def missing_page(page: str, text: str, depth: int, status: int = 404) -> str:
+    """Return a page that says that something is not there, or is not known."""
+    return _render("missing", page=page, depth=depth, text=text, status=status)
 
 
 def _render(template: str, **options: Any) -> str:
-    return render(template, is_downstream=app.settings.downstream.is_replica, **options)
+    return render(
+        template,
+        where=f"{app.settings.kafka.group} \N{MIDDLE DOT} {short_name(own_pages(app))}",
+        is_downstream=app.settings.downstream.is_replica,
+        logs_products=app.settings.kafka.product_topic is not None,
+        **options,
+    )

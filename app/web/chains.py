@@ -18,7 +18,6 @@ __all__ = [
     "ChainPage",
     "ChainsDocumentPage",
     "ChainsPage",
-    "StateChainPage",
     "StateChainsPage",
 ]
 
@@ -43,17 +42,12 @@ class StateChainsPage(JsonView):
     """The chains that this worker keeps."""
 
     async def get(self, request: Request, **_: Any) -> Response:
-        """Answer with the chains."""
-        return self.document(await _kept.get())
+        """Answer with the chains; with the question ``name``, with this chain or with null.
 
-
-@app.page("/state/chains/{chain:.+}", name="state-chain")
-class StateChainPage(JsonView):
-    """One chain that this worker keeps."""
-
-    async def get(self, request: Request, chain: str, **_: Any) -> Response:
-        """Answer with the chain, or with null."""
-        return self.document(kept_chain(chain))
+        The name is not part of the path, since clients take ``..`` in a path for a way up.
+        """
+        name = request.query.get("name")
+        return self.document(await _kept.get() if name is None else kept_chain(name))
 
 
 @app.page("/chains", name="chains")
@@ -72,7 +66,7 @@ class ChainPage(PageView):
 
     async def get(self, request: Request, chain: str, **_: Any) -> Response:
         """Answer with the page, or 404; 503 if the worker that keeps it does not answer."""
-        depth = request.url.raw_path.count("/") - 1
+        depth = request.rel_url.raw_path.count("/") - 1
         found, status, reason = await _chain(chain)
         if found is None:
             return self.missing("chains", reason, depth, status)

@@ -22,6 +22,9 @@ _FOLDER = Path(__file__).parent
 #: The files that templates refer to.
 STATIC = _FOLDER / "static"
 
+#: How many folders deep a page is at most: the links of one grow with each.
+_DEEPEST = 100
+
 #: Where the documents are published; alerts and dashboard have the same address.
 DOCUMENTS = "https://butler-writer.lsst.io/"
 
@@ -46,7 +49,9 @@ def render(
     page: str,
     depth: int = 0,
     state: FlowState | None = None,
+    where: str = "Butler Writer",
     is_downstream: bool = False,
+    logs_products: bool = True,
     **content: Any,
 ) -> str:
     """Return a page as HTML.
@@ -62,12 +67,17 @@ def render(
         prefix that a proxy adds.
     state : `FlowState`, optional
         Whether events are written: in the title of the tab, and in the head of the page.
+    where : `str`, optional
+        Which group and which worker it is: in the title of the tab.
     is_downstream : `bool`, optional
         Whether the workers fill a downstream repository.
+    logs_products : `bool`, optional
+        Whether they write the product log.
     **content
         What the template shows.
     """
-    root = "../" * depth or "./"
+    root = "../" * min(depth, _DEEPEST) or "./"
+    has_step = {Step.KEEP_WAITING: is_downstream, Step.LOG_PRODUCTS: logs_products}
     return (
         _environment()
         .get_template(f"{template}.html")
@@ -76,7 +86,9 @@ def render(
             page=page,
             pages=_DOWNSTREAM_PAGES if is_downstream else _PAGES,
             is_downstream=is_downstream,
+            steps=[step for step in Step if has_step.get(step, True)],
             state=state,
+            where=where,
             version=_version(),
             now=time.time(),
             **content,
@@ -100,5 +112,5 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters.update(FORMATS)
-    environment.globals.update(steps=[*Step], documents=DOCUMENTS, next_steps=next_steps)
+    environment.globals.update(documents=DOCUMENTS, next_steps=next_steps)
     return environment

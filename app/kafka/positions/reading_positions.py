@@ -152,6 +152,8 @@ class ReadingPositions:
             except IllegalStateError:
                 raise
             except (KafkaError, OSError, TopicError) as exc:
+                if self._intake.epoch == epoch:
+                    self._status.cannot_start_reading(exc)
                 logger.warning(
                     "cannot look up where to start reading", error=describe_with_type(exc)
                 )

@@ -11,17 +11,30 @@ Those that ``faust --debug`` or a setting of Faust would add do not: statistics 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
 import faust
-from aiohttp.web import AppRunner, Request, Server, StreamResponse
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web import (
+    Application,
+    AppRunner,
+    BaseRequest,
+    HTTPNotFound,
+    Request,
+    RequestHandler,
+    Response,
+    Server,
+    StreamResponse,
+    middleware,
+)
 from faust.web.drivers import aiohttp as driver
 
-__all__ = ["HEADERS", "call_at_stop", "pages_server", "serve_files"]
+from app.butler.descriptions import describe_with_type
+
+__all__ = ["FILES", "HEADERS", "answer_missing", "call_at_stop", "pages_server"]
 
 #: Headers of every answer.  Pages load nothing from other hosts, and have neither scripts nor
 #: styles in their text; so text of an event that got into a page as markup could do nothing.
@@ -36,8 +49,7 @@ HEADERS = MappingProxyType(
 )
 
 #: Where the files of the pages are, below the address of the pages.
-_STATIC = "/static"
-
+FILES = "/static/"
 
 #: Connections that may be open at once: 50 browsers with six each need 300 for a moment.
 _MOST_CONNECTIONS = 300
@@ -56,6 +68,30 @@ class _BoundedRunner(AppRunner):
         return None if found is None else partial(_new_connection, found)
 
 
+class _Connection(RequestHandler):
+    """Answers a request that is not valid HTTP like any other, and without an error in the log."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> StreamResponse:
+        """Answer instead of a page."""
+        if isinstance(exc, HttpProcessingError):
+            self.logger.debug("malformed request: %s", describe_with_type(exc))
+            answer: StreamResponse = Response(status=status, text="This is no valid request.\n")
+            answer.force_close()
+        else:
+            answer = super().handle_error(request, status, exc, message)
+        # The hook of the application is called only if a path was found.
+        _set_headers(answer.headers, is_file=False)
+        return answer
+
+
 class _PagesServer(driver.Web):
     production_blueprints = ()
     debug_blueprints = ()
@@ -72,9 +108,19 @@ def pages_server(app: faust.App) -> driver.Web:
     return server
 
 
-def serve_files(app: faust.App, folder: Path) -> None:
-    """Serve the files of a folder below ``/static``."""
-    app.web.add_static(_STATIC, folder)
+def answer_missing(app: faust.App, answer: Callable[[Request], StreamResponse]) -> None:
+    """Have a worker's web server answer in this way where it has no page."""
+
+    @middleware
+    async def ask(
+        request: Request, handler: Callable[[Request], Awaitable[StreamResponse]]
+    ) -> StreamResponse:
+        try:
+            return await handler(request)
+        except HTTPNotFound:
+            return answer(request)
+
+    _application(app).middlewares.append(ask)
 
 
 def call_at_stop(app: faust.App, call: Callable[[], Awaitable[None]]) -> None:
@@ -83,19 +129,26 @@ def call_at_stop(app: faust.App, call: Callable[[], Awaitable[None]]) -> None:
     async def stop(_: object) -> None:
         await call()
 
-    cast("driver.Web", app.web).web_app.on_cleanup.append(stop)
+    _application(app).on_cleanup.append(stop)
+
+
+def _application(app: faust.App) -> Application:
+    return cast("driver.Web", app.web).web_app
 
 
 async def _add_headers(request: Request, answer: StreamResponse) -> None:
+    _set_headers(answer.headers, is_file=request.path.startswith(FILES))
+
+
+def _set_headers(headers: MutableMapping[str, str], *, is_file: bool) -> None:
     for name, value in HEADERS.items():
-        answer.headers.setdefault(name, value)
+        headers.setdefault(name, value)
     # What is shown is as of now; files change with the version only, and have an ETag.
-    is_file = request.path.startswith(f"{_STATIC}/")
-    answer.headers.setdefault("Cache-Control", "no-cache" if is_file else "no-store")
+    headers.setdefault("Cache-Control", "no-cache" if is_file else "no-store")
 
 
 def _new_connection(server: Server) -> asyncio.BaseProtocol:
     connections = server.connections
     for oldest in connections[: max(0, len(connections) - _MOST_CONNECTIONS + 1)]:
         oldest.force_close()
-    return server()
+    return _Connection(server, loop=server._loop, **server._kwargs)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.operations.pages.asking import NoAnswer
@@ -19,6 +19,7 @@ __all__ = [
     "ChainsDocument",
     "KeptChains",
     "RunDocument",
+    "combined_chain",
     "combined_chains",
     "kept_chain",
     "kept_chains",
@@ -32,8 +33,9 @@ _RUNS_SHOWN = 1000
 #: Characters of all names in a list; with the figures, an answer stays below what is read of it.
 _CHARACTERS = 2_000_000
 
-#: The longest name of a chain that is looked for.
-LONGEST_NAME = 1000
+#: The longest name of a chain that is looked for, in bytes of UTF-8.  Quoted, each may have three
+#: characters, and a server takes a line of 8190.
+LONGEST_NAME = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,8 @@ class ChainDocument:
 
     Attributes
     ----------
+    datasets, events : `int`
+        Sums over its runs: an event counts in each run that it was written into.
     run_count : `int`
         How many children it has.
     runs : `~collections.abc.Sequence` [`RunDocument`]
@@ -187,3 +191,24 @@ def combined_chains(answers: dict[str, KeptChains | NoAnswer]) -> ChainsDocument
         total=max((each.total for each in kept), default=0),
         chains=sorted(found.values(), key=lambda chain: chain.last_write, reverse=True)[:LISTED],
     )
+
+
+def combined_chain(
+    answers: Mapping[str, ChainDocument | NoAnswer | None],
+) -> ChainDocument | NoAnswer | None:
+    """Return one chain of the table, or why it is not known.
+
+    Parameters
+    ----------
+    answers : `~collections.abc.Mapping` [`str`, `ChainDocument`, `NoAnswer` or `None`]
+        What each worker has answered.
+    """
+    # While the table changes hands, two workers may have it.
+    found = [each for each in answers.values() if isinstance(each, ChainDocument)]
+    for worker, answer in sorted(answers.items()):
+        if isinstance(answer, NoAnswer) and not found:
+            return NoAnswer(
+                f"The worker {worker}, which may keep the table of chains, does not answer. "
+                f"{answer} When it has left the group, another worker keeps the table."
+            )
+    return max(found, key=lambda each: each.last_write, default=None)

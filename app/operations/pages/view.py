@@ -22,6 +22,7 @@ from app.operations.pages.chains import (
     ChainDocument,
     ChainsDocument,
     KeptChains,
+    combined_chain,
     combined_chains,
     kept_chain,
     kept_chains,
@@ -148,7 +149,8 @@ class ServiceView:
         chain : `ChainDocument`, `NoAnswer` or `None`
             `None` if there is none of this name; if not all workers answer, that is not known.
         """
-        return None if len(name) > LONGEST_NAME else await self._single_chains.get(name)
+        is_too_long = len(name.encode(errors="replace")) > LONGEST_NAME
+        return None if is_too_long else await self._single_chains.get(name)
 
     async def _ask_others(self, path: str, kind: TypeAdapter[T]) -> dict[str, T | NoAnswer]:
         """Ask the same page of the other workers.
@@ -203,13 +205,9 @@ class ServiceView:
         return combined_chains({**answers, own_pages(self._app): kept_chains()})
 
     async def _find_chain(self, name: str) -> ChainDocument | NoAnswer | None:
-        answers = await self._ask_others(f"/state/chains/{quote(name, safe='')}", _CHAIN)
+        answers = await self._ask_others(f"/state/chains?name={quote(name, safe='')}", _CHAIN)
         answers[own_pages(self._app)] = kept_chain(name)
-        # While the table changes hands, two workers may have it.
-        found = [each for each in answers.values() if isinstance(each, ChainDocument)]
-        if not found and (silent := _not_answering(answers)):
-            return NoAnswer(f"The table may be kept by {', '.join(silent)}, without an answer.")
-        return max(found, key=lambda each: each.last_write, default=None)
+        return combined_chain(answers)
 
     async def _find_activity(self) -> ActivityDocument:
         now = time.time()

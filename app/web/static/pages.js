@@ -11,7 +11,7 @@
   // A page in the background asks less often; its title still says what happens.
   const BACKGROUND = 30_000;
 
-  const version = live().dataset.version;
+  const { version, where } = live().dataset;
   let asked = Date.now();
   let answered = Date.now();
   let before = null;
@@ -21,7 +21,7 @@
   function noAnswer() {
     if (!login.hidden) return;
     silent.hidden = false;
-    document.title = "\u2715 No answer \u00b7 Butler Writer";
+    document.title = `\u2715 No answer \u00b7 ${where}`;
     document.body.classList.add("out-of-date");
   }
 
@@ -36,7 +36,7 @@
   function needsLogin() {
     silent.hidden = true;
     login.hidden = false;
-    document.title = "\u2715 Log in again \u00b7 Butler Writer";
+    document.title = `\u2715 Log in again \u00b7 ${where}`;
     document.body.classList.add("out-of-date");
   }
 

@@ -266,7 +266,7 @@ def test_no_artifact_is_reported_as_expired_if_the_store_is_unreachable(
     ("setting", "value", "reason"),
     [
         ("BUTLER_REPOSITORY", "/nowhere", "cannot open the repository '/nowhere'"),
-        ("KAFKA_CLUSTER", "127.0.0.1:1", "Kafka at 127.0.0.1:1: KafkaConnectionError"),
+        ("KAFKA_CLUSTER", "127.0.0.1:1", "Kafka at 127.0.0.1:1: no broker answers: 127.0.0.1:1"),
         ("KAFKA_CLUSTER", "", "not set: KAFKA_CLUSTER"),
     ],
 )

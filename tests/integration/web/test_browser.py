@@ -126,6 +126,8 @@ def test_each_page_is_quiet_and_everybody_can_use_it(
         with open_tab(running, colours=colours, width=width) as tab:
             for path in paths:
                 tab.page.goto(worker.url + path)
+                for summary in tab.page.locator("summary").all():
+                    summary.click()
                 check_usable(tab.page)
                 for each in (1280, 360):
                     check_fits(tab.page, each)

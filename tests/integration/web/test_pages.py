@@ -215,6 +215,10 @@ def test_each_page_of_each_worker_shows_all_workers_flushes_and_chains(
         seen: dict[tuple[int, int], dict[str, Any]] = {}
         for _, batch in batches[0]:
             assert f"./windows/{batch}" in windows
+            assert "keep_" not in windows  # a step of downstream repositories
+            assert (
+                f" · {deployment.group} · {worker.url.removeprefix('http://')}</title>" in windows
+            )
             detail = document(worker, f"windows/{batch}")
             page = worker.page(f"/windows/{batch}")
             for event in detail["events"]:
@@ -342,7 +346,9 @@ def test_the_overview_says_that_kafka_does_not_answer_and_that_it_does_again(
         letter = answer(worker, "/dead-letters/0-0")
         assert letter.status == 503
         assert "Kafka has not answered in time." in letter.text
-        assert "could be read within 3 s" in worker.page("/dead-letters")
+        letters = worker.page("/dead-letters")
+        assert "Kafka has not answered in time" in letters
+        assert "could be read within 3 s" in letters
         private_kafka.thaw()
         assert wait_for_lag(worker, 0)["no_answer"] is None
         worker.term()

@@ -212,14 +212,14 @@ def test_a_worker_ends_if_the_brokers_stay_unreachable(complete: dict[str, str])
     *waiting, last = result.stderr.splitlines()
     assert re.fullmatch(
         r"butler-writer: gave up after BUTLER_WRITER_START_WAIT_SECONDS=2; "
-        rf"Kafka does not answer: Kafka at {address}: .*Connect call failed.*; "
+        rf"Kafka does not answer: Kafka at {address}: .*Connection refused.*; "
         "check KAFKA_CLUSTER.*",
         last,
     )
     starting, *notes = json_lines("\n".join(waiting))
     assert starting["event"] == "starting"
     assert {note["event"] for note in notes} == {"waiting to start"}
-    assert all("Connect call failed" in note["reason"] for note in notes)
+    assert all("Connection refused" in note["reason"] for note in notes)
 
 
 def test_a_worker_that_waits_for_the_brokers_ends_on_sigterm(complete: dict[str, str]) -> None:

@@ -81,3 +81,21 @@ def test_events_are_written_with_the_embedded_broker_and_sqlite(
         deployment.send(*events)
         deployment.wait_done()
     check_complete(deployment, events)
+
+
+def test_a_worker_on_the_embedded_broker_reads_on_where_a_killed_one_has_stopped(
+    embedded_broker: EmbeddedBroker, topic_name: str, tmp_path: Path
+) -> None:
+    deployment = Deployment(embedded_broker, topic_name, tmp_path)
+    events = [Night(deployment.root).event(1, detector) for detector in range(6)]
+    with deployment.worker() as killed:
+        killed.wait_ready()
+        deployment.send(*events[:3])
+        deployment.wait_done()
+        killed.kill()
+    with deployment.worker() as worker:
+        deployment.send(*events[3:])
+        worker.wait_ready()
+        deployment.wait_done()
+        assert "cannot look up where to start reading" not in worker.log_text()
+    check_complete(deployment, events)

@@ -51,7 +51,7 @@ def test_a_failed_step_is_retried_and_the_worker_is_not_ready_until_it_succeeds(
     assert scene.runs == 1
     assert scene.ready == [
         None,
-        "write is failing: RetryableError: the database is unavailable",
+        "write is failing: the database is unavailable",
         "write is failing: ZeroDivisionError",
     ]
     assert scene.status.not_ready is None

@@ -169,10 +169,10 @@ class Scene:
         )
         self.parts.intake.start_at({PARTITION: 0})
 
-    def flush(self, *messages: Received | bytes | None) -> WindowFlush:
-        """Receive messages in one window, and return its flush."""
+    def flush(self, *messages: Received | bytes | None, first: int = 0) -> WindowFlush:
+        """Receive messages in one window, the first one at an offset, and return its flush."""
         intake = self.parts.intake
-        for offset, message in enumerate(messages):
+        for offset, message in enumerate(messages, first):
             received = message if isinstance(message, Received) else Received(None, message)
             ack = partial(self.acked.append, offset)
             _, entry = intake.receive(PARTITION, offset, 10, ack)
@@ -242,6 +242,27 @@ def test_an_abandoned_flush_is_kept_and_counts_as_nothing_written(scene: Scene) 
     (detail,) = scene.status.recent.detail(kept.batch_id).events  # type: ignore[union-attr]
     assert detail.result == "abandoned"
     assert scene.status.activity.totals.events == 0
+
+
+def test_a_flush_has_the_latency_of_its_own_events_whichever_flush_acks_them(
+    scene: Scene,
+) -> None:
+    earlier = scene.flush(event(event_id="a"))
+    later = scene.flush(event(event_id="b"), first=1)
+    assert asyncio.run(later.run())
+    (flush,) = scene.status.recent.newest_first()
+    assert scene.acked == []
+    assert flush.max_latency is not None
+    assert asyncio.run(earlier.run())
+    assert scene.acked == [0, 1]
+    assert scene.status.last_flush["acked"] == 2
+
+
+def test_the_latency_of_a_flush_that_was_abandoned_is_not_known(scene: Scene) -> None:
+    flush = scene.flush(event(event_id="a"))
+    scene.parts.intake.revoke()
+    assert not asyncio.run(flush.run())
+    assert [each.max_latency for each in scene.status.recent.newest_first()] == [None]
 
 
 def test_a_dataset_that_several_events_bring_is_counted_once(scene: Scene) -> None:

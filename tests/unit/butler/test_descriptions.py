@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 
+import aiohttp
 import psycopg
 import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaConnectionError, NotCoordinatorForGroupError
 from lsst.daf.butler.registry import ConflictingDefinitionError
 from sqlalchemy.exc import DBAPIError, StatementError
 
@@ -13,6 +18,7 @@ from app.butler.descriptions import describe, describe_with_type
 from app.butler.failures import RetryableError
 from app.errors import OperatorError
 from models.errors import InvalidEventError
+from testbed.ports import free_port
 from testbed.worker import CHECKOUT
 
 STATEMENT, PARAMETERS = "INSERT INTO dataset", {"id": "the-parameter"}
@@ -94,3 +100,63 @@ def test_a_description_is_bounded(make: type[Exception]) -> None:
     described = describe(wrapped(error) if isinstance(error, psycopg.Error) else error)
     assert len(described) == 500
     assert described.endswith("x...")
+
+
+@pytest.mark.parametrize(
+    ("error", "described"),
+    [
+        (KafkaConnectionError("closed"), "KafkaConnectionError: closed"),
+        (KafkaConnectionError(), "KafkaConnectionError"),
+        (NotCoordinatorForGroupError(), "NotCoordinatorForGroupError"),
+        (NotCoordinatorForGroupError("moved."), "NotCoordinatorForGroupError: moved"),
+        (ValueError("ValueError: twice"), "ValueError: twice"),
+        (OSError(20, "Not a directory", "/x"), "NotADirectoryError: Not a directory: '/x'"),
+        (RetryableError("the store is away"), "the store is away"),
+        (OperatorError("no topic; create it."), "no topic; create it"),
+        (LookupError("more to come..."), "LookupError: more to come..."),
+    ],
+    ids=str,
+)
+def test_a_type_is_named_once_and_without_numbers_and_stops(
+    error: Exception, described: str
+) -> None:
+    assert describe_with_type(error) == described
+
+
+async def test_a_connection_that_is_refused_is_described_in_usual_words() -> None:
+    port = free_port()
+    refused = f"127.0.0.1:{port}: Connection refused"
+    with pytest.raises(OSError, match="Connect call failed") as raw:
+        await asyncio.open_connection("127.0.0.1", port)
+    assert describe(raw.value) == refused
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientConnectorError) as page:
+            await session.get(f"http://127.0.0.1:{port}/state")
+        assert describe(page.value) == refused
+        with pytest.raises(aiohttp.ClientConnectorError) as unknown:
+            await session.get("http://no-such-host.invalid:6066/state")
+        assert describe(unknown.value).startswith("no-such-host.invalid:6066: ")
+        assert "ssl:" not in describe(unknown.value)
+    consumer = AIOKafkaConsumer(bootstrap_servers=f"127.0.0.1:{port}")
+    with pytest.raises(KafkaConnectionError) as broker:
+        await consumer.start()
+    await consumer.stop()
+    assert describe(broker.value) == f"no broker answers: 127.0.0.1:{port}"
+
+
+def test_each_of_several_addresses_is_described() -> None:
+    error = OSError(
+        "Multiple exceptions: [Errno 111] Connect call failed ('::1', 6066, 0, 0), "
+        "[Errno 113] Connect call failed ('10.0.0.1', 6066)"
+    )
+    assert describe(error) == "[::1]:6066: Connection refused, 10.0.0.1:6066: No route to host"
+    assert describe(OSError(111, "Connect call failed ('/run/socket',)")) == (
+        "/run/socket: Connection refused"
+    )
+
+
+def test_a_text_that_a_sender_has_chosen_is_described_at_once() -> None:
+    started = time.process_time()
+    described = describe(InvalidEventError("Cannot connect to host x ssl:" + " [" * 200_000))
+    assert len(described) == 500
+    assert time.process_time() - started < 1.0  # usually a few milliseconds

@@ -12,7 +12,7 @@ from typing import Any
 
 import faust
 import pytest
-from aiohttp.web import AppRunner, Server, TCPSite
+from aiohttp.web import AppRunner, RequestHandler, Server, TCPSite
 from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.consumer import fetcher
@@ -55,6 +55,8 @@ def parameters(function: Any) -> list[str]:
 def source(thing: Any) -> str:
     return inspect.getsource(thing)
 
+
+_NEW_CONNECTION = "return RequestHandler(self, loop=self._loop, **self._kwargs)"
 
 #: Each private name or overridden hook, and a check that it is what this service expects.
 NAMES: dict[str, Callable[[], bool]] = {
@@ -264,6 +266,13 @@ NAMES: dict[str, Callable[[], bool]] = {
         and isinstance(Server.connections, property)
     ),
     "AppRunner.server": lambda: "return self._server" in source(AppRunner.server.fget),  # type: ignore[attr-defined]
+    "Server._loop": lambda: _NEW_CONNECTION in source(Server.__call__),
+    "Server._kwargs": lambda: _NEW_CONNECTION in source(Server.__call__),
+    "RequestHandler.handle_error": lambda: (
+        parameters(RequestHandler.handle_error) == ["self", "request", "status", "exc", "message"]
+        and "return self.handle_error(" in source(RequestHandler._make_error_handler)
+        and "resp = self.handle_error(request, 500, exc)" in source(RequestHandler)
+    ),
     "Web.web_app": lambda: "self.web_app: Application = Application(" in source(web_driver.Web),
     "Event.ack": lambda: parameters(faust.Event.ack) == ["self"],
 }

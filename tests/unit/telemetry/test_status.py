@@ -80,9 +80,9 @@ def test_a_step_that_fails_by_a_refused_login_says_what_to_check_once() -> None:
         status.failed(step, 0, OSError("InvalidAccessKeyId"))
         status.note_login(step, "the file store refuses the login; check AWS_ACCESS_KEY_ID")
     assert status.not_ready == (
+        "the file store refuses the login; check AWS_ACCESS_KEY_ID; "
         "read is failing: OSError: InvalidAccessKeyId; "
-        "announce is failing: OSError: InvalidAccessKeyId; "
-        "the file store refuses the login; check AWS_ACCESS_KEY_ID"
+        "announce is failing: OSError: InvalidAccessKeyId"
     )
 
 
@@ -93,3 +93,29 @@ def test_a_problem_of_several_lanes_is_named_once() -> None:
         status.failed("write", lane, OSError("gone"))
     status.ended("write", 1)
     assert status.not_ready == "write is failing: OSError: gone"
+
+
+def test_what_is_away_is_named_before_the_steps_that_fail_because_of_it() -> None:
+    status = Status()
+    status.assigned()
+    status.failed("write", 0, OSError("gone"))
+    status.cannot_use("the database", "the database does not answer: gone.")
+    assert status.not_ready == "the database does not answer: gone; write is failing: OSError: gone"
+
+
+def test_a_worker_says_why_it_does_not_know_where_to_start_reading() -> None:
+    status = Status()
+    reason = "cannot look up where to start reading: OSError: closed"
+    status.cannot_start_reading(OSError("closed"))
+    assert status.not_ready == reason
+    status.cannot_use("Kafka", "Kafka does not answer")
+    assert status.not_ready == f"Kafka does not answer; {reason}"
+    status.can_use("Kafka")
+    status.revoked()
+    assert status.not_ready == "waiting for partitions to be assigned"
+    status.assigned()
+    status.logs_reset([("t", 0)])
+    status.cannot_start_reading(OSError("closed"))
+    assert status.not_ready == f"{reason}; the log was reset, reading again: t-0"
+    status.reading()
+    assert status.not_ready is None

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from app.operations.pages.chains import ChainsDocument
-from app.operations.pages.documents import FlowState
+from app.operations.pages.documents import FlowState, WindowDocument
 from app.operations.pages.letters.documents import LetterDetailDocument, LettersDocument
 from app.operations.pages.waiting import WaitingDocument
 from app.telemetry.labels import Step
@@ -199,3 +199,53 @@ def test_each_step_of_a_flush_has_a_colour_in_both_themes() -> None:
     """The chart of the windows takes the colour of a step by its number."""
     style = (STATIC / "pages.css").read_text()
     assert {style.count(f"--step-{number}:") for number in range(1, len(Step) + 1)} == {2}
+
+
+@pytest.mark.parametrize("template", PAGES)
+def test_the_title_says_which_page_of_which_group_and_worker_it_is(template: str) -> None:
+    document, options = every_page("x")[template]
+    html = render(template, shown=document, where="group · worker", **options)
+    title = html.partition("<title>")[2].partition("</title>")[0]
+    assert title.endswith(" · group · worker")
+    assert 'data-where="group · worker"' in html
+
+
+def test_no_two_pages_have_the_same_title() -> None:
+    pages = [
+        render(template, shown=shown, **more) for template, (shown, more) in every_page("x").items()
+    ]
+    assert len({html.partition("<title>")[2].partition("</title>")[0] for html in pages}) == len(
+        PAGES
+    )
+
+
+def test_a_step_that_the_workers_do_not_have_is_not_shown() -> None:
+    for template in ("windows", "window", "overview", "workers"):
+        document, options = every_page("x")[template]
+        html = render(template, shown=document, logs_products=False, **options)
+        for shown in ("keep_", "log_", "keep_waiting", "log_products"):
+            assert shown not in html
+        html = render(template, shown=document, is_downstream=True, **options)
+        assert "keep_waiting" in html
+        assert "log_products" in html
+
+
+def test_the_latency_of_a_flush_is_shown_or_explained() -> None:
+    document, options = every_page("x")["window"]
+    assert isinstance(document, WindowDocument)
+    finished = replace(document, flush=replace(document.flush, max_latency=1.5))
+    html = render("window", shown=finished, **options)
+    assert "<strong>1.50 s</strong><span>at most, from the send" in html
+    html = render("window", shown=document, **options)
+    assert "its events are not finished: they are delivered again" in html
+
+
+def test_a_page_does_not_grow_with_the_depth_of_its_address() -> None:
+    html = render("missing", page="", depth=8000, text="", status=404)
+    assert len(html) < 20_000
+
+
+def test_links_to_what_a_worker_does_not_have_are_not_shown() -> None:
+    document, options = every_page("x")["about"]
+    assert "api/v1/waiting" not in render("about", shown=document, **options)
+    assert "api/v1/waiting" in render("about", shown=document, is_downstream=True, **options)

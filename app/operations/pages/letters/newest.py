@@ -62,7 +62,10 @@ class NewestLetters:
             async with self._reader.use() as reader:
                 await self._read(reader)
         except TimeoutError:
-            no_answer = f"Not all letters could be read within {READ_SECONDS:g} s."
+            no_answer = (
+                "Kafka has not answered in time: not all letters could be read within "
+                f"{READ_SECONDS:g} s. What is shown may be out of date."
+            )
         except TopicError:
             no_answer = "There is no dead-letter topic yet."
         except AuthorizationError:
