@@ -13,6 +13,14 @@ Argument: a dict of
 {{- $name := .target | empty | ternary $release (printf "%s-%s" $release .target) -}}
 {{- $scaled := and $values.autoscaling.enabled (empty .target) -}}
 {{- $selector := include "butler-writer.selector" . -}}
+{{- $annotations := dict -}}
+{{- if not $values.monitoring.podMonitor -}}
+{{-   $annotations = dict "prometheus.io/scrape" "true" "prometheus.io/port" "6066" "prometheus.io/path" "/metrics" -}}
+{{- end -}}
+{{- if and .target $values.rules -}}
+{{- /* A worker reads the rules when it starts. */ -}}
+{{-   $annotations = set $annotations "butler-writer/rules" ($values.rules | sha256sum) -}}
+{{- end -}}
 ---
 apiVersion: apps/v1
 kind: StatefulSet
@@ -32,19 +40,9 @@ spec:
       labels:
         {{- $selector | nindent 8 }}
         app.kubernetes.io/part-of: butler-writer
-      annotations:
-        {{- if not $values.monitoring.podMonitor }}
-        prometheus.io/scrape: "true"
-        prometheus.io/port: "6066"
-        prometheus.io/path: /metrics
-        {{- end }}
-        {{- if and .target $values.rules }}
-        # A worker reads the rules when it starts.
-        butler-writer/rules: {{ $values.rules | sha256sum }}
-        {{- end }}
-        {{- with $values.podAnnotations }}
-        {{- toYaml . | nindent 8 }}
-        {{- end }}
+      {{- with merge (deepCopy $values.podAnnotations) $annotations }}
+      annotations: {{- toYaml . | nindent 8 }}
+      {{- end }}
     spec: {{- include "butler-writer.pod" (merge (dict "args" "worker") .) | nindent 6 }}
 {{- if gt (int ($scaled | ternary $values.autoscaling.maxReplicas $values.replicas)) 1 }}
 ---
