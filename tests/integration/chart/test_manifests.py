@@ -341,8 +341,7 @@ def test_the_package_has_the_alerts(chart: Chart, manifests: Manifests, tmp_path
 def test_prometheus_finds_the_pods_in_one_way(manifests: Manifests) -> None:
     for manifest in manifests.values():
         scraped = [
-            "prometheus.io/scrape"
-            in each["spec"]["template"]["metadata"].get("annotations", {})
+            "prometheus.io/scrape" in each["spec"]["template"]["metadata"].get("annotations", {})
             for each in manifest.of_kind("StatefulSet")
         ]
         assert set(scraped) == {not manifest.of_kind("PodMonitor")}

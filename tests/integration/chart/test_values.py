@@ -23,7 +23,7 @@ SCHEMA: Values = json.loads((CHART / "values.schema.json").read_text())
 
 #: Other values, where another one of the same type would not do.
 OTHERS: dict[Path, object] = {
-    ("affinity",): {},
+    ("affinity",): {"nodeAffinity": {}},
     ("env",): [{"name": "PGSSLMODE", "value": "require"}],
     ("image", "pullPolicy"): "Always",
     ("image", "tag"): "0.2.0",
