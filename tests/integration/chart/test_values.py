@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pathlib
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -189,6 +191,22 @@ def test_a_wrong_value_is_refused_by_its_name(
 def test_argo_cd_may_set_further_global_values(chart: Chart) -> None:
     values = changed(example("least"), ("global", "environmentName"), "usdf")
     assert chart.render(values) == chart.render(example("least"))
+
+
+def test_the_readme_of_the_chart_is_made_of_its_values_and_describes_each(
+    helm_docs: pathlib.Path,
+) -> None:
+    made = subprocess.run(
+        [helm_docs, f"--chart-search-root={CHART}", "--log-level=warning", "--dry-run"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.strip() == (CHART / "README.md").read_text().strip(), "run: make chart"
+    rows = [line.split(" | ") for line in made.stdout.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == len(KEYS) + 1  # with `downstream`
+    assert [row[0] for row in rows if row[-1].strip(" |") == ""] == []
 
 
 def test_the_chart_has_the_version_of_the_service() -> None:
