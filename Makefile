@@ -23,7 +23,7 @@ SEED =
 # For acceptance and soak: the number of lanes of a worker. If it is empty, the default applies.
 LANES =
 
-.PHONY: help demo test unit acceptance hostile soak fuzz bench bench-quick lint lock schema dashboard screenshots clean
+.PHONY: help demo test unit acceptance hostile soak fuzz bench bench-quick lint lock schema dashboard chart screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -33,7 +33,7 @@ demo: $(INSTALLED) ## write a simulated night into a Butler; KAFKA=apache, DB=po
 	@$(if $(filter postgresql,$(DB)),.ci/servers postgresql)
 	$(BIN)/python -m simulator demo $(DEMO)
 
-test: $(INSTALLED) ## install what the tests need (Apache Kafka, PostgreSQL, Prometheus, nginx, Chromium) and run all tests; ARGS="-k ..." selects
+test: $(INSTALLED) ## install what the tests need (Apache Kafka, PostgreSQL, Prometheus, nginx, Chromium, Helm) and run all tests; ARGS="-k ..." selects
 	@.ci/servers
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
@@ -83,6 +83,9 @@ schema: $(INSTALLED) ## generate docs/*.schema.json from the client's event and 
 dashboard: $(INSTALLED) ## generate deploy/monitoring/dashboard.json from dashboard.py
 	@$(BIN)/python deploy/monitoring/dashboard.py > deploy/monitoring/dashboard.json.new
 	@mv deploy/monitoring/dashboard.json.new deploy/monitoring/dashboard.json
+
+chart: $(INSTALLED) ## generate the README of the Helm chart from its values.yaml (needs Go the first time)
+	@$$($(BIN)/python -m testbed.go_programs helm-docs) --chart-search-root deploy/helm --log-level warning
 
 screenshots: $(INSTALLED) ## take the pictures of the pages in docs/images/ (six minutes; needs Apache Kafka and PostgreSQL)
 	@.ci/servers

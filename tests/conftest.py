@@ -20,6 +20,7 @@ from testbed.brokers import choose, why_not_apache_kafka
 from testbed.chromium_program import Chromium, find_chromium
 from testbed.cluster import Cluster
 from testbed.embedded import EmbeddedBroker
+from testbed.go_programs import find_go_program
 from testbed.kafka import ApacheKafka
 from testbed.nginx_program import find_nginx
 from testbed.postgresql import PostgreSQL
@@ -154,6 +155,25 @@ def nginx_program() -> Path:
         return find_nginx()
     except ServerUnavailableError as reason:
         _skip("nginx", str(reason))
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    """The program Helm, which renders the chart."""
+    return _go_program("helm")
+
+
+@pytest.fixture(scope="session")
+def helm_docs() -> Path:
+    """The program that writes the chart's README."""
+    return _go_program("helm-docs")
+
+
+def _go_program(name: str) -> Path:
+    try:
+        return find_go_program(name)
+    except ServerUnavailableError as reason:
+        _skip(name, str(reason))
 
 
 @pytest.fixture(scope="session")
