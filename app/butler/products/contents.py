@@ -16,6 +16,7 @@ from lsst.utils.iteration import chunk_iterable
 
 from app.butler.events.parsed import Artifact, ParsedEvent
 from app.butler.private.datastores import Datastores, FileStore
+from app.butler.products.chain_positions import ChainPositions
 from app.butler.products.needed_records import NeededRecords
 from app.butler.products.related_keys import RecordId
 from models.product import UniverseFields
@@ -112,6 +113,8 @@ class WrittenProducts:
         The keys of the dimension records that each data ID needs.
     records : `~collections.abc.Mapping` [`RecordId`, `bytes`]
         These records, serialized.
+    chain_positions : `~collections.abc.Mapping`
+        The positions of runs in their chains, by (chain, run).
     """
 
     universe: UniverseFields
@@ -119,6 +122,7 @@ class WrittenProducts:
     dataset_types: Mapping[str, bytes]
     needed: Mapping[DataCoordinate, tuple[RecordId, ...]]
     records: Mapping[RecordId, bytes]
+    chain_positions: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 class ProductContents:
@@ -137,6 +141,7 @@ class ProductContents:
         self._universe = UniverseFields(namespace=universe.namespace, version=universe.version)
         self._stores = datastores.stores
         self._needed = NeededRecords(butler)
+        self._positions = ChainPositions(butler)
 
     def serialize(self, events: Sequence[ParsedEvent]) -> SerializedEvents:
         """Serialize the datasets of events, each once; any thread may do so at any time."""
@@ -147,13 +152,16 @@ class ProductContents:
         return SerializedEvents(events, [*window.sections.values()], window.dataset_types, data_ids)
 
     def complete(self, serialized: SerializedEvents) -> WrittenProducts:
-        """Add the dimension records; the events must be written.
+        """Add what the repository has: the events must be written, and their runs in their chains.
 
         One thread may do so at a time.
         """
         needed, records = self._needed.find(serialized.data_ids)
+        sections = serialized.sections
+        pairs = dict.fromkeys((chain, each.run) for each in sections for chain in each.chains)
+        positions = self._positions.find(pairs)
         return WrittenProducts(
-            self._universe, serialized.sections, serialized.dataset_types, needed, records
+            self._universe, sections, serialized.dataset_types, needed, records, positions
         )
 
 

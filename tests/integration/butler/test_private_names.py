@@ -15,6 +15,7 @@ from lsst.daf.butler import version as butler_version
 
 import app.butler
 from app.butler.private import (
+    chain_rows,
     coverage,
     datastores,
     dimension_rows,
@@ -31,6 +32,7 @@ from tests.support.repositories import Repository, decoded
 PRIVATE = [
     Path(str(module.__file__))
     for module in (
+        chain_rows,
         coverage,
         datastores,
         dimension_rows,
@@ -38,7 +40,7 @@ PRIVATE = [
         probe,
         registry,
         storage_classes,
-    )
+        )
 ]
 MODULES = sorted(Path(app.butler.__path__[0]).rglob("*.py"))
 ALLOWED_MODULES = {
@@ -95,6 +97,16 @@ NAMES: dict[str, tuple[Probe, Callable[[Any], bool]]] = {
     "Butler._registry._managers.collections._tables": (
         lambda b, d, r: b._registry._managers.collections._tables,
         lambda tables: {"collection", "run"} <= set(tables._fields),
+    ),
+    "Butler._registry._managers.collections._tables.collection_chain": (
+        lambda b, d, r: b._registry._managers.collections._tables.collection_chain,
+        has_columns("parent", "child", "position"),
+    ),
+    "Butler._registry._managers.collections._find_and_lock_collection_chain": (
+        lambda b, d, r: inspect.signature(
+            b._registry._managers.collections._find_and_lock_collection_chain
+        ),
+        lambda call: list(call.parameters) == ["collection_name", "exclusive_lock"],
     ),
     "Butler._registry._managers.datasets._reversed_renames": (
         lambda b, d, r: b._registry._managers.datasets._reversed_renames,

@@ -29,7 +29,7 @@ from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import RetryableError
 from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Written
 from app.butler.products.contents import ProductFiles, Section, SerializedEvents, WrittenProducts
-from app.butler.repository.chains import ChainKeeper
+from app.butler.repository.chains import ChainKeeper, Position
 from app.butler.sessions.look import DatabaseLook
 from app.butler.writer import ButlerWriter
 from app.intake.received import Received
@@ -57,6 +57,9 @@ LARGEST = 1000
 
 def event(**fields: Any) -> bytes:
     return orjson.dumps({"type": "pp-output", "dimension_records": [], "datasets": [], **fields})
+
+
+NO_POSITIONS: Mapping[tuple[str, str], Position] = {}
 
 
 class Writer:
@@ -106,6 +109,7 @@ class Chains:
         self,
         pairs: Iterable[tuple[str, str]],
         held_up: dict[tuple[str, str], str] | None = None,
+        positions: Mapping[tuple[str, str], Position] = NO_POSITIONS,
     ) -> dict[tuple[str, str], Rejection]:
         pairs = list(pairs)
         if found := self.busy.intersection(pairs):
