@@ -121,7 +121,7 @@ class WindowFlush:
     async def _prepare(self) -> None:
         """Decode and parse the events, and check their artifacts."""
         if self.waiting is not None:
-            await self.waiting.wait_restored()
+            await self.waiting.wait_restored(looks_again=self._prepare_attempts > 0)
         self._prepared = await self.lane.run(self._prepare_events)
 
     def _turn(self, attempts: int) -> Turn:
@@ -146,6 +146,8 @@ class WindowFlush:
         if replica is None:
             return DecodedEvents(arrivals, max_bytes, self.parts.limits)
         withdrawn = Withdrawn() if self.waiting is None else self.waiting.withdrawn
+        if self.lane.withdrawals is not None:
+            self.lane.withdrawals.expected = withdrawn.number
         events = ReleasedEvents(arrivals, max_bytes, replica, withdrawn)
         self._selections, self._positions = events.selections, events.positions
         return events

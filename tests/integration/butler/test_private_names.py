@@ -23,6 +23,7 @@ from app.butler.private import (
     probe,
     registry,
     storage_classes,
+    withdrawals,
 )
 from testbed.writing import write_window
 from tests.support.events import Night
@@ -40,7 +41,8 @@ PRIVATE = [
         probe,
         registry,
         storage_classes,
-        )
+        withdrawals,
+    )
 ]
 MODULES = sorted(Path(app.butler.__path__[0]).rglob("*.py"))
 ALLOWED_MODULES = {
@@ -93,6 +95,10 @@ NAMES: dict[str, tuple[Probe, Callable[[Any], bool]]] = {
     "Butler._registry._db._transaction": (
         lambda b, d, r: b._registry._db._transaction,
         callable,
+    ),
+    "Butler._registry._managers.attributes": (
+        lambda b, d, r: inspect.signature(b._registry._managers.attributes.set),
+        lambda call: list(call.parameters) == ["name", "value", "force"],
     ),
     "Butler._registry._managers.collections._tables": (
         lambda b, d, r: b._registry._managers.collections._tables,
