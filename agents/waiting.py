@@ -43,12 +43,12 @@ def _made() -> WaitingTable | None:
     if table is None:
         return None
     changelog = Changelog(app.connection, table.changelog_topic.get_topic_name())
-    return WaitingTable(table, changelog, app.settings.downstream.rules_id, _withdrawals)
+    return WaitingTable(table, changelog, app.settings.downstream.rules_id, _removals)
 
 
-async def _withdrawals() -> int:
+async def _removals() -> int:
     replica = app.parts.replica
-    return 0 if replica is None else await asyncio.to_thread(replica.withdrawals)
+    return 0 if replica is None else await asyncio.to_thread(replica.removals)
 
 
 waiting_table = _made()

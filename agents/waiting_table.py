@@ -49,8 +49,8 @@ class WaitingTable:
         Its changelog.
     rules : `str`
         Identifies the release rules: entries that were made by others are looked at again.
-    withdrawals : `~collections.abc.Callable`
-        Asks the repository how often something was withdrawn.
+    removals : `~collections.abc.Callable`
+        Asks the repository how often something was removed.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class WaitingTable:
     table: TableT[str, Any]
     changelog: Changelog
     rules: str
-    withdrawals: Callable[[], Awaitable[int]]
+    removals: Callable[[], Awaitable[int]]
     index: Waiting = field(default_factory=Waiting)
     is_restored: bool = False
     withdrawn: Withdrawn = field(default_factory=Withdrawn)
@@ -127,7 +127,7 @@ class WaitingTable:
 
     async def _read(self) -> tuple[int, Mapping[bytes, bytes | None]]:
         # In this order: what the number counts was in the changelog before it was counted.
-        number = await self.withdrawals()
+        number = await self.removals()
         return number, await self.changelog.anew().read_beside()
 
     async def wait_restored(self, *, looks_again: bool = False) -> None:
@@ -136,7 +136,7 @@ class WaitingTable:
         Parameters
         ----------
         looks_again : `bool`, optional
-            Whether something may have been withdrawn since.
+            Whether something may have been removed since.
 
         Raises
         ------
@@ -145,7 +145,7 @@ class WaitingTable:
         """
         if looks_again:
             async with self._looking:
-                if self.is_restored and await self.withdrawals() != self.withdrawn.number:
+                if self.is_restored and await self.removals() != self.withdrawn.number:
                     self.is_restored = False
                     self._restored.clear()
                     await self.restore(self._partitions)

@@ -146,8 +146,8 @@ class WindowFlush:
         if replica is None:
             return DecodedEvents(arrivals, max_bytes, self.parts.limits)
         withdrawn = Withdrawn() if self.waiting is None else self.waiting.withdrawn
-        if self.lane.withdrawals is not None:
-            self.lane.withdrawals.expected = withdrawn.number
+        if self.lane.removals is not None:
+            self.lane.removals.expected = withdrawn.number
         events = ReleasedEvents(arrivals, max_bytes, replica, withdrawn)
         self._selections, self._positions = events.selections, events.positions
         return events

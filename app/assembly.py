@@ -25,7 +25,7 @@ from app.butler.files.usable import (
 from app.butler.policy import Transfer, WritePolicy
 from app.butler.private.datastores import Datastores
 from app.butler.private.registry import engine_of
-from app.butler.private.withdrawals import Withdrawals
+from app.butler.private.removals import Removals
 from app.butler.repository.chains import ChainKeeper
 from app.butler.repository.connection import open_butler, opening
 from app.butler.repository.new_types import NewTypes
@@ -157,12 +157,10 @@ def _parts_of(app: ButlerWriterApp, butler: Butler) -> Parts:
 
     def lane(number: int) -> Lane:
         own = butler.clone()
-        withdrawals = None if replica is None else Withdrawals(own, settings.kafka.group)
+        removals = None if replica is None else Removals(own)
         return Lane(
-            writer=ButlerWriter(
-                own, policy, limits, new_types, replica=replica, withdrawals=withdrawals
-            ),
-            withdrawals=withdrawals,
+            writer=ButlerWriter(own, policy, limits, new_types, replica=replica, removals=removals),
+            removals=removals,
             chain_keeper=ChainKeeper(own),
             reports=FlushReports(app.status, number),
         )
@@ -180,10 +178,7 @@ def _parts_of(app: ButlerWriterApp, butler: Butler) -> Parts:
         retry_wait_max=write.retry_wait_max,
         replica=None
         if replica is None
-        else replace(
-            replica_of(replica, butler),
-            withdrawals=Withdrawals(butler.clone(), settings.kafka.group).number,
-        ),
+        else replace(replica_of(replica, butler), removals=Removals(butler.clone()).number),
     )
 
 

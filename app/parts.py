@@ -14,7 +14,7 @@ from faust.windows import TumblingWindow
 
 from app.announce.product_log import ProductLog
 from app.butler.events.limits import EventLimits
-from app.butler.private.withdrawals import Withdrawals
+from app.butler.private.removals import Removals
 from app.butler.repository.chains import ChainKeeper
 from app.butler.sessions.look import DatabaseLook
 from app.butler.writer import ButlerWriter
@@ -55,8 +55,8 @@ class Lane:
         Reports flushes to the log, the metrics and the status pages.
     thread : `~concurrent.futures.ThreadPoolExecutor`
         The thread.
-    withdrawals : `Withdrawals` or `None`
-        If this is a downstream repository: how often something was withdrawn, which each
+    removals : `Removals` or `None`
+        If this is a downstream repository: how often something was removed from it, which each
         transaction compares.
     """
 
@@ -66,7 +66,7 @@ class Lane:
     thread: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="lane")
     )
-    withdrawals: Withdrawals | None = None
+    removals: Removals | None = None
 
     async def run(self, call: Callable[[], T]) -> T:
         """Make a call in the lane's thread."""
@@ -93,8 +93,8 @@ class Replica:
         Returns the time, in nanoseconds of Unix time.
     exclusions : `Exclusions`
         Reports what is not released.
-    withdrawals : `~collections.abc.Callable`
-        Returns how often something was withdrawn; one thread may call it at a time.
+    removals : `~collections.abc.Callable`
+        Returns how often something was removed; one thread may call it at a time.
     """
 
     universe: tuple[str, int]
@@ -104,7 +104,7 @@ class Replica:
     quiet_hours: QuietHours | None = None
     clock: Callable[[], int] = time.time_ns
     exclusions: Exclusions = field(default_factory=Exclusions)
-    withdrawals: Callable[[], int] = int
+    removals: Callable[[], int] = int
 
     @property
     def longest_embargo(self) -> int:

@@ -31,7 +31,7 @@ from app.butler.insert.tagging import Tagging
 from app.butler.outcome import Failed, Rejection, WriteReport
 from app.butler.policy import ReplicaPolicy, WritePolicy
 from app.butler.private.datastores import Datastores
-from app.butler.private.withdrawals import Withdrawals
+from app.butler.private.removals import Removals
 from app.butler.products.contents import ProductContents, SerializedEvents, WrittenProducts
 from app.butler.repository.dataset_types import DatasetTypes
 from app.butler.repository.new_types import NewTypes
@@ -63,8 +63,8 @@ class ButlerWriter:
         Counts the dataset types that events add; several writers of a worker share it.
     replica : `ReplicaPolicy`, optional
         If this is a downstream repository: how it gets its artifacts.
-    withdrawals : `Withdrawals`, optional
-        If it is one: nothing is written once more was withdrawn than that.
+    removals : `Removals`, optional
+        If it is one: nothing is written once more was removed than that.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ButlerWriter:
         new_types: NewTypes | None = None,
         *,
         replica: ReplicaPolicy | None = None,
-        withdrawals: Withdrawals | None = None,
+        removals: Removals | None = None,
     ) -> None:
         self._butler = butler
         self._limits = limits or EventLimits()
@@ -103,7 +103,7 @@ class ButlerWriter:
                 insert,
                 records,
                 Tagging.of(butler, replica),
-                withdrawals=withdrawals,
+                removals=removals,
             ),
             self._examination,
             self._overlaps,

@@ -26,8 +26,8 @@ class Withdrawn:
     runs : `set` [`str`]
         Runs, with all their datasets.
     number : `int`
-        How often something was withdrawn before this was read: what is prepared with it may be
-        written as long as nothing more is withdrawn.
+        How often something was removed before this was read: what is prepared with it may be
+        written as long as nothing more is removed.
     """
 
     ids: set[UUID] = field(default_factory=set)

@@ -22,8 +22,8 @@ from app.butler.private import (
     ingest_dates,
     probe,
     registry,
+    removals,
     storage_classes,
-    withdrawals,
 )
 from testbed.writing import write_window
 from tests.support.events import Night
@@ -41,7 +41,7 @@ PRIVATE = [
         probe,
         registry,
         storage_classes,
-        withdrawals,
+        removals,
     )
 ]
 MODULES = sorted(Path(app.butler.__path__[0]).rglob("*.py"))

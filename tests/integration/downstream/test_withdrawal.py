@@ -20,7 +20,7 @@ from app.butler.insert.batch import Batch
 from app.butler.insert.bulk_insert import BulkInsert
 from app.butler.policy import ReplicaPolicy, Transfer, WritePolicy
 from app.butler.private.registry import engine_of
-from app.butler.private.withdrawals import Withdrawals
+from app.butler.private.removals import Removals
 from app.butler.writer import ButlerWriter
 from app.downstream.selection import Release
 from app.operations.products.withdrawal import Removed, Withdrawal
@@ -122,13 +122,13 @@ def test_a_file_that_cannot_be_removed_is_reported(
     assert Withdrawal(target, [one], []).remove() == Removed(1, 0, [str(uri)])
 
 
-def replicating(target: Butler, source: Repository) -> tuple[ButlerWriter, Withdrawals]:
+def replicating(target: Butler, source: Repository) -> tuple[ButlerWriter, Removals]:
     replica = ReplicaPolicy(source_root=str(source.root))
     own = target.clone()
-    withdrawals = Withdrawals(own, "group")
+    removals = Removals(own)
     policy = replica.policy_of(WritePolicy(missing_file_wait=0.001))
     limits = EventLimits.without_any()
-    return ButlerWriter(own, policy, limits, replica=replica, withdrawals=withdrawals), withdrawals
+    return ButlerWriter(own, policy, limits, replica=replica, removals=removals), removals
 
 
 def released(source: Repository, messages: list[Products]) -> dict[int, ReleasedContent]:
@@ -144,19 +144,19 @@ def test_what_a_worker_has_prepared_before_a_withdrawal_is_not_written(
     repository: Repository, target: Butler, messages: list[Products]
 ) -> None:
     """It hangs between both, and has left its group."""
-    writer, withdrawals = replicating(target, repository)
+    writer, removals = replicating(target, repository)
     prepared = writer.prepare(released(repository, messages), is_current=lambda: True)
-    Withdrawals(target, "another group").add()
-    Withdrawals(target, "group").add()
+    with Removals(target).counted():
+        pass
     assert Withdrawal(target, [], [RUN]).remove() == Removed()
     # Twice: the second time, the writer divides the window to find what is at fault.
     for turn in (Turn(), Turn(is_repeated=True)):
-        with pytest.raises(RetryableError, match="withdrawn meanwhile"):
+        with pytest.raises(RetryableError, match="removed meanwhile"):
             writer.commit(prepared, is_current=lambda: True, turn=turn)
     assert stored(target) == set()
 
-    assert withdrawals.number() == 1
-    withdrawals.expected = 1
+    assert removals.number() == 1
+    removals.expected = 1
     report = writer.commit(prepared, is_current=lambda: True)
     assert report.inserted == len(paths_of(messages))
 
@@ -184,8 +184,8 @@ def test_a_withdrawal_waits_for_a_transaction_that_has_begun(
     monkeypatch.setattr(BulkInsert, "insert", hang)
 
     def withdraw() -> Removed:
-        Withdrawals(target, "group").add()
-        order.append("withdrawn")
+        with Removals(target).counted():
+            order.append("withdrawn")
         return Withdrawal(target, [], [RUN]).remove()
 
     with ThreadPoolExecutor(2) as pool:

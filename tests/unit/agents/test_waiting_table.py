@@ -44,12 +44,12 @@ class Log:
     async def read_beside(self) -> dict[bytes, bytes | None]:
         return dict(self.latest)
 
-    async def withdrawals(self) -> int:
+    async def removals(self) -> int:
         return self.number
 
 
 def table(log: Log, rules: str = "a") -> WaitingTable:
-    return WaitingTable(cast("Any", log), cast("Any", log), rules, log.withdrawals)
+    return WaitingTable(cast("Any", log), cast("Any", log), rules, log.removals)
 
 
 async def restored(log: Log, *partitions: int, rules: str = "a") -> WaitingTable:
