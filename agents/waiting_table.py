@@ -72,6 +72,7 @@ class WaitingTable:
     withdrawn: Withdrawn = field(default_factory=Withdrawn)
     _restored: asyncio.Event = field(default_factory=asyncio.Event)
     _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _partitions: Collection[int] = ()
     _unruled: set[Unruled] = field(default_factory=set)
     _outdated: set[Due] = field(default_factory=set)
@@ -127,8 +128,12 @@ class WaitingTable:
 
     async def _read(self) -> tuple[int, Mapping[bytes, bytes | None]]:
         # In this order: what the number counts was in the changelog before it was counted.
-        number = await self.removals()
+        number = await self._number()
         return number, await self.changelog.anew().read_beside()
+
+    async def _number(self) -> int:
+        async with self._asking:  # one thread at a time
+            return await self.removals()
 
     async def wait_restored(self, *, looks_again: bool = False) -> None:
         """Wait until it is known what was withdrawn.
@@ -145,7 +150,7 @@ class WaitingTable:
         """
         if looks_again:
             async with self._looking:
-                if self.is_restored and await self.removals() != self.withdrawn.number:
+                if self.is_restored and await self._number() != self.withdrawn.number:
                     self.is_restored = False
                     self._restored.clear()
                     await self.restore(self._partitions)
