@@ -92,7 +92,9 @@ class ChainTable:
             self.table.data.clear()
             return
         started = time.monotonic()
-        latest = await read_until_done(self.changelog, "the chains", lambda: epoch == self._epoch)
+        latest = await read_until_done(
+            self.changelog.read_beside, "the chains", lambda: epoch == self._epoch
+        )
         if latest is None:
             return
         self._apply(latest)

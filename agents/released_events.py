@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from agents.decoded_events import DecodedEvents, decoded
+from app.butler.repository.chains import Position
 from app.downstream.due_messages import DueMessage
 from app.downstream.selection import Release, Selection
 from app.downstream.withdrawn import Withdrawn
@@ -81,6 +82,8 @@ class ReleasedEvents(DecodedEvents):
     ----------
     selections : `dict` [`Arrival`, `Selection`]
         What becomes of each message that was decoded; without what is released of it.
+    positions : `dict` [`tuple` [`str`, `str`], `Position`]
+        Where the source has their runs in their chains, by (chain, run).
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class ReleasedEvents(DecodedEvents):
         # and what waits, must fit together.
         self._now = replica.release_time()
         self.selections: dict[Arrival[Received], Selection] = {}
+        self.positions: dict[tuple[str, str], Position] = {}
 
     def __getitem__(self, arrival: Arrival[Received]) -> ReleasedContent:
         payload = arrival.payload
@@ -114,11 +118,14 @@ class ReleasedEvents(DecodedEvents):
         selection = self._replica.select(message, self._now, since, self._withdrawn)
         self.selections[arrival] = replace(selection, release=Release())
         is_staged = bool(selection.release.datasets)
+        # A message that is read again is older than some that were released meanwhile.
+        is_new = not isinstance(payload, DueMessage)
+        for chain, number in message.chain_positions.items():
+            self.positions[chain, message.run] = Position(number, moves=is_new)
         return ReleasedContent(
             selection.release,
             self._replica.staging if is_staged else None,
-            # A message that is read again is older than some that were released meanwhile.
-            self._replica.replaces_records and not isinstance(payload, DueMessage),
+            self._replica.replaces_records and is_new,
         )
 
     def _check_universe(self, message: Products) -> None:

@@ -5,6 +5,7 @@ Only a worker that fills a downstream repository does so.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import defaultdict
 from typing import Any
@@ -42,7 +43,12 @@ def _made() -> WaitingTable | None:
     if table is None:
         return None
     changelog = Changelog(app.connection, table.changelog_topic.get_topic_name())
-    return WaitingTable(table, changelog, app.settings.downstream.rules_id)
+    return WaitingTable(table, changelog, app.settings.downstream.rules_id, _removals)
+
+
+async def _removals() -> int:
+    replica = app.parts.replica
+    return 0 if replica is None else await asyncio.to_thread(replica.removals)
 
 
 waiting_table = _made()
@@ -122,6 +128,8 @@ async def show_waiting() -> None:
     if waiting_table is not None and waiting_table.is_restored:
         waiting_table.show(_release_time())
         app.status.waiting = waiting_table.index
+        if app.parts.replica is not None:
+            app.parts.replica.exclusions.name(waiting_table.without_rule)
 
 
 @app.on_partitions_revoked.connect

@@ -8,8 +8,8 @@ repository: whatever ends a worker, all datasets of an acked message are written
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -49,6 +49,8 @@ class WaitingTable:
         Its changelog.
     rules : `str`
         Identifies the release rules: entries that were made by others are looked at again.
+    removals : `~collections.abc.Callable`
+        Asks the repository how often something was removed.
 
     Attributes
     ----------
@@ -58,17 +60,20 @@ class WaitingTable:
         Whether the index has what the changelog had at the last rebalance; nothing is released
         before.
     withdrawn : `Withdrawn`
-        What was withdrawn; complete once the table is restored, since the group has no members
-        while something is withdrawn.
+        What was withdrawn; complete once the table is restored, as far as it was withdrawn by then.
     """
 
     table: TableT[str, Any]
     changelog: Changelog
     rules: str
+    removals: Callable[[], Awaitable[int]]
     index: Waiting = field(default_factory=Waiting)
     is_restored: bool = False
     withdrawn: Withdrawn = field(default_factory=Withdrawn)
     _restored: asyncio.Event = field(default_factory=asyncio.Event)
+    _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _partitions: Collection[int] = ()
     _unruled: set[Unruled] = field(default_factory=set)
     _outdated: set[Due] = field(default_factory=set)
     _taken: set[Due] = field(default_factory=set)
@@ -94,11 +99,11 @@ class WaitingTable:
         partitions : `~collections.abc.Collection` [`int`]
             The partitions of the product log that this worker reads now.
         """
-        epoch = self._epoch
-        self.changelog.forget()
-        latest = await read_until_done(self.changelog, "what waits", lambda: epoch == self._epoch)
-        if latest is None:
+        epoch, self._partitions = self._epoch, partitions
+        read = await read_until_done(self._read, "what waits", lambda: epoch == self._epoch)
+        if read is None:
             return
+        number, latest = read
         # In a thread: a million entries would hold up the event loop.
         found = await asyncio.to_thread(restored_state, latest, partitions, self.rules)
         if epoch != self._epoch:
@@ -108,8 +113,7 @@ class WaitingTable:
             logger.error("record of the changelog of what waits skipped", error=reason)
         self.index, self._outdated = found.index, found.outdated
         self._unruled |= found.unruled
-        self.withdrawn.ids.update(found.withdrawn.ids)
-        self.withdrawn.runs.update(found.withdrawn.runs)
+        self.withdrawn = replace(found.withdrawn, number=number)
         for due, changed in self._changes.items():  # since the reading began
             self._apply(due, changed)
         self._changes.clear()
@@ -122,14 +126,34 @@ class WaitingTable:
             withdrawn=len(self.withdrawn.ids) + len(self.withdrawn.runs),
         )
 
-    async def wait_restored(self) -> None:
+    async def _read(self) -> tuple[int, Mapping[bytes, bytes | None]]:
+        # In this order: what the number counts was in the changelog before it was counted.
+        number = await self._number()
+        return number, await self.changelog.anew().read_beside()
+
+    async def _number(self) -> int:
+        async with self._asking:  # one thread at a time
+            return await self.removals()
+
+    async def wait_restored(self, *, looks_again: bool = False) -> None:
         """Wait until it is known what was withdrawn.
+
+        Parameters
+        ----------
+        looks_again : `bool`, optional
+            Whether something may have been removed since.
 
         Raises
         ------
         RetryableError
             If that takes long; the call may be repeated.
         """
+        if looks_again:
+            async with self._looking:
+                if self.is_restored and await self._number() != self.withdrawn.number:
+                    self.is_restored = False
+                    self._restored.clear()
+                    await self.restore(self._partitions)
         try:
             await asyncio.wait_for(self._restored.wait(), RESTORED_WITHIN)
         except TimeoutError:
@@ -168,6 +192,11 @@ class WaitingTable:
     def since(self, due: Due) -> int:
         """Return the time since which the datasets of an entry's message are not released."""
         return 0 if due in self._outdated else due.time
+
+    @property
+    def without_rule(self) -> list[str]:
+        """The dataset types for which the rules have none, as far as this worker knows."""
+        return sorted(each.name for each in self._unruled)
 
     async def keep_rest(
         self,

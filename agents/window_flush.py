@@ -26,6 +26,7 @@ from app.butler.commit.isolation import Turn
 from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import AbandonedError
 from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Written
+from app.butler.repository.chains import Position
 from app.butler.writer import PreparedWindow
 from app.downstream.due_messages import DueMessage
 from app.downstream.selection import Selection
@@ -70,6 +71,7 @@ class WindowFlush:
     _report: WriteReport[Arrival[Received]] | None = None
     _parsed: PreparedWindow[Arrival[Received]] = field(default_factory=dict)
     _selections: Mapping[Arrival[Received], Selection] = field(default_factory=dict)
+    _positions: Mapping[tuple[str, str], Position] = field(default_factory=dict)
     _letters_sent: set[Arrival[Received]] = field(default_factory=set)
     _started: float = field(default_factory=time.monotonic)
     _step_ended: float = field(default_factory=time.monotonic)
@@ -119,7 +121,7 @@ class WindowFlush:
     async def _prepare(self) -> None:
         """Decode and parse the events, and check their artifacts."""
         if self.waiting is not None:
-            await self.waiting.wait_restored()
+            await self.waiting.wait_restored(looks_again=self._prepare_attempts > 0)
         self._prepared = await self.lane.run(self._prepare_events)
 
     def _turn(self, attempts: int) -> Turn:
@@ -144,8 +146,10 @@ class WindowFlush:
         if replica is None:
             return DecodedEvents(arrivals, max_bytes, self.parts.limits)
         withdrawn = Withdrawn() if self.waiting is None else self.waiting.withdrawn
+        if self.lane.removals is not None:
+            self.lane.removals.expected = withdrawn.number
         events = ReleasedEvents(arrivals, max_bytes, replica, withdrawn)
-        self._selections = events.selections
+        self._selections, self._positions = events.selections, events.positions
         return events
 
     async def _write(self) -> None:
@@ -191,8 +195,9 @@ class WindowFlush:
         self._chain_attempts += 1
         is_repeated = self._turn(self._chain_attempts).is_repeated
         held_up: dict[tuple[str, str], str] = {}
+        shared = held_up if is_repeated else None
         refused = await self.lane.run(
-            lambda: self.lane.chain_keeper.ensure(pairs, held_up if is_repeated else None)
+            lambda: self.lane.chain_keeper.ensure(pairs, shared, self._positions)
         )
         waiting: defaultdict[str, list[Arrival[Received]]] = defaultdict(list)
         for arrival, written in self._written.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from app.butler.files.usable import (
 from app.butler.policy import Transfer, WritePolicy
 from app.butler.private.datastores import Datastores
 from app.butler.private.registry import engine_of
+from app.butler.private.removals import Removals
 from app.butler.repository.chains import ChainKeeper
 from app.butler.repository.connection import open_butler, opening
 from app.butler.repository.new_types import NewTypes
@@ -155,8 +157,10 @@ def _parts_of(app: ButlerWriterApp, butler: Butler) -> Parts:
 
     def lane(number: int) -> Lane:
         own = butler.clone()
+        removals = None if replica is None else Removals(own)
         return Lane(
-            writer=ButlerWriter(own, policy, limits, new_types, replica=replica),
+            writer=ButlerWriter(own, policy, limits, new_types, replica=replica, removals=removals),
+            removals=removals,
             chain_keeper=ChainKeeper(own),
             reports=FlushReports(app.status, number),
         )
@@ -172,7 +176,9 @@ def _parts_of(app: ButlerWriterApp, butler: Butler) -> Parts:
         max_event_bytes=settings.kafka.max_message_bytes,
         limits=limits,
         retry_wait_max=write.retry_wait_max,
-        replica=None if replica is None else replica_of(replica, butler),
+        replica=None
+        if replica is None
+        else replace(replica_of(replica, butler), removals=Removals(butler.clone()).number),
     )
 
 

@@ -14,6 +14,7 @@ from faust.windows import TumblingWindow
 
 from app.announce.product_log import ProductLog
 from app.butler.events.limits import EventLimits
+from app.butler.private.removals import Removals
 from app.butler.repository.chains import ChainKeeper
 from app.butler.sessions.look import DatabaseLook
 from app.butler.writer import ButlerWriter
@@ -54,6 +55,9 @@ class Lane:
         Reports flushes to the log, the metrics and the status pages.
     thread : `~concurrent.futures.ThreadPoolExecutor`
         The thread.
+    removals : `Removals` or `None`
+        If this is a downstream repository: how often something was removed from it, which each
+        transaction compares.
     """
 
     writer: ButlerWriter
@@ -62,6 +66,7 @@ class Lane:
     thread: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="lane")
     )
+    removals: Removals | None = None
 
     async def run(self, call: Callable[[], T]) -> T:
         """Make a call in the lane's thread."""
@@ -88,6 +93,8 @@ class Replica:
         Returns the time, in nanoseconds of Unix time.
     exclusions : `Exclusions`
         Reports what is not released.
+    removals : `~collections.abc.Callable`
+        Returns how often something was removed; one thread may call it at a time.
     """
 
     universe: tuple[str, int]
@@ -97,6 +104,7 @@ class Replica:
     quiet_hours: QuietHours | None = None
     clock: Callable[[], int] = time.time_ns
     exclusions: Exclusions = field(default_factory=Exclusions)
+    removals: Callable[[], int] = int
 
     @property
     def longest_embargo(self) -> int:

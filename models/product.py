@@ -7,7 +7,7 @@ of a field changes.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal, NotRequired
 
 import orjson
@@ -41,6 +41,10 @@ VERSION = 1
 ORIGIN = "prompt_processing"
 
 
+#: Butler stores it in 16 bits.
+_Position = Annotated[int, Field(ge=-(2**15), lt=2**15, strict=True)]
+
+
 class UniverseFields(TypedDict):
     """The dimension universe that data IDs and dimension records are of."""
 
@@ -72,8 +76,10 @@ class ProductsFields(TypedDict):
 
     ``batch_id`` is that of the announcement; ``sequence`` counts the batch's messages from 0 to
     ``records_in_batch`` - 1.  ``committed_at`` is ISO 8601, in UTC, with microseconds: by then, the
-    datasets were committed.  ``chains`` are the chains that the run is in.  ``dimension_records``
-    are as the repository has them, each once, and ``dataset_types`` are those of the datasets.
+    datasets were committed.  ``chains`` are the chains that the run is in, and ``chain_positions``
+    its positions in them: of two runs of a chain, the one with the smaller position comes first.
+    ``dimension_records`` are as the repository has them, each once, and ``dataset_types`` are those
+    of the datasets.
     """
 
     type: Literal["products"]
@@ -87,6 +93,7 @@ class ProductsFields(TypedDict):
     datastore: str
     run: str
     chains: Annotated[list[str], FailFast()]
+    chain_positions: NotRequired[dict[str, _Position]]
     dimension_records: Annotated[list[DimensionRecordFields], FailFast()]
     dataset_types: Annotated[list[dict[str, Any]], FailFast()]
     datasets: Annotated[list[ProductFileFields], FailFast()]
@@ -117,6 +124,8 @@ class Products:
         The run of all datasets.
     chains : `list` [`str`]
         The chains that the window's events put the run into.
+    chain_positions : `dict` [`str`, `int`]
+        The run's positions in these chains, as far as they are known: a smaller one comes first.
     dimension_records : `list` [`DimensionRecordFields`]
         The dimension records that the datasets need, each once, as the repository has them.
     dataset_types : `list` [`dict`]
@@ -134,6 +143,7 @@ class Products:
     datastore: str
     run: str
     chains: list[str]
+    chain_positions: dict[str, int] = field(default_factory=dict)
     dimension_records: list[Any]
     dataset_types: list[Any]
     datasets: list[Any]
@@ -148,7 +158,7 @@ class Products:
 
     def encode(self) -> bytes:
         """Return the message's value; a part may be an `orjson.Fragment`."""
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
         return orjson.dumps({"type": _TYPE, "version": VERSION, **own})
 
     @classmethod
@@ -175,7 +185,7 @@ class Products:
             raise InvalidEventError(f"version {version} is later than {VERSION}; update the reader")
         if reason := describe_shape_errors(data, _SHAPE, "a products message"):
             raise InvalidEventError(reason)
-        return cls(**{field.name: data[field.name] for field in fields(cls)})
+        return cls(**{each.name: data[each.name] for each in fields(cls) if each.name in data})
 
 
 def json_schema() -> dict[str, Any]:

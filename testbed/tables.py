@@ -17,6 +17,8 @@ _TIMES = {"ingest_date"}
 _SURROGATES = {
     "collection_id": "collection",
     "run_id": "collection",
+    "parent": "collection",
+    "child": "collection",
     "dataset_type_id": "dataset_type",
 }
 

@@ -31,6 +31,7 @@ from app.butler.insert.tagging import Tagging
 from app.butler.outcome import Failed, Rejection, WriteReport
 from app.butler.policy import ReplicaPolicy, WritePolicy
 from app.butler.private.datastores import Datastores
+from app.butler.private.removals import Removals
 from app.butler.products.contents import ProductContents, SerializedEvents, WrittenProducts
 from app.butler.repository.dataset_types import DatasetTypes
 from app.butler.repository.new_types import NewTypes
@@ -48,9 +49,7 @@ _LONGEST_PARSE = 15.0
 
 
 class ButlerWriter:
-    """Writes windows of events into a repository.
-
-    It may be used by one thread at a time.
+    """Writes windows of events into a repository; one thread may use it at a time.
 
     Parameters
     ----------
@@ -64,6 +63,8 @@ class ButlerWriter:
         Counts the dataset types that events add; several writers of a worker share it.
     replica : `ReplicaPolicy`, optional
         If this is a downstream repository: how it gets its artifacts.
+    removals : `Removals`, optional
+        If it is one: nothing is written once more was removed than that.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class ButlerWriter:
         new_types: NewTypes | None = None,
         *,
         replica: ReplicaPolicy | None = None,
+        removals: Removals | None = None,
     ) -> None:
         self._butler = butler
         self._limits = limits or EventLimits()
@@ -95,7 +97,14 @@ class ButlerWriter:
         )
         self._examination = Examination(butler, datastores, policy)
         self._commit = WindowCommit(
-            EventTransaction(butler, self._types, insert, records, _tagging(butler, replica)),
+            EventTransaction(
+                butler,
+                self._types,
+                insert,
+                records,
+                Tagging.of(butler, replica),
+                removals=removals,
+            ),
             self._examination,
             self._overlaps,
             policy,
@@ -275,12 +284,6 @@ class ButlerWriter:
             self._types.register(part.dataset_types, used_dataset_types(part))
             return part, Rejection.of(exc)
         return event, None
-
-
-def _tagging(butler: Butler, replica: ReplicaPolicy | None) -> Tagging | None:
-    if replica is None or replica.tag is None:
-        return None
-    return Tagging(butler, replica.tag, replica.tag_winner)
 
 
 def _is_failing(event: ParsedEvent | Failed) -> bool:

@@ -9,8 +9,10 @@ from typing import Any
 from faust.cli import option
 
 from app import app
+from app.butler.policy import Transfer
+from app.butler.repository.connection import open_butler
 from app.commands.age import Age
-from app.commands.operator_command import operator_command, read_only_butler, require_events
+from app.commands.operator_command import CommandError, operator_command, read_only_butler
 from app.operations.leftovers import Leftover, Leftovers
 
 __all__ = ["leftovers"]
@@ -42,15 +44,21 @@ async def leftovers(
     the workers are, and so do dead letters, since they may be replayed.  The age therefore only has
     to be longer than a pod takes from writing its first file to sending its event, including
     retries; a day is safe.  Run this command with the environment variables of the workers.
+
+    In a downstream repository, files in the given folders are leftovers if no dataset has them.
     """
     with operator_command(command) as output:
-        require_events()
         settings = app.settings
+        write, downstream = settings.write, settings.downstream
+        if downstream.is_replica and downstream.transfer is Transfer.IN_PLACE:
+            raise CommandError("BUTLER_WRITER_TRANSFER=in-place: all files are somebody else's")
+        # To remove files of a downstream repository, its workers must be kept from writing.
+        is_changed = downstream.is_replica and delete
         search = Leftovers(
             app.connection,
             settings.kafka,
-            settings.write.staging_roots,
-            read_only_butler(),
+            () if downstream.is_replica else write.staging_roots,
+            open_butler(write.repository or "", write) if is_changed else read_only_butler(),
             older_than=older_than,
             folders=folders,
         )

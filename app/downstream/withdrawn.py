@@ -25,10 +25,14 @@ class Withdrawn:
         Datasets.
     runs : `set` [`str`]
         Runs, with all their datasets.
+    number : `int`
+        How often something was removed before this was read: what is prepared with it may be
+        written as long as nothing more is removed.
     """
 
     ids: set[UUID] = field(default_factory=set)
     runs: set[str] = field(default_factory=set)
+    number: int = 0
 
     def leave_out(
         self, artifacts: Sequence[FileDatasetFields]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from faust.exceptions import ProducerSendError
@@ -18,6 +18,8 @@ from app.settings import MIB
 from app.telemetry.availability import in_daemon_thread
 
 __all__ = ["Changelog", "read_until_done", "send_state"]
+
+T = TypeVar("T")
 
 logger = structlog.get_logger("butler_writer")
 
@@ -44,6 +46,10 @@ class Changelog:
     def forget(self) -> None:
         """Read everything the next time."""
         self._read_to = 0
+
+    def anew(self) -> Changelog:
+        """Return one that reads everything, whatever this one is reading at the moment."""
+        return Changelog(self.connection, self.topic)
 
     async def read(self) -> Mapping[bytes, bytes | None]:
         """Return the last value of each key that was written since the last call.
@@ -93,14 +99,14 @@ class Changelog:
 
 
 async def read_until_done(
-    changelog: Changelog, what: str, is_current: Callable[[], bool]
-) -> Mapping[bytes, bytes | None] | None:
+    read: Callable[[], Awaitable[T]], what: str, is_current: Callable[[], bool]
+) -> T | None:
     """Return what a changelog has, or `None` once the next rebalance has begun.
 
     Parameters
     ----------
-    changelog : `Changelog`
-        The changelog.
+    read : `~collections.abc.Callable`
+        Reads the changelog.
     what : `str`
         What it is of, for the log.
     is_current : `~collections.abc.Callable`
@@ -108,12 +114,12 @@ async def read_until_done(
     """
     while is_current():
         try:
-            latest = await changelog.read_beside()
+            found = await read()
         except Exception as exc:  # noqa: BLE001 - rule optional-parts-stop-nothing
             logger.warning(f"the changelog of {what} cannot be read", error=describe_with_type(exc))
             await asyncio.sleep(RETRY_SECONDS)
         else:
-            return latest if is_current() else None
+            return found if is_current() else None
     return None
 
 

@@ -1,7 +1,7 @@
 """Finds files that pods left behind: staged and never ingested, or unknown to the datastore.
 
-A file is not a leftover while an event may need it: an event that is not processed yet, or one that
-was set aside and may be replayed.
+A file is not a leftover while an event may need it: one that is not processed yet, or was set aside
+and may be replayed.  In a downstream repository, it is one if no dataset has it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from app.butler.files.listing import ListedFile, list_files, list_folders
 from app.butler.files.removal import remove_files
 from app.butler.paths import address, address_in, path_in_datastore, staging_root
 from app.butler.private.datastores import Datastores
+from app.butler.private.removals import Removals
 from app.butler.repository.recorded import recorded_addresses
 from app.errors import OperatorError
 from app.kafka.connection import KafkaConnection
@@ -30,7 +31,7 @@ from app.kafka.group.log_ranges import first_pending
 from app.kafka.group.offsets import committed_offsets
 from app.kafka.readers import open_reader
 from app.operations.dead_letters import DeadLetters, LostEventError
-from app.settings import KafkaSettings
+from app.settings import KafkaSettings, ReplicaKafkaSettings
 from models.errors import InvalidEventError, NotAllowedError
 
 __all__ = ["YOUNGEST", "Leftover", "LeftoverError", "Leftovers"]
@@ -54,6 +55,8 @@ class Leftover:
         ``staged`` (in the staging area) or ``final`` (in the datastore).
     uri : `lsst.resources.ResourcePath`
         The file.
+    address : `str`
+        The file, as datastore records and events are compared with it.
     size : `int`
         In bytes.
     modified : `datetime.datetime`
@@ -64,6 +67,7 @@ class Leftover:
 
     kind: str
     uri: ResourcePath
+    address: str
     size: int
     modified: datetime
     file: LocalFile | ResourcePath
@@ -157,10 +161,14 @@ class Leftovers:
         async for value in self._events():
             for file in self._addresses_named_by(value, staged):
                 found.pop(file, None)
-        for store, folder in self._folders:
-            for file in recorded_addresses(self._butler, store, folder):
+        return sorted(self._without_recorded(found), key=lambda each: (each.kind, str(each.uri)))
+
+    def _without_recorded(self, found: dict[str, Leftover]) -> list[Leftover]:
+        """Return those files, by their addresses, that no datastore record names now."""
+        for folder in self._folders:
+            for file in recorded_addresses(self._butler, *folder):
                 found.pop(file, None)
-        return sorted(found.values(), key=lambda leftover: (leftover.kind, str(leftover.uri)))
+        return list(found.values())
 
     def remove(self, leftovers: Iterable[Leftover]) -> list[str]:
         """Remove leftovers, and the old staging folders that are empty afterwards.
@@ -170,6 +178,16 @@ class Leftovers:
         failed : `list` [`str`]
             Each file that could not be removed, and why.
         """
+        if not isinstance(self._settings, ReplicaKafkaSettings):
+            return self._remove(leftovers)
+        with Removals(self._butler).counted():
+            # No worker writes now, and then none what it has prepared before.
+            found = {each.address: each for each in leftovers}
+            left = self._without_recorded(found.copy())
+            needed = found.keys() - {each.address for each in left}
+            return self._remove(left) + [f"{found[each].uri}: a dataset has it" for each in needed]
+
+    def _remove(self, leftovers: Iterable[Leftover]) -> list[str]:
         failed = remove_files(leftover.file for leftover in leftovers)
         for root, folder in self._old_folders:
             # Not empty, or removed or replaced by somebody else.
@@ -192,7 +210,8 @@ class Leftovers:
                 if file.target is not None:  # neither links nor their targets are leftovers
                     linked.add(file.target)
                 elif file.modified < self._before:
-                    old[base + file.path] = _leftover(kind, root, inside, file)
+                    name = base + file.path
+                    old[name] = _leftover(kind, root, inside, file, name)
         names = {folder for _, folder in self._folders}
         found = {name for store, name in self._folders if store.root.join(name) in with_files}
         if empty := sorted(names - found):
@@ -201,6 +220,8 @@ class Leftovers:
 
     async def _events(self) -> AsyncIterator[bytes | None]:
         """Yield the events that are not processed yet, then those that were set aside."""
+        if isinstance(self._settings, ReplicaKafkaSettings):
+            return  # no message of a product log keeps a file: who needs it copies it again
         topic = self._settings.topic
         committed = await committed_offsets(self._connection, topic)
         async with open_reader(self._connection, topic, self._settings.max_message_bytes) as reader:
@@ -260,9 +281,9 @@ class Leftovers:
         return None
 
 
-def _leftover(kind: str, root: ResourcePath, inside: str, file: ListedFile) -> Leftover:
+def _leftover(kind: str, root: ResourcePath, inside: str, file: ListedFile, name: str) -> Leftover:
     own = LocalFile(root.ospath, inside + file.path, file.status) if root.isLocal else file.uri
-    return Leftover(kind, file.uri, file.size, file.modified, own)
+    return Leftover(kind, file.uri, name, file.size, file.modified, own)
 
 
 def _folder(folder: str, root: ResourcePath) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import structlog
 
@@ -21,7 +21,8 @@ class Exclusions:
     Attributes
     ----------
     without_rule : `~collections.Counter` [`str`]
-        The number of datasets without a rule, by type.
+        The number of datasets without a rule since the start of the worker, by type; 0 if such
+        datasets came only before.
     """
 
     def __init__(self) -> None:
@@ -37,10 +38,16 @@ class Exclusions:
         """
         for reason, numbers in excluded.items():
             metrics.EXCLUDED_DATASETS.labels(reason).inc(sum(numbers.values()))
-        for name, number in excluded.get(Exclusion.NO_RULE, {}).items():
+        without_rule = excluded.get(Exclusion.NO_RULE, {})
+        self.name(without_rule)
+        self.without_rule.update(without_rule)
+
+    def name(self, dataset_types: Iterable[str]) -> None:
+        """Report that there is no rule for some dataset types."""
+        for name in dataset_types:
             if name not in self.without_rule:
+                self.without_rule[name] = 0
                 logger.warning(
                     "no rule for a dataset type: its datasets are not released", dataset_type=name
                 )
-            self.without_rule[name] += number
         metrics.TYPES_WITHOUT_RULE.set(len(self.without_rule))

@@ -145,7 +145,7 @@ CAREFUL = Gauge(
 )
 TYPES_WITHOUT_RULE = Gauge(
     "butler_writer_types_without_rule",
-    "Dataset types that no release rule matched since the start of the worker",
+    "Dataset types of the product log that no release rule matches",
 )
 RETENTION_PROBLEM = Gauge(
     "butler_writer_retention_problem",

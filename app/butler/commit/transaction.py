@@ -17,6 +17,7 @@ from app.butler.insert.choice import Insert
 from app.butler.insert.dimension_records import DimensionRecords
 from app.butler.insert.tagging import Tagging
 from app.butler.private.registry import RegistryTables, engine_of
+from app.butler.private.removals import Removals
 from app.butler.repository.dataset_types import DatasetTypes
 from app.butler.sessions.limits import Limits
 from app.butler.sessions.messages import send_waiting
@@ -40,6 +41,8 @@ class EventTransaction:
         Inserts dimension records.
     tagging : `Tagging` or `None`
         Puts the datasets into a tagged collection.
+    removals : `Removals` or `None`
+        If this is a downstream repository: how often something was removed from it.
     """
 
     def __init__(
@@ -49,12 +52,15 @@ class EventTransaction:
         insert: Insert,
         dimension_records: DimensionRecords,
         tagging: Tagging | None = None,
+        *,
+        removals: Removals | None = None,
     ) -> None:
         self._butler = butler
         self._types = types
         self._insert = insert
         self._dimension_records = dimension_records
         self._tagging = tagging
+        self._removals = removals
         self._tables = RegistryTables(butler)
         self._new_sessions = NewSessions(engine_of(butler))
 
@@ -101,6 +107,8 @@ class EventTransaction:
         self, batch: Batch, limits: Limits | None, times: WriteTimes, *, is_own: bool = True
     ) -> Counts:
         with self._transaction(batch, limits):
+            if self._removals is not None:
+                self._removals.check()
             mismatched, replaced = self._dimension_records.insert(batch.events)
             self._dimension_records.refuse_dangling(batch.events)
             times.records_inserted()
@@ -141,8 +149,12 @@ class EventTransaction:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether dataset types have changed, so that the events must be parsed again."""
-        return self._types.is_outdated
+        """Whether dataset types have changed, or something was removed beside the workers.
+
+        The events must then be prepared again.
+        """
+        removals = self._removals
+        return self._types.is_outdated or (removals is not None and removals.is_exceeded)
 
     def forget(self) -> None:
         """Forget the keys that were looked up: what was registered is gone."""

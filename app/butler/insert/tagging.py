@@ -11,7 +11,7 @@ from lsst.daf.butler import Butler, DatasetId, DatasetRef
 
 from app.butler.insert.batch import Batch
 from app.butler.insert.tags import TagRows, tag_rows
-from app.butler.policy import TagWinner
+from app.butler.policy import ReplicaPolicy, TagWinner
 from app.butler.private.registry import RegistryTables
 from app.butler.statements import Insertion, Row, insert_rows, select_by_index, select_by_key
 
@@ -38,6 +38,13 @@ class Tagging:
         self._tables = RegistryTables(butler)
         self._name = name
         self._best = max if winner is TagWinner.NEWEST else min
+
+    @classmethod
+    def of(cls, butler: Butler, replica: ReplicaPolicy | None) -> Tagging | None:
+        """Return what a downstream repository needs; `None` if nothing is tagged."""
+        if replica is None or replica.tag is None:
+            return None
+        return cls(butler, replica.tag, replica.tag_winner)
 
     def write(self, batch: Batch) -> int:
         """Tag the datasets of a batch, which are in the registry.

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lsst.daf.butler import Butler, DataCoordinate
 
 from app.butler.events.parsed import ParsedEvent
 from app.butler.private.datastores import Datastores
+from app.butler.products.chain_positions import ChainPositions
 from app.butler.products.needed_records import NeededRecords, Needs
 from app.butler.products.related_keys import RecordId
 from app.butler.products.window_files import KnownTypes, Section, WindowFiles
@@ -63,6 +64,8 @@ class WrittenProducts:
         The keys of the dimension records that each data ID needs.
     records : `~collections.abc.Mapping` [`RecordId`, `bytes`]
         These records, serialized.
+    chain_positions : `~collections.abc.Mapping`
+        The positions of runs in their chains, by (chain, run).
     """
 
     universe: UniverseFields
@@ -70,6 +73,7 @@ class WrittenProducts:
     dataset_types: Mapping[str, bytes]
     needed: Mapping[DataCoordinate, tuple[RecordId, ...]]
     records: Mapping[RecordId, bytes]
+    chain_positions: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 class ProductContents:
@@ -89,6 +93,7 @@ class ProductContents:
         self._stores = datastores.stores
         self._needed = NeededRecords(butler)
         self._known_types = KnownTypes()
+        self._positions = ChainPositions(butler)
 
     def serialize(self, events: Sequence[ParsedEvent]) -> SerializedEvents:
         """Serialize the datasets of events, each once; any thread may do so at any time."""
@@ -100,11 +105,14 @@ class ProductContents:
         return SerializedEvents(events, [*window.sections.values()], window.dataset_types, needs)
 
     def complete(self, serialized: SerializedEvents) -> WrittenProducts:
-        """Add the dimension records; the events must be written.
+        """Add what the repository has: the events must be written, and their runs in their chains.
 
         One thread may do so at a time.
         """
         needed, records = self._needed.find(serialized.needs)
+        sections = serialized.sections
+        pairs = dict.fromkeys((chain, each.run) for each in sections for chain in each.chains)
+        positions = self._positions.find(pairs)
         return WrittenProducts(
-            self._universe, serialized.sections, serialized.dataset_types, needed, records
+            self._universe, sections, serialized.dataset_types, needed, records, positions
         )

@@ -95,6 +95,7 @@ class _Batch:
         data_ids = {id(data_id): data_id for file in files for data_id in file.data_ids}
         names = dict.fromkeys([name for file in files for name in file.dataset_types])
         keys = _needed(products, data_ids.values())
+        positions = products.chain_positions
         return Products(
             batch_id=self.batch_id,
             sequence=sequence,
@@ -104,6 +105,11 @@ class _Batch:
             datastore=section.datastore,
             run=section.run,
             chains=sorted(section.chains),
+            chain_positions={
+                chain: positions[chain, section.run]
+                for chain in sorted(section.chains)
+                if (chain, section.run) in positions
+            },
             dimension_records=_fragments(products.records[key] for key in keys),
             dataset_types=_fragments(products.dataset_types[name] for name in names),
             datasets=_fragments(file.content for file in files),

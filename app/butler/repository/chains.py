@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 from uuid import uuid4
 
 import structlog
@@ -13,11 +15,12 @@ from lsst.daf.butler.registry import CollectionTypeError
 from app.butler.descriptions import describe, describe_with_type
 from app.butler.failures import Failure, RetryableError, classify
 from app.butler.outcome import Rejection
+from app.butler.private.chain_rows import ChainRows
 from app.butler.private.probe import Probe
 from app.butler.private.registry import RegistryTables
 from app.butler.sessions.limits import Limits
 
-__all__ = ["MADE_BY", "WRITTEN_BUT", "ChainKeeper"]
+__all__ = ["MADE_BY", "WRITTEN_BUT", "ChainKeeper", "Position"]
 
 #: The documentation of each chain that this service makes: it tells whose chain it is.
 MADE_BY = "Made by the Butler writer for the outputs of Prompt Processing."
@@ -39,6 +42,24 @@ _LONGEST = 15.0
 _SHOWN = 200
 
 
+class Position(NamedTuple):
+    """The position of a run in a chain; a smaller one comes first.
+
+    Attributes
+    ----------
+    number : `int`
+        The position.
+    moves : `bool`
+        Whether to move the run there if the chain has it elsewhere.
+    """
+
+    number: int
+    moves: bool = False
+
+
+_NO_POSITIONS: Mapping[tuple[str, str], Position] = MappingProxyType({})
+
+
 class ChainKeeper:
     """Makes sure that runs are in their chains.
 
@@ -57,17 +78,20 @@ class ChainKeeper:
     def __init__(self, butler: Butler, clock: Callable[[], float] = time.monotonic) -> None:
         self._butler = butler
         self._probe = Probe(butler)
+        self._rows = ChainRows(butler)
         self._tables = RegistryTables(butler)
         self._clock = clock
         self._looked_at = clock()
-        self._known: set[tuple[str, str]] = set()
-        #: Pairs that could not be looked at the last time.
-        self._not_looked_at: set[tuple[str, str]] = set()
+        #: Pairs, with the positions that they were given.
+        self._known: dict[tuple[str, str], int | None] = {}
+        #: Those that could not be looked at the last time.
+        self._not_looked_at: dict[tuple[str, str], int | None] = {}
 
     def ensure(
         self,
         pairs: Iterable[tuple[str, str]],
         held_up: dict[tuple[str, str], str] | None = None,
+        positions: Mapping[tuple[str, str], Position] = _NO_POSITIONS,
     ) -> dict[tuple[str, str], Rejection]:
         """Prepend each run to its chain, unless it is in the chain already.
 
@@ -82,6 +106,8 @@ class ChainKeeper:
             Gets the pairs that have to wait although other chains can be changed, and why: somebody
             holds a lock, for example (rule one-event-holds-up-no-other).  Without it, the first one
             is an error.
+        positions : `~collections.abc.Mapping` [`tuple` [`str`, `str`], `Position`], optional
+            Where to put the runs of some pairs, instead of prepending them.
 
         Returns
         -------
@@ -101,13 +127,14 @@ class ChainKeeper:
         limits = None if held_up is None else _ONE_BY_ONE
         started = self._clock()
         for pair in required:
-            if pair in self._known:
+            position = positions.get(pair)
+            if self._is_known(pair, position):
                 continue
             if held_up and self._is_late(pair, started, held_up):
                 held_up[pair] = "other chains took too long"
                 continue
             try:
-                self._add(pair, limits)
+                self._add(pair, position, limits)
             except Exception as exc:
                 match classify(exc):
                     case Failure.REJECT:
@@ -122,12 +149,18 @@ class ChainKeeper:
         if held_up:
             with self._probe.transaction(list, self._prepend_known_good):
                 pass
-        return refused | (self._examine(unknown) if unknown else {})
+        return refused | (self._examine(unknown, positions) if unknown else {})
 
-    def _add(self, pair: tuple[str, str], limits: Limits | None) -> None:
-        if self._prepend(*pair, limits=limits):
-            logger.info("run prepended to chain", chain=pair[0], run=pair[1])
-        self._known.add(pair)
+    def _is_known(self, pair: tuple[str, str], position: Position | None) -> bool:
+        if position is None or not position.moves:
+            return pair in self._known
+        return self._known.get(pair) == position.number
+
+    def _add(self, pair: tuple[str, str], position: Position | None, limits: Limits | None) -> None:
+        if self._put(pair, position, limits):
+            where = "prepended to" if position is None else "put into its place in"
+            logger.info(f"run {where} chain", chain=pair[0], run=pair[1])
+        self._known[pair] = None if position is None else position.number
 
     def _is_late(
         self, pair: tuple[str, str], started: float, held_up: Mapping[tuple[str, str], str]
@@ -142,17 +175,19 @@ class ChainKeeper:
         A pair that cannot be restored now is no reason for others to wait: it is looked at again a
         minute later.
         """
-        due = sorted((self._known | self._not_looked_at) - required)
+        before = self._not_looked_at | self._known
+        due = sorted(before.keys() - required)
         self._known.clear()
         self._not_looked_at.clear()
         self._looked_at = started = self._clock()
         held_up: dict[tuple[str, str], str] = {}
         for pair in due:
+            number = before[pair]
             if self._is_late(pair, started, held_up):
-                self._not_looked_at.add(pair)
+                self._not_looked_at[pair] = number
                 continue
             try:
-                if self._prepend(*pair, limits=_ONE_BY_ONE):
+                if self._put(pair, None if number is None else Position(number), _ONE_BY_ONE):
                     logger.warning(
                         "run was removed from its chain, and is prepended again",
                         chain=pair[0],
@@ -162,7 +197,7 @@ class ChainKeeper:
                 reason = describe(exc)
                 if classify(exc) is not Failure.REJECT:
                     held_up[pair] = reason
-                    self._not_looked_at.add(pair)
+                    self._not_looked_at[pair] = number
                 logger.warning(
                     "run was removed from its chain, and cannot be prepended again",
                     chain=pair[0],
@@ -171,14 +206,18 @@ class ChainKeeper:
                     is_tried_again=pair in held_up,
                 )
 
-    def _examine(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Rejection]:
+    def _examine(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        positions: Mapping[tuple[str, str], Position],
+    ) -> dict[tuple[str, str], Rejection]:
         """Refuse the pairs that are not possible where another one is; nothing is changed."""
         refused: dict[tuple[str, str], Rejection] = {}
         with self._probe.transaction(list, self._prepend_known_good):
             for pair in pairs:
                 try:
                     with self._probe.savepoint():
-                        self._prepend(*pair)
+                        self._put(pair, positions.get(pair))
                 except Exception as exc:
                     if classify(exc) is Failure.RETRY:
                         raise
@@ -191,7 +230,7 @@ class ChainKeeper:
         """Prepend a new run to a new chain."""
         chain, run = f"probe-{uuid4()}", f"probe-{uuid4()}"
         self._butler.collections.register(run)
-        self._prepend(chain, run)
+        self._put((chain, run))
 
     def children(self, chain: str) -> tuple[str, ...]:
         """Return the children of a chain in order; none if the chain does not exist."""
@@ -203,16 +242,31 @@ class ChainKeeper:
             raise CollectionTypeError(f"{chain!r} is a {info.type.name} collection, not a chain")
         return tuple(info.children)
 
-    def _prepend(self, chain: str, run: str, limits: Limits | None = None) -> bool:
-        """Prepend a run to a chain; return whether it was not in the chain."""
-        # Each prepend uses one of the 2^16 positions of a chain, and moves a child that is in it.
-        if run in self.children(chain):
+    def _put(
+        self,
+        pair: tuple[str, str],
+        position: Position | None = None,
+        limits: Limits | None = None,
+    ) -> bool:
+        """Put a run into a chain, unless it is there; return whether the chain has changed."""
+        chain, run = pair
+        moves = position is not None and position.moves
+        if not moves and run in self.children(chain):
+            return False
+        if position is not None and self._rows.position(chain, run) == position.number:
             return False
         with self._butler.transaction():
             if limits is not None:
                 with self._tables.connection() as connection:
                     limits.set(connection)
             self._butler.collections.register(chain, CollectionType.CHAINED, MADE_BY)
+            if position is not None:
+                return self._rows.put(chain, run, position.number, moves=moves)
+            # Each prepend uses one of the 2^16 positions of a chain, and moves a child that is in
+            # it, perhaps since a moment ago: whoever knows its position would not notice.
+            self._rows.lock(chain)
+            if run in self.children(chain):
+                return False
             self._butler.collections.prepend_chain(chain, run)
         return True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from app import app
+from app.butler.private.removals import Removals
 from app.butler.repository.connection import open_butler
 from app.commands.downstream.selection import downstream_settings
 from app.commands.operator_command import CommandError
@@ -32,6 +33,9 @@ async def withdraw(
     withdrawal = Withdrawal(butler, ids, runs)
     if not dry_run:
         await record(app.connection, kafka, withdrawal.ids, runs)
+        # A worker that hangs does not write any more what it prepared before.
+        with Removals(butler).counted():
+            pass
     removed = withdrawal.remove(dry_run=dry_run)
     for uri in removed.not_removed:
         output.problem(f"not removed: {uri}")

@@ -76,7 +76,8 @@ class KeptWaiting:
     held : `dict` [`str`, `int`]
         Datasets that are held until a rule says otherwise, by type.
     without_rule : `dict` [`str`, `int`]
-        Datasets that no rule matched since the start of the worker, by type.
+        Datasets that no rule matched since the start of the worker, by type; 0 of a type of which
+        some came only before.
     """
 
     is_known: bool = False

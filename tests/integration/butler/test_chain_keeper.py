@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import permutations
 from threading import Barrier
 
 import pytest
@@ -14,8 +15,9 @@ from lsst.daf.butler.registry import CollectionTypeError
 
 from app.butler.failures import RetryableError
 from app.butler.policy import WritePolicy
+from app.butler.private.chain_rows import ChainRows
 from app.butler.private.registry import engine_of
-from app.butler.repository.chains import ChainKeeper
+from app.butler.repository.chains import ChainKeeper, Position
 from models.causes import Cause
 from tests.support.events import CHAIN, RUN
 from tests.support.repositories import Repository
@@ -331,5 +333,100 @@ def test_concurrent_keepers_prepend_each_run_once(postgresql_repository: Reposit
 
     with ThreadPoolExecutor(len(keepers)) as pool:
         for done in [pool.submit(ensure, keeper) for keeper in keepers]:
+            done.result()
+    assert children(repository) == ["5", "4", "3", "2", "1", "0"]
+    # One that is prepended again would have another position, which others may know already.
+    rows = ChainRows(repository.butler())
+    assert [rows.position(CHAIN, run) for run in runs] == [-1, -2, -3, -4, -5, -6]
+
+
+#: Where the source has the runs 0 to 3, the last one first; another run was removed from it.
+SOURCE = {
+    pair: Position(number, moves=True)
+    for pair, number in zip(pairs(0, 1, 2, 3), (-1, -2, -4, -5), strict=True)
+}
+
+
+def test_runs_that_come_in_any_order_are_in_that_of_their_positions(
+    repository: Repository, butler: Butler
+) -> None:
+    for number, order in enumerate(permutations(SOURCE)):
+        chain = f"{CHAIN}/{number}"
+        for _, run in order:
+            position = SOURCE[CHAIN, run]
+            assert ChainKeeper(butler).ensure([(chain, run)], None, {(chain, run): position}) == {}
+        assert children(repository, chain) == ["3", "2", "1", "0"]
+
+
+def test_a_run_at_another_position_is_moved_only_on_request(
+    repository: Repository, butler: Butler
+) -> None:
+    ChainKeeper(butler).ensure(pairs(3, 0, 2, 1))
+    for pair, position in SOURCE.items():
+        ChainKeeper(butler).ensure([pair], None, {pair: position._replace(moves=False)})
+    assert children(repository) == ["1", "2", "0", "3"]
+    keeper = ChainKeeper(butler)
+    keeper.ensure(SOURCE)
+    keeper.ensure(SOURCE, None, SOURCE)
+    assert children(repository) == ["3", "2", "1", "0"]
+    with statements() as executed:
+        keeper.ensure(SOURCE, None, SOURCE)
+    assert executed == []
+
+
+def test_a_run_of_somebody_else_makes_room(repository: Repository, butler: Butler) -> None:
+    butler.collections.register(f"{RUN}own")
+    ChainKeeper(butler).ensure([(CHAIN, f"{RUN}own")])
+    for pair, position in SOURCE.items():
+        ChainKeeper(butler).ensure([pair], None, {pair: position})
+    found = children(repository)
+    assert sorted(found) == ["0", "1", "2", "3", "own"]
+    found.remove("own")
+    assert found == ["3", "2", "1", "0"]
+
+
+def test_a_run_that_was_removed_comes_back_to_its_position(
+    repository: Repository, butler: Butler
+) -> None:
+    clock = iter([0.0] * 3 + [100.0] * 20)
+    keeper = ChainKeeper(butler, clock.__next__)
+    keeper.ensure(SOURCE, None, SOURCE)
+    repository.butler().collections.remove_from_chain(CHAIN, f"{RUN}1")
+    keeper.ensure(pairs(3))
+    assert children(repository) == ["3", "2", "1", "0"]
+
+
+def test_only_a_run_has_a_position(repository: Repository, butler: Butler) -> None:
+    butler.collections.register("outer", CollectionType.CHAINED)
+    given = [(CHAIN, "outer"), (CHAIN, "missing"), (f"{RUN}1", f"{RUN}0"), *pairs(0)]
+    refused = ChainKeeper(butler).ensure(given, None, dict.fromkeys(given, Position(-1)))
+    causes = {pair: rejection.cause for pair, rejection in refused.items()}
+    assert causes == {
+        (CHAIN, "outer"): Cause.WRONG_COLLECTION,
+        (CHAIN, "missing"): Cause.REFUSED_BY_BUTLER,
+        (f"{RUN}1", f"{RUN}0"): Cause.WRONG_COLLECTION,
+    }
+    assert children(repository) == ["0"]
+
+
+@pytest.mark.postgresql
+def test_concurrent_keepers_put_runs_into_their_places(postgresql_repository: Repository) -> None:
+    repository = postgresql_repository
+    runs = [f"{RUN}{number}" for number in range(6)]
+    for run in runs:
+        repository.reader.collections.register(run)
+    keepers = [ChainKeeper(repository.butler()) for _ in range(3)]
+    together = Barrier(len(keepers))
+
+    def ensure(number: int) -> None:
+        together.wait(timeout=30)
+        for at in range(len(runs)):
+            place = (number + at * (1, 5, 1)[number]) % len(runs)
+            pair = CHAIN, runs[place]
+            where = {pair: Position(-1 - place, moves=True)}
+            assert keepers[number].ensure([pair], None, where) == {}
+
+    with ThreadPoolExecutor(len(keepers)) as pool:
+        for done in [pool.submit(ensure, number) for number in range(len(keepers))]:
             done.result()
     assert children(repository) == ["5", "4", "3", "2", "1", "0"]

@@ -15,6 +15,7 @@ from lsst.daf.butler import version as butler_version
 
 import app.butler
 from app.butler.private import (
+    chain_rows,
     coverage,
     dataset_ids,
     datastores,
@@ -22,6 +23,7 @@ from app.butler.private import (
     ingest_dates,
     probe,
     registry,
+    removals,
     storage_classes,
 )
 from testbed.writing import write_window
@@ -32,6 +34,7 @@ from tests.support.repositories import Repository, decoded
 PRIVATE = [
     Path(str(module.__file__))
     for module in (
+        chain_rows,
         coverage,
         dataset_ids,
         datastores,
@@ -40,6 +43,7 @@ PRIVATE = [
         probe,
         registry,
         storage_classes,
+        removals,
     )
 ]
 MODULES = sorted(Path(app.butler.__path__[0]).rglob("*.py"))
@@ -94,9 +98,23 @@ NAMES: dict[str, tuple[Probe, Callable[[Any], bool]]] = {
         lambda b, d, r: b._registry._db._transaction,
         callable,
     ),
+    "Butler._registry._managers.attributes": (
+        lambda b, d, r: inspect.signature(b._registry._managers.attributes.set),
+        lambda call: list(call.parameters) == ["name", "value", "force"],
+    ),
     "Butler._registry._managers.collections._tables": (
         lambda b, d, r: b._registry._managers.collections._tables,
         lambda tables: {"collection", "run"} <= set(tables._fields),
+    ),
+    "Butler._registry._managers.collections._tables.collection_chain": (
+        lambda b, d, r: b._registry._managers.collections._tables.collection_chain,
+        has_columns("parent", "child", "position"),
+    ),
+    "Butler._registry._managers.collections._find_and_lock_collection_chain": (
+        lambda b, d, r: inspect.signature(
+            b._registry._managers.collections._find_and_lock_collection_chain
+        ),
+        lambda call: list(call.parameters) == ["collection_name", "exclusive_lock"],
     ),
     "Butler._registry._managers.datasets._reversed_renames": (
         lambda b, d, r: b._registry._managers.datasets._reversed_renames,

@@ -114,6 +114,18 @@ def test_files_are_in_the_log_as_the_event_gives_them(sqlite_repository: Reposit
     assert message.datasets == event["datasets"]
 
 
+def test_a_message_says_where_its_run_is_in_the_chain(sqlite_repository: Repository) -> None:
+    night, writer = sqlite_repository.night(), sqlite_repository.writer()
+    for run in ("other", RUN):
+        sqlite_repository.reader.collections.register(run)
+    ChainKeeper(sqlite_repository.butler()).ensure([(CHAIN, "other"), (CHAIN, RUN)])
+    (message,) = write(writer, [night.event(1, 0)])
+    assert message.chain_positions == {CHAIN: -2}
+    sqlite_repository.reader.collections.remove_from_chain(CHAIN, RUN)
+    (message,) = write(sqlite_repository.writer(), [night.event(1, 1)])
+    assert (message.chains, message.chain_positions) == ([CHAIN], {})
+
+
 def test_a_file_with_many_datasets_is_divided_only_if_it_is_too_large(
     sqlite_repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:

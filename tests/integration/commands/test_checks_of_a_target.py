@@ -134,7 +134,6 @@ async def test_a_wrong_rule_is_named_with_file_and_line(target: Target, tmp_path
     "command",
     [
         ("audit",),
-        pytest.param(("leftovers", "--older-than=1d"), marks=pytest.mark.slow),
         pytest.param(("rewind", "--offset=0"), marks=pytest.mark.slow),
     ],
     ids=str,

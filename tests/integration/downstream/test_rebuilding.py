@@ -127,6 +127,7 @@ async def test_a_repository_that_is_filled_from_a_rebuilt_log_is_the_same(
     fill(repository)
     messages, done = await logged(repository, limit=8_000)
     assert [each.run for each in done] == [RUN, INIT]  # as they came into the chain
+    assert {m.run: m.chain_positions for m in messages} == {RUN: {CHAIN: -1}, INIT: {CHAIN: -2}}
     assert [each.datasets for each in done] == [3 * 10, 1]
     assert sum(each.messages for each in done) == len(messages) > 2
     import_products(target, messages, repository.root)

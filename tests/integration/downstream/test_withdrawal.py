@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from uuid import UUID, uuid4
 
 import pytest
+import sqlalchemy
 from lsst.daf.butler import Butler, FileDataset
 from lsst.resources import ResourcePath
 
-from app.butler.policy import Transfer
+from agents.released_events import ReleasedContent
+from app.butler.commit.isolation import Turn
+from app.butler.events.limits import EventLimits
+from app.butler.failures import RetryableError
+from app.butler.insert.batch import Batch
+from app.butler.insert.bulk_insert import BulkInsert
+from app.butler.policy import ReplicaPolicy, Transfer, WritePolicy
+from app.butler.private.registry import engine_of
+from app.butler.private.removals import Removals
+from app.butler.writer import ButlerWriter
+from app.downstream.selection import Release
 from app.operations.products.withdrawal import Removed, Withdrawal
 from models.product import Products
+from testbed.waiting import wait_until
 from tests.integration.butler.test_products import write
 from tests.integration.butler.test_replica import TAG, replicate, root_of, stored
 from tests.integration.downstream.test_rebuilding import ingest
@@ -106,3 +120,88 @@ def test_a_file_that_cannot_be_removed_is_reported(
     monkeypatch.setattr("lsst.resources.file.FileResourcePath.remove", refuse)
     uri = ResourcePath(str(Path(root_of(target)) / path), forceDirectory=False)
     assert Withdrawal(target, [one], []).remove() == Removed(1, 0, [str(uri)])
+
+
+def replicating(target: Butler, source: Repository) -> tuple[ButlerWriter, Removals]:
+    replica = ReplicaPolicy(source_root=str(source.root))
+    own = target.clone()
+    removals = Removals(own)
+    policy = replica.policy_of(WritePolicy(missing_file_wait=0.001))
+    limits = EventLimits.without_any()
+    return ButlerWriter(own, policy, limits, replica=replica, removals=removals), removals
+
+
+def released(source: Repository, messages: list[Products]) -> dict[int, ReleasedContent]:
+    return {
+        number: ReleasedContent(
+            Release(m.datasets, m.dimension_records, m.dataset_types, m.chains), str(source.root)
+        )
+        for number, m in enumerate(messages)
+    }
+
+
+def test_what_a_worker_has_prepared_before_a_withdrawal_is_not_written(
+    repository: Repository, target: Butler, messages: list[Products]
+) -> None:
+    """It hangs between both, and has left its group."""
+    writer, removals = replicating(target, repository)
+    prepared = writer.prepare(released(repository, messages), is_current=lambda: True)
+    with Removals(target).counted():
+        pass
+    assert Withdrawal(target, [], [RUN]).remove() == Removed()
+    # Twice: the second time, the writer divides the window to find what is at fault.
+    for turn in (Turn(), Turn(is_repeated=True)):
+        with pytest.raises(RetryableError, match="removed meanwhile"):
+            writer.commit(prepared, is_current=lambda: True, turn=turn)
+    assert stored(target) == set()
+
+    assert removals.number() == 1
+    removals.expected = 1
+    report = writer.commit(prepared, is_current=lambda: True)
+    assert report.inserted == len(paths_of(messages))
+
+
+@pytest.mark.parametrize(
+    "repository", [pytest.param("postgresql", marks=pytest.mark.postgresql)], indirect=True
+)
+def test_a_withdrawal_waits_for_a_transaction_that_has_begun(
+    repository: Repository,
+    target: Butler,
+    messages: list[Products],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    writer, _ = replicating(target, repository)
+    prepared = writer.prepare(released(repository, messages), is_current=lambda: True)
+    hangs, goes_on, order = Event(), Event(), []
+    insert = BulkInsert.insert
+
+    def hang(self: BulkInsert, batch: Batch) -> int:
+        hangs.set()
+        assert goes_on.wait(30)
+        order.append("written")
+        return insert(self, batch)
+
+    monkeypatch.setattr(BulkInsert, "insert", hang)
+
+    def withdraw() -> Removed:
+        with Removals(target).counted():
+            order.append("withdrawn")
+        return Withdrawal(target, [], [RUN]).remove()
+
+    with ThreadPoolExecutor(2) as pool:
+        writing = pool.submit(writer.commit, prepared, is_current=lambda: True)
+        assert hangs.wait(30)
+        withdrawing = pool.submit(withdraw)
+        wait_until(lambda: waits_for_lock(repository), 30, str)
+        goes_on.set()
+        assert writing.result(30).inserted == 20
+        assert withdrawing.result(30) == Removed(datasets=20, files=20)
+    assert order == ["written", "withdrawn"]
+    assert stored(target) == set()
+
+
+def waits_for_lock(repository: Repository) -> bool:
+    """Tell whether a session waits for a lock that is no row's or table's."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with engine_of(repository.reader).connect() as connection:
+        return bool(connection.execute(sqlalchemy.text(waiting)).scalar_one())

@@ -197,6 +197,8 @@ def test_an_embargo_holds_over_kills_and_ends_on_time(
     clock.set(END + 80 * HOUR - 60)
     with downstream.worker() as worker:
         worker.wait_for_log("what waits is restored")
+        wait_until(lambda: metrics(worker)["types_without_rule"] == 1, 10, worker.log_text)
+        assert waiting(worker)["without_rule"] == {"dia_source_summary": 0}
         check_nothing_of(downstream, hidden, worker.log_text(), worker.page("/metrics"))
         clock.set(END + 80 * HOUR - 3)
         while clock.now() < END + 80 * HOUR - 0.5:

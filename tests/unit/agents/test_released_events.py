@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from agents.released_events import ReleasedContent, ReleasedEvents
+from app.butler.repository.chains import Position
 from app.downstream.due_messages import DueMessage
 from app.downstream.selection import Exclusion
 from app.downstream.selector import Selector
@@ -151,6 +152,17 @@ def test_a_message_that_is_read_again_replaces_no_record(*, replaces: bool) -> N
     arrivals = [arrival(payload) for payload in (Received(None, value()), again)]
     found = content(ReleasedEvents(arrivals, 10_000, replica, Withdrawn()))
     assert [each.replaces_records for each in found] == [replaces, False]
+
+
+def test_a_message_that_is_read_again_moves_no_run() -> None:
+    """The source may have moved the run since."""
+    for payload, moves in (
+        (Received(None, value(chain_positions={"c": -2})), True),
+        (DueMessage(None, value(chain_positions={"c": -2}), due=Due(EVENING, 2, 5)), False),
+    ):
+        found = events(payload)
+        assert content(found)
+        assert found.positions == {("c", "r"): Position(-2, moves=moves)}
 
 
 def test_in_quiet_hours_only_what_has_no_embargo_is_released_and_nothing_is_lost() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import uuid4
@@ -25,6 +26,7 @@ class Log:
 
     def __init__(self) -> None:
         self.topic = "changelog"
+        self.number = 0
         self.latest: dict[bytes, bytes | None] = {}
         self.sent: list[tuple[str, Any]] = []
         self.changelog_topic = SimpleNamespace(send=self.send)
@@ -36,15 +38,18 @@ class Log:
 
         return sent()
 
-    def forget(self) -> None:
-        pass
+    def anew(self) -> Log:
+        return self
 
     async def read_beside(self) -> dict[bytes, bytes | None]:
         return dict(self.latest)
 
+    async def removals(self) -> int:
+        return self.number
+
 
 def table(log: Log, rules: str = "a") -> WaitingTable:
-    return WaitingTable(cast("Any", log), cast("Any", log), rules)
+    return WaitingTable(cast("Any", log), cast("Any", log), rules, log.removals)
 
 
 async def restored(log: Log, *partitions: int, rules: str = "a") -> WaitingTable:
@@ -154,8 +159,11 @@ async def test_a_type_without_a_rule_is_kept_once_for_these_rules() -> None:
     await waiting.keep({}, (), {"b", "a"})
     await waiting.keep({}, (), {"a"})
     assert sorted(log.sent) == [("no-rule/a", {"rules": "a"}), ("no-rule/b", {"rules": "a"})]
-    await (await restored(log)).keep({}, (), {"a", "b"})
+    again = await restored(log)
+    assert again.without_rule == ["a", "b"]
+    await again.keep({}, (), {"a", "b"})
     assert len(log.sent) == 2
+    assert (await restored(log, rules="other")).without_rule == []
     await (await restored(log, rules="other")).keep({}, (), {"a"})
     assert log.sent[2:] == [("no-rule/a", {"rules": "other"})]
 
@@ -178,3 +186,32 @@ async def test_what_was_withdrawn_is_known_once_the_table_is_restored(
     assert waiting.withdrawn == expected  # for windows that are being written
     with pytest.raises(RetryableError):
         await waiting.wait_restored()
+
+
+async def test_what_is_withdrawn_after_that_is_known_once_it_is_looked_for() -> None:
+    log = Log()
+    waiting = await restored(log)
+    before = waiting.withdrawn
+    await waiting.keep({FIRST: {"a": 1}}, ())
+    log.latest[orjson.dumps(WithdrawnRun("a/run").key)] = b"{}"
+    log.number = 1
+    await waiting.wait_restored()
+    assert waiting.withdrawn == Withdrawn(number=0)
+    await asyncio.gather(*(waiting.wait_restored(looks_again=True) for _ in range(3)))
+    assert waiting.withdrawn == Withdrawn(runs={"a/run"}, number=1)
+    assert before == Withdrawn()  # a window that was prepared with it must not be written
+    assert waiting.take(100, 9, 1) == [FIRST]
+
+
+async def test_a_number_counts_only_what_is_read_after_it() -> None:
+    """What is withdrawn while the changelog is read may be missing, and is not counted."""
+    log = Log()
+
+    async def withdraw_then_read() -> dict[bytes, bytes | None]:
+        read = dict(log.latest)
+        log.latest[orjson.dumps(WithdrawnRun("a/run").key)] = b"{}"
+        log.number = 1
+        return read
+
+    log.read_beside = withdraw_then_read  # type: ignore[method-assign]
+    assert (await restored(log)).withdrawn == Withdrawn(number=0)

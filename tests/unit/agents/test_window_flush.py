@@ -31,7 +31,7 @@ from app.butler.outcome import Outcome, Postponed, Rejection, WriteReport, Writt
 from app.butler.products.contents import SerializedEvents, WrittenProducts
 from app.butler.products.needed_records import Needs
 from app.butler.products.window_files import ProductFiles, Section
-from app.butler.repository.chains import ChainKeeper
+from app.butler.repository.chains import ChainKeeper, Position
 from app.butler.sessions.look import DatabaseLook
 from app.butler.writer import ButlerWriter
 from app.intake.received import Received
@@ -59,6 +59,9 @@ LARGEST = 1000
 
 def event(**fields: Any) -> bytes:
     return orjson.dumps({"type": "pp-output", "dimension_records": [], "datasets": [], **fields})
+
+
+NO_POSITIONS: Mapping[tuple[str, str], Position] = {}
 
 
 class Writer:
@@ -108,6 +111,7 @@ class Chains:
         self,
         pairs: Iterable[tuple[str, str]],
         held_up: dict[tuple[str, str], str] | None = None,
+        positions: Mapping[tuple[str, str], Position] = NO_POSITIONS,
     ) -> dict[tuple[str, str], Rejection]:
         pairs = list(pairs)
         if found := self.busy.intersection(pairs):

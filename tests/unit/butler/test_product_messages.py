@@ -50,6 +50,7 @@ def products(files: list[tuple[int, str]], sizes: list[int], run: str = "run") -
         dataset_types={name: orjson.dumps({"name": name}) for _, name in files},
         needed={data_ids[n]: (keys[n], keys[0]) for n in range(len(sizes))},
         records={keys[n]: record(n, size) for n, size in enumerate(sizes)},
+        chain_positions={("b", run): -7, ("b", "another run"): 1},
     )
 
 
@@ -77,6 +78,7 @@ def test_each_message_is_within_the_limit_and_can_be_read_alone(
         types = [kind["name"] for kind in message.dataset_types]
         assert sorted(types) == sorted({ref["dataset_type_name"] for ref in refs})
         assert message.chains == ["a", "b"]
+        assert message.chain_positions == {"b": -7}
 
 
 def test_a_window_within_the_limit_is_one_message() -> None:

@@ -28,7 +28,7 @@ from simulator.commands import main as simulator
 from simulator.outputs import dataset_types
 from testbed.kafka_jars import KAFKA_VERSION
 from testbed.worker import CHECKOUT
-from tests.support.least_rights import ROLE, ROLES
+from tests.support.least_rights import DOWNSTREAM_ROLE, DOWNSTREAM_ROLES, ROLE, ROLES
 
 SECTIONS = (
     KafkaSettings,
@@ -205,12 +205,24 @@ def test_prepare_accepts_its_command_line(services: dict[str, Service], name: st
     assert understood.params["database"].startswith("postgresql://")
 
 
-def test_a_worker_uses_a_role_of_its_own(services: dict[str, Service]) -> None:
-    owner = services["prepare"]["environment"]["PGUSER"]
-    assert services["postgresql"]["environment"]["POSTGRES_USER"] == owner
-    worker = services["worker"]["environment"]
-    assert worker["PGUSER"] == ROLE != owner
-    assert f"CREATE ROLE {ROLE} WITH LOGIN PASSWORD '{worker['PGPASSWORD']}'" in ROLES
+@pytest.mark.parametrize(
+    ("prefix", "worker", "role", "statements"),
+    [
+        ("", "worker", ROLE, ROLES),
+        ("downstream-", "downstream", DOWNSTREAM_ROLE, DOWNSTREAM_ROLES),
+    ],
+)
+def test_a_worker_uses_a_role_of_its_own(
+    services: dict[str, Service], prefix: str, worker: str, role: str, statements: str
+) -> None:
+    owner = services[f"{prefix}prepare"]["environment"]["PGUSER"]
+    assert services[f"{prefix}postgresql"]["environment"]["POSTGRES_USER"] == owner
+    environment = services[worker]["environment"]
+    assert environment["PGUSER"] == role != owner
+    assert f"CREATE ROLE {role} WITH LOGIN PASSWORD '{environment['PGPASSWORD']}'" in statements
+    assert f"{prefix}roles" in services[worker]["depends_on"]
+    (mounted,) = services[f"{prefix}roles"]["volumes"]
+    assert (CHECKOUT / mounted.split(":")[0]).read_text() == statements
 
 
 def test_several_workers_can_run(services: dict[str, Service]) -> None:

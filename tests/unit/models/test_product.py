@@ -31,6 +31,7 @@ MESSAGE: dict[str, Any] = {
     "datastore": "FileDatastore@<butlerRoot>",
     "run": "run",
     "chains": ["chain"],
+    "chain_positions": {"chain": -3},
     "dimension_records": [{"definition": "visit", "record": {"instrument": "LSSTCam", "id": 5}}],
     "dataset_types": [{"name": "calexp", "storageClass": "ExposureF"}],
     "datasets": [
@@ -84,7 +85,16 @@ def test_a_field_that_is_not_known_is_ignored(path: tuple[str | int, ...]) -> No
     assert Products.decode(orjson.dumps(later)).run == "run"
 
 
-@pytest.mark.parametrize("name", [name for name in MESSAGE if name not in ("type", "version")])
+def test_a_message_from_before_the_positions_of_runs_is_read() -> None:
+    before = {key: value for key, value in MESSAGE.items() if key != "chain_positions"}
+    jsonschema.validate(before, json_schema())
+    assert Products.decode(orjson.dumps(before)).chain_positions == {}
+
+
+OPTIONAL = ("type", "version", "chain_positions")
+
+
+@pytest.mark.parametrize("name", [name for name in MESSAGE if name not in OPTIONAL])
 def test_a_message_without_one_of_its_fields_is_refused(name: str) -> None:
     less = {key: value for key, value in MESSAGE.items() if key != name}
     with pytest.raises(InvalidEventError, match=f"not the shape of a products message: {name}"):
@@ -101,6 +111,8 @@ def test_a_message_without_one_of_its_fields_is_refused(name: str) -> None:
         (orjson.dumps(MESSAGE | {"version": VERSION + 1}), "version 2 is later than 1"),
         (orjson.dumps(MESSAGE | {"version": "1"}), "version: Input should be a valid integer"),
         (orjson.dumps(MESSAGE | {"datasets": [{}]}), "datasets.0.refs: Field required"),
+        (orjson.dumps(MESSAGE | {"chain_positions": {"c": 2**15}}), "chain_positions.c: .*32768"),
+        (orjson.dumps(MESSAGE | {"chain_positions": {"c": True}}), "chain_positions.c: .*integer"),
     ],
 )
 def test_a_message_that_cannot_be_read_is_refused(value: bytes | None, reason: str) -> None:
