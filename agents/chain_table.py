@@ -19,7 +19,7 @@ from app.kafka.changelog import Changelog, read_until_done, send_state
 from app.kafka.errors import MessageSizeTooLargeError
 from app.kafka.held_events import HeldEvent
 from app.telemetry import metrics
-from models.chains import ChainState, ChainUpdate, read_chain_state
+from models.chains import ChainState, ChainUpdate, read_chain_state, read_chain_update
 
 __all__ = ["ChainTable"]
 
@@ -119,6 +119,20 @@ class ChainTable:
                 logger.warning(
                     "record of the chains' changelog skipped", error=describe_with_type(exc)
                 )
+
+    def receive(self, value: bytes | None) -> None:
+        """Note what a message of the chain updates says.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it is not one that this service sends.
+        """
+        message = orjson.loads(value or b"")
+        if "runs" in message:  # `faust -A app chains resync`
+            self.rebuild(read_chain_state(message))
+        else:
+            self.note(read_chain_update(message))
 
     def note(self, update: ChainUpdate) -> None:
         """Note an update; `write` puts it into the table."""

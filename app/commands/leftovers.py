@@ -53,6 +53,7 @@ async def leftovers(
             read_only_butler(),
             older_than=older_than,
             folders=folders,
+            limits=settings.limits,
         )
         found = await search.find()
         for each in found:
