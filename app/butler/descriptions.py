@@ -1,6 +1,6 @@
 """Describes exceptions to operators: the only place that makes text of an exception.
 
-A description is one line, which can be encoded and is never empty.
+A description is one line, which can be encoded, has no password and is never empty.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from app.butler.failures import (
     never_sent,
 )
 from app.errors import OperatorError
+from app.printable import without_logins
 
 __all__ = ["describe", "describe_with_type"]
 
@@ -49,8 +50,9 @@ def _text(error: BaseException) -> str:
 
 
 def _line(text: str) -> str:
-    """Return text as one line that can be encoded: half a character of UTF-16 cannot."""
-    return " ".join(text.split()).encode(errors="backslashreplace").decode()
+    """Return text as one line without passwords that can be encoded, as half a character cannot."""
+    line = without_logins(" ".join(text.split()))
+    return line.encode(errors="backslashreplace").decode()
 
 
 def _said_by(error: BaseException | None) -> str:

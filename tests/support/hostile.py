@@ -257,7 +257,7 @@ def many_refs(event: Event, rng: Random) -> None:
     """Have many datasets in one file, with ids or data IDs that collide in Python's hash."""
     file = event["datasets"][rng.randrange(len(event["datasets"]))]
     (ref,) = file["refs"].values()
-    number = _size(rng, 100, 20_000)
+    number = _size(rng, 60, 20_000)
     if rng.random() < 0.5:
         ids = colliding_ids(number)
         file["refs"] = {i: {**ref, "data_id": {**ref["data_id"]}} for i in ids}

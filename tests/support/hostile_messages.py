@@ -19,7 +19,15 @@ from aiokafka.codec import gzip_encode, lz4_encode, snappy_encode, zstd_encode
 from models.dead_letter import POINTS, DeadLetter
 from tests.support.raw_batches import RawRecord, batch
 
-__all__ = ["ODD_NAMES", "OPERATORS_CHAIN", "OTHER_KINDS", "Destination", "Sent", "size_of_kind"]
+__all__ = [
+    "ODD_NAMES",
+    "OPERATORS_CHAIN",
+    "OTHER_KINDS",
+    "Destination",
+    "Sent",
+    "make_large_batches",
+    "size_of_kind",
+]
 
 Event: TypeAlias = dict[str, Any]
 
@@ -377,11 +385,22 @@ def _spaces(codec: int, number: int, size: int) -> bytes:
     return batch(*[record] * number, codec=codec, compress=_ENCODERS[codec])
 
 
+#: The number and the size of the messages of large batches, within the limit and beyond it.
+_LARGE = ((3, 10 * _MIB), (7, 10 * _MIB))
+
+
+def make_large_batches() -> None:
+    """Make the large batches, which takes more memory than to read them."""
+    for codec in range(1, 5):
+        for number, size in _LARGE:
+            _spaces(codec, number, size)
+
+
 def compressed_spaces(event: Event, rng: Random) -> Sent:
     """Send a batch that has many times its bytes when it is decompressed."""
     codec = rng.choice([1, 2, 3, 4])
     if rng.random() < 0.005:
-        return Sent(Destination.BATCH, _spaces(codec, *rng.choice([(6, 10 * _MIB), (8, 9 * _MIB)])))
+        return Sent(Destination.BATCH, _spaces(codec, *rng.choice(_LARGE)))
     return Sent(Destination.BATCH, _spaces(codec, rng.choice([1, 5]), rng.choice([10, 10**5])))
 
 

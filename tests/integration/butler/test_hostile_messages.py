@@ -16,11 +16,12 @@ from tests.support.hostile import KIND_OF_LINE, KINDS
 from tests.support.repositories import Repository
 
 
-@pytest.mark.parametrize(("seed", "number"), [(1, 10_000), (2, 10_000)])
+@pytest.mark.parametrize("seed", range(1, 6))
 def test_hostile_messages_cost_little_and_none_ends_the_process(
-    sqlite_repository: Repository, tmp_path: Path, seed: int, number: int
+    sqlite_repository: Repository, tmp_path: Path, seed: int
 ) -> None:
     """Together these are 20,000; `make fuzz` goes on for as long as one likes."""
+    number = 4000
     found = fuzz(sqlite_repository.root, tmp_path, seed, number)
     print(found)
     found.check(number)
