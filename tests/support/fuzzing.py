@@ -9,6 +9,7 @@ the folder before it is used, and prints what became of all of them as JSON.
 
 from __future__ import annotations
 
+import gc
 import json
 import resource
 import subprocess
@@ -46,6 +47,7 @@ from app.operations.pages.letters.detail import _as_text
 from app.operations.pages.letters.documents import letter_document
 from app.operations.stored_letters import stored_letter
 from app.printable import printable
+from app.worker import COLLECTOR_THRESHOLDS
 from models.causes import Cause
 from models.dead_letter import DeadLetter, replays_of
 from models.errors import CausedError
@@ -312,6 +314,7 @@ def _peak() -> int:
 
 
 if __name__ == "__main__":
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)  # as a worker
     repository, folder, seed, number = sys.argv[1:]
     found = _run(Path(repository), Path(folder), int(seed), int(number))
     print(json.dumps(asdict(found)))
