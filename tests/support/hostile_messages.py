@@ -228,7 +228,7 @@ def odd_data_id(event: Event, rng: Random) -> None:
     ref = rng.choice(_refs(event))
     data_id = ref["data_id"]
     name = rng.choice([*data_id])
-    values = [
+    values: list[Any] = [
         *ODD_NAMES,
         *(0, -1, 2**63 - 1, 2**63, 2**64, 10**30, 1.0, 1.5, 1e300, True, False, None),
         *("1", "01", "+1", " 1 ", "1.", "1.0", "1e0", "0x1", "1_0", "\u0661", "9" * 5000),
@@ -256,7 +256,7 @@ def odd_time(event: Event, rng: Random) -> None:
             if rng.random() > 0.1:
                 continue
             if isinstance(value, list) or name in ("timespan", "obs_start", "obs_end"):
-                pair = rng.choices(
+                pair: list[Any] = rng.choices(
                     [*numbers, None, "x", True, []], k=rng.choice([0, 1, 2, 2, 2, 3])
                 )
                 record[name] = rng.choice([pair, sorted(map(_number, pair)), pair[::-1], pair * 50])
@@ -431,7 +431,7 @@ def forged_letter(event: Event, rng: Random) -> Sent:
 def _chain_values(rng: Random) -> bytes:
     update = {"run": "r", "datasets": 1, "events": 1, "batch_id": "b", "written_at": 1.0}
     run = {"run": "r", "first_write": 1.0, "last_write": 2.0, "datasets": 1, "events": 1}
-    odd = [None, -1, 2**63, 1e300, [], {}, "", "\0", "\x1b[2J", True, "x" * 10**5]
+    odd: list[Any] = [None, -1, 2**63, 1e300, [], {}, "", "\0", "\x1b[2J", True, "x" * 10**5]
     message: Any = rng.choice(
         [
             {"chain": f"forged/{rng.randrange(10**6)}", **update},

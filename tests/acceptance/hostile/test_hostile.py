@@ -188,7 +188,7 @@ def test_each_message_ends_in_dead_letters_and_the_events_around_it_are_written(
     ):
         if pod is not None:
             pod.add(worker)
-        worker.wait_ready()
+        worker.wait_ready(180)
         for number, line in enumerate(LINES, 1):
             outcome = Outcome(line)
             outcomes.append(outcome)
