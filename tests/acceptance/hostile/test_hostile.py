@@ -129,7 +129,7 @@ class CommandOutcome:
 def run_command(environment: dict[str, str], name: str) -> CommandOutcome:
     """Run a command; to be called in a process that has no other children."""
     started = time.monotonic()
-    done = faust_command(environment, *name.split())
+    done = faust_command(environment, *name.split(), timeout=600)
     seconds = time.monotonic() - started
     size = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     return CommandOutcome(name, done.stdout + done.stderr, done.returncode, seconds, size)
