@@ -19,7 +19,7 @@ from app.kafka.changelog import Changelog, read_until_done, send_state
 from app.kafka.errors import MessageSizeTooLargeError
 from app.kafka.held_events import HeldEvent
 from app.telemetry import metrics
-from models.chains import ChainState, ChainUpdate, read_chain_state
+from models.chains import ChainState, ChainUpdate, read_chain_state, read_chain_update
 
 __all__ = ["ChainTable"]
 
@@ -28,6 +28,11 @@ logger = structlog.get_logger("butler_writer")
 #: Events that are held until their updates are in the table.  Further ones are released before: a
 #: crash then loses their counts, but the consumer does not stop.
 MOST_HELD = 10_000
+
+#: The most chains of the table, and the most runs of all of them.  A night has a chain or a few,
+#: and what whoever may write to the topics makes up must not fill the memory.
+MOST_CHAINS = 10_000
+MOST_RUNS = 100_000
 
 #: How many characters of a chain's name a log line has.
 _SHOWN = 200
@@ -122,6 +127,20 @@ class ChainTable:
                     "record of the chains' changelog skipped", error=describe_with_type(exc)
                 )
 
+    def receive(self, value: bytes | None) -> None:
+        """Note what a message of the chain updates says.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it is not one that this service sends.
+        """
+        message = orjson.loads(value or b"")
+        if "runs" in message:  # `faust -A app chains resync`
+            self.rebuild(read_chain_state(message))
+        else:
+            self.note(read_chain_update(message))
+
     def note(self, update: ChainUpdate) -> None:
         """Note an update; `write` puts it into the table."""
         chain = str(update.chain)
@@ -138,6 +157,9 @@ class ChainTable:
 
     def _change(self, chain: str, later: _Change) -> None:
         before = self._pending.get(chain)
+        if before is None and len(self._pending) >= MOST_CHAINS:
+            metrics.SKIPPED_CHAIN_UPDATES.inc()
+            return
         self._pending[chain] = later if before is None else before.then(later)
 
     def hold(self, event: HeldEvent) -> None:
@@ -149,11 +171,15 @@ class ChainTable:
     async def write(self) -> None:
         """Write the chains that have changed to the table, and release the events.
 
-        What cannot be sent now is left to the next call.
+        What cannot be sent now is left to the next call.  If the table has too many chains, those
+        that were written longest ago are removed.
         """
         if not self.is_restored:
             return
         epoch, held = self._epoch, len(self._held)
+        for chain in self._surplus():
+            empty = ChainState(chain=chain, runs=[])
+            self._pending.setdefault(chain, _Change(empty, replaces=True))
         for chain in list(self._pending):
             changes = self._pending.pop(chain)
             try:
@@ -175,6 +201,25 @@ class ChainTable:
             else:
                 self.table.data.pop(chain, None)
         self._release(held)
+
+    def _surplus(self) -> list[str]:
+        """Return the chains that were written longest ago, if the table has too many."""
+        data = self.table.data
+        chains, runs = len(data), sum(len(state.runs) for state in data.values())
+        if chains <= MOST_CHAINS and runs <= MOST_RUNS:
+            return []
+
+        def last_write(chain: str) -> float:
+            return max((run.last_write for run in data[chain].runs), default=0.0)
+
+        surplus = []
+        for chain in sorted(data, key=last_write):
+            surplus.append(chain)
+            chains, runs = chains - 1, runs - len(data[chain].runs)
+            if chains <= MOST_CHAINS and runs <= MOST_RUNS:
+                break
+        logger.warning("the table has too many chains; the oldest are removed", chains=len(surplus))
+        return surplus
 
     def _changed(self, chain: str, changes: _Change) -> ChainState:
         try:

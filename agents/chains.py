@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 import structlog
 from faust.types import TP, StreamT
 
@@ -15,7 +14,6 @@ from app.kafka.changelog import Changelog
 from app.kafka.held_events import held_events
 from app.tables import chains as table
 from app.telemetry import metrics
-from models.chains import read_chain_state, read_chain_update
 
 logger = structlog.get_logger("butler_writer")
 
@@ -32,11 +30,7 @@ async def chains(stream: StreamT[bytes]) -> None:
     """Track each chain's runs and what was written to them, in the table ``chains``."""
     async for event in held_events(stream):
         try:
-            message = orjson.loads(event.value)
-            if "runs" in message:  # `faust -A app chains resync`
-                chain_table.rebuild(read_chain_state(message))
-            else:
-                chain_table.note(read_chain_update(message))
+            chain_table.receive(event.value)
         except Exception as exc:  # noqa: BLE001 - rule no-exception-leaves-an-agent
             metrics.SKIPPED_CHAIN_UPDATES.inc()
             logger.warning(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["printable"]
+__all__ = ["printable", "without_logins"]
 
 #: Control characters, and those that change the direction or the end of a line, or are invisible;
 #: and halves of characters, which cannot be encoded.
@@ -13,8 +13,16 @@ _OBEYED = re.compile(
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
 
-#: A name and a password in a URI.
-_LOGIN = re.compile(r"(?<=://)[^/@\s:]*:[^/@\s]*@")
+#: A name and a password in a URI, or a password among its parameters.  The password may have any
+#: character, as for SQLAlchemy; the lengths are bounded, so that a long text takes no long time.
+_LOGIN = re.compile(
+    r"(?<=://)[^\s/@:'\"]{0,100}:[^\s'\"]{0,200}@|(?<=password=)[^\s&;,'\"]+", re.IGNORECASE
+)
+
+
+def without_logins(text: str) -> str:
+    """Return text with ``...`` in place of each name and password in a URI."""
+    return _LOGIN.sub(lambda found: "...@" if found[0].endswith("@") else "...", text)
 
 
 def printable(text: str, *, keep: str = "") -> str:
@@ -31,5 +39,5 @@ def printable(text: str, *, keep: str = "") -> str:
     """
     return _OBEYED.sub(
         lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode(),
-        _LOGIN.sub("...@", text),
+        without_logins(text),
     )

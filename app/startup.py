@@ -20,6 +20,7 @@ from mode import Service
 from mode.types import ServiceT
 
 from app.errors import OperatorError, UnavailableError
+from app.printable import printable
 from app.telemetry.status import Status
 
 __all__ = ["Dependency", "PagesFirst", "Startup", "wait_for_all"]
@@ -119,7 +120,7 @@ class Startup(Service):
 def _end(reason: str) -> NoReturn:
     """End the process: Faust would log a traceback, and nothing needs an orderly shutdown yet."""
     # Faust has replaced sys.stderr by its log.
-    print(f"butler-writer: {reason}", file=sys.__stderr__, flush=True)
+    print(f"butler-writer: {printable(reason)}", file=sys.__stderr__, flush=True)
     os._exit(1)
 
 

@@ -15,6 +15,7 @@ from bench.comparisons import (
     database,
     downstream,
     end_to_end,
+    extremes,
     network,
     product_log,
     s3,
@@ -33,6 +34,7 @@ from bench.result import Result
 LONG = {
     "browsers",
     "downstream",
+    "extremes",
     "network",
     "product_log",
     "s3",
@@ -57,6 +59,7 @@ COMPARISONS: dict[str, Callable[..., Result]] = {
     "product_log": product_log.run,
     "downstream": downstream.run,
     "waiting": waiting.run,
+    "extremes": extremes.run,
 }
 
 

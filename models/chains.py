@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 __all__ = ["ChainState", "ChainUpdate", "RunState", "read_chain_state", "read_chain_update"]
 
-_Name = Annotated[str, Field(min_length=1)]
+_Name = Annotated[str, Field(min_length=1, max_length=4096)]
 
 #: Up to the year 5138: what is later, no calendar shows.
 _Time = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]

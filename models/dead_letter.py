@@ -22,6 +22,9 @@ _REPLAYS = "replays"
 #: taken for one.
 POINTS = "points"
 
+#: A pointer has less than this many bytes.
+_LARGEST_POINTER = 4096
+
 #: Longest reason in a header, in characters: a letter must stay within its topic's limit.
 MAX_REASON = 2000
 
@@ -127,8 +130,10 @@ class DeadLetter(faust.Record, serializer="json", include_metadata=False):
         value : `bytes` or `None`
             The value of the letter's message.
         """
+        if value is None or len(value) > _LARGEST_POINTER:
+            return None
         try:
-            decoded = orjson.loads(value or b"")
+            decoded = orjson.loads(value)
         except orjson.JSONDecodeError:
             return None
         # An event may look like a pointer, but cannot know its own offset.

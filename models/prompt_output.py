@@ -19,7 +19,7 @@ from models.fields import (
     object_of_type,
 )
 
-__all__ = ["PromptOutput"]
+__all__ = ["PromptOutput", "load_json"]
 
 EVENT_TYPE = "pp-output"
 
@@ -83,7 +83,7 @@ class PromptOutput(faust.Record, serializer="json", include_metadata=False):
         """
         if value is None:
             raise InvalidEventError("the message has no value")
-        data = object_of_type(_load(value), EVENT_TYPE)
+        data = object_of_type(load_json(value), EVENT_TYPE)
         if not isinstance(data.get("dimension_records"), list) or not isinstance(
             data.get("datasets"), list
         ):
@@ -91,10 +91,21 @@ class PromptOutput(faust.Record, serializer="json", include_metadata=False):
         return cls(**{name: data[name] for name in EventFields.__annotations__ if name in data})
 
 
-def _load(value: bytes) -> Any:
-    """Parse JSON without the collections of garbage in between, of which there is none.
+def load_json(value: bytes) -> Any:
+    """Parse the JSON of an event; ``NaN`` and infinity are accepted.
 
-    They would take most of the time: 0.7 of 0.8 s for 3 MB with 240,000 objects (our measurement).
+    There are no collections of garbage in between, since there is none.  They would take most of
+    the time: 0.7 of 0.8 s for 3 MB with 240,000 objects (our measurement).
+
+    Parameters
+    ----------
+    value : `bytes`
+        The value of a message.
+
+    Raises
+    ------
+    InvalidEventError
+        If it is not JSON.
     """
     is_enabled = gc.isenabled()
     gc.disable()

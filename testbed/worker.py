@@ -31,7 +31,7 @@ def _surroundings(home: Path) -> dict[str, str]:
 
 
 def faust_command(
-    environment: Mapping[str, str], *arguments: str
+    environment: Mapping[str, str], *arguments: str, timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
     """Run ``faust -A app`` with arguments, in the environment of a worker, until it ends."""
     with tempfile.TemporaryDirectory() as home:
@@ -42,7 +42,7 @@ def faust_command(
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=timeout,
         )
 
 

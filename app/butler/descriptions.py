@@ -1,7 +1,8 @@
 """Describes exceptions to operators: the only place that makes text of an exception.
 
-A description is one line, which can be encoded and is never empty.  It may be a part of a sentence,
-so it has no stop at its end; and it has none of what libraries add for programmers.
+A description is one line, which can be encoded, has no password and is never empty.  It may be a
+part of a sentence, so it has no stop at its end; and it has none of what libraries add for
+programmers.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from app.butler.failures import (
     never_sent,
 )
 from app.errors import OperatorError
+from app.printable import without_logins
 
 __all__ = ["describe", "describe_with_type"]
 
@@ -106,11 +108,11 @@ def _address(host: str, port: str | None) -> str:
 
 
 def _line(text: str) -> str:
-    """Return text as one line without its stop, and as it can be encoded.
+    """Return text as one line without passwords and without its stop, and as it can be encoded.
 
     Half a character of UTF-16 cannot.
     """
-    line = " ".join(text.split()).encode(errors="backslashreplace").decode()
+    line = without_logins(" ".join(text.split())).encode(errors="backslashreplace").decode()
     return line[:-1] if line.endswith(".") and not line.endswith("..") else line
 
 

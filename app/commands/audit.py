@@ -81,7 +81,12 @@ async def audit(
         audit_range = AuditRange(_utc(since), _utc(until), first, last)
         presence = Presence(read_only_butler())
         async for audited, total in audit_events(
-            app.connection, app.settings.kafka, presence, audit_range, published_before=before
+            app.connection,
+            app.settings.kafka,
+            presence,
+            audit_range,
+            published_before=before,
+            limits=app.settings.limits,
         ):
             findings[audited.finding] += 1
             if report is not None or output.is_json:

@@ -59,7 +59,9 @@ async def dead_letters(
     with operator_command(command) as output:
         _check(action, letters, error_class, everything=everything)
         ids = [_letter_id(name) for name in dict.fromkeys(letters)]
-        async with DeadLetters(app.connection, app.settings.kafka) as stored_letters:
+        async with DeadLetters(
+            app.connection, app.settings.kafka, app.settings.limits
+        ) as stored_letters:
             selected = _select(stored_letters, ids, error_class, only_latest=action == "replay")
             if action == "list":
                 listing = _Listing(output, everything=everything or bool(ids))
@@ -221,12 +223,15 @@ async def _replay(
 
     async def useful() -> AsyncIterator[StoredLetter]:
         async for stored, is_written in letters.with_presence(selected, _presence):
+            event = await letters.given_event(stored)
             if is_written:
                 skipped["whose event was written since"] += 1
-            elif await letters.holds_event(stored):
-                yield stored
-            else:
+            elif event.excess:
+                skipped["whose event is over the limits; raise them, or name the letters"] += 1
+            elif event.datasets is None:
                 skipped["that hold no event"] += 1
+            else:
+                yield stored
 
     async for stored, problem in letters.replay(useful() if everything else selected):
         if problem is None:

@@ -61,6 +61,7 @@ async def leftovers(
             open_butler(write.repository or "", write) if is_changed else read_only_butler(),
             older_than=older_than,
             folders=folders,
+            limits=settings.limits,
         )
         found = await search.find()
         for each in found:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from app.printable import printable
+from app.printable import printable, without_logins
 
 __all__ = ["Output", "utc"]
 
@@ -101,7 +101,7 @@ class Output:
     def document(self, document: Any) -> None:
         """Print the document, if one is expected."""
         if self.is_json and not self._is_quiet:
-            click.echo(json.dumps(document, default=str))
+            click.echo(without_logins(json.dumps(document, default=str)))
 
 
 # Workers import the commands too: rich, which takes 3 MB, is imported where it is used.

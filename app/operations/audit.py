@@ -6,24 +6,31 @@ import asyncio
 import hashlib
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
 
+from app.butler.events.limits import EventLimits
 from app.kafka.connection import KafkaConnection
 from app.kafka.group.log_ranges import first_pending
 from app.kafka.group.offsets import committed_offsets
 from app.kafka.readers import Message, MessageId, TopicReader, open_reader
 from app.operations.audit_range import AuditError, AuditRange, Range
 from app.operations.dead_letters import DeadLetters
-from app.operations.event_presence import EventPresence, datasets_of, look_up
+from app.operations.event_presence import (
+    EventPresence,
+    GivenEvent,
+    chunks_of,
+    datasets_of,
+    look_up,
+)
 from app.operations.presence import Presence
 from app.settings import KafkaSettings
 
 __all__ = ["AuditError", "AuditRange", "Audited", "Finding", "audit_events"]
 
-#: How many events are looked up in one call: some 50,000 datasets.
+#: How many events are looked up in one call at most: some 50,000 datasets.
 _CHUNK = 500
 
 #: How many chunks are looked up at once.
@@ -92,6 +99,7 @@ async def audit_events(
     audit_range: Range,
     *,
     published_before: datetime | None = None,
+    limits: EventLimits | None = None,
 ) -> AsyncIterator[tuple[Audited, int]]:
     """Find out what became of each event of a range.
 
@@ -108,6 +116,9 @@ async def audit_events(
     published_before : `datetime.datetime`, optional
         Events sent before this time may have been published and removed: if they lack datasets or
         artifacts, they are `Finding.EXPIRED`.  Absent: all may lack artifacts, and none datasets.
+    limits : `EventLimits`, optional
+        How much an event may have; one that has more is not looked up.  Without it, the defaults
+        apply.
 
     Yields
     ------
@@ -131,31 +142,21 @@ async def audit_events(
     letters = await _letters(DeadLetters(connection, settings), settings.topic)
     async with open_reader(connection, settings.topic, settings.max_message_bytes) as reader:
         pending = await first_pending(connection, reader, committed)
-        judge = _Judge(presence, letters, pending, published_before)
+        judge = _Judge(presence, letters, pending, published_before, limits or EventLimits())
         bounds = await audit_range.bounds(reader)
         for partition, (start, _) in bounds.items():
             reader.seek(partition, start)
         total = sum(end - start for start, end in bounds.values())
         is_empty = True
         messages = reader.read_until({p: end for p, (_, end) in bounds.items()})
-        async for all_of_chunk in _in_threads(judge.audit, _chunks(messages)):
+        chunks = chunks_of(messages, _CHUNK, lambda message: message.value)
+        async for all_of_chunk in _in_threads(judge.audit, chunks):
             is_empty = False
             for audited in all_of_chunk:
                 yield audited, total
         # A time in which no event was sent is no mistake: there are nights without any.
         if is_empty and audit_range.names_offsets:
             raise AuditError(f"no event is in this range; {await _held(reader, settings.topic)}")
-
-
-async def _chunks(messages: AsyncIterator[Message]) -> AsyncIterator[list[Message]]:
-    chunk: list[Message] = []
-    async for message in messages:
-        chunk.append(message)
-        if len(chunk) == _CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
 
 
 async def _in_threads(
@@ -206,20 +207,22 @@ class _Judge:
     letters: _Letters
     pending: Mapping[int, int]  # the first pending offset of each partition
     published_before: datetime | None
+    limits: EventLimits = field(default_factory=EventLimits)
 
     def audit(self, messages: list[Message]) -> list[Audited]:
         """Look up the datasets of some events, and say what became of each."""
-        events = [datasets_of(message.value) for message in messages]
+        events = [datasets_of(message.value, self.limits) for message in messages]
         return [
-            self._audited(message, found, is_event=event is not None)
+            self._audited(message, found, event)
             for message, event, found in zip(
                 messages, events, look_up(self.presence, events), strict=True
             )
         ]
 
-    def _audited(self, message: Message, found: EventPresence, *, is_event: bool) -> Audited:
+    def _audited(self, message: Message, found: EventPresence, event: GivenEvent) -> Audited:
         event_id = MessageId(message.partition, message.offset)
         letter = reason = ""
+        is_event = event.datasets is not None
         is_registered = is_event and not found.missing
         if is_registered and found.is_readable:
             finding = Finding.WRITTEN
@@ -234,7 +237,7 @@ class _Judge:
             finding = Finding.EXPIRED
         else:
             finding = Finding.MISSING
-            reason = "its artifacts are gone" if is_registered else ""
+            reason = "its artifacts are gone" if is_registered else event.excess
         return Audited(*event_id, finding, found.datasets, found.missing, reason, letter)
 
     def _letter(self, event_id: MessageId, message: Message) -> tuple[str, str] | None:

@@ -14,18 +14,20 @@ from collections.abc import (
 )
 from contextlib import AsyncExitStack
 from functools import cache
+from operator import itemgetter
 from typing import Self
 
 import structlog
 
-from app.butler.descriptions import describe_with_type
+from app.butler.descriptions import describe, describe_with_type
+from app.butler.events.limits import EventLimits
 from app.butler.repository.chains import WRITTEN_BUT
 from app.errors import OperatorError
 from app.kafka.connection import KafkaConnection
-from app.kafka.errors import MessageSizeTooLargeError
+from app.kafka.errors import MessageSizeTooLargeError, TopicError
 from app.kafka.producer import open_producer
 from app.kafka.readers import MessageId, TopicReader, open_reader
-from app.operations.event_presence import are_written, datasets_of
+from app.operations.event_presence import GivenEvent, are_written, chunks_of, datasets_of
 from app.operations.presence import Presence
 from app.operations.stored_letters import StoredLetter, stored_letter
 from app.settings import MIB, KafkaSettings
@@ -40,7 +42,7 @@ logger = structlog.get_logger("butler_writer")
 _LARGEST_EVENT = 100 * MIB
 
 
-#: How many events are looked up in one call.
+#: How many events are looked up in one call at most.
 _CHUNK = 100
 
 
@@ -57,11 +59,20 @@ class DeadLetters:
         The brokers to read from.
     settings : `~app.settings.KafkaSettings`
         Names of the topics, and the largest event.
+    limits : `EventLimits`, optional
+        How much an event may have; one that has more is not decoded.  Without it, the defaults
+        apply.
     """
 
-    def __init__(self, connection: KafkaConnection, settings: KafkaSettings) -> None:
+    def __init__(
+        self,
+        connection: KafkaConnection,
+        settings: KafkaSettings,
+        limits: EventLimits | None = None,
+    ) -> None:
         self._connection = connection
         self._settings = settings
+        self._limits = limits or EventLimits()
         self._consumers = AsyncExitStack()
         self._inputs: dict[str, TopicReader] = {}
 
@@ -143,7 +154,10 @@ class DeadLetters:
         if stored.pointer is None:
             return stored.value
         letter = stored.letter
-        reader = await self._input(letter.topic)
+        try:
+            reader = await self._input(letter.topic)
+        except TopicError as exc:  # whoever forges a letter may name any topic
+            raise LostEventError(describe(exc)) from exc
         found = await reader.message(letter.partition, letter.offset)
         if found is None or hashlib.sha256(found.value or b"").hexdigest() != stored.digest:
             raise LostEventError(
@@ -159,15 +173,15 @@ class DeadLetters:
             self._inputs[topic] = await self._consumers.enter_async_context(reader)
         return self._inputs[topic]
 
-    async def holds_event(self, stored: StoredLetter) -> bool:
-        """Return whether a letter's message can be decoded as an event, now or ever.
+    async def given_event(self, stored: StoredLetter) -> GivenEvent:
+        """Return what the event of a letter says of its datasets.
 
         An event that the input topic no longer has is taken for one: replaying it says so.
         """
         try:
-            return datasets_of(await self.event(stored)) is not None
+            return datasets_of(await self.event(stored), self._limits)
         except LostEventError:
-            return True
+            return GivenEvent({})
 
     async def with_presence(
         self, letters: AsyncIterable[StoredLetter], open_presence: Callable[[], Presence | None]
@@ -191,32 +205,23 @@ class DeadLetters:
             be announced.
         """
         opened = cache(open_presence)
-        chunk: list[StoredLetter] = []
-        async for stored in letters:
-            chunk.append(stored)
-            if len(chunk) == _CHUNK:
-                for pair in await self._presence_of(chunk, opened()):
-                    yield pair
-                chunk = []
-        if chunk:
-            for pair in await self._presence_of(chunk, opened()):
-                yield pair
+        pairs = ((stored, await self._event_if_any(stored)) async for stored in letters)
+        async for chunk in chunks_of(pairs, _CHUNK, itemgetter(1)):
+            presence = opened()
+            values = [value for _, value in chunk]
+            found = (
+                [False] * len(chunk)
+                if presence is None
+                else are_written(presence, values, self._limits)
+            )
+            for (stored, _), is_written in zip(chunk, found, strict=True):
+                yield stored, is_written and not stored.letter.reason.startswith(WRITTEN_BUT)
 
-    async def _presence_of(
-        self, letters: list[StoredLetter], presence: Presence | None
-    ) -> list[tuple[StoredLetter, bool]]:
-        if presence is None:
-            return [(stored, False) for stored in letters]
-        values = []
-        for stored in letters:
-            try:
-                values.append(await self.event(stored))
-            except LostEventError:
-                values.append(None)
-        return [
-            (stored, is_written and not stored.letter.reason.startswith(WRITTEN_BUT))
-            for stored, is_written in zip(letters, are_written(presence, values), strict=True)
-        ]
+    async def _event_if_any(self, stored: StoredLetter) -> bytes | None:
+        try:
+            return await self.event(stored)
+        except LostEventError:
+            return None
 
     async def replay(
         self, letters: AsyncIterable[StoredLetter]

@@ -6,18 +6,16 @@ and may be replayed.  In a downstream repository, it is one if no dataset has it
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import product
 from typing import Any
 
-import orjson
 from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
+from app.butler.events.limits import EventLimits
 from app.butler.files.beneath import LocalFile, UnreadableError, remove_folder
 from app.butler.files.listing import ListedFile, list_files, list_folders
 from app.butler.files.removal import remove_files
@@ -31,6 +29,7 @@ from app.kafka.group.log_ranges import first_pending
 from app.kafka.group.offsets import committed_offsets
 from app.kafka.readers import open_reader
 from app.operations.dead_letters import DeadLetters, LostEventError
+from app.operations.named_files import NamedFiles
 from app.settings import KafkaSettings, ReplicaKafkaSettings
 from models.errors import InvalidEventError, NotAllowedError
 
@@ -93,6 +92,8 @@ class Leftovers:
         Files that are younger are skipped.
     folders : `~collections.abc.Sequence` [`str`]
         Folders of the datastores to search for unknown files, such as a chain's folder.
+    limits : `EventLimits`, optional
+        How much an event may have to be decoded.  Without it, the defaults apply.
 
     Raises
     ------
@@ -110,6 +111,7 @@ class Leftovers:
         *,
         older_than: timedelta,
         folders: Sequence[str] = (),
+        limits: EventLimits | None = None,
     ) -> None:
         if older_than < YOUNGEST:
             raise LeftoverError(
@@ -124,6 +126,7 @@ class Leftovers:
             )
         self._connection = connection
         self._settings = settings
+        self._limits = limits or EventLimits()
         self._butler = butler
         self._before = datetime.now(UTC) - older_than
         self._stores = Datastores(butler).stores
@@ -154,7 +157,7 @@ class Leftovers:
             If the brokers cannot be reached or refuse the user.
         """
         found = self._old_files()
-        staged: dict[str, list[str]] = defaultdict(list)
+        staged: dict[str, list[str]] = {file.rpartition("/")[2]: [] for file in found}
         for file, leftover in found.items():
             if leftover.kind == "staged":
                 staged[file.rpartition("/")[2]].append(file)
@@ -247,24 +250,21 @@ class Leftovers:
         value : `bytes` or `None`
             The event.
         staged : `~collections.abc.Mapping` [`str`, `~collections.abc.Sequence` [`str`]]
-            The addresses of the files in the staging area, by the names of the files.
+            The addresses of the files in the staging area, by the names of all files.
         """
         with suppress(ValueError, TypeError, LookupError, AttributeError):
-            event = orjson.loads(value or b"")
-            staging = event.get("staging")
-            root = self._staging_address(staging) if staging else None
-            for dataset, store in product(event["datasets"], self._stores):
-                with suppress(InvalidEventError):
-                    inside = path_in_datastore(dataset["path"], store.root)
-                    yield address_in(address(store.root), inside)
-                    if root is not None:
-                        yield root + inside
-                    elif staging:
-                        # A root of another name: any file that it may mean is kept, and none is
-                        # looked at.
-                        for file in staged.get(inside.rpartition("/")[2], ()):
-                            if file.endswith(f"/{inside}"):
-                                yield file
+            named = NamedFiles.of(value, self._limits, staged)
+            root = self._staging_address(named.staging) if named.staging else None
+            may_be_elsewhere = root is None and bool(named.staging or not named.is_known)
+            for path in named.paths:
+                for store in self._stores:
+                    with suppress(InvalidEventError):
+                        inside = path_in_datastore(path, store.root)
+                        yield address_in(address(store.root), inside)
+                        if root is not None:
+                            yield root + inside
+                        elif may_be_elsewhere:
+                            yield from _ending_with(inside, staged)
 
     def _staging_address(self, staging: Any) -> str | None:
         """Return the address of a staging root that an event names; `None` if it is not allowed."""
@@ -279,6 +279,13 @@ class Leftovers:
             if root.isLocal and inside.ospath.startswith(root.ospath):
                 return address(root) + inside.ospath[len(root.ospath) :]
         return None
+
+
+def _ending_with(path: str, staged: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield any file that a path below an unknown root may mean: it is kept, and not looked at."""
+    for file in staged.get(path.rpartition("/")[2], ()):
+        if file.endswith(f"/{path}"):
+            yield file
 
 
 def _leftover(kind: str, root: ResourcePath, inside: str, file: ListedFile, name: str) -> Leftover:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from itertools import combinations
 from pathlib import Path
 
@@ -26,6 +27,8 @@ _STAGING_MARGIN = 60.0
 #: Characters of a wrong value that its error shows.
 _LONGEST_VALUE = 100
 
+#: A name and a password before a host.
+_LOGIN = re.compile(r"[^/@\s]:[^@]*@")
 
 #: What to do about values of a wrong type.
 _REMEDIES = {
@@ -130,7 +133,8 @@ def _one_line(error: object) -> str:
     message = message.removeprefix("Value error, ")
     if remedy := _REMEDIES.get(error["type"]):  # type: ignore[index]
         message = f"{message}; {remedy}"
-    shown = "..." if variable == "KAFKA_PASSWORD" else repr(value)
+    is_secret = variable == "KAFKA_PASSWORD" or _LOGIN.search(str(value))
+    shown = "..." if is_secret else repr(value)
     if len(shown) > _LONGEST_VALUE:
         shown = f"{shown[:_LONGEST_VALUE]}..."
     return f"{variable}={shown}: {message}"

@@ -90,7 +90,8 @@ class KafkaSettings(Section):
             except ValueError as exc:
                 raise ValueError(f"not host:port[,host:port...]: {exc}") from exc
             if port == 0 or not _SERVER.fullmatch(part.strip()):
-                raise ValueError(f"not host:port[,host:port...]: {part.strip()!r}")
+                server = part.strip().rpartition("@")[2]  # without a password
+                raise ValueError(f"not host:port[,host:port...]: {server!r}")
         return value
 
     @field_validator("ca_file", "cert_file", "key_file")

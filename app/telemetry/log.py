@@ -18,7 +18,7 @@ import structlog
 
 from app.butler.descriptions import describe_with_type
 from app.installation import own_version
-from app.printable import printable
+from app.printable import printable, without_logins
 from app.settings import Settings
 
 logger = structlog.get_logger("butler_writer")
@@ -119,7 +119,7 @@ def _plain_of_type(value: object, depth: int) -> Any:
 
 
 def _text(value: object) -> str:
-    text = str.__str__(value) if isinstance(value, str) else str(value)
+    text = without_logins(str.__str__(value) if isinstance(value, str) else str(value))
     if len(text) > MAX_TEXT:
         text = f"{text[:MAX_TEXT]}... ({len(text)} characters)"
     return text.encode(errors="backslashreplace").decode()  # half a character of UTF-16

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Hashable
-from copy import deepcopy
 from functools import cache, reduce
 from random import Random
 from typing import Any, TypeAlias
@@ -17,32 +16,36 @@ from uuid import UUID
 import orjson
 from lsst.sphgeom import Angle, Box, Ellipse, IntersectionRegion, LonLat, UnionRegion, UnitVector3d
 
+from tests.support.hostile_messages import OTHER_KINDS, Destination, Sent
+from tests.support.hostile_messages import size_of_kind as _size
 from tests.support.regions import circle, nested
 
-__all__ = ["KINDS", "colliding_ids", "colliding_values", "hostile"]
+__all__ = ["KINDS", "KIND_OF_LINE", "colliding_ids", "colliding_values", "dumps", "hostile"]
 
 Event: TypeAlias = dict[str, Any]
-Kind: TypeAlias = Callable[[Event, Random], "bytes | None"]
-"""Changes an event in place, or returns the message's value."""
+Kind: TypeAlias = Callable[[Event, Random], "bytes | Sent | None"]
+"""Changes an event in place, or returns the message or its value."""
 
 #: Python's hash of an integer, and so of a UUID, is the remainder of a division by this.
 _MODULUS = 2**61 - 1
 
 
-def hostile(event: Event, rng: Random) -> tuple[str, bytes]:
+def hostile(encoded: bytes, rng: Random) -> tuple[str, Sent]:
     """Return the name of a kind, and a message of that kind.
 
     Parameters
     ----------
-    event : `dict`
-        A pod's event; it is not changed.
+    encoded : `bytes`
+        A pod's event.
     rng : `random.Random`
         Chooses the kind and the message.
     """
     kind = rng.choice(KINDS)
-    changed = deepcopy(event)
-    value = kind(changed, rng)
-    return kind.__name__, dumps(changed) if value is None else value
+    changed = orjson.loads(encoded)
+    made = kind(changed, rng)
+    if not isinstance(made, Sent):
+        made = Sent(Destination.INPUT, dumps(changed) if made is None else made)
+    return kind.__name__, made
 
 
 def dumps(event: Any) -> bytes:
@@ -86,11 +89,6 @@ def colliding_values(number: int, *before: Hashable) -> list[tuple[int, int]]:
             pairs.append((first, second))
         first += 1
     return pairs
-
-
-def _size(rng: Random, usual: int, largest: int) -> int:
-    """Return a number that is seldom the largest one: such messages take time."""
-    return largest if rng.random() < 0.02 else rng.randint(0, usual)
 
 
 def _refs(event: Event) -> list[dict[str, Any]]:
@@ -259,7 +257,7 @@ def many_refs(event: Event, rng: Random) -> None:
     """Have many datasets in one file, with ids or data IDs that collide in Python's hash."""
     file = event["datasets"][rng.randrange(len(event["datasets"]))]
     (ref,) = file["refs"].values()
-    number = _size(rng, 100, 20_000)
+    number = _size(rng, 60, 20_000)
     if rng.random() < 0.5:
         ids = colliding_ids(number)
         file["refs"] = {i: {**ref, "data_id": {**ref["data_id"]}} for i in ids}
@@ -296,6 +294,9 @@ def many_dataset_types(event: Event, rng: Random) -> None:
         }
         for n in range(number)
     ]
+    if number and rng.random() < 0.5:
+        for ref in _refs(event):
+            ref["dataset_type_name"] = f"t{rng.randrange(number)}"
 
 
 def odd_region(event: Event, rng: Random) -> None:
@@ -430,4 +431,43 @@ KINDS: tuple[Kind, ...] = (
     odd_region,
     odd_region,
     many_odd_regions,
+    *OTHER_KINDS,
 )
+
+#: The kind that makes messages like those of each line of docs/hostile.md.
+KIND_OF_LINE = {
+    "a header whose name is not UTF-8": "odd_batch",
+    "a region that is an ellipse of zeros": "odd_region",
+    "a region of 60,000 nested unions": "odd_region",
+    "a run of 1.5 MB for which the chain's pattern was matched again and again": (
+        "long_chain_pattern"
+    ),
+    "1,200 runs and 12,000 chains": "many_runs_and_chains",
+    "1,500 runs": "many_runs_and_chains",
+    "`datasets` of 1.2 million ones": "many_of_something",
+    "4 events of 9.9 MB of empty objects": "many_of_something",
+    "30 records with a circle of the whole sky": "many_odd_regions",
+    "a polygon with three equal vertices": "odd_region",
+    "a batch of 60 x 10 MiB of spaces, compressed to 20 kB": "compressed_spaces",
+    "the same with gzip": "compressed_spaces",
+    "the same with lz4": "compressed_spaces",
+    "a batch of 20 x 10 MiB of spaces, compressed with snappy": "compressed_spaces",
+    "3 batches of 6 x 10 MiB of spaces, compressed": "compressed_spaces",
+    "130 messages with a header of 9 MiB": "long_key_or_header",
+    "130 messages with a key of 9 MiB": "long_key_or_header",
+    "2 events with values nested 300 deep": "deep_value",
+    "4,000 files that do not exist": "odd_file",
+    "20,000 datasets whose ids have the same hash": "many_refs",
+    "500 events with a size of 2**63": "odd_file",
+    "a staging root of 200 kB": "odd_path",
+    "the chain of operators": "odd_chain",
+    "a run with control characters": "odd_name",
+    "a file that does not exist, and 6 forged letters that point to it and elsewhere": (
+        "forged_letter"
+    ),
+    "9,000 forged chain updates": "forged_chain_update",
+    "300 new dataset types": "many_dataset_types",
+    "a dataset type that needs a table, for a role without `CREATE`": "many_dataset_types",
+    "the path `butler.yaml`": "odd_path",
+    "60,000 new instruments in 30 events": "new_elements",
+}

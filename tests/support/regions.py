@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import cache
 
 from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
 
@@ -14,6 +15,7 @@ def circle(radius: float) -> Circle:
     return Circle(UnitVector3d(LonLat.fromDegrees(30, -30)), Angle.fromDegrees(radius))
 
 
+@cache
 def nested(depth: int) -> bytes:
     """Return the encoding of a circle inside of unions and intersections."""
     parts = [circle(1).encode()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from lsst.daf.butler import (
     Butler,
@@ -124,15 +124,25 @@ class ParsingContext:
             )
         return known
 
+    def checked_dimensions(self, dimensions: DimensionGroup) -> tuple[Dimension, ...]:
+        """Return the dimensions without a table of their own: no foreign key checks a value."""
+        required = (self.butler.dimensions.dimensions[name] for name in dimensions.required)
+        return tuple(dimension for dimension in required if not dimension.has_own_table)
+
     def check_values(
-        self, data_id: DataCoordinate, records: Mapping[RecordKey, ParsedRecord]
+        self,
+        data_id: DataCoordinate,
+        dimensions: Iterable[Dimension],
+        records: Mapping[RecordKey, ParsedRecord],
     ) -> None:
-        """Check the values of dimensions without a table of their own: no foreign key does.
+        """Check the values of dimensions without a table of their own.
 
         Parameters
         ----------
         data_id : `lsst.daf.butler.DataCoordinate`
             The data ID.
+        dimensions : `~collections.abc.Iterable` [`lsst.daf.butler.Dimension`]
+            Those that `checked_dimensions` returns.
         records : `~collections.abc.Mapping` [`RecordKey`, `ParsedRecord`]
             The dimension records that its event brings.
 
@@ -143,10 +153,8 @@ class ParsingContext:
         LookupError
             If no record has the value, such as a band that no physical filter has.
         """
-        for name in data_id.dimensions.required:
-            dimension = self.butler.dimensions.dimensions[name]
-            if dimension.has_own_table:
-                continue
+        for dimension in dimensions:
+            name = dimension.name
             value = data_id[name]
             if isinstance(dimension, SkyPixDimension):
                 try:

@@ -235,12 +235,14 @@ class WindowParser:
         if known is None:
             check_values("a data ID", values, self._context.limits)
             known = DataCoordinate.from_required_values(dimensions, values)
-            self._context.check_values(known, self._brought)
+            if ids.checked:
+                self._context.check_values(known, ids.checked, self._brought)
             ids.known[text] = known
         return known
 
     def _new_data_ids(self, dimensions: DimensionGroup) -> KnownDataIds:
-        known = KnownDataIds(dimensions, self._context.value_types(dimensions))
+        checked = self._context.checked_dimensions(dimensions)
+        known = KnownDataIds(dimensions, self._context.value_types(dimensions), checked)
         self._data_ids[id(dimensions)] = known
         return known
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from lsst.daf.butler import DataCoordinate, DimensionGroup
+from lsst.daf.butler import DataCoordinate, Dimension, DimensionGroup
 
 __all__ = ["KnownDataIds", "converted"]
 
@@ -23,6 +23,8 @@ class KnownDataIds:
         Their dimensions.
     types : `tuple` [`type`]
         The types of their required values.
+    checked : `tuple` [`lsst.daf.butler.Dimension`, ...]
+        Those of the dimensions whose values no foreign key checks.
     template : `str`
         Makes a text of the required values, which identifies a data ID (see `RecordKey`).
     known : `dict` [`str`, `lsst.daf.butler.DataCoordinate`]
@@ -31,6 +33,7 @@ class KnownDataIds:
 
     dimensions: DimensionGroup
     types: tuple[type, ...]
+    checked: tuple[Dimension, ...] = ()
     template: str = ""
     known: dict[str, DataCoordinate] = field(default_factory=dict)
 

@@ -5,7 +5,6 @@ Otherwise this is noticed with the first event, perhaps after its datasets are i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from app.butler.descriptions import describe_with_type
 from app.butler.files.listing import list_some
 from app.butler.logins import refused_login
 from app.errors import OperatorError, UnavailableError
+from app.printable import without_logins
 
 __all__ = [
     "FolderError",
@@ -194,7 +194,7 @@ def _read_nothing(root: ResourcePath) -> None:
 @contextmanager
 def _explained(variable: str, folder: ResourcePath, remedy: str) -> Iterator[None]:
     """Turn an error into one line that names the variable and the folder."""
-    shown = re.sub(r"(?<=://)[^/@]*:[^/@]*@", "***@", str(folder))  # a password
+    shown = without_logins(str(folder))
     try:
         yield
     except OperatorError:

@@ -74,7 +74,7 @@ async def _audited(output: Output, found: Rewind) -> Counter[Finding]:
     ranges = OffsetRanges(found.ranges)
     with output.progress("events") as show_progress:
         async for audited, total in audit_events(
-            app.connection, app.settings.kafka, presence, ranges
+            app.connection, app.settings.kafka, presence, ranges, limits=app.settings.limits
         ):
             counts[audited.finding] += 1
             show_progress(counts.total(), total)

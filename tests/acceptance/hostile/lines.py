@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -9,13 +10,17 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 import orjson
-from aiokafka.codec import zstd_encode
+from aiokafka.codec import gzip_encode, lz4_encode, snappy_encode, zstd_encode
 
+from models.dead_letter import POINTS, DeadLetter
 from tests.support.hostile import colliding_ids, dumps
 from tests.support.raw_batches import RawRecord, batch
 from tests.support.regions import circle, nested
 
-__all__ = ["LINES", "OPERATORS_CHAIN", "Line"]
+__all__ = ["FORGED", "LINES", "OPERATORS_CHAIN", "Line", "Target"]
+
+#: The cause that forged letters name.
+FORGED = "forged"
 
 #: A chain that the service has not made.
 OPERATORS_CHAIN = "TestCam/defaults"
@@ -23,6 +28,25 @@ OPERATORS_CHAIN = "TestCam/defaults"
 Event: TypeAlias = dict[str, Any]
 
 _MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a sender knows.
+
+    Attributes
+    ----------
+    topic : `str`
+        The input topic.
+    offset : `int`
+        The offset that the first message of the line gets.
+    event : `dict`
+        A pod's event.
+    """
+
+    topic: str
+    offset: int
+    event: Event
 
 
 @dataclass(frozen=True)
@@ -37,11 +61,14 @@ class Line:
         Makes the batches that are sent, from a pod's event.
     letters : `int`
         How many dead letters there must be.
+    others : `~collections.abc.Callable`
+        Makes what is sent to other topics meanwhile: what their names end with, and a batch.
     """
 
     name: str
     batches: Callable[[Event], Iterable[bytes]]
     letters: int = 1
+    others: Callable[[Target], Iterable[tuple[str, bytes]]] = lambda _: ()
 
 
 def _values(
@@ -166,6 +193,62 @@ def _instruments(event: Event) -> Iterator[bytes]:
         yield orjson.dumps({**event, "dimension_records": [given, *records]})
 
 
+def _new_table(event: Event) -> None:
+    event["dataset_types"] = [
+        {
+            "name": "of_a_filter",
+            "storageClass": "StructuredDataDict",
+            "dimensions": ["instrument", "physical_filter"],
+        }
+    ]
+
+
+def _lost_file(event: Event) -> None:
+    event["datasets"] = event["datasets"][:1]
+    event["datasets"][0]["path"] += ".lost"
+
+
+def _forged_letters(target: Target) -> Iterator[tuple[str, bytes]]:
+    """Yield letters that point to the event of the line, and to what does not exist."""
+    changed = deepcopy(target.event)
+    _lost_file(changed)
+    places = [(target.topic, 0, target.offset), (target.topic, 0, 10**18), ("absent", 7, 0)]
+    for topic, partition, offset in places:
+        for digest in (hashlib.sha256(dumps(changed)).hexdigest(), "0" * 64):
+            letter = DeadLetter(topic, partition, offset, FORGED, "", "9999-12-31", 10**9)
+            pointer = orjson.loads(letter.pointer(b"")) | {"sha256": digest}
+            headers = letter.headers() | {
+                POINTS: b"true",
+                "reason": b"written, but \x1b]0;forged\a\x1b[2J\xe2\x80\xae",
+            }
+            yield (
+                "-dead-letters",
+                batch(
+                    RawRecord(
+                        orjson.dumps(pointer),
+                        headers=[(name.encode(), value) for name, value in headers.items()],
+                    )
+                ),
+            )
+
+
+def _forged_updates(_: Target) -> Iterator[tuple[str, bytes]]:
+    update = {"run": "r", "datasets": 1, "events": 1, "batch_id": "b", "written_at": 1.0}
+    for start in range(0, 9000, 500):
+        names = [f"forged/{n}/{'c' * 200}" for n in range(start, start + 500)]
+        records = [
+            RawRecord(orjson.dumps({"chain": name, **update}), key=name.encode()) for name in names
+        ]
+        yield "-chain-updates", batch(*records, RawRecord(b"[" * 1000), RawRecord(None))
+
+
+def _bombs(event: Event) -> Iterator[bytes]:
+    """Yield batches that are decompressed, since each is below the limit."""
+    spaces = [RawRecord(b" " * (10 * _MIB))] * 6
+    for codec, compress in ((1, gzip_encode), (3, lz4_encode), (4, zstd_encode)):
+        yield batch(*spaces, codec=codec, compress=compress)
+
+
 #: A polygon whose vertices are the same point.
 _POINT = b"p" + bytes.fromhex("000000000000f03f") + b"\0" * 16
 _EQUAL_VERTICES = _POINT + _POINT[1:] * 2
@@ -196,6 +279,19 @@ LINES = [
         lambda _: [batch(*[RawRecord(b" " * (10 * _MIB))] * 60, codec=4, compress=zstd_encode)],
     ),
     Line(
+        "the same with gzip",
+        lambda _: [batch(*[RawRecord(b" " * (10 * _MIB))] * 60, codec=1, compress=gzip_encode)],
+    ),
+    Line(
+        "the same with lz4",
+        lambda _: [batch(*[RawRecord(b" " * (10 * _MIB))] * 60, codec=3, compress=lz4_encode)],
+    ),
+    Line(
+        "a batch of 20 x 10 MiB of spaces, compressed with snappy",
+        lambda _: [batch(*[RawRecord(b" " * (10 * _MIB))] * 20, codec=2, compress=snappy_encode)],
+    ),
+    Line("3 batches of 6 x 10 MiB of spaces, compressed", _bombs, 18),
+    Line(
         "130 messages with a header of 9 MiB",
         lambda _: (batch(RawRecord(b"{}", headers=[(b"a", b"x" * 9 * _MIB)])) for _ in range(130)),
         130,
@@ -216,7 +312,14 @@ LINES = [
     Line("a staging root of 200 kB", _values(_set(staging="/a" * 100_000))),
     Line("the chain of operators", _values(_set(chains=[OPERATORS_CHAIN]))),
     Line("a run with control characters", _values(_run("u/\x1b[2J"))),
+    Line(
+        "a file that does not exist, and 6 forged letters that point to it and elsewhere",
+        _values(_lost_file),
+        others=_forged_letters,
+    ),
+    Line("9,000 forged chain updates", lambda _: (), 0, _forged_updates),
     Line("300 new dataset types", _values(_new_types)),
+    Line("a dataset type that needs a table, for a role without `CREATE`", _values(_new_table)),
     Line("the path `butler.yaml`", _values(_of_files(path="butler.yaml"))),
     Line("60,000 new instruments in 30 events", _values(_instruments), 30),
 ]

@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import resource
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
+from multiprocessing import get_context
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from lsst.daf.butler import CollectionType
 
+from app.kafka.connection import KafkaConnection
+from app.operations.dead_letters import DeadLetters
+from app.settings import KafkaSettings
+from models.causes import Cause
 from testbed.cluster import Cluster
 from testbed.control_groups import memory_group
 from testbed.document import insert
 from testbed.waiting import wait_until
-from testbed.worker import Worker
-from tests.acceptance.hostile.lines import LINES, OPERATORS_CHAIN, Line
+from testbed.worker import Worker, faust_command
+from tests.acceptance.hostile.lines import FORGED, LINES, OPERATORS_CHAIN, Line, Target
 from tests.support.deployment import Deployment
-from tests.support.events import Night
+from tests.support.events import CHAIN, Night
 from tests.support.flow import check_all_written
+from tests.support.least_rights import DROP_ROLE, ROLES, use_role
 from tests.support.memory import MIB
 from tests.support.raw_batches import send_batches
 
 POD = 1024 * MIB
+
+#: The commands that read events and letters.
+COMMANDS = ("audit", "dead-letters list", f"leftovers --older-than=1d --folder={CHAIN}")
 
 
 @dataclass
@@ -43,7 +59,7 @@ class Outcome:
 
     def row(self) -> str:
         """Return the row of the table."""
-        causes = ", ".join(f"{number} `{cause}`" for cause, number in self.causes.items())
+        causes = ", ".join(f"{number} `{cause}`" for cause, number in self.causes.items()) or "none"
         cells = (f"{self.seconds:.1f}", f"{self.peak / MIB:.0f}", f"{self.silence:.1f}")
         return f"| {self.line.name} | {causes} | {' | '.join(cells)} |"
 
@@ -90,10 +106,64 @@ def wait_done(deployment: Deployment, worker: Worker, outcome: Outcome) -> None:
 
 
 def letters(deployment: Deployment) -> Counter[str]:
-    """Return the number of letters of each cause."""
-    return Counter(
-        dict(letter.headers)["error_class"].decode() for letter in deployment.dead_letters()
-    )
+    """Return the number of letters of each cause, without those that were forged."""
+    causes = (dict(each.headers)["error_class"].decode() for each in deployment.dead_letters())
+    return Counter(cause for cause in causes if cause != FORGED)
+
+
+@dataclass
+class CommandOutcome:
+    """What a command took after all lines."""
+
+    name: str
+    printed: str
+    exit_code: int
+    seconds: float
+    peak: int
+
+    def row(self) -> str:
+        """Return the row of the table."""
+        return f"| `faust -A app {self.name}` | {self.seconds:.1f} | {self.peak / MIB:.0f} |"
+
+
+def run_command(environment: dict[str, str], name: str) -> CommandOutcome:
+    """Run a command; to be called in a process that has no other children."""
+    started = time.monotonic()
+    done = faust_command(environment, *name.split(), timeout=600)
+    seconds = time.monotonic() - started
+    size = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    return CommandOutcome(name, done.stdout + done.stderr, done.returncode, seconds, size)
+
+
+def run_commands(deployment: Deployment) -> list[CommandOutcome]:
+    """Run the commands that read events, each with a peak of its own."""
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
+        return [*pool.map(partial(run_command, deployment.environment), COMMANDS)]
+
+
+@contextmanager
+def least_rights(url: str, repository: Path) -> Iterator[None]:
+    """Let those who open the repository log in as the role that has no right to make tables."""
+    with psycopg.connect(url) as connection:
+        connection.execute(ROLES.encode())
+    use_role(repository)
+    try:
+        yield
+    finally:
+        with psycopg.connect(url) as connection:
+            connection.execute(DROP_ROLE.encode())
+
+
+def send_line(deployment: Deployment, line: Line, around: Sequence[Any], event: Any) -> None:
+    """Send a line, between two events of pods."""
+    ((_, offset),) = deployment.send(around[0])
+    send_batches(deployment.cluster.bootstrap, deployment.topic, line.batches(event))
+    for topic, batches in groupby(
+        line.others(Target(deployment.topic, offset + 1, event)), key=itemgetter(0)
+    ):
+        name = f"{deployment.topic}{topic}"
+        send_batches(deployment.cluster.bootstrap, name, (content for _, content in batches))
+    deployment.send(around[1])
 
 
 @pytest.mark.slow
@@ -111,10 +181,14 @@ def test_each_message_ends_in_dead_letters_and_the_events_around_it_are_written(
     good: list[dict[str, Any]] = []
     outcomes: list[Outcome] = []
     before: Counter[str] = Counter()
-    with memory_group(POD) as pod, deployment.worker() as worker:
+    with (
+        least_rights(postgresql_url, deployment.root),
+        memory_group(POD) as pod,
+        deployment.worker() as worker,
+    ):
         if pod is not None:
             pod.add(worker)
-        worker.wait_ready()
+        worker.wait_ready(180)
         for number, line in enumerate(LINES, 1):
             outcome = Outcome(line)
             outcomes.append(outcome)
@@ -122,27 +196,50 @@ def test_each_message_ends_in_dead_letters_and_the_events_around_it_are_written(
             Path(f"/proc/{worker.process.pid}/clear_refs").write_text("5")  # a new peak
             started = time.monotonic()
             with probes(worker, outcome):
-                deployment.send(around[0])
-                send_batches(kafka.bootstrap, topic_name, line.batches(night.event(number, 2)))
-                deployment.send(around[1])
+                send_line(deployment, line, around, night.event(number, 2))
                 wait_done(deployment, worker, outcome)
             outcome.seconds = time.monotonic() - started
             outcome.peak = peak(worker)
             found = letters(deployment)
             outcome.causes, before = found - before, found
             good += around
+        commands = run_commands(deployment)
+        replayed = latest_letters(deployment)
     if path := request.config.getoption("--hostile"):
-        write(path, outcomes, is_limited=pod is not None)
+        write(path, outcomes, commands, is_limited=pod is not None)
     for outcome in outcomes:
         assert outcome.ends == 0, outcome
         assert outcome.causes.total() == outcome.line.letters, outcome
         assert outcome.silence < 5, outcome
         assert outcome.peak < POD, outcome
-    check_all_written(deployment, good, dead_letters=sum(line.letters for line in LINES))
+    for command in commands:
+        assert command.exit_code == 0, command
+        assert command.printed.replace("\n", "").isprintable(), command
+        assert command.peak < POD, command
+    number = sum(line.letters for line in LINES)
+    # A letter that points to an event hides no letter that has it.
+    assert (replayed[FORGED], replayed[Cause.MISSING_FILE]) == (6, before[Cause.MISSING_FILE])
+    check_all_written(deployment, good, dead_letters=number + 6)
 
 
-def write(path: Path, outcomes: list[Outcome], *, is_limited: bool) -> None:
-    """Write the table into a document."""
+def latest_letters(deployment: Deployment) -> dict[str, int]:
+    """Return how many letters of each cause would be replayed."""
+    settings = KafkaSettings.model_validate(
+        {"KAFKA_CLUSTER": deployment.cluster.bootstrap, "KAFKA_TOPIC": deployment.topic}
+    )
+
+    async def found() -> list[str]:
+        async with DeadLetters(KafkaConnection.of(settings), settings) as stored:
+            latest = await stored.latest()
+            return [each.letter.error_class async for each in stored.read() if each.id in latest]
+
+    return Counter(asyncio.run(found()))
+
+
+def write(
+    path: Path, outcomes: list[Outcome], commands: list[CommandOutcome], *, is_limited: bool
+) -> None:
+    """Write the tables into a document."""
     limit = "in a control group of 1 GiB" if is_limited else "without a limit on its memory"
     lines = [
         f"One worker, {limit}:",
@@ -150,5 +247,11 @@ def write(path: Path, outcomes: list[Outcome], *, is_limited: bool) -> None:
         "| what is sent | dead letters | seconds | peak, MiB | `/livez` silent for, s |",
         "|---|---|---:|---:|---:|",
         *(outcome.row() for outcome in outcomes),
+        "",
+        "The commands that read all these messages and letters, afterwards:",
+        "",
+        "| command | seconds | peak, MiB |",
+        "|---|---:|---:|",
+        *(command.row() for command in commands),
     ]
     path.write_text(insert(path.read_text(), "hostile", "\n".join(lines)))

@@ -283,3 +283,37 @@ async def test_what_the_brokers_do_not_take_is_written_later() -> None:
     await keeper.write()
     assert counts(table.data["c"]) == {"r1": 3}
     assert (len(table.sent), released) == (1, [0, 1])
+
+
+@pytest.mark.parametrize("limit", ["MOST_CHAINS", "MOST_RUNS"])
+async def test_the_chains_that_were_written_longest_ago_leave_a_full_table(
+    monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    """Whoever may send events or updates can name any number of chains."""
+    monkeypatch.setattr(chain_table, limit, 3)
+    stored = {
+        b'"c%d"' % n: STORED.replace(b'"c"', b'"c%d"' % n).replace(b":2.0", b":%d.0" % (n + 2))
+        for n in (4, 0, 2, 1, 3)
+    }
+    keeper, table = make(stored)
+    await keeper.restore(is_ours=True)
+    await keeper.write()
+    assert table.data.keys() == {"c2", "c3", "c4"}
+    # They do not come back from the changelog either.
+    assert [key for key, value in table.sent if value is None] == ["c0", "c1"]
+
+
+async def test_no_more_updates_wait_than_the_table_has_chains(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(chain_table, "MOST_CHAINS", 3)
+    keeper, table = make({})
+    skipped = metrics.SKIPPED_CHAIN_UPDATES._value.get()
+    for n in range(5):
+        keeper.receive(
+            b'{"chain":"c%d","run":"r","datasets":1,"events":1,"batch_id":"b","written_at":1}' % n
+        )
+    await keeper.restore(is_ours=True)
+    await keeper.write()
+    assert table.data.keys() == {"c0", "c1", "c2"}
+    assert metrics.SKIPPED_CHAIN_UPDATES._value.get() == skipped + 2

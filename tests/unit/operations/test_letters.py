@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from app.operations.pages.letters.detail import _as_text
@@ -50,3 +52,14 @@ def test_the_newest_letters_are_read_wherever_they_are(
     available: dict[int, int], read: dict[int, int]
 ) -> None:
     assert shares(available) == read
+
+
+def test_lists_within_lists_are_cut_before_their_indents_take_memory() -> None:
+    """Each of the 30,000 numbers would have a line of 2,000 spaces."""
+    tracemalloc.start()
+    text, is_cut = _as_text(b"[" * 1000 + b"1," * 30_000 + b"1" + b"]" * 1000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert is_cut
+    assert len(text) == 64 * 1024
+    assert peak < 8 * 2**20

@@ -81,19 +81,24 @@ def _as_text(value: bytes) -> tuple[str, bool]:
 
 
 def _indented(text: str) -> str:
-    """Return JSON with line breaks.
+    """Return JSON with line breaks: all of it, or somewhat more than is shown.
 
     Everything else stays as it was sent: a number that is too large, or a key that is there twice,
     may be what is wrong with the event.
     """
-    depth, previous = 0, ""
+    depth, size, previous = 0, 0, ""
     parts: list[str] = []
-    for piece in _TOKEN.findall(text):
+    for found in _TOKEN.finditer(text):
+        piece = found[0]
         depth -= piece in ("]", "}")
         if previous in ("[", "{", ",") or piece in ("]", "}"):
             is_empty = previous + piece in ("[]", "{}")
             parts.append("" if is_empty else "\n" + "  " * depth)
+            size += len(parts[-1])
         depth += piece in ("[", "{")
         parts.append(": " if piece == ":" else piece)
+        size += len(parts[-1])
+        if size > _SHOWN:  # in deep lists, the indents have many times the bytes of the event
+            break
         previous = piece
     return "".join(parts)
