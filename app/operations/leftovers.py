@@ -29,7 +29,7 @@ from app.kafka.group.log_ranges import first_pending
 from app.kafka.group.offsets import committed_offsets
 from app.kafka.readers import open_reader
 from app.operations.dead_letters import DeadLetters, LostEventError
-from app.operations.named_files import NamedFiles
+from app.operations.named_files import NamedFiles, files_ending_with
 from app.settings import KafkaSettings, ReplicaKafkaSettings
 from models.errors import InvalidEventError, NotAllowedError
 
@@ -264,7 +264,7 @@ class Leftovers:
                         if root is not None:
                             yield root + inside
                         elif may_be_elsewhere:
-                            yield from _ending_with(inside, staged)
+                            yield from files_ending_with(inside, staged)
 
     def _staging_address(self, staging: Any) -> str | None:
         """Return the address of a staging root that an event names; `None` if it is not allowed."""
@@ -279,13 +279,6 @@ class Leftovers:
             if root.isLocal and inside.ospath.startswith(root.ospath):
                 return address(root) + inside.ospath[len(root.ospath) :]
         return None
-
-
-def _ending_with(path: str, staged: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Yield any file that a path below an unknown root may mean: it is kept, and not looked at."""
-    for file in staged.get(path.rpartition("/")[2], ()):
-        if file.endswith(f"/{path}"):
-            yield file
 
 
 def _leftover(kind: str, root: ResourcePath, inside: str, file: ListedFile, name: str) -> Leftover:

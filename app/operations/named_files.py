@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -15,7 +15,7 @@ from app.butler.events.proportion import check_message
 from models.errors import OverLimitError
 from models.prompt_output import load_json
 
-__all__ = ["NamedFiles"]
+__all__ = ["NamedFiles", "files_ending_with"]
 
 #: A path in the text of an event; its quotes belong to it.
 _PATH = re.compile(rb'"path"[ \t\r\n]*:[ \t\r\n]*("(?:[^"\\]++|\\.)*+")')
@@ -67,6 +67,21 @@ class NamedFiles:
             return cls(_found(value or b"", names), is_known=False)
         event = load_json(value or b"")
         return cls((dataset["path"] for dataset in event["datasets"]), event.get("staging"))
+
+
+def files_ending_with(path: str, files: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield any file that a path below an unknown root may mean: it is kept, and not looked at.
+
+    Parameters
+    ----------
+    path : `str`
+        A path that an event names.
+    files : `~collections.abc.Mapping` [`str`, `~collections.abc.Sequence` [`str`]]
+        The addresses of files, by their names.
+    """
+    for file in files.get(path.rpartition("/")[2], ()):
+        if file.endswith(f"/{path}"):
+            yield file
 
 
 def _found(value: bytes, names: Container[str]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 
 from app.butler.failures import RetryableError
 from app.butler.private.registry import RegistryTables
-from app.butler.statements import Limits
+from app.butler.sessions.limits import Limits
 
 __all__ = ["Removals"]
 
