@@ -205,10 +205,14 @@ def combined_chain(
     """
     # While the table changes hands, two workers may have it.
     found = [each for each in answers.values() if isinstance(each, ChainDocument)]
-    for worker, answer in sorted(answers.items()):
-        if isinstance(answer, NoAnswer) and not found:
-            return NoAnswer(
-                f"The worker {worker}, which may keep the table of chains, does not answer. "
-                f"{answer} When it has left the group, another worker keeps the table."
-            )
+    silent = [
+        f"The worker {worker} does not answer. {answer}"
+        for worker, answer in sorted(answers.items())
+        if isinstance(answer, NoAnswer)
+    ]
+    if silent and not found:
+        return NoAnswer(
+            f"{' '.join(silent)} The table of chains may be kept there. Once that worker has left "
+            "the group, another one keeps it."
+        )
     return max(found, key=lambda each: each.last_write, default=None)

@@ -107,8 +107,8 @@ async def test_a_worker_that_does_not_answer_is_asked_once_and_named_on_each_pag
     chain = await view.chain("a/b")
     assert isinstance(chain, NoAnswer)  # it may keep the table
     assert str(chain) == (
-        f"The worker {SILENT}, which may keep the table of chains, does not answer. It is away. "
-        "When it has left the group, another worker keeps the table."
+        f"The worker {SILENT} does not answer. It is away. The table of chains may be kept there. "
+        "Once that worker has left the group, another one keeps it."
     )
     assert service.asked[SILENT, "/state"] == sum(
         count for (name, _), count in service.asked.items() if name == SILENT
