@@ -21,20 +21,11 @@ from app.settings.variables import setting_variables
 from testbed.worker import CHECKOUT
 from tests.support.chart import CHART, EXAMPLES, RELEASE, Chart, Manifest, environment_of, pods_of
 from tests.support.kinds import refusal_of
+from tests.support.library_variables import LIBRARY_VARIABLES
 from tests.support.monitoring import RULE_FILES, rule_file
 
 Object = dict[str, Any]
 Manifests = dict[str, Manifest]
-
-#: Variables that libraries read: lsst.resources, daf_butler, PostgreSQL's client.
-LIBRARY_VARIABLES = {
-    "AWS_PROFILE",
-    "AWS_REQUEST_CHECKSUM_CALCULATION",
-    "AWS_SHARED_CREDENTIALS_FILE",
-    "LSST_DB_AUTH",
-    "PGSSLMODE",
-    "S3_ENDPOINT_URL",
-}
 
 #: For each kind, a wrong field in an object of it.
 WRONG_FIELDS = {

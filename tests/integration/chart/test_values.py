@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -186,6 +187,16 @@ def test_a_wrong_value_is_refused_by_its_name(
     chart: Chart, path: Path, value: object, named: str
 ) -> None:
     assert named in chart.try_values(changed(example("least"), path, value))
+
+
+def test_the_values_that_the_document_shows_are_enough(chart: Chart) -> None:
+    text = (CHECKOUT / "docs/deploy.md").read_text()
+    least, downstream = (
+        yaml.safe_load(block)
+        for block in re.findall(r"^```yaml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    )
+    assert ("StatefulSet", f"{RELEASE}-public") not in chart.render(least)
+    assert ("StatefulSet", f"{RELEASE}-public") in chart.render(merged(least, downstream))
 
 
 def test_argo_cd_may_set_further_global_values(chart: Chart) -> None:

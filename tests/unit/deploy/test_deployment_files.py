@@ -29,6 +29,7 @@ from simulator.outputs import dataset_types
 from testbed.kafka_jars import KAFKA_VERSION
 from testbed.worker import CHECKOUT
 from tests.support.least_rights import DOWNSTREAM_ROLE, DOWNSTREAM_ROLES, ROLE, ROLES
+from tests.support.library_variables import LIBRARY_VARIABLES
 
 SECTIONS = (
     KafkaSettings,
@@ -37,17 +38,6 @@ SECTIONS = (
     DownstreamSettings,
     ServiceSettings,
 )
-
-#: Variables of lsst.resources, daf_butler and PostgreSQL's client.
-LIBRARY_VARIABLES = {
-    "AWS_PROFILE",
-    "AWS_REQUEST_CHECKSUM_CALCULATION",
-    "AWS_SHARED_CREDENTIALS_FILE",
-    "LSST_DB_AUTH",
-    "PGPASSWORD",
-    "PGUSER",
-    "S3_ENDPOINT_URL",
-}
 
 Service = dict[str, Any]
 
