@@ -80,18 +80,23 @@ class Target:
         """Open a connection to its database in autocommit mode."""
         return psycopg.connect(self.url, autocommit=True)
 
-    def follow(self, datasets: Iterable[UUID]) -> Run:
+    def follow(self, datasets: Iterable[UUID], *, is_stopped: bool = False) -> Run:
         """Let the frozen worker run until it has written all events of a load.
 
         Parameters
         ----------
         datasets : `~collections.abc.Iterable` [`uuid.UUID`]
             The last dataset of each event.
+        is_stopped : `bool`, optional
+            Whether the worker has ended, and has to start first.
         """
         begin = Progress.now(0)
         expected = dict.fromkeys(datasets, begin.at)
         run = Run()
-        self.worker.continue_process()
+        if is_stopped:
+            self.worker.start()
+        else:
+            self.worker.continue_process()
         watch(self.connect, len(expected), expected, run)
         run.seconds = time.monotonic() - begin.at
         run.idle = begin.idle_share(run.progress[-1])

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from statistics import median
 from threading import Thread
+from uuid import UUID
 
 import cramjam
 
@@ -34,6 +35,9 @@ _VISITS = 4
 
 #: Events of a window of the first worker, as at a steady load: each is a message of the log.
 _WINDOW = 100
+
+#: The backlog after a restart, in loads of that many visits: 302,400 datasets.
+_BACKLOG = 4
 
 #: Seconds after which Kafka gives the partitions of a frozen worker to others.
 _FROZEN = 900
@@ -66,6 +70,9 @@ def run(*, quick: bool) -> Result:
             targets[transfer].follow(load.service.sent)
         _sizes(load, kafka, steady_since, result)
         _verify(load, targets)
+        direct = targets["direct"]
+        _backlog(load, direct, result, loads=1 if quick else _BACKLOG)
+        _verify(load, {"direct": direct})
     return result
 
 
@@ -171,6 +178,34 @@ def _delay(load: Load, target: Target, result: Result) -> float:
     result.raw["delay"] = latencies
     result.figures["downstream_delay_max_s"] = max(run.latencies)
     return began
+
+
+def _backlog(load: Load, target: Target, result: Result, *, loads: int) -> None:
+    """Measure how fast a worker writes what was logged while it was stopped."""
+    (worker,) = load.service.workers
+    target.worker.continue_process()
+    target.worker.term()
+    target.worker.wait()
+    last: list[UUID] = []
+    number = 0
+    for _ in range(loads):
+        before = len(load.values)
+        load.burst(_VISITS * len(DETECTORS))
+        last += load.service.sent
+        number += datasets_of(load.values[before:])
+        del load.values[before:]  # half a gigabyte
+    load.service.wait_acked()
+    with frozen(worker):
+        run = target.follow(last, is_stopped=True)
+    rate = number / len(last) * _rate(run)
+    table = Table([f"a backlog of {number} datasets, `direct`", ""])
+    table.add("from the start of the process until all are in the target", f"{run.seconds:.0f} s")
+    table.add("from a tenth to four fifths of them", f"{rate:.0f} datasets/s")
+    table.add("CPU idle", f"{run.idle:.0%}")
+    result.tables.append(table)
+    result.raw["backlog"] = {"datasets": number, **vars(run)}
+    result.figures["downstream_backlog"] = rate
+    result.figures["downstream_backlog_s"] = run.seconds
 
 
 def _sizes(load: Load, kafka: ApacheKafka, steady_since: float, result: Result) -> None:
