@@ -7,7 +7,7 @@ ARGS =
 # Number of tests that run at once. Most tests wait, so it is higher than the number of processors.
 JOBS = 3
 
-LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
 # If they are empty, the demo's defaults apply.
@@ -70,9 +70,10 @@ lint: $(INSTALLED) ## check format, style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-lock: | $(BIN)/uv ## update both lock files from pyproject.toml, keeping the pins that still fit
-	$(LOCK) --output-file requirements.lock
-	$(LOCK) --group dev --output-file requirements-dev.lock
+lock: | $(BIN)/uv ## update the lock files from pyproject.toml, keeping the pins that still fit
+	$(LOCK) pyproject.toml --output-file requirements.lock
+	$(LOCK) pyproject.toml --group dev --output-file requirements-dev.lock
+	$(LOCK) --group build --constraint requirements-dev.lock --no-annotate --output-file requirements-build.lock
 
 schema: $(INSTALLED) ## generate docs/*.schema.json from the client's event and the products message
 	@$(BIN)/python -c 'import json, pathlib, butler_writer_client.event as event, models.product as log; \
