@@ -23,7 +23,7 @@ SEED =
 # For acceptance and soak: the number of lanes of a worker. If it is empty, the default applies.
 LANES =
 
-.PHONY: help demo test unit acceptance hostile soak fuzz bench bench-quick lint lock schema dashboard screenshots clean
+.PHONY: help demo test unit acceptance hostile soak fuzz bench bench-quick lint changelog lock schema dashboard screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +69,9 @@ lint: $(INSTALLED) ## check format, style, types and the direction of imports
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+changelog: $(INSTALLED) ## move the fragments of changelog.d/ into CHANGELOG.md, for a release
+	$(BIN)/scriv collect
 
 lock: | $(BIN)/uv ## update the lock files from pyproject.toml, keeping the pins that still fit
 	$(LOCK) pyproject.toml --output-file requirements.lock

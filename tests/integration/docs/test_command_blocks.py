@@ -44,6 +44,7 @@ OPERATORS = [
     "docs/commands.md: check",
     "docs/commands.md: status",
     "docs/commands.md: chains",
+    "docs/releases.md: Which version runs",
 ]
 
 #: Executed once all workers have stopped; the second one when the first has set the group back.
