@@ -23,7 +23,7 @@ SEED =
 # For acceptance and soak: the number of lanes of a worker. If it is empty, the default applies.
 LANES =
 
-.PHONY: help demo test unit acceptance hostile soak fuzz bench bench-quick lint changelog lock schema dashboard screenshots clean
+.PHONY: help demo test unit acceptance hostile soak fuzz bench bench-quick lint site changelog lock schema dashboard screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -64,11 +64,14 @@ bench-quick: $(INSTALLED) ## run the quick benchmarks (seven minutes), and end w
 	@.ci/servers
 	$(BIN)/python -m bench --quick $(ARGS)
 
-lint: $(INSTALLED) ## check format, style, types and the direction of imports
+lint: $(INSTALLED) site ## check format, style, types, the direction of imports, and the documents' links
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+site: $(INSTALLED) ## build the site of the documents in build/site; a link that leads nowhere is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 changelog: $(INSTALLED) ## move the fragments of changelog.d/ into CHANGELOG.md, for a release
 	$(BIN)/scriv collect
