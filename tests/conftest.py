@@ -20,6 +20,7 @@ from testbed.brokers import choose, why_not_apache_kafka
 from testbed.chromium_program import Chromium, find_chromium
 from testbed.cluster import Cluster
 from testbed.embedded import EmbeddedBroker
+from testbed.go_programs import find_go_program
 from testbed.kafka import ApacheKafka
 from testbed.nginx_program import find_nginx
 from testbed.postgresql import PostgreSQL
@@ -163,6 +164,15 @@ def chromium() -> Chromium:
         return find_chromium()
     except ServerUnavailableError as reason:
         _skip("Chromium", str(reason))
+
+
+@pytest.fixture(scope="session")
+def actionlint() -> Path:
+    """The linter of GitHub's workflows."""
+    try:
+        return find_go_program("actionlint")
+    except ServerUnavailableError as reason:
+        _skip("actionlint", str(reason))
 
 
 @pytest.fixture(scope="session")
