@@ -34,10 +34,9 @@ RUN pip --python /opt/venv install --no-cache-dir --require-hashes --requirement
 
 FROM build AS build-worker
 
-# The build system, in its locked version.
-COPY requirements-dev.lock ./
-RUN awk '/^setuptools==/, !/\\$/' requirements-dev.lock > build.lock \
-    && pip install --no-cache-dir --require-hashes --requirement build.lock
+# The build system, and what writes the bill of materials.
+COPY requirements-build.lock ./
+RUN pip install --no-cache-dir --require-hashes --requirement requirements-build.lock
 
 COPY pyproject.toml README.md LICENSE ./
 COPY models models
@@ -47,6 +46,11 @@ COPY client client
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir client/dist ./client \
     && pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir dist . \
     && pip --python /opt/venv install --no-cache-dir --no-deps --no-index dist/*.whl
+
+# The bill of materials: all packages, with their licences.
+RUN mkdir -p /opt/venv/share/butler-writer \
+    && cyclonedx-py environment --gather-license-texts --pyproject pyproject.toml \
+        --output-file /opt/venv/share/butler-writer/sbom.cdx.json /opt/venv/bin/python
 
 
 FROM build AS build-simulator
@@ -73,7 +77,13 @@ CMD ["--help"]
 
 FROM base AS worker
 
+# The version is that of pyproject.toml: deploy/release.py prints it.
+ARG VERSION=unknown
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Butler Writer" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.documentation="https://butler-writer.lsst.io/" \
       org.opencontainers.image.licenses="BSD-3-Clause"
 
 COPY --from=build-worker /opt/venv /opt/venv

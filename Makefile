@@ -7,7 +7,7 @@ ARGS =
 # Number of tests that run at once. Most tests wait, so it is higher than the number of processors.
 JOBS = 3
 
-LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
 # If they are empty, the demo's defaults apply.
@@ -23,7 +23,7 @@ SEED =
 # For acceptance and soak: the number of lanes of a worker. If it is empty, the default applies.
 LANES =
 
-.PHONY: help demo test unit acceptance hostile soak fuzz bench bench-quick lint lock schema dashboard chart screenshots clean
+.PHONY: help demo test unit acceptance hostile soak fuzz bench bench-quick lint site changelog lock schema dashboard chart screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -64,15 +64,22 @@ bench-quick: $(INSTALLED) ## run the quick benchmarks (seven minutes), and end w
 	@.ci/servers
 	$(BIN)/python -m bench --quick $(ARGS)
 
-lint: $(INSTALLED) ## check format, style, types and the direction of imports
+lint: $(INSTALLED) site ## check format, style, types, the direction of imports, and the documents' links
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-lock: | $(BIN)/uv ## update both lock files from pyproject.toml, keeping the pins that still fit
-	$(LOCK) --output-file requirements.lock
-	$(LOCK) --group dev --output-file requirements-dev.lock
+site: $(INSTALLED) ## build the site of the documents in build/site; a link that leads nowhere is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+changelog: $(INSTALLED) ## move the fragments of changelog.d/ into CHANGELOG.md, for a release
+	$(BIN)/scriv collect
+
+lock: | $(BIN)/uv ## update the lock files from pyproject.toml, keeping the pins that still fit
+	$(LOCK) pyproject.toml --output-file requirements.lock
+	$(LOCK) pyproject.toml --group dev --output-file requirements-dev.lock
+	$(LOCK) --group build --constraint requirements-dev.lock --no-annotate --output-file requirements-build.lock
 
 schema: $(INSTALLED) ## generate docs/*.schema.json from the client's event and the products message
 	@$(BIN)/python -c 'import json, pathlib, butler_writer_client.event as event, models.product as log; \

@@ -23,7 +23,7 @@ from butler_writer_client import Mode, TransferError
 from simulator.demo import Demo
 from simulator.downstream import EMBARGO
 from simulator.event import encode_event, event_of
-from simulator.keeping import description
+from simulator.keeping import description, drop_ended
 from simulator.night import Night
 from simulator.options import (
     cluster_options,
@@ -172,6 +172,8 @@ def _rehearse(rehearsal: Demo, console: Console, *, keep: bool) -> Outcome:
         console.print("press Ctrl-C to stop")
         try:
             while True:
+                for line in drop_ended(rehearsal):
+                    console.print(line, style="yellow", highlight=False, soft_wrap=True)
                 rehearsal.watch.check()
                 time.sleep(1)
         except KeyboardInterrupt:

@@ -9,7 +9,7 @@ from pathlib import Path
 from simulator.demo import TOPIC, Demo
 from testbed.worker import CHECKOUT
 
-__all__ = ["commands", "description"]
+__all__ = ["commands", "description", "drop_ended"]
 
 #: The variables that the service's commands need.
 _VARIABLES = (
@@ -34,10 +34,13 @@ def commands(demo: Demo) -> list[str]:
         python = f"env PYTHONPATH={shlex.quote(str(CHECKOUT))} {python}"
     root = shlex.quote(str(demo.root))
     night = f"--visits 1 --detectors 9 --cadence 1 --day-obs {_DAY_AFTER}"
+    faust = f"{environment} {shlex.quote(str(programs / 'faust'))} -A app"
     return [
         f"{shlex.quote(str(programs / 'butler'))} query-collections {root}",
-        f"{environment} {shlex.quote(str(programs / 'faust'))} -A app dead-letters list",
+        f"{faust} dead-letters list",
+        *([f"kill -9 {demo.running[0].process.pid}"] if len(demo.running) > 1 else ()),
         f"{python} send --bootstrap {demo.cluster.bootstrap} --topic {TOPIC} --root {root} {night}",
+        f"{faust} audit",
     ]
 
 
@@ -62,3 +65,12 @@ def description(demo: Demo) -> str:
         *(f"  {command}" for command in commands(demo)),
     ]
     return "\n".join(lines)
+
+
+def drop_ended(demo: Demo) -> list[str]:
+    """Go on without the workers that have ended, if others run; return what became of them."""
+    ended = [worker for worker in demo.running if worker.process.returncode is not None]
+    if len(ended) == len(demo.running):
+        return []
+    demo.running = [worker for worker in demo.running if worker not in ended]
+    return [f"{demo.watch.drop(worker)}; the others go on" for worker in ended]

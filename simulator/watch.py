@@ -45,6 +45,14 @@ class Watch:
             if (code := server.process.returncode) is not None:
                 raise DemoError(self.describe(name, f"has ended ({_exit(code)})"))
 
+    def drop(self, server: Server) -> str:
+        """Watch a server that has ended no longer; return what became of it."""
+        name = next(name for name, each in self._watched.items() if each is server)
+        del self._watched[name]
+        code = server.process.returncode
+        assert code is not None  # noqa: S101 - it has ended
+        return f"{name} (process {server.process.pid}) has ended ({_exit(code)})"
+
     def describe(self, name: str, problem: str) -> str:
         """Return what is wrong with a server, its last error, and where its log is kept."""
         process = self._watched[name].process

@@ -186,6 +186,15 @@ def chromium() -> Chromium:
 
 
 @pytest.fixture(scope="session")
+def actionlint() -> Path:
+    """The linter of GitHub's workflows."""
+    try:
+        return find_go_program("actionlint")
+    except ServerUnavailableError as reason:
+        _skip("actionlint", str(reason))
+
+
+@pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
     """An S3 service, shared by the session's tests: use your own buckets."""
     with S3Server() as server:

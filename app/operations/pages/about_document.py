@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
 
-from app.installation import own_version
+from app.operations.versions import versions
 
 __all__ = ["AboutDocument", "LinkDocument", "VersionDocument", "about_document"]
-
-_PACKAGES = (
-    "faust-streaming",
-    "aiokafka",
-    "lsst-daf-butler",
-    "lsst-resources",
-    "sqlalchemy",
-    "psycopg",
-    "pydantic",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +55,8 @@ def about_document(worker: str) -> AboutDocument:
     """
     return AboutDocument(
         worker=worker,
-        version=_versions()[0].version,
-        versions=_versions(),
+        version=versions()["butler-writer"],
+        versions=[VersionDocument(name, version) for name, version in versions().items()],
         documents=[
             LinkDocument("What to do about an alert", "docs/runbook.md"),
             LinkDocument("Commands", "docs/commands.md"),
@@ -85,12 +72,3 @@ def about_document(worker: str) -> AboutDocument:
             LinkDocument("Faust", "https://faust-streaming.github.io/faust/"),
         ],
     )
-
-
-@cache
-def _versions() -> list[VersionDocument]:
-    return [
-        VersionDocument("butler-writer", own_version()),
-        *(VersionDocument(name, version(name)) for name in _PACKAGES),
-        VersionDocument("Python", platform.python_version()),
-    ]

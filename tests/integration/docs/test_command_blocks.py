@@ -44,6 +44,7 @@ OPERATORS = [
     "docs/commands.md: check",
     "docs/commands.md: status",
     "docs/commands.md: chains",
+    "docs/releases.md: Which version runs",
 ]
 
 #: Executed once all workers have stopped; the second one when the first has set the group back.
@@ -53,6 +54,9 @@ SKIP = "docs/commands.md: skip"
 PODS = "docs/client.md: The pods' side: `butler-writer-client`"
 
 FRAGMENT = "CONTRIBUTING.md: Changelog"
+
+#: tests/integration/simulator/test_demo.py executes it.
+TUTORIAL = "docs/tutorial.md: 1. Start a night"
 
 #: Blocks that are not executed, and why; their lines are checked as far as possible.
 MAKE_BLOCKS = {
@@ -200,7 +204,9 @@ def start_from_the_wheel_alone(own: Installation) -> None:
 
 
 def test_every_block_is_executed_or_listed_with_its_reason() -> None:
-    assert {RUN_IT, *OPERATORS, REWIND, SKIP, PODS, FRAGMENT, *NOT_EXECUTED} == set(BLOCKS)
+    assert {RUN_IT, *OPERATORS, REWIND, SKIP, PODS, FRAGMENT, TUTORIAL, *NOT_EXECUTED} == set(
+        BLOCKS
+    )
     assert len(NOT_EXECUTED) <= 5
 
 
@@ -238,7 +244,7 @@ def test_a_changelog_fragment_is_made_in_a_fresh_checkout(tmp_path: Path) -> Non
     assert len(set((checkout / "changelog.d").iterdir()) - before) == 1
 
 
-@pytest.mark.parametrize("name", MAKE_BLOCKS)
+@pytest.mark.parametrize("name", [*MAKE_BLOCKS, TUTORIAL])
 def test_every_make_target_exists(name: str) -> None:
     environment = {"PATH": os.environ["PATH"], "MAKEFLAGS": "n"}
     done = run(BLOCKS[name].text, CHECKOUT, environment)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from simulator.watch import DemoError
 from testbed.embedded import EmbeddedBroker
 from testbed.waiting import wait_until
 from testbed.worker import CHECKOUT
+from tests.support.command_blocks import command_blocks
 
 
 @pytest.fixture
@@ -137,15 +139,34 @@ class Rehearsal:
     def output(self) -> str:
         return self._output.read_text()
 
-    def wait_for(self, text: str) -> None:
+    def wait_for(self, text: str, timeout: float = 90) -> None:
         def found() -> bool:
             assert self.process.poll() is None, self.output
             return text in self.output
 
-        wait_until(found, 90, lambda: self.output)
+        wait_until(found, timeout, lambda: self.output)
+
+    @property
+    def commands(self) -> list[str]:
+        """The commands to try."""
+        lines = self.output.splitlines()
+        return [line.strip() for line in lines[lines.index(_TRY) + 1 :] if line.startswith("  ")]
 
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
+
+
+def execute(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Execute a command that the demo prints."""
+    return subprocess.run(
+        ["sh", "-c", command],
+        cwd=CHECKOUT,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=90,
+    )
 
 
 @pytest.fixture
@@ -211,33 +232,45 @@ def test_a_demo_that_keeps_running_prints_commands_that_work(folder: Path) -> No
         logs = [line.split()[1] for line in lines if line.startswith("log:")]
         assert all(Path(log).read_text() for log in logs)
         assert len(logs) == 2
-        commands = [line.strip() for line in lines[lines.index(_TRY) + 1 : -1]]
-        environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
-        done = [
-            subprocess.run(
-                ["sh", "-c", command],
-                cwd=CHECKOUT,
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=90,
-            )
-            for command in commands
-        ]
-        assert [each.returncode for each in done] == [0, 0, 0], done
+        done = [execute(command, folder) for command in rehearsal.commands]
+        assert [each.returncode for each in done] == [0, 0, 0, 0], done
         assert "LSSTCam/prompt/output-2026-11-23" in done[0].stdout
         assert (
             len([line for line in done[1].stdout.splitlines() if line.strip().startswith("0-")])
             == 4
         )
         assert "night: events=9" in done[2].stdout
+        assert "missing=0" in done[3].stdout
         rehearsal.process.send_signal(signal.SIGINT)
         assert rehearsal.process.wait(30) == 0
     assert "demo: events=4 bad=4 dead_letters=4 " in rehearsal.output
 
 
 _TRY = "try, in another terminal:"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_tutorial_kills_a_worker_and_nothing_is_lost(folder: Path) -> None:
+    """Its block of commands starts the demo, which prints the commands of the other steps."""
+    block = command_blocks()["docs/tutorial.md: 1. Start a night"].text
+    shown = execute(f"MAKEFLAGS=n {block}", folder).stdout.splitlines()[-1]
+    _, _, _, _, *options = shlex.split(shown)
+    assert options == ["--keep", "--workers", "2"]
+    with Rehearsal(folder, *options) as rehearsal:
+        rehearsal.wait_for("press Ctrl-C", 300)
+        collections, letters, kill, send, audit = rehearsal.commands
+        assert "prompt/output-2026-11-23" in execute(collections, folder).stdout
+        assert execute(letters, folder).returncode == 0
+        assert kill.startswith("kill -9 ")
+        assert execute(kill, folder).returncode == 0
+        assert execute(send, folder).returncode == 0
+        end = "audit: written=576 expired=0 dead-letter=0 pending=0 missing=0\n"
+        wait_until(lambda: execute(audit, folder).stdout == end, 120, lambda: rehearsal.output)
+        assert end in (CHECKOUT / "docs/tutorial.md").read_text()
+        assert "has ended (SIGKILL); the others go on" in rehearsal.output
+        rehearsal.process.send_signal(signal.SIGINT)
+        assert rehearsal.process.wait(30) == 0
 
 
 def test_the_demo_succeeds_with_staging_duplicates_and_bad_events_and_stops_everything() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -28,6 +27,7 @@ from simulator.commands import main as simulator
 from simulator.outputs import dataset_types
 from testbed.kafka_jars import KAFKA_VERSION
 from testbed.worker import CHECKOUT
+from tests.support.dockerfile import dockerfile_stages
 from tests.support.least_rights import DOWNSTREAM_ROLE, DOWNSTREAM_ROLES, ROLE, ROLES
 from tests.support.library_variables import LIBRARY_VARIABLES
 
@@ -52,17 +52,7 @@ def services() -> dict[str, Service]:
 @pytest.fixture(scope="module")
 def stages() -> dict[str, list[list[str]]]:
     """The Dockerfile's instructions by stage, each as a list of words."""
-    lines = (CHECKOUT / "Dockerfile").read_text().splitlines()
-    text = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
-    instructions = [line.split() for line in text.replace("\\\n", " ").splitlines() if line]
-    starts = [n for n, (word, *_) in enumerate(instructions) if word == "FROM"]
-    return {
-        instructions[start][-1]: [
-            instructions[start],
-            *takewhile(lambda words: words[0] != "FROM", instructions[start + 1 :]),
-        ]
-        for start in starts
-    }
+    return dockerfile_stages()
 
 
 def _check(program: str, *arguments: str) -> None:
@@ -316,6 +306,14 @@ def test_every_copied_file_exists_and_is_not_ignored(stages: dict[str, list[list
     assert {path.split("/")[0] for path in let_in} == copied
     for path in let_in:
         assert (CHECKOUT / path).exists()
+
+
+def test_the_image_is_labelled_with_its_version(stages: dict[str, list[list[str]]]) -> None:
+    labels = dict(
+        word.split("=", 1) for word in _last(stages["worker"], "LABEL").split() if "=" in word
+    )
+    assert labels["org.opencontainers.image.version"] == '"${VERSION}"'
+    assert ["ARG", "VERSION=unknown"] in stages["worker"]
 
 
 def test_downloads_into_the_image_are_verified_by_hash(stages: dict[str, list[list[str]]]) -> None:
