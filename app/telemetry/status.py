@@ -69,6 +69,8 @@ class Status:
         The waits between two attempts of a step.
     waiting : `Waiting` or `None`
         What waits to be released to a downstream repository, if the worker fills one and knows it.
+    kept_out : `str` or `None`
+        Who keeps the worker out of its consumer group, if anybody does.
     stopping : `bool`
         Whether the worker was asked to stop: it takes no more events.
     """
@@ -86,6 +88,7 @@ class Status:
     step_failures: StepFailures = field(default_factory=StepFailures)
     pauses: Pauses = field(default_factory=Pauses)
     waiting: Waiting | None = None
+    kept_out: str | None = None
     stopping: bool = False
     _away: dict[str, Needed] = field(default_factory=dict)
     _refused_logins: dict[str, tuple[str, float]] = field(default_factory=dict)
@@ -184,7 +187,8 @@ class Status:
     def not_ready(self) -> str | None:
         """Why the worker is not ready, or `None` if it is."""
         if self.unassigned_since is not None:
-            return "; ".join(self.unavailable.values()) or "waiting for partitions to be assigned"
+            reasons = self.unavailable.values() or filter(None, [self.kept_out])
+            return "; ".join(reasons) or "waiting for partitions to be assigned"
         if self.resets:
             return f"the log was reset, reading again: {', '.join(self.resets)}"
         problems = [
