@@ -109,6 +109,12 @@ class Laboratory:
         self.workers += started
         return started
 
+    def start_unready(self) -> Worker:
+        """Start a worker that cannot become ready yet."""
+        worker = self._stack.enter_context(self.deployment.worker())
+        self.workers.append(worker)
+        return worker
+
     def kill(self, worker: Worker) -> None:
         """Kill a worker (SIGKILL)."""
         self._measure(worker)
