@@ -76,10 +76,11 @@ def manifests(*files: str, stem: str = _STEM) -> list[Manifest]:
     return [manifest for text in texts for manifest in yaml.safe_load_all(text)]
 
 
-def trial() -> Manifest:
+def trial(stem: str = _STEM) -> Manifest:
     """Return the user of the deployed service after the patch trial.yaml."""
-    user: Manifest = yaml.safe_load(DEPLOYED)
-    for step in yaml.safe_load((MANIFESTS / "trial.yaml").read_text()):
+    user: Manifest = yaml.safe_load(DEPLOYED.replace(_STEM, stem))
+    patch = (MANIFESTS / "trial.yaml").read_text().replace(_STEM, stem)
+    for step in yaml.safe_load(patch):
         *path, last = [int(n) if n.isdigit() else n for n in step["path"].split("/")[1:]]
         target: Any = user
         for name in path:
