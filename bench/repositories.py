@@ -18,9 +18,9 @@ from psycopg import sql
 from app.butler.policy import WritePolicy
 from app.butler.repository.connection import open_butler
 from bench.filling import multiply
-from bench.peer import PeerWriter
 from bench.workload import Workload
 from simulator.repository import make_repository
+from testbed.peer import PeerWriter
 from testbed.postgresql import PostgreSQL
 from testbed.tables import Tables, tables_of
 

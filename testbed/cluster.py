@@ -113,6 +113,11 @@ class Cluster:
 
         wait_until(has_leaders, _REQUEST_TIMEOUT, f"a leader for each partition of {name}")
 
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic and wait until the broker does not know it any more."""
+        self.admin.delete_topics([name])[name].result(_REQUEST_TIMEOUT)
+        wait_until(lambda: name not in self.topics(), _REQUEST_TIMEOUT, f"the end of {name}")
+
     def topics(self) -> dict[str, int]:
         """Return the topics' partition counts by name."""
         found = self.admin.list_topics(timeout=_REQUEST_TIMEOUT).topics

@@ -172,7 +172,7 @@ class ApacheKafka(Server, Cluster):
         wait_until(is_gone, _START_TIMEOUT, lambda: f"the broker to forget {rule}")
 
     def change_password(self, user: str, password: str) -> None:
-        """Change a user's password; connections that are open stay open."""
+        """Make a user, or change the password of one; connections that are open stay open."""
         login = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
         change = UserScramCredentialUpsertion(user, login, password.encode())
         self.admin.alter_user_scram_credentials([change])[user].result(_START_TIMEOUT)

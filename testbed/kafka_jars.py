@@ -11,37 +11,20 @@ import sys
 from pathlib import Path
 
 from .availability import ServerUnavailableError
-from .cache import cache_folder, cached
+from .cache import cached
+from .maven import fetch_jars
 
 __all__ = ["KAFKA_VERSION", "find_java", "kafka_jars"]
 
 KAFKA_VERSION = "4.1.1"
 _MINIMUM_JAVA = 17  # the version that Kafka 4's broker is compiled for
-_DEPENDENCY_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 
 # The log4j binding is in Kafka's release archive, but not among the artifact's dependencies.
 # Without it, the broker logs nothing. Its version is that of Kafka's log4j-core.
-_POM = f"""<?xml version="1.0" encoding="UTF-8"?>
-<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>butler-writer</groupId>
-  <artifactId>kafka-jars</artifactId>
-  <version>1</version>
-  <packaging>pom</packaging>
-  <dependencies>
-    <dependency>
-      <groupId>org.apache.kafka</groupId>
-      <artifactId>kafka_2.13</artifactId>
-      <version>{KAFKA_VERSION}</version>
-    </dependency>
-    <dependency>
-      <groupId>org.apache.logging.log4j</groupId>
-      <artifactId>log4j-slf4j-impl</artifactId>
-      <version>2.24.3</version>
-    </dependency>
-  </dependencies>
-</project>
-"""
+_ARTIFACTS = (
+    f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
+    "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3",
+)
 
 
 def find_java() -> Path:
@@ -84,43 +67,7 @@ def kafka_jars() -> Path:
 
 
 def _fetch(folder: Path) -> Path:
-    maven = shutil.which("mvn")
-    if maven is None:
-        raise ServerUnavailableError(
-            f"Apache Kafka is not in the cache {cache_folder()}, and there is no Maven to download "
-            "it: install the package maven"
-        )
-    sys.stderr.write(
-        f"Downloading Apache Kafka {KAFKA_VERSION} (about 60 MB) with Maven: a minute or two\n"
-    )
-    pom = folder / "pom.xml"
-    pom.write_text(_POM)
-    fetched = folder / "jars"
-    answer = subprocess.run(
-        [
-            maven,
-            "--batch-mode",
-            "--quiet",
-            f"--file={pom}",
-            f"{_DEPENDENCY_PLUGIN}:copy-dependencies",
-            "-DincludeScope=runtime",
-            f"-DoutputDirectory={fetched}",
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if answer.returncode != 0:
-        # Maven's first error has the cause; the others say how to get more output.
-        said = [line for line in answer.stdout.splitlines() if line.strip()]
-        errors = [line for line in said if line.startswith("[ERROR]")] or said[-1:] or ["?"]
-        raise ServerUnavailableError(
-            f"Maven could not download Apache Kafka {KAFKA_VERSION} (is there a network?): "
-            f"{errors[0].removeprefix('[ERROR] ')}"
-        )
-    return fetched
+    return fetch_jars(f"Apache Kafka {KAFKA_VERSION}", _ARTIFACTS, folder, megabytes=60)
 
 
 if __name__ == "__main__":

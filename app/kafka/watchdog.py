@@ -3,8 +3,8 @@
 A consumer gets stuck in three known ways: it is never assigned partitions again after a
 revocation, an error ends its membership in the group, or commits stall while events are acked
 (faust-streaming issue 596).  None of them raises an exception.  Ending the process loses nothing:
-what is not committed will be redelivered.  While the brokers are unreachable the watchdog waits,
-since a restart would not help.
+what is not committed will be redelivered.  While the brokers are unreachable, or another program
+holds the group, the watchdog waits, since a restart would not help.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import faust
 import structlog
+from aiokafka.errors import InconsistentGroupProtocolError
 from faust.types import TP
 
 from app.butler.descriptions import describe_with_type
@@ -28,6 +29,7 @@ from app.kafka.checks.access_rights import connect, may_be_temporary
 from app.kafka.connection import KafkaConnection
 from app.kafka.errors import AuthorizationError, KafkaError
 from app.kafka.faust_private import membership_error
+from app.kafka.group.members import describe_group
 from app.settings import KafkaSettings
 from app.telemetry.status import Status
 
@@ -70,7 +72,7 @@ class Watchdog:
         return any(now - since >= CHECK_INTERVAL for since in clocks)
 
     def restart_waits(self, now: float) -> None:
-        """Restart all waits: while the brokers are unreachable, nothing can arrive."""
+        """Restart all waits: nothing can arrive, and a restart would not help."""
         self._waits_restarted_at = now
         for partition, (offset, _) in self._uncommitted_since.items():
             self._uncommitted_since[partition] = (offset, now)
@@ -163,7 +165,7 @@ class ConsumerWatch:
         group_error = await self._membership_error()
         unassigned_since = self._status.unassigned_since
         now = time.monotonic()
-        if self._watchdog.is_waiting(now, unassigned_since) and not await self._kafka_serves():
+        if self._watchdog.is_waiting(now, unassigned_since) and not await self._may_arrive():
             self._watchdog.restart_waits(time.monotonic())
         partitions = self._intake.ledger.state()
         committed = self._app.monitor.tp_committed_offsets
@@ -185,18 +187,28 @@ class ConsumerWatch:
         started without it ends.
         """
         error = await membership_error(self._app)
+        is_kept_out = isinstance(error, InconsistentGroupProtocolError)
+        self._status.kept_out = await self._other_members() if is_kept_out else None
         if error is None or isinstance(error, AuthorizationError):
             return None
         text = describe_with_type(error)
         logger.warning("not in the consumer group, joining again", error=text)
         return text
 
-    async def _kafka_serves(self) -> bool:
+    async def _other_members(self) -> str | None:
+        """Return who holds the group, such as the deployed service, if the brokers say so."""
+        with suppress(KafkaError, OSError):
+            group = await describe_group(self._connection)
+            return group.foreign_members if group.is_foreign else None
+        return None
+
+    async def _may_arrive(self) -> bool:
         """Return whether a broker answers on a new connection; the consumer's own may hang.
 
-        While access rights are missing, a restart would not help either.
+        While access rights are missing, or another program holds the group, a restart would not
+        help either.
         """
-        if KAFKA in self._status.unavailable:
+        if KAFKA in self._status.unavailable or self._status.kept_out is not None:
             return False
         try:
             with closing(await connect(self._connection)):

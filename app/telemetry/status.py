@@ -71,6 +71,8 @@ class Status:
         What waits to be released to a downstream repository, if the worker fills one and knows it.
     cannot_read : `str` or `None`
         Why it cannot be looked up where reading starts; `None` once it is known.
+    kept_out : `str` or `None`
+        Who keeps the worker out of its consumer group, if anybody does.
     stopping : `bool`
         Whether the worker was asked to stop: it takes no more events.
     """
@@ -89,6 +91,7 @@ class Status:
     pauses: Pauses = field(default_factory=Pauses)
     waiting: Waiting | None = None
     cannot_read: str | None = None
+    kept_out: str | None = None
     stopping: bool = False
     _away: dict[str, Needed] = field(default_factory=dict)
     _refused_logins: dict[str, tuple[str, float]] = field(default_factory=dict)
@@ -197,7 +200,7 @@ class Status:
         """
         causes = [*self.unavailable.values(), *filter(None, [self.cannot_read])]
         if self.unassigned_since is not None:
-            return _joined(causes) or "waiting for partitions to be assigned"
+            return _joined(causes) or self.kept_out or "waiting for partitions to be assigned"
         if self.resets:
             return _joined([*causes, f"the log was reset, reading again: {', '.join(self.resets)}"])
         effects = [

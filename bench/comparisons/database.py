@@ -21,12 +21,12 @@ from app.butler.writer import ButlerWriter
 from bench.comparisons.write_path import write_ours
 from bench.database_side import COLUMNS, Cost, observe
 from bench.measuring import quantile
-from bench.peer import PeerWriter
 from bench.repositories import MOST_DATASETS, POLICY, Repositories, Repository
 from bench.result import Result, Table
 from bench.workload import Workload
 from testbed.cluster import Cluster
 from testbed.kafka import ApacheKafka
+from testbed.peer import PeerWriter
 from testbed.tables import Tables, check_same
 
 __all__ = ["run"]

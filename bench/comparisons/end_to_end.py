@@ -14,7 +14,6 @@ from uuid import UUID
 
 from app.butler.repository.chains import ChainKeeper
 from bench.measuring import alternate, median_ratio, quantile, spread
-from bench.peer import PeerWriter
 from bench.repositories import FEWER_DATASETS, MOST_DATASETS, Repositories
 from bench.result import Result, Table
 from bench.service import Message, Run, Service
@@ -25,6 +24,7 @@ from simulator.event import encode_event, event_of
 from simulator.night import Output, Pod
 from testbed.cluster import Cluster
 from testbed.kafka import ApacheKafka
+from testbed.peer import PeerWriter
 from testbed.tables import Tables, check_same
 
 __all__ = ["Load", "run", "start", "start_all"]

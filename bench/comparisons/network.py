@@ -11,10 +11,10 @@ from app.butler.writer import ButlerWriter
 from bench.comparisons.write_path import write_ours
 from bench.delay import delayed
 from bench.measuring import alternate, spread, stopwatch
-from bench.peer import PeerWriter
 from bench.repositories import MOST_DATASETS, POLICY, Repositories
 from bench.result import Result, Table
 from bench.workload import Workload
+from testbed.peer import PeerWriter
 from testbed.tables import check_same
 
 __all__ = ["run"]

@@ -18,13 +18,13 @@ from lsst.resources import ResourcePath
 
 from app.butler.repository.chains import ChainKeeper
 from bench.measuring import quantile
-from bench.peer import PeerWriter
 from bench.repositories import MOST_DATASETS, Repositories, Repository
 from bench.result import Result, Table
 from bench.workload import Workload
 from butler_writer_client import KafkaTopic, Mode, PromptOutputWriter
 from simulator.event import encode_event, event_of, write_outputs
 from testbed.kafka import ApacheKafka
+from testbed.peer import PeerWriter
 
 __all__ = ["run"]
 

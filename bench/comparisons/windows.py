@@ -14,12 +14,12 @@ from app.butler.private.registry import engine_of
 from app.butler.writer import ButlerWriter
 from bench.comparisons.write_path import worker_collector, write_ours
 from bench.measuring import alternate, median_ratio, spread, stopwatch
-from bench.peer import PeerWriter
 from bench.repositories import MOST_DATASETS, POLICY, Repositories, Repository
 from bench.result import Result, Table
 from bench.workload import Workload
 from models.prompt_output import PromptOutput
 from simulator.event import encode_event
+from testbed.peer import PeerWriter
 from testbed.sent_messages import sent_messages
 from testbed.tables import check_same
 from testbed.writing import write_window

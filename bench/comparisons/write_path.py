@@ -16,11 +16,11 @@ from app.butler.writer import ButlerWriter
 from app.worker import COLLECTOR_THRESHOLDS
 from bench.copying import Rows, copy_in, copy_out
 from bench.measuring import alternate, median_ratio, spread, stopwatch
-from bench.peer import PeerWriter
 from bench.repositories import FEWER_DATASETS, MOST_DATASETS, POLICY, Repositories, Repository
 from bench.result import Result, Table
 from bench.workload import datasets_of
 from models.prompt_output import PromptOutput
+from testbed.peer import PeerWriter
 from testbed.tables import Tables, check_same
 from testbed.writing import write_window
 

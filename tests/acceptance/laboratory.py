@@ -7,8 +7,10 @@ announced.  Offsets must be committed to the end of the log, and the run must be
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from contextlib import ExitStack
 from pathlib import Path
+from uuid import UUID
 
 from app.settings.windows import WindowSettings
 from testbed.control_groups import ControlGroup
@@ -107,6 +109,12 @@ class Laboratory:
         self.workers += started
         return started
 
+    def start_unready(self) -> Worker:
+        """Start a worker that cannot become ready yet."""
+        worker = self._stack.enter_context(self.deployment.worker())
+        self.workers.append(worker)
+        return worker
+
     def kill(self, worker: Worker) -> None:
         """Kill a worker (SIGKILL)."""
         self._measure(worker)
@@ -139,7 +147,9 @@ class Laboratory:
         """Wait until each worker reports a problem on ``/readyz``."""
         wait_until(lambda: all(w.status("/readyz") == 503 for w in workers), 60, "not ready")
 
-    def reconcile(self, timeout: float = 120, *, alarm: str | None = None) -> Tally:
+    def reconcile(
+        self, timeout: float = 120, *, alarm: str | None = None, by_others: Set[UUID] = frozenset()
+    ) -> Tally:
         """Wait until every message is finished, and reconcile what was sent with what is stored.
 
         Parameters
@@ -148,6 +158,8 @@ class Laboratory:
             Seconds to wait.
         alarm : `str`, optional
             What the fault makes a worker log at level critical; nothing else may be alarming.
+        by_others : `set` [`uuid.UUID`]
+            Datasets that another program has written.
 
         Raises
         ------
@@ -171,6 +183,7 @@ class Laboratory:
             redelivered=absorbed // len(DATASET_TYPES),
             kills=self.kills,
             peak_rss=self._peak_rss,
+            by_others=by_others,
         )
         return self.tally
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.worker import CHECKOUT
+from tests.support.runbook import FOR_CLUSTERS
 
 __all__ = ["CommandBlock", "command_blocks"]
 
@@ -37,9 +38,9 @@ class CommandBlock:
 
 
 def command_blocks() -> dict[str, CommandBlock]:
-    """Return the command blocks of all documents but the runbook by their names.
+    """Return the command blocks of all documents but those for a cluster by their names.
 
-    The runbook's lines are for a cluster; `tests.support.runbook` has them.
+    `tests.support.runbook` has the lines of the others.
 
     Raises
     ------
@@ -48,8 +49,7 @@ def command_blocks() -> dict[str, CommandBlock]:
     """
     documents = [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md"), CHECKOUT / "client/README.md"]
     found: dict[str, CommandBlock] = {}
-    documents.remove(CHECKOUT / "docs/runbook.md")
-    for document in documents:
+    for document in set(documents) - set(FOR_CLUSTERS):
         for block in _blocks_of(document):
             if block.name in found:
                 raise ValueError(f"two command blocks under one heading: {block.name}")

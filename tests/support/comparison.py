@@ -12,8 +12,8 @@ from agents.decoded_events import decode
 from app.butler.outcome import Written
 from app.butler.policy import WriteMethod
 from app.butler.private.registry import engine_of
-from bench.peer import PeerWriter
 from models.errors import InvalidEventError
+from testbed.peer import PeerWriter
 from testbed.tables import check_same, tables_of
 from testbed.writing import write_window
 from tests.support.mutations import MUTATIONS, TABLE_TYPE, mutated

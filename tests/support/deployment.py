@@ -56,6 +56,10 @@ class Deployment:
         self.lists = self.folder / "lists"
         self.lists.mkdir()
         self.butler = make_repository(self.root, database=self.database, universe=self.universe)
+        self.make_topics()
+
+    def make_topics(self) -> None:
+        """Make the topics that are made before a worker starts."""
         self.cluster.create_topic(self.topic, self.partitions, **{"max.message.bytes": 11 * 2**20})
         self.cluster.create_topic(self.output_topic)
 

@@ -1,15 +1,27 @@
-"""The runbook, as tests read it."""
+"""The runbook, and the other document for a cluster, as tests read them."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from testbed.worker import CHECKOUT
 
-__all__ = ["RUNBOOK", "RUNBOOK_URL", "RunbookCommand", "anchors", "runbook_commands", "table_of"]
+__all__ = [
+    "FOR_CLUSTERS",
+    "RUNBOOK",
+    "RUNBOOK_URL",
+    "RunbookCommand",
+    "anchors",
+    "runbook_commands",
+    "table_of",
+]
 
 RUNBOOK = CHECKOUT / "docs/runbook.md"
+
+#: The documents whose commands are for a cluster.
+FOR_CLUSTERS = (RUNBOOK, CHECKOUT / "docs/migrate.md")
 RUNBOOK_URL = "https://butler-writer.lsst.io/runbook.html"
 
 #: What runs a command in the worker's container.
@@ -37,17 +49,17 @@ class RunbookCommand:
         return self.text.removeprefix(EXEC) if self.text.startswith(EXEC) else None
 
 
-def anchors() -> set[str]:
+def anchors(document: Path = RUNBOOK) -> set[str]:
     """Return the anchors of the headings."""
-    headings = re.findall(r"^#+ (.+)$", RUNBOOK.read_text(), re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def runbook_commands() -> list[RunbookCommand]:
-    """Return all lines of the blocks of commands, in their order."""
+    """Return all lines of the blocks of commands of these documents, in their order."""
     found: list[RunbookCommand] = []
     section, is_command = "", False
-    for line in RUNBOOK.read_text().splitlines():
+    for line in "".join(document.read_text() for document in FOR_CLUSTERS).splitlines():
         if line.startswith("```"):
             is_command = line == "```sh"
         elif is_command:

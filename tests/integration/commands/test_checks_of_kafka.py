@@ -20,6 +20,7 @@ from confluent_kafka.admin import (
 )
 
 from app.kafka.checks import access_rights
+from app.kafka.checks.access_rights import Right
 from app.kafka.checks.required import all_rights
 from app.kafka.connection import KafkaConnection
 from app.operations.checks.items import Item, Verdict
@@ -28,23 +29,20 @@ from testbed.cluster import Cluster
 from testbed.kafka import ApacheKafka
 from testbed.ports import free_port
 from testbed.waiting import wait_until
-from tests.support.access_rules import LOGIN, OPERATORS_RULES, OPTIONAL_RULES, RULES
 from tests.support.checked import item_named, settings_from, wrong_items
+from tests.support.strimzi import login, make, manifests, rights
 
 pytestmark = pytest.mark.kafka
 
-TOPIC, GROUP = "checked", "checked-writer"
-NAMES = {
-    "KAFKA_TOPIC": TOPIC,
-    "KAFKA_OUTPUT_TOPIC": "checked-ingested",
-    "<KAFKA_TOPIC>-dead-letters": f"{TOPIC}-dead-letters",
-    "<KAFKA_TOPIC>-chain-updates": f"{TOPIC}-chain-updates",
-    "butler-writer-chains-changelog": f"{GROUP}-chains-changelog",
-    "<KAFKA_TOPIC>-products": f"{TOPIC}-products",
-    "butler-writer": GROUP,
-}
-OUTPUT, LETTERS, UPDATES, CHANGELOG, PRODUCTS = list(NAMES.values())[1:6]
-LARGE = 11 * 2**20
+TOPIC = GROUP = "checked"
+OUTPUT = f"{TOPIC}-ingestion-events"
+LETTERS, UPDATES = f"{TOPIC}-dead-letters", f"{TOPIC}-chain-updates"
+CHANGELOG, PRODUCTS = f"{GROUP}-chains-changelog", f"{TOPIC}-products"
+#: The topics that a worker needs, and the optional one.
+TOPICS = (TOPIC, OUTPUT, LETTERS, UPDATES, CHANGELOG, PRODUCTS)
+
+GIVEN = manifests("topics.yaml", "users.yaml", stem=TOPIC)
+SERVICE = next(each for each in GIVEN if each["kind"] == "KafkaUser")
 
 
 @dataclass
@@ -84,14 +82,7 @@ class Checked:
 @pytest.fixture(scope="module")
 def checked(secure_kafka: ApacheKafka) -> Checked:
     kafka = secure_kafka
-    kafka.create_topic(TOPIC, max_message_bytes=LARGE)
-    kafka.create_topic(OUTPUT)
-    kafka.create_topic(LETTERS, max_message_bytes=LARGE, retention_ms=14 * 24 * 3600 * 1000)
-    kafka.create_topic(UPDATES)
-    kafka.create_topic(CHANGELOG, cleanup_policy="compact")
-    kafka.create_topic(PRODUCTS)
-    for kind, name, operation in [*RULES, *OPERATORS_RULES, *OPTIONAL_RULES]:
-        kafka.allow("writer", AclOperation[operation], ResourceType[kind.upper()], NAMES[name])
+    make(kafka, GIVEN)
     environment = {
         "BUTLER_REPOSITORY": "unused",
         "OUTPUT_DATASET_LIST_DIRECTORY": "unused",
@@ -99,34 +90,43 @@ def checked(secure_kafka: ApacheKafka) -> Checked:
         "KAFKA_TOPIC": TOPIC,
         "KAFKA_OUTPUT_TOPIC": OUTPUT,
         "BUTLER_WRITER_KAFKA_GROUP": GROUP,
-        **LOGIN,
+        **login(TOPIC),
     }
     return Checked(kafka, environment)
 
 
-async def test_nothing_is_wrong_with_the_rules_of_the_readme(checked: Checked) -> None:
+async def test_nothing_is_wrong_with_the_manifests(checked: Checked) -> None:
     items = await checked.items()
     assert [item for item in items if item.verdict is not Verdict.OK] == []
     notes = {item.name for item in items if item.detail.startswith("note: ")}
-    assert notes == {f"topic {name}: replicas" for name in list(NAMES.values())[:6]}
+    assert notes == {f"topic {name}: replicas" for name in TOPICS}
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "operation"),
-    [rule for rule in [*RULES, *OPERATORS_RULES] if rule[2] != "CREATE"],
+    "right", [each for each in sorted(rights(SERVICE)) if each.name != PRODUCTS], ids=str
 )
-async def test_a_missing_access_rule_is_named(
-    checked: Checked, kind: str, name: str, operation: str
-) -> None:
-    right = (AclOperation[operation], ResourceType[kind.upper()], NAMES[name])
-    checked.kafka.forbid("writer", *right)
+async def test_a_missing_access_rule_is_named(checked: Checked, right: Right) -> None:
+    rule = (AclOperation[right.operation.name], ResourceType[right.kind.upper()], right.name)
+    checked.kafka.forbid(TOPIC, *rule)
     try:
         items = wrong_items(await checked.items())
     finally:
-        checked.kafka.allow("writer", *right)
-    item = item_named(items, f"{operation} on {kind} {NAMES[name]}")
-    assert item.detail.startswith(f"Kafka user writer lacks {operation} on {kind} {NAMES[name]}, ")
+        checked.kafka.allow(TOPIC, *rule)
+    item = item_named(items, str(right))
+    assert item.detail.startswith(f"Kafka user {TOPIC} lacks {right}, ")
     assert item.detail.endswith("; grant the access rules listed in README.md")
+
+
+@pytest.mark.parametrize("name", [each for each in TOPICS if each != PRODUCTS])
+async def test_a_missing_topic_is_named(checked: Checked, name: str) -> None:
+    given = [each for each in GIVEN if each["kind"] == "KafkaTopic"]
+    checked.kafka.delete_topic(name)
+    try:
+        items = wrong_items(await checked.items(BUTLER_WRITER_KAFKA_DECLARE_TOPICS="false"))
+    finally:
+        make(checked.kafka, [each for each in given if each["metadata"]["name"] == name])
+    item = item_named(items, f"topic {name}")
+    assert item.detail.startswith(f"there is no topic {name}, ")
 
 
 @pytest.mark.parametrize("operation", ["WRITE", "DESCRIBE_CONFIGS"])
@@ -134,15 +134,17 @@ async def test_a_missing_rule_of_the_product_log_is_a_note(
     checked: Checked, operation: str
 ) -> None:
     right = (AclOperation[operation], ResourceType.TOPIC, PRODUCTS)
-    checked.kafka.forbid("writer", *right)
+    checked.kafka.forbid(TOPIC, *right)
     try:
         items = await checked.items()
     finally:
-        checked.kafka.allow("writer", *right)
+        checked.kafka.allow(TOPIC, *right)
     assert wrong_items(items) == []
     item = item_named(items, f"{operation} on topic {PRODUCTS}")
     assert item.verdict is Verdict.OK
-    assert item.detail.startswith(f"note: Kafka user writer lacks {operation} on topic {PRODUCTS};")
+    assert item.detail.startswith(
+        f"note: Kafka user {TOPIC} lacks {operation} on topic {PRODUCTS};"
+    )
     assert item.detail.endswith("grant the access rules listed in README.md")
 
 
@@ -194,7 +196,7 @@ async def test_a_short_retention_is_a_note(checked: Checked) -> None:
     assert item_named(items, f"topic {LETTERS}: retention") == Item(
         f"topic {LETTERS}: retention",
         Verdict.OK,
-        "note: 1 days, but the input topic keeps events for 7 days; raise its retention.ms",
+        "note: 1 days, but the input topic keeps events for 14 days; raise its retention.ms",
     )
 
 

@@ -1,38 +1,62 @@
-"""Every command, with exactly the access rules that the README lists, and the role of roles.sql."""
+"""Every command, with exactly the topics and rules of deploy/strimzi, and the role of roles.sql.
+
+Or with those of a trial: the deployed user, with the one word of trial.yaml.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import AclOperation, ResourceType
 
 from testbed.kafka import ApacheKafka
 from testbed.postgresql import PostgreSQL
 from testbed.waiting import wait_until
 from testbed.worker import Worker, faust_command
-from tests.support.access_rules import LOGIN, grant
 from tests.support.deployment import Deployment
 from tests.support.events import CHAIN, RUN, Night, dataset_ids, stored_ids
 from tests.support.least_rights import DROP_ROLE, ROLES, use_role
+from tests.support.strimzi import StrimziDeployment, login, make, manifests, trial
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgresql]
 
 
-@pytest.fixture
+@dataclass
+class Commanded(StrimziDeployment):
+    """A deployment with the user who gives the commands."""
+
+    operator: str = ""
+
+
+@pytest.fixture(params=["manifests", pytest.param("trial", marks=pytest.mark.slow)])
 def deployment(
-    secure_kafka: ApacheKafka, postgresql: PostgreSQL, topic_name: str, tmp_path: Path
-) -> Iterator[Deployment]:
-    settings = {**LOGIN, "BUTLER_WRITER_MISSING_FILE_WAIT": "0.1"}
-    found = Deployment(
+    request: pytest.FixtureRequest,
+    secure_kafka: ApacheKafka,
+    postgresql: PostgreSQL,
+    topic_name: str,
+    tmp_path: Path,
+) -> Iterator[Commanded]:
+    given = manifests("topics.yaml", "users.yaml", stem=topic_name)
+    given[0]["spec"]["partitions"] = 2
+    settings = {"BUTLER_WRITER_MISSING_FILE_WAIT": "0.1"}
+    operator = f"{topic_name}-operators"
+    if request.param == "trial":
+        given = [*given[:2], trial(topic_name)]
+        settings["BUTLER_WRITER_KAFKA_DECLARE_TOPICS"] = "true"
+        operator = topic_name
+    found = Commanded(
         secure_kafka,
         topic_name,
         tmp_path,
         database=postgresql.create_database("commanded"),
-        partitions=2,
         settings=settings,
+        given=given,
+        operator=operator,
     )
     with postgresql.connect("commanded") as connection:
         # By default, everybody has some rights.
@@ -40,7 +64,6 @@ def deployment(
         connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
         connection.execute(ROLES.encode())
     use_role(found.root)
-    grant(secure_kafka, found, operators=True, optional=True)
     yield found
     found.butler.close()
     with postgresql.connect("commanded") as connection:
@@ -48,9 +71,12 @@ def deployment(
     postgresql.drop_database("commanded")
 
 
-def document(deployment: Deployment, *arguments: str, exit_code: int = 0) -> Any:
-    """Return the document that a command prints."""
-    done = faust_command(deployment.environment, "--json", *arguments)
+def document(
+    deployment: Commanded, *arguments: str, exit_code: int = 0, user: str | None = None
+) -> Any:
+    """Return the document that a command prints; by default, the operators' user gives it."""
+    environment = {**deployment.environment, **login(user or deployment.operator)}
+    done = faust_command(environment, "--json", *arguments)
     assert done.returncode == exit_code, f"{arguments}: {done.stdout}{done.stderr}"
     return json.loads(done.stdout)
 
@@ -65,7 +91,7 @@ def chain_events(deployment: Deployment) -> dict[str, int]:
 
 
 @pytest.mark.timeout(600)
-def test_every_command_does_its_work(deployment: Deployment) -> None:
+def test_every_command_does_its_work(deployment: Commanded) -> None:
     """One test, since its steps build on each other; they are those of a restored database."""
     night = Night(deployment.root)
     good = [night.event(1, detector) for detector in range(4)]
@@ -80,6 +106,8 @@ def test_every_command_does_its_work(deployment: Deployment) -> None:
         worker.term()
         assert worker.wait() == 0
     commands_without_a_worker(deployment, night)
+    if deployment.operator != deployment.topic:
+        what_is_missing_is_named(deployment)
     with deployment.worker() as worker:
         worker.wait_ready()
         deployment.wait_done()
@@ -92,9 +120,9 @@ def test_every_command_does_its_work(deployment: Deployment) -> None:
 
 
 def commands_beside_a_worker(
-    deployment: Deployment, worker: Worker, good: list[dict[str, Any]]
+    deployment: Commanded, worker: Worker, good: list[dict[str, Any]]
 ) -> None:
-    checked = document(deployment, "check")
+    checked = document(deployment, "check", user=deployment.topic)
     assert checked["summary"]["ok"] == len(checked["items"])
 
     status = document(deployment, "status")
@@ -124,12 +152,16 @@ def commands_beside_a_worker(
     deployment.wait_done()
 
 
-def commands_without_a_worker(deployment: Deployment, night: Night) -> None:
+def commands_without_a_worker(deployment: Commanded, night: Night) -> None:
     deployment.send(night.event(3), partition=0)
     status = document(deployment, "status", exit_code=1)
     assert [each["lag"] for each in status["partitions"]] == [1, 0]
     assert status["partitions"][0]["oldest_seconds"] > 0
     assert status["findings"][0].startswith(f"no worker is in the group {deployment.group}; start")
+
+    (first,) = [each["committed"] for each in status["partitions"] if each["partition"] == 0]
+    skipped = document(deployment, "skip", f"0-{first}")
+    assert skipped == {"skipped": f"0-{first}", "offset": first + 1}
 
     butler = deployment.butler
     lost = butler.get_many_datasets(dataset_ids(night.event(1, 1)))
@@ -137,10 +169,24 @@ def commands_without_a_worker(deployment: Deployment, night: Night) -> None:
     night.event(1, 1)  # writes the files again
     before = deployment.committed()
     planned = document(deployment, "rewind", "--offset", "0", "--dry-run")
-    assert (planned["done"], planned["events"], planned["findings"]["missing"]) == (False, 6, 1)
+    assert (planned["done"], planned["events"], planned["findings"]["missing"]) == (False, 7, 1)
     assert deployment.committed() == before
     done = document(deployment, "rewind", "--to", "2020-01-01T00:00:00")
-    assert (done["done"], done["events"], done["findings"]["missing"]) == (True, 6, 1)
+    assert (done["done"], done["events"], done["findings"]["missing"]) == (True, 7, 1)
     assert deployment.committed() == 0
     again = document(deployment, "rewind", "--offset", "0", exit_code=2)
     assert again["error"].startswith("nothing to set back")
+
+
+def what_is_missing_is_named(deployment: Commanded) -> None:
+    """One rule and one topic; test_checks_of_kafka.py has all of them."""
+    kafka, user, letters = deployment.cluster, deployment.topic, deployment.dead_letter_topic
+    assert isinstance(kafka, ApacheKafka)
+    rule = (AclOperation.WRITE, ResourceType.TOPIC, deployment.topic)
+    kafka.forbid(user, *rule)
+    kafka.delete_topic(letters)
+    checked = document(deployment, "check", user=user, exit_code=1)
+    make(kafka, [each for each in deployment.given if each["metadata"]["name"] == letters])
+    kafka.allow(user, *rule)
+    wrong = {item["item"] for item in checked["items"] if item["verdict"] == "wrong"}
+    assert wrong == {f"WRITE on topic {deployment.topic}", f"topic {letters}"}

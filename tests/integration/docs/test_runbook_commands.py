@@ -1,7 +1,8 @@
-"""The runbook's commands are executed as they are printed, on a worker instead of a pod.
+"""The commands of the runbook and of docs/migrate.md are executed as they are printed.
 
-A program ``kubectl`` of this test executes ``exec`` and ``logs`` on this machine. What changes the
-StatefulSet starts and stops the worker. The rest needs a cluster and is not executed.
+A worker stands for the pod. A program ``kubectl`` of this test executes ``exec`` and ``logs`` on
+this machine. What changes the StatefulSet starts and stops the worker. The rest needs a cluster and
+is not executed.
 """
 
 from __future__ import annotations
@@ -32,15 +33,18 @@ START = ("kubectl rollout undo", "kubectl rollout restart")
 #: They need a Kubernetes cluster, Prometheus' Alertmanager, or a group without members.
 NOT_EXECUTED = (
     "amtool silence add",
+    "kubectl apply",
     "kubectl config set-context",
     "kubectl delete pod",
     "kubectl describe pod",
     "kubectl exec statefulset/butler-writer-service -- faust -A app skip",  # commands.md has it
     "kubectl get",
     "kubectl patch kafkatopic",
+    "kubectl patch kafkauser",
     "kubectl rollout status",
     "kubectl scale",
     "kubectl set",
+    "kubectl wait",
 )
 
 KUBECTL = """#!/bin/sh

@@ -1,4 +1,4 @@
-"""A worker that fills a downstream repository, with the access rules that its document lists."""
+"""A worker that fills a downstream repository, with the topics and rules of deploy/strimzi."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from app.kafka.checks.required import all_rights
 from testbed.kafka import ApacheKafka
 from testbed.waiting import wait_until
 from testbed.worker import faust_command
-from tests.support.access_rules import LOGIN, ROLE_OPERATORS_RULES, ROLE_RULES
+from tests.support.access_rules import ROLE_OPERATORS_RULES, ROLE_RULES
 from tests.support.checked import settings_from
-from tests.support.deployment import Deployment
 from tests.support.downstream import Downstream, log_events, selected
 from tests.support.events import Night, stored_ids
+from tests.support.strimzi import StrimziDeployment, login, manifests
 
 #: For a hundred years, so that something waits.
 RULES = """
@@ -34,30 +34,28 @@ def named(downstream: Downstream, name: str) -> str:
     return name.replace("<group>", downstream.group).replace("<KAFKA_TOPIC>", topic)
 
 
-def allow(kafka: ApacheKafka, downstream: Downstream, *rules: tuple[str, str, str]) -> None:
-    for kind, name, operation in rules:
-        kafka.allow(
-            "writer",
-            AclOperation[operation],
-            ResourceType[kind.upper()],
-            named(downstream, name),
-        )
-
-
 @pytest.mark.kafka
-def test_the_access_rules_of_the_role_are_sufficient(
+def test_the_manifests_of_the_role_are_sufficient(
     secure_kafka: ApacheKafka, topic_name: str, tmp_path: Path
 ) -> None:
-    source = Deployment(secure_kafka, topic_name, tmp_path)
-    secure_kafka.create_topic(source.product_topic, max_message_bytes=11 * 2**20, retention_ms=-1)
+    given = manifests("topics.yaml", "downstream.yaml", stem=topic_name)
+    log = next(each for each in given if each["metadata"]["name"] == f"{topic_name}-products")
+    log["spec"]["config"]["retention.ms"] = -1  # for the embargo of these rules
+    source = StrimziDeployment(secure_kafka, topic_name, tmp_path, given=given)
     messages = log_events(source, [Night(source.root).event(1, d) for d in range(2)])
     secure_kafka.produce(source.product_topic, b"no message")
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES)
     data = {"BUTLER_WRITER_DATA_DIRECTORY": str(tmp_path / "data")}
-    settings = {**LOGIN, "BUTLER_WRITER_RULES": str(rules)}
+    settings = {"BUTLER_WRITER_KAFKA_DECLARE_TOPICS": "false", "BUTLER_WRITER_RULES": str(rules)}
     downstream = Downstream(source, tmp_path / "public", settings=settings)
-    allow(secure_kafka, downstream, *ROLE_RULES)
+    downstream.settings |= login(downstream.group)
+    for_commands = [
+        (AclOperation[operation], ResourceType[kind.upper()], named(downstream, name))
+        for kind, name, operation in ROLE_OPERATORS_RULES
+    ]
+    for rule in for_commands:
+        secure_kafka.forbid(downstream.group, *rule)
     with downstream.worker() as worker:
         worker.wait_ready()
         downstream.wait_done()
@@ -69,7 +67,8 @@ def test_the_access_rules_of_the_role_are_sufficient(
         expected = {i for each in at_once for file in each.datasets for i in file["refs"]}
         assert {str(i) for i in stored_ids(downstream.butler())} == expected
         wait_until(lambda: '"held":0' in worker.page("/api/v1/overview"), 10, str)
-        allow(secure_kafka, downstream, *ROLE_OPERATORS_RULES)
+        for rule in for_commands:
+            secure_kafka.allow(downstream.group, *rule)
         assert worker.status("/dead-letters") == 200
         done = faust_command({**downstream.environment, **data}, "check")
         assert done.returncode == 0, done.stdout + done.stderr

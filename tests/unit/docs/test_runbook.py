@@ -6,12 +6,20 @@ import ast
 import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from testbed.worker import CHECKOUT
 from tests.support.monitoring import alert_names, panels
-from tests.support.runbook import RUNBOOK, RunbookCommand, anchors, runbook_commands, table_of
+from tests.support.runbook import (
+    FOR_CLUSTERS,
+    RUNBOOK,
+    RunbookCommand,
+    anchors,
+    runbook_commands,
+    table_of,
+)
 
 TEXT = RUNBOOK.read_text()
 
@@ -77,13 +85,13 @@ def test_an_alert_has_its_meaning_and_what_to_look_at_to_do_and_to_verify(alert:
     ]
 
 
-def test_links_lead_to_headings_and_documents() -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", TEXT):
-        document, _, anchor = target.partition("#")
-        if document:
-            assert (RUNBOOK.parent / document).is_file(), target
-        else:
-            assert anchor in anchors(), target
+@pytest.mark.parametrize("document", FOR_CLUSTERS, ids=lambda document: document.name)
+def test_links_lead_to_headings_and_documents(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", document.read_text()):
+        other, _, anchor = target.partition("#")
+        path = document.parent / other if other else document
+        assert path.exists(), target
+        assert not anchor or anchor in anchors(path), target
 
 
 def test_panels_that_it_names_exist() -> None:
