@@ -117,8 +117,7 @@ async def audit_events(
         Events sent before this time may have been published and removed: if they lack datasets or
         artifacts, they are `Finding.EXPIRED`.  Absent: all may lack artifacts, and none datasets.
     limits : `EventLimits`, optional
-        How much an event may have; one that has more is not looked up.  Without it, the defaults
-        apply.
+        How much an event may have to be looked up; without it, the defaults apply.
 
     Yields
     ------
@@ -131,13 +130,10 @@ async def audit_events(
     ------
     AuditError
         If a range is given, and no event is in it.
-    app.kafka.errors.TopicError
-        If the input topic or the dead-letter topic does not exist.
-    app.kafka.errors.KafkaError
-        If the brokers cannot be reached or refuse the user.
+    app.kafka.errors.TopicError, app.kafka.errors.KafkaError
+        If a topic does not exist, or the brokers refuse the user or do not answer.
     """
-    # Read the offsets before the letters: an event that is finished in between is then reported as
-    # pending, not as missing.
+    # The offsets before the letters: an event that is finished in between is pending, not missing.
     committed = await committed_offsets(connection, settings.topic)
     letters = await _letters(DeadLetters(connection, settings), settings.topic)
     async with open_reader(connection, settings.topic, settings.max_message_bytes) as reader:
@@ -149,14 +145,19 @@ async def audit_events(
         total = sum(end - start for start, end in bounds.values())
         is_empty = True
         messages = reader.read_until({p: end for p, (_, end) in bounds.items()})
-        chunks = chunks_of(messages, _CHUNK, lambda message: message.value)
-        async for all_of_chunk in _in_threads(judge.audit, chunks):
+        async for all_of_chunk in _in_threads(judge.audit, _chunks(messages)):
             is_empty = False
             for audited in all_of_chunk:
                 yield audited, total
         # A time in which no event was sent is no mistake: there are nights without any.
         if is_empty and audit_range.names_offsets:
             raise AuditError(f"no event is in this range; {await _held(reader, settings.topic)}")
+
+
+def _chunks(messages: AsyncIterator[Message]) -> AsyncIterator[list[Message]]:
+    """Divide messages, without keys and headers: none is needed, and each may have megabytes."""
+    bare = (message._replace(key=None, headers={}) async for message in messages)
+    return chunks_of(bare, _CHUNK, lambda message: message.value)
 
 
 async def _in_threads(

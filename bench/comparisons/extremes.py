@@ -109,7 +109,7 @@ def _many_types(repository: Repository, root: Path) -> list[_Measured]:
     with repository.connect() as connection:
         columns = "storage_class, dimensions_key, tag_association_table"
         connection.execute(
-            f"INSERT INTO dataset_type (name, {columns}) SELECT 'known' || n, {columns} "  # type: ignore[arg-type]
+            f"INSERT INTO dataset_type (name, {columns}) SELECT 'known' || n, {columns} "
             f"FROM generate_series(1, {_TYPES}) n, "
             "(SELECT * FROM dataset_type ORDER BY id LIMIT 1) one"
         )

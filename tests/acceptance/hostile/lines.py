@@ -201,6 +201,10 @@ def _new_table(event: Event) -> None:
             "dimensions": ["instrument", "physical_filter"],
         }
     ]
+    event["datasets"] = event["datasets"][:1]
+    for ref in _refs(event):
+        data_id = {"instrument": ref["data_id"]["instrument"], "physical_filter": "r_57"}
+        ref |= {"dataset_type_name": "of_a_filter", "data_id": data_id}
 
 
 def _lost_file(event: Event) -> None:
