@@ -103,9 +103,8 @@ class ChainKeeper:
         pairs : `~collections.abc.Iterable` [`tuple` [`str`, `str`]]
             (chain, run) pairs.
         held_up : `dict` [`tuple` [`str`, `str`], `str`], optional
-            Gets the pairs that have to wait although other chains can be changed, and why: somebody
-            holds a lock, for example (rule one-event-holds-up-no-other).  Without it, the first one
-            is an error.
+            Gets the pairs that have to wait although other chains can be changed, and why (rule
+            one-event-holds-up-no-other).  Without it, the first one is an error.
         positions : `~collections.abc.Mapping` [`tuple` [`str`, `str`], `Position`], optional
             Where to put the runs of some pairs, instead of prepending them.
 
@@ -124,17 +123,15 @@ class ChainKeeper:
             self._look_again(set(required))
         refused: dict[tuple[str, str], Rejection] = {}
         unknown: list[tuple[str, str]] = []
-        limits = None if held_up is None else _ONE_BY_ONE
-        started = self._clock()
+        limits, started = (None if held_up is None else _ONE_BY_ONE), self._clock()
         for pair in required:
-            position = positions.get(pair)
-            if self._is_known(pair, position):
+            if self._is_known(pair, positions.get(pair)):
                 continue
             if held_up and self._is_late(pair, started, held_up):
                 held_up[pair] = "other chains took too long"
                 continue
             try:
-                self._add(pair, position, limits)
+                self._add(pair, positions.get(pair), limits)
             except Exception as exc:
                 match classify(exc):
                     case Failure.REJECT:
