@@ -92,7 +92,7 @@ class Image:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_steps_of_the_image_give_a_service_that_starts_and_a_bill_of_materials(
     tmp_path: Path,
 ) -> None:

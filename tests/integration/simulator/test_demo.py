@@ -250,13 +250,14 @@ _TRY = "try, in another terminal:"
 
 
 @pytest.mark.slow
+@pytest.mark.kafka
 @pytest.mark.timeout(600)
 def test_the_tutorial_kills_a_worker_and_nothing_is_lost(folder: Path) -> None:
     """Its block of commands starts the demo, which prints the commands of the other steps."""
     block = command_blocks()["docs/tutorial.md: 1. Start a night"].text
     shown = execute(f"MAKEFLAGS=n {block}", folder).stdout.splitlines()[-1]
     _, _, _, _, *options = shlex.split(shown)
-    assert options == ["--keep", "--workers", "2"]
+    assert options == ["--kafka=apache", "--keep", "--workers", "2"]
     with Rehearsal(folder, *options) as rehearsal:
         rehearsal.wait_for("press Ctrl-C", 300)
         collections, letters, kill, send, audit = rehearsal.commands
