@@ -275,12 +275,12 @@ def _first_ones(
     given = _columns(table, columns)
     required = _unnested(table, columns, map(sqlalchemy.bindparam, columns))
     key = [required.columns[name] for name in columns]
-    wanted = (
+    labelled = (
         column.label(f"_{name}")
         for name, column in zip(returned, _columns(table, returned), strict=True)
     )
     first = (
-        sqlalchemy.select(*given, *wanted)
+        sqlalchemy.select(*given, *labelled)
         .where(sqlalchemy.tuple_(*given) >= sqlalchemy.tuple_(*key))
         .order_by(*given)
         .limit(1)

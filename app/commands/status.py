@@ -8,9 +8,9 @@ from typing import Any
 from app import app
 from app.commands.operator_command import operator_command
 from app.commands.output import Output, utc
-from app.operations.lag import PartitionLag
-from app.operations.service_status import ServiceStatus, service_status
-from app.operations.worker_pages import WorkerReport
+from app.operations.status.lag import PartitionLag
+from app.operations.status.service_status import ServiceStatus, service_status
+from app.operations.status.worker_pages import WorkerReport
 
 __all__ = ["status"]
 

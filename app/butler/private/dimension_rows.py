@@ -98,5 +98,5 @@ def _exposures_with_visits(tables: Mapping[str, sqlalchemy.Table]) -> sqlalchemy
         definition["exposure"] == exposure["id"],
     )
     both = sqlalchemy.outerjoin(tables["exposure"], tables["visit_definition"], is_defined)
-    wanted = exposure["instrument"], exposure["group"], exposure["id"], definition["visit"]
-    return sqlalchemy.select(*wanted).select_from(both).subquery()
+    selected = exposure["instrument"], exposure["group"], exposure["id"], definition["visit"]
+    return sqlalchemy.select(*selected).select_from(both).subquery()

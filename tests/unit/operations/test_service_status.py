@@ -13,9 +13,9 @@ from app.kafka.group.members import Group, Member
 from app.kafka.readers import MessageId
 from app.operations import service_status
 from app.operations.dead_letters import DeadLetters, StoredLetter
-from app.operations.lag import PartitionLag
-from app.operations.service_status import DeadLetterCounts, ServiceStatus
-from app.operations.worker_pages import WorkerReport, ask_workers
+from app.operations.status.lag import PartitionLag
+from app.operations.status.service_status import DeadLetterCounts, ServiceStatus
+from app.operations.status.worker_pages import WorkerReport, ask_workers
 from models.causes import Cause
 from models.dead_letter import DeadLetter
 from testbed.ports import free_port

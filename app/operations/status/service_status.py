@@ -12,8 +12,8 @@ from app.kafka.connection import KafkaConnection
 from app.kafka.errors import TopicError
 from app.kafka.group.members import Group, describe_group
 from app.operations.dead_letters import DeadLetters
-from app.operations.lag import PartitionLag, measure_lag
-from app.operations.worker_pages import WorkerReport, ask_workers
+from app.operations.status.lag import PartitionLag, measure_lag
+from app.operations.status.worker_pages import WorkerReport, ask_workers
 from app.settings import KafkaSettings
 
 __all__ = ["DeadLetterCounts", "ServiceStatus", "service_status"]
