@@ -13,8 +13,8 @@ from confluent_kafka import Consumer, Producer
 from app.kafka.connection import KafkaConnection
 from app.kafka.group.members import describe_group
 from app.kafka.group.offsets import GroupInUseError, committed_offsets, set_committed
-from app.operations.status.lag import PartitionLag, measure_lag
 from app.operations.offsets.rewinding import check_stopped
+from app.operations.status.lag import PartitionLag, measure_lag
 from app.settings import KafkaSettings
 from testbed.cluster import Cluster
 from testbed.waiting import wait_until

@@ -62,4 +62,4 @@ def test_lists_within_lists_are_cut_before_their_indents_take_memory() -> None:
     tracemalloc.stop()
     assert is_cut
     assert len(text) == 64 * 1024
-    assert peak < 8 * 2**20
+    assert peak < 10 * 2**20  # orjson takes 8 MiB at once, whatever it serializes
