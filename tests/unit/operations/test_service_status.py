@@ -11,8 +11,8 @@ import pytest
 
 from app.kafka.group.members import Group, Member
 from app.kafka.readers import MessageId
-from app.operations import service_status
 from app.operations.dead_letters import DeadLetters, StoredLetter
+from app.operations.status import service_status
 from app.operations.status.lag import PartitionLag
 from app.operations.status.service_status import DeadLetterCounts, ServiceStatus
 from app.operations.status.worker_pages import WorkerReport, ask_workers
