@@ -121,6 +121,12 @@ class Laboratory:
         worker.kill()
         self.kills += 1
 
+    def stop(self, worker: Worker) -> None:
+        """Ask a worker to shut down (SIGTERM), and wait for its end."""
+        self._measure(worker)
+        worker.term()
+        assert worker.wait() == 0
+
     def restart(self, worker: Worker) -> None:
         """Start a worker that has ended again, and wait until it is ready."""
         worker.start()

@@ -43,8 +43,7 @@ def test_the_deployed_service_is_replaced_and_comes_back(laboratory: Laboratory)
             assert second.wait(60) == 1
             assert "Inconsistent group protocol" in second.log_text()
             laboratory.wait_finished(100)
-            worker.term()
-            assert worker.wait() == 0
+            laboratory.stop(worker)
             start_deployed_service()
             laboratory.wait_finished(100)
         deployment.wait_done(240)
