@@ -188,5 +188,5 @@ def what_is_missing_is_named(deployment: Commanded) -> None:
     checked = document(deployment, "check", user=user, exit_code=1)
     make(kafka, [each for each in deployment.given if each["metadata"]["name"] == letters])
     kafka.allow(user, *rule)
-    wrong = {item["item"] for item in checked["items"] if item["verdict"] == "wrong"}
+    wrong = {item["name"] for item in checked["items"] if item["verdict"] == "wrong"}
     assert wrong == {f"WRITE on topic {deployment.topic}", f"topic {letters}"}
