@@ -39,7 +39,7 @@ def start_peer(deployment: Deployment, *, seconds: float = 30, session: float = 
 
 def wait_kept_out(deployment: Deployment, worker: Worker) -> None:
     """Wait until a worker says on ``/readyz`` who keeps it out of the group."""
-    reason = f"the 1 members of the group {deployment.group} share its partitions by 'range', "
+    reason = f"the members of the group {deployment.group} (1) share its partitions by 'range', "
     wait_until(lambda: worker.status("/readyz") == 503, 90, "the pages answer")
     wait_until(
         lambda: (worker.state()["not_ready"] or "").startswith(reason),

@@ -87,7 +87,7 @@ class Group:
     def foreign_members(self) -> str:
         """What is wrong if its members are no workers of this service, and what to do."""
         return (
-            f"the {len(self.members)} members of the group {self.name} share its partitions by "
+            f"the members of the group {self.name} ({len(self.members)}) share its partitions by "
             f"{self.protocol!r}, so they are no workers of this service, and no worker can join "
             "them; stop them (one that was killed leaves after its session timeout), or set "
             "BUTLER_WRITER_KAFKA_GROUP"

@@ -109,4 +109,4 @@ def test_kafka_that_does_not_answer_is_a_reason() -> None:
 def test_members_of_another_service_are_a_reason() -> None:
     state, (reason,) = verdict(group=Group("g", "Stable", "range", [MEMBER]))
     assert state is FlowState.IMPAIRED
-    assert reason.startswith("The 1 members of the group g share its partitions by 'range', so ")
+    assert reason.startswith("The members of the group g (1) share its partitions by 'range', so ")
