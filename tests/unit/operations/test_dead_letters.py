@@ -66,7 +66,7 @@ async def test_an_event_that_was_set_aside_after_its_write_stays_open(
     unchained.letter.reason = "written, but 'run' cannot be in the chain 'chain': not a chain"
     unused: Any = None
     letters = DeadLetters(unused, unused)
-    monkeypatch.setattr(dead_letters, "are_written", lambda presence, values: [True] * len(values))
+    monkeypatch.setattr(dead_letters, "are_written", lambda _, values, limits: [True] * len(values))
 
     async def stored() -> AsyncIterator[StoredLetter]:
         yield unchained
