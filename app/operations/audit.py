@@ -123,8 +123,7 @@ async def audit_events(
         Events sent before this time may have been published and removed: if they lack datasets or
         artifacts, they are `Finding.EXPIRED`.  Absent: all may lack artifacts, and none datasets.
     limits : `EventLimits`, optional
-        How much an event may have; one that has more is not looked up.  Without it, the defaults
-        apply.
+        How much an event may have; one that has more is not looked up.  Absent: the defaults.
 
     Yields
     ------
@@ -142,29 +141,35 @@ async def audit_events(
     app.kafka.errors.KafkaError
         If the brokers cannot be reached or refuse the user.
     """
-    # Read the offsets before the letters: an event that is finished in between is then reported as
-    # pending, not as missing.
+    # First the offsets, then the letters: what is finished in between is pending, not missing.
     committed = await committed_offsets(connection, settings.topic)
     letters, harmful = await _letters(DeadLetters(connection, settings), settings.topic)
     async with open_reader(connection, settings.topic, settings.max_message_bytes) as reader:
         pending = await first_pending(connection, reader, committed)
-        judge = _Judge(
-            presence, letters, pending, published_before, limits or EventLimits(), harmful
-        )
+        limits = limits or EventLimits()
+        judge = _Judge(presence, letters, pending, published_before, limits, harmful)
         bounds = await audit_range.bounds(reader)
-        for partition, (start, _) in bounds.items():
-            reader.seek(partition, start)
         total = sum(end - start for start, end in bounds.values())
         is_empty = True
-        messages = reader.read_until({p: end for p, (_, end) in bounds.items()})
-        chunks = chunks_of(messages, _CHUNK, lambda message: message.value)
-        async for all_of_chunk in _in_threads(judge.audit, chunks):
+        async for audited in _audited(reader, bounds, judge):
             is_empty = False
-            for audited in all_of_chunk:
-                yield audited, total
+            yield audited, total
         # A time in which no event was sent is no mistake: there are nights without any.
         if is_empty and audit_range.names_offsets:
             raise AuditError(f"no event is in this range; {await _held(reader, settings.topic)}")
+
+
+async def _audited(
+    reader: TopicReader, bounds: Mapping[int, tuple[int, int]], judge: _Judge
+) -> AsyncIterator[Audited]:
+    """Read the events of a range, and yield what became of each."""
+    for partition, (start, _) in bounds.items():
+        reader.seek(partition, start)
+    messages = reader.read_until({p: end for p, (_, end) in bounds.items()})
+    chunks = chunks_of(messages, _CHUNK, lambda message: message.value)
+    async for all_of_chunk in _in_threads(judge.audit, chunks):
+        for audited in all_of_chunk:
+            yield audited
 
 
 async def _in_threads(
