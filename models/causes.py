@@ -98,6 +98,11 @@ class Cause(StrEnum):
     The reason starts with the error's class.
     """
 
+    @property
+    def is_harmful(self) -> bool:
+        """Whether events of this cause may do harm to whatever decodes them."""
+        return self in (Cause.ENDS_WORKER, Cause.SKIPPED)
+
     @classmethod
     def named(cls, name: str) -> Cause | None:
         """Return the cause with a name, current or former; `None` if there is none.

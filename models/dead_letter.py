@@ -130,7 +130,8 @@ class DeadLetter(faust.Record, serializer="json", include_metadata=False):
         value : `bytes` or `None`
             The value of the letter's message.
         """
-        if value is None or len(value) > _LARGEST_POINTER:
+        # An event is not decoded for this: it may be a harmful one.
+        if value is None or len(value) > _LARGEST_POINTER or _POINTER.encode() not in value:
             return None
         try:
             decoded = orjson.loads(value)

@@ -25,6 +25,11 @@ __all__ = ["dead_letters"]
 #: Longest reason in a list, in characters.
 _LONGEST_REASON = 100
 
+#: Why `replay --all` leaves a letter out.
+_HARMFUL = (
+    "whose event has ended a worker or was skipped; name the letters, or give their --error-class"
+)
+
 
 @app.command(
     argument("action", type=click.Choice(["list", "show", "replay"])),
@@ -55,6 +60,9 @@ async def dead_letters(
     Letters are named PARTITION-OFFSET, as in the list.  The list leaves out letters whose event was
     replayed and written.  A replayed event is sent to the input topic again; datasets that the
     Butler already has are not written twice.
+
+    An event that has ended a worker, or was skipped, is never decoded here: its letters stay in the
+    list, and replay --all leaves it out unless --error-class names its cause.
     """
     with operator_command(command) as output:
         _check(action, letters, error_class, everything=everything)
@@ -69,7 +77,14 @@ async def dead_letters(
             elif action == "show":
                 await _show(output, stored_letters, selected)
             else:
-                await _replay(output, stored_letters, selected, everything=everything)
+                cause = Cause.named(error_class or "")
+                await _replay(
+                    output,
+                    stored_letters,
+                    selected,
+                    everything=everything,
+                    harmful_too=cause is not None and cause.is_harmful,
+                )
 
 
 def _check(
@@ -216,13 +231,21 @@ async def _replay(
     selected: AsyncIterator[StoredLetter],
     *,
     everything: bool,
+    harmful_too: bool,
 ) -> None:
     replayed: list[str] = []
     problems: dict[str, str] = {}
     skipped: Counter[str] = Counter()
+    harmful = 0
 
     async def useful() -> AsyncIterator[StoredLetter]:
         async for stored, is_written in letters.with_presence(selected, _presence):
+            if await letters.is_harmful(stored):
+                if harmful_too:
+                    yield stored
+                else:
+                    skipped[_HARMFUL] += 1
+                continue
             event = await letters.given_event(stored)
             if is_written:
                 skipped["whose event was written since"] += 1
@@ -236,10 +259,16 @@ async def _replay(
     async for stored, problem in letters.replay(useful() if everything else selected):
         if problem is None:
             replayed.append(str(stored.id))
+            harmful += stored.is_harmful
         else:
             problems[str(stored.id)] = problem
             output.problem(f"{stored.id}  {problem}")
     output.line(f"replayed {len(replayed)} events")
+    if harmful:
+        output.line(
+            f"{harmful} of them had ended a worker or were skipped: they were sent again without "
+            "being decoded, and may end the worker that reads them"
+        )
     for reason, count in skipped.items():
         output.line(f"skipped {count} letters {reason}")
     output.document({"replayed": replayed, "skipped": skipped, "problems": problems})

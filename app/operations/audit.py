@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from app.operations.event_presence import (
     look_up,
 )
 from app.operations.presence import Presence
+from app.operations.stored_letters import digest_of
 from app.settings import KafkaSettings
 
 __all__ = ["AuditError", "AuditRange", "Audited", "Finding", "audit_events"]
@@ -40,6 +40,9 @@ _AT_ONCE = 3
 _Letters: TypeAlias = Mapping[MessageId, Mapping[str, tuple[str, str]]]
 """The letters of each event, by the digest of the event: its name and the reason."""
 
+_Harmful: TypeAlias = Mapping[str, tuple[str, str]]
+"""A letter of each harmful event, by the digest of the event: its name and the reason."""
+
 
 class Finding(StrEnum):
     """What became of an event."""
@@ -51,7 +54,10 @@ class Finding(StrEnum):
     """It was written, and is so old that its artifacts or datasets may have been removed since."""
 
     DEAD_LETTER = "dead-letter"
-    """It was set aside."""
+    """It was set aside.
+
+    A harmful event is not looked up: it stays a dead letter, even if a replay has written it.
+    """
 
     PENDING = "pending"
     """Its offset is not committed yet: the service has not finished it."""
@@ -74,7 +80,7 @@ class Audited:
     finding : `Finding`
         What became of it.
     datasets : `int`
-        How many datasets it has; 0 if it cannot be decoded.
+        How many datasets it has; 0 if it cannot be decoded, or is harmful.
     missing : `tuple` [`str`, ...]
         Datasets that are not in the Butler as the event describes them.
     reason : `str`
@@ -117,7 +123,7 @@ async def audit_events(
         Events sent before this time may have been published and removed: if they lack datasets or
         artifacts, they are `Finding.EXPIRED`.  Absent: all may lack artifacts, and none datasets.
     limits : `EventLimits`, optional
-        How much an event may have to be looked up; without it, the defaults apply.
+        How much an event may have; one that has more is not looked up.  Absent: the defaults.
 
     Yields
     ------
@@ -133,31 +139,37 @@ async def audit_events(
     app.kafka.errors.TopicError, app.kafka.errors.KafkaError
         If a topic does not exist, or the brokers refuse the user or do not answer.
     """
-    # The offsets before the letters: an event that is finished in between is pending, not missing.
+    # First the offsets, then the letters: what is finished in between is pending, not missing.
     committed = await committed_offsets(connection, settings.topic)
-    letters = await _letters(DeadLetters(connection, settings), settings.topic)
+    letters, harmful = await _letters(DeadLetters(connection, settings), settings.topic)
     async with open_reader(connection, settings.topic, settings.max_message_bytes) as reader:
         pending = await first_pending(connection, reader, committed)
-        judge = _Judge(presence, letters, pending, published_before, limits or EventLimits())
+        limits = limits or EventLimits()
+        judge = _Judge(presence, letters, pending, published_before, limits, harmful)
         bounds = await audit_range.bounds(reader)
-        for partition, (start, _) in bounds.items():
-            reader.seek(partition, start)
         total = sum(end - start for start, end in bounds.values())
         is_empty = True
-        messages = reader.read_until({p: end for p, (_, end) in bounds.items()})
-        async for all_of_chunk in _in_threads(judge.audit, _chunks(messages)):
+        async for audited in _audited(reader, bounds, judge):
             is_empty = False
-            for audited in all_of_chunk:
-                yield audited, total
+            yield audited, total
         # A time in which no event was sent is no mistake: there are nights without any.
         if is_empty and audit_range.names_offsets:
             raise AuditError(f"no event is in this range; {await _held(reader, settings.topic)}")
 
 
-def _chunks(messages: AsyncIterator[Message]) -> AsyncIterator[list[Message]]:
-    """Divide messages, without keys and headers: none is needed, and each may have megabytes."""
+async def _audited(
+    reader: TopicReader, bounds: Mapping[int, tuple[int, int]], judge: _Judge
+) -> AsyncIterator[Audited]:
+    """Read the events of a range, and yield what became of each."""
+    for partition, (start, _) in bounds.items():
+        reader.seek(partition, start)
+    messages = reader.read_until({p: end for p, (_, end) in bounds.items()})
+    # Without keys and headers: none is needed, and each may have megabytes.
     bare = (message._replace(key=None, headers={}) async for message in messages)
-    return chunks_of(bare, _CHUNK, lambda message: message.value)
+    chunks = chunks_of(bare, _CHUNK, lambda message: message.value)
+    async for all_of_chunk in _in_threads(judge.audit, chunks):
+        for audited in all_of_chunk:
+            yield audited
 
 
 async def _in_threads(
@@ -187,17 +199,21 @@ async def _held(reader: TopicReader, topic: str) -> str:
     return f"there are events of {', '.join(held)}" if held else f"{topic} holds no event"
 
 
-async def _letters(letters: DeadLetters, topic: str) -> _Letters:
+async def _letters(letters: DeadLetters, topic: str) -> tuple[_Letters, _Harmful]:
     """Return the name and the reason of the last letter of each event that was set aside.
 
     A letter that names an event and has another one says nothing of it.
     """
     found: defaultdict[MessageId, dict[str, tuple[str, str]]] = defaultdict(dict)
+    harmful: dict[str, tuple[str, str]] = {}
     async for stored in letters.read():
+        named = (str(stored.id), stored.letter.reason)
         if stored.letter.topic == topic:
             event_id = MessageId(stored.letter.partition, stored.letter.offset)
-            found[event_id][stored.digest] = (str(stored.id), stored.letter.reason)
-    return found
+            found[event_id][stored.digest] = named
+        if stored.is_harmful:
+            harmful[stored.digest] = named
+    return found, harmful
 
 
 @dataclass(frozen=True)
@@ -209,10 +225,16 @@ class _Judge:
     pending: Mapping[int, int]  # the first pending offset of each partition
     published_before: datetime | None
     limits: EventLimits = field(default_factory=EventLimits)
+    harmful: _Harmful = field(default_factory=dict)
 
     def audit(self, messages: list[Message]) -> list[Audited]:
         """Look up the datasets of some events, and say what became of each."""
-        events = [datasets_of(message.value, self.limits) for message in messages]
+        events = [
+            datasets_of(message.value, self.limits)
+            if self._harmful_letter(message) is None
+            else GivenEvent()
+            for message in messages
+        ]
         return [
             self._audited(message, found, event)
             for message, event, found in zip(
@@ -234,6 +256,10 @@ class _Judge:
             letter, reason = own
         elif message.offset >= self.pending[message.partition]:
             finding = Finding.PENDING
+        elif (copied := self._harmful_letter(message)) is not None:
+            # A replay of a harmful event: only a worker finds out what is to become of it.
+            finding = Finding.DEAD_LETTER
+            letter, reason = copied
         elif is_event and self._may_be_published(message):
             finding = Finding.EXPIRED
         else:
@@ -245,7 +271,10 @@ class _Judge:
         letters = self.letters.get(event_id)
         if letters is None:
             return None
-        return letters.get(hashlib.sha256(message.value or b"").hexdigest())
+        return letters.get(digest_of(message.value))
+
+    def _harmful_letter(self, message: Message) -> tuple[str, str] | None:
+        return self.harmful.get(digest_of(message.value)) if self.harmful else None
 
     def _may_lack_artifacts(self, message: Message) -> bool:
         return self.published_before is None or self._may_be_published(message)

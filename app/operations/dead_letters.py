@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import (
     AsyncGenerator,
@@ -29,7 +28,7 @@ from app.kafka.producer import open_producer
 from app.kafka.readers import MessageId, TopicReader, open_reader
 from app.operations.event_presence import GivenEvent, are_written, chunks_of, datasets_of
 from app.operations.presence import Presence
-from app.operations.stored_letters import StoredLetter, stored_letter
+from app.operations.stored_letters import StoredLetter, digest_of, stored_letter
 from app.settings import MIB, KafkaSettings
 from models.dead_letter import replay_headers
 
@@ -75,6 +74,7 @@ class DeadLetters:
         self._limits = limits or EventLimits()
         self._consumers = AsyncExitStack()
         self._inputs: dict[str, TopicReader] = {}
+        self._harmful: frozenset[str] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -98,6 +98,21 @@ class DeadLetters:
             async for message in reader.read_until(await reader.end_offsets()):
                 if (stored := stored_letter(message)) is not None:
                     yield stored
+
+    async def harmful(self) -> frozenset[str]:
+        """Return the digests of harmful events, which have ended a worker or were skipped.
+
+        No command decodes one of them, whichever letter or offset has it.  They are read once.
+        """
+        if self._harmful is None:
+            self._harmful = frozenset(
+                [stored.digest async for stored in self.read() if stored.is_harmful]
+            )
+        return self._harmful
+
+    async def is_harmful(self, stored: StoredLetter) -> bool:
+        """Return whether the event of a letter is harmful, by this letter or another one."""
+        return stored.is_harmful or stored.digest in await self.harmful()
 
     async def find(self, ids: Iterable[MessageId]) -> list[StoredLetter | None]:
         """Read letters by their ids, in that order; `None` for each that does not exist."""
@@ -159,7 +174,7 @@ class DeadLetters:
         except TopicError as exc:  # whoever forges a letter may name any topic
             raise LostEventError(describe(exc)) from exc
         found = await reader.message(letter.partition, letter.offset)
-        if found is None or hashlib.sha256(found.value or b"").hexdigest() != stored.digest:
+        if found is None or digest_of(found.value) != stored.digest:
             raise LostEventError(
                 f"{letter.topic}-{letter.partition} no longer has the event "
                 f"at offset {letter.offset}"
@@ -202,7 +217,7 @@ class DeadLetters:
         is_written : `bool`
             Whether all datasets of its event are in the Butler.  `False` if they were there when
             the event was set aside, because its run could not be put into its chain: it is still to
-            be announced.
+            be announced.  `False` too for a harmful event, which is not looked up.
         """
         opened = cache(open_presence)
         pairs = ((stored, await self._event_if_any(stored)) async for stored in letters)
@@ -218,6 +233,8 @@ class DeadLetters:
                 yield stored, is_written and not stored.letter.reason.startswith(WRITTEN_BUT)
 
     async def _event_if_any(self, stored: StoredLetter) -> bytes | None:
+        if await self.is_harmful(stored):
+            return None
         try:
             return await self.event(stored)
         except LostEventError:
@@ -229,6 +246,7 @@ class DeadLetters:
         """Send the events of letters to the input topic again.
 
         It is safe to replay an event twice: datasets that the Butler has are not written again.
+        Nothing is decoded.
 
         Yields
         ------

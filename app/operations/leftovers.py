@@ -6,7 +6,7 @@ and may be replayed.  In a downstream repository, it is one if no dataset has it
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,11 +25,7 @@ from app.butler.private.removals import Removals
 from app.butler.repository.recorded import recorded_addresses
 from app.errors import OperatorError
 from app.kafka.connection import KafkaConnection
-from app.kafka.group.log_ranges import first_pending
-from app.kafka.group.offsets import committed_offsets
-from app.kafka.readers import open_reader
-from app.operations.dead_letters import DeadLetters, LostEventError
-from app.operations.named_files import NamedFiles, files_ending_with
+from app.operations.named_files import NamedFiles, files_ending_with, files_of_open_events
 from app.settings import KafkaSettings, ReplicaKafkaSettings
 from models.errors import InvalidEventError, NotAllowedError
 
@@ -161,9 +157,13 @@ class Leftovers:
         for file, leftover in found.items():
             if leftover.kind == "staged":
                 staged[file.rpartition("/")[2]].append(file)
-        async for value in self._events():
-            for file in self._addresses_named_by(value, staged):
-                found.pop(file, None)
+        # No message of a product log keeps a file: who needs it copies it again.
+        if not isinstance(self._settings, ReplicaKafkaSettings):
+            async for named in files_of_open_events(
+                self._connection, self._settings, self._limits, staged
+            ):
+                for file in self._addresses_of(named, staged):
+                    found.pop(file, None)
         return sorted(self._without_recorded(found), key=lambda each: (each.kind, str(each.uri)))
 
     def _without_recorded(self, found: dict[str, Leftover]) -> list[Leftover]:
@@ -221,39 +221,19 @@ class Leftovers:
             raise LeftoverError(f"the datastore has no file in {', '.join(empty)}; check --folder")
         return {name: leftover for name, leftover in old.items() if name not in linked}
 
-    async def _events(self) -> AsyncIterator[bytes | None]:
-        """Yield the events that are not processed yet, then those that were set aside."""
-        if isinstance(self._settings, ReplicaKafkaSettings):
-            return  # no message of a product log keeps a file: who needs it copies it again
-        topic = self._settings.topic
-        committed = await committed_offsets(self._connection, topic)
-        async with open_reader(self._connection, topic, self._settings.max_message_bytes) as reader:
-            pending = await first_pending(self._connection, reader, committed)
-            for partition, offset in pending.items():
-                reader.seek(partition, offset)
-            async for message in reader.read_until(await reader.end_offsets()):
-                yield message.value
-        async with DeadLetters(self._connection, self._settings) as letters:
-            async for stored in letters.read():
-                try:
-                    yield await letters.event(stored)
-                except LostEventError:
-                    continue  # it cannot be replayed
-
-    def _addresses_named_by(
-        self, value: bytes | None, staged: Mapping[str, Sequence[str]]
+    def _addresses_of(
+        self, named: NamedFiles, staged: Mapping[str, Sequence[str]]
     ) -> Iterator[str]:
         """Yield the addresses of the files that an event names, staged and final.
 
         Parameters
         ----------
-        value : `bytes` or `None`
-            The event.
+        named : `NamedFiles`
+            The files.
         staged : `~collections.abc.Mapping` [`str`, `~collections.abc.Sequence` [`str`]]
             The addresses of the files in the staging area, by the names of all files.
         """
         with suppress(ValueError, TypeError, LookupError, AttributeError):
-            named = NamedFiles.of(value, self._limits, staged)
             root = self._staging_address(named.staging) if named.staging else None
             may_be_elsewhere = root is None and bool(named.staging or not named.is_known)
             for path in named.paths:

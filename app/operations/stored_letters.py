@@ -14,7 +14,7 @@ from app.kafka.readers import Message, MessageId
 from models.causes import Cause
 from models.dead_letter import DeadLetter, is_pointer
 
-__all__ = ["StoredLetter", "stored_letter"]
+__all__ = ["StoredLetter", "digest_of", "stored_letter"]
 
 logger = structlog.get_logger("butler_writer")
 
@@ -51,7 +51,13 @@ class StoredLetter:
         """SHA-256 of the event."""
         if (pointer := self.pointer) is not None:
             return str(pointer["sha256"])
-        return hashlib.sha256(self.value or b"").hexdigest()
+        return digest_of(self.value)
+
+    @property
+    def is_harmful(self) -> bool:
+        """Whether its event is never decoded here: it has ended a worker, or was skipped."""
+        cause = Cause.named(self.letter.error_class)
+        return cause is not None and cause.is_harmful
 
     def has_error_class(self, name: str) -> bool:
         """Return whether the event was set aside for a cause.
@@ -67,6 +73,17 @@ class StoredLetter:
             return True
         cause = Cause.named(name)
         return cause is not None and cause is Cause.named(current)
+
+
+def digest_of(value: bytes | None) -> str:
+    """Return the SHA-256 of an event, by which letters and copies of it are known.
+
+    Parameters
+    ----------
+    value : `bytes` or `None`
+        The event.
+    """
+    return hashlib.sha256(value or b"").hexdigest()
 
 
 def stored_letter(message: Message) -> StoredLetter | None:

@@ -30,17 +30,21 @@ COMMANDS = runbook_commands()
 STOP = "kubectl patch statefulset butler-writer-service"
 START = ("kubectl rollout undo", "kubectl rollout restart")
 
-#: They need a Kubernetes cluster, Prometheus' Alertmanager, or a group without members.
+#: They need a Kubernetes cluster, Prometheus' Alertmanager, a group without members, or a file of
+#: that name, or write a file.
 NOT_EXECUTED = (
     "amtool silence add",
     "kubectl apply",
     "kubectl config set-context",
     "kubectl delete pod",
-    "kubectl describe pod",
+    "kubectl describe",
     "kubectl exec statefulset/butler-writer-service -- faust -A app skip",  # commands.md has it
+    "kubectl exec statefulset/butler-writer-service -- ls",
     "kubectl get",
+    "kubectl logs statefulset/butler-writer-service --previous --tail=-1 >",
     "kubectl patch kafkatopic",
     "kubectl patch kafkauser",
+    "kubectl patch secret",
     "kubectl rollout status",
     "kubectl scale",
     "kubectl set",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,9 @@ from confluent_kafka import Consumer, TopicPartition
 
 from testbed.cluster import Cluster
 from testbed.waiting import wait_until
-from testbed.worker import Worker
+from testbed.worker import Worker, faust_command
 from tests.support.deployment import Deployment
-from tests.support.events import Night, encode
+from tests.support.events import CHAIN, Night, encode
 from tests.support.flow import check_all_written, locked
 
 FAULTS = str(Path(__file__).parents[2] / "support" / "faults")
@@ -67,6 +70,7 @@ def check_set_aside(deployment: Deployment, good: list[dict[str, Any]], *offsets
         assert (pointer["type"], pointer["offset"]) == ("dead-letter-pointer", int(offset))
 
 
+@pytest.mark.timeout(400)
 def test_events_that_kill_or_hang_their_worker_are_set_aside_and_the_others_are_written(
     deployment: Deployment,
 ) -> None:
@@ -78,6 +82,8 @@ def test_events_that_kill_or_hang_their_worker_are_set_aside_and_the_others_are_
             lambda: "butler_writer_careful 0.0" in worker.page("/metrics"), 30, worker.log_text
         )
         page, log = worker.page("/metrics"), worker.log_text()
+        shown = json.loads(worker.page("/api/v1/dead-letters/0-0"))
+        assert json.loads(shown["payload"])["type"] == "dead-letter-pointer"
     # In a window with others; alone; and then the one that holds the interpreter, alone.
     assert codes == [-11, -11, 1]
     assert 'butler_writer_dead_letters_total{error_class="ends_worker"} 1.0' in page
@@ -87,6 +93,44 @@ def test_events_that_kill_or_hang_their_worker_are_set_aside_and_the_others_are_
     assert log.count("Fatal Python error: Segmentation fault") == 2
     assert "Timeout (0:00:04)!" in log
     check_set_aside(deployment, good, b"5", b"8")
+    check_commands(deployment, deployment.root / CHAIN / "left-behind.json")
+
+
+def check_commands(deployment: Deployment, lost: Path) -> None:
+    """Check that no command decodes the events of offsets 5 and 8, which are set aside."""
+    kept = sorted(deployment.root.glob(f"{CHAIN}/**/*.json"))
+    lost.write_bytes(b"{}")
+    for path in [*kept, lost]:
+        os.utime(path, (time.time() - 2 * 24 * 3600,) * 2)
+
+    def run(*arguments: str) -> str:
+        done = faust_command(deployment.environment, *arguments)
+        assert done.returncode == 0, (arguments, done.returncode, done.stdout, done.stderr)
+        return done.stdout
+
+    with ThreadPoolExecutor(3) as pool:
+        listed, audit, rewind, leftovers, replayed = pool.map(
+            lambda arguments: run(*arguments),
+            [
+                ("dead-letters", "list"),
+                ("audit",),
+                ("rewind", "--offset=0", "--dry-run"),
+                ("leftovers", "--older-than=1d", f"--folder={CHAIN}"),
+                ("dead-letters", "replay", "--all"),
+            ],
+        )
+    assert "2 dead letters: ends_worker 2" in listed
+    assert "audit: written=10 expired=0 dead-letter=2 pending=0 missing=0" in audit
+    assert "rewind: events=12 missing=0 expired=0 dead-letter=2 written=10" in rewind
+    assert "leftovers: staged=0 final=1 " in leftovers
+    assert lost.name in leftovers
+    assert replayed.startswith(
+        "replayed 0 events\nskipped 2 letters whose event has ended a worker"
+    )
+    replayed = run("dead-letters", "replay", "0-0")
+    assert replayed.startswith("replayed 1 events\n1 of them had ended a worker or were skipped")
+    # The replayed event is there again, and no worker has set it aside yet.
+    assert " dead-letter=2 pending=1 missing=0" in run("audit")
 
 
 @pytest.mark.slow

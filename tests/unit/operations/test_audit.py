@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from app.butler.events.limits import EventLimits
 from app.kafka.readers import Message, MessageId
+from app.operations import audit
 from app.operations.audit import Finding, _Judge
 from app.operations.audit_range import AuditRange, OffsetRanges
+from app.operations.event_presence import GivenEvent
 
 if TYPE_CHECKING:
     from app.kafka.readers import TopicReader
@@ -81,3 +84,31 @@ class NoDataset:
     def readable(self, dataset_ids: Any) -> set[str]:
         assert not dataset_ids
         return set()
+
+
+def test_a_harmful_event_is_a_dead_letter_or_pending_and_never_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Offset 5 has a letter; 7 is a replay that is finished, and 9 one that is not."""
+    presence: Any = NoDataset()
+    digest = hashlib.sha256(b"harmful").hexdigest()
+    named = ("0-1", "workers have ended")
+    letters = {MessageId(0, 5): {digest: named}}
+    decoded: list[bytes | None] = []
+
+    def datasets_of(value: bytes | None, limits: EventLimits) -> GivenEvent:
+        decoded.append(value)
+        return GivenEvent()
+
+    monkeypatch.setattr(audit, "datasets_of", datasets_of)
+    judge = _Judge(presence, letters, {0: 9}, None, harmful={digest: named})
+    values = {5: b"harmful", 6: b"other", 7: b"harmful", 9: b"harmful"}
+    found = judge.audit([Message(0, n, 0, None, value, {}) for n, value in values.items()])
+    assert [each.finding for each in found] == [
+        Finding.DEAD_LETTER,
+        Finding.MISSING,
+        Finding.DEAD_LETTER,
+        Finding.PENDING,
+    ]
+    assert [(each.letter, each.reason) for each in found] == [named, ("", ""), named, ("", "")]
+    assert decoded == [b"other"]

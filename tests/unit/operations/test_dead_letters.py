@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 
+from app.butler.events.limits import EventLimits
 from app.kafka.readers import MessageId
 from app.operations import dead_letters
 from app.operations.dead_letters import DeadLetters, StoredLetter
@@ -66,12 +69,47 @@ async def test_an_event_that_was_set_aside_after_its_write_stays_open(
     unchained.letter.reason = "written, but 'run' cannot be in the chain 'chain': not a chain"
     unused: Any = None
     letters = DeadLetters(unused, unused)
-    monkeypatch.setattr(dead_letters, "are_written", lambda presence, values, limits: [True] * 2)
+    monkeypatch.setattr(dead_letters, "are_written", lambda _, values, limits: [True] * len(values))
 
     async def stored() -> AsyncIterator[StoredLetter]:
         yield unchained
         yield other
 
+    monkeypatch.setattr(letters, "read", stored)
     presence: Any = object()
     pairs = [pair async for pair in letters.with_presence(stored(), lambda: presence)]
     assert pairs == [(unchained, False), (other, True)]
+
+
+@pytest.mark.parametrize("cause", ["ends_worker", "skipped"])
+async def test_a_harmful_event_is_decoded_for_none_of_its_letters(
+    monkeypatch: pytest.MonkeyPatch, cause: str
+) -> None:
+    """It was set aside for another cause first, and ended its worker when it was replayed."""
+    event = b'{"harmful": true}'
+    first, harmful, other = letter(value=event), letter(cause, event), letter()
+    if cause == "ends_worker":
+        harmful = replace(harmful, value=harmful.letter.pointer(event), points=True)
+    unused: Any = None
+    letters = DeadLetters(unused, unused)
+
+    async def stored() -> AsyncIterator[StoredLetter]:
+        for each in (first, harmful, other):
+            yield each
+
+    def found(_: Any, values: list[bytes | None], limits: EventLimits) -> list[bool]:
+        assert event not in values
+        return [value is not None for value in values]
+
+    monkeypatch.setattr(letters, "read", stored)
+    monkeypatch.setattr(dead_letters, "are_written", found)
+    presence: Any = object()
+    pairs = [pair async for pair in letters.with_presence(stored(), lambda: presence)]
+    assert pairs == [(first, False), (harmful, False), (other, True)]
+    assert [await letters.is_harmful(each) for each, _ in pairs] == [True, True, False]
+
+
+def test_to_find_a_pointer_no_event_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Letters of earlier versions do not tell whether they have one."""
+    monkeypatch.setattr(orjson, "loads", None)
+    assert letter(value=b'{"harmful": true}').pointer is None

@@ -12,6 +12,7 @@ import pytest
 
 from app.butler.events.limits import EventLimits
 from app.kafka.readers import Message
+from app.operations import named_files
 from app.operations.audit import Finding, _Judge
 from app.operations.event_presence import GivenEvent, chunks_of, datasets_of
 from app.operations.named_files import NamedFiles
@@ -38,7 +39,7 @@ def test_the_datasets_of_a_pods_event_are_found() -> None:
     event = Night().event(1)
     given = datasets_of(orjson.dumps(event), LIMITS)
     assert given.datasets is not None
-    assert {*given.datasets} == {str(dataset_id) for dataset_id in dataset_ids(event)}
+    assert {*given.datasets} == {str(i) for i in dataset_ids(event)}
 
 
 @pytest.mark.parametrize("value", [None, b"", b"17", b"{}", b'{"type":"pp-output"}', b"\xff"])
@@ -105,6 +106,16 @@ def test_the_files_of_an_event_are_known_even_if_it_is_over_a_limit(padding: str
     named = NamedFiles.of(value, LIMITS, names)
     assert [*named.paths] == paths
     assert (named.staging, named.is_known) == ((None, False) if len(padding) > 9 else ("s", True))
+
+
+def test_a_harmful_event_is_only_searched_for_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    event = Night().event(1)
+    value, paths = orjson.dumps(event), [file["path"] for file in event["datasets"]]
+    names = {path.rpartition("/")[2] for path in paths}
+    monkeypatch.setattr(named_files, "load_json", None)
+    named = NamedFiles.of(value, LIMITS, names, is_harmful=True)
+    assert [*named.paths] == paths
+    assert not named.is_known
 
 
 @pytest.mark.parametrize(

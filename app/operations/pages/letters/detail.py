@@ -61,7 +61,7 @@ class LetterDetails:
         stored = None if message is None else stored_letter(message)
         if stored is None:
             return None
-        shown, is_cut = _as_text(stored.value or b"")
+        shown, is_cut = _as_text(stored.value or b"", may_decode=not stored.is_harmful)
         return LetterDetailDocument(
             letter=letter_document(stored),
             payload=shown if self._shows_payloads else None,
@@ -70,9 +70,9 @@ class LetterDetails:
         )
 
 
-def _as_text(value: bytes) -> tuple[str, bool]:
+def _as_text(value: bytes, *, may_decode: bool = True) -> tuple[str, bool]:
     """Return an event as text that can be read, and whether it was cut."""
-    if len(value) <= _SHOWN:
+    if may_decode and len(value) <= _SHOWN:
         # A bad event may be anything, such as lists within lists that are too deep.
         with suppress(orjson.JSONDecodeError, orjson.JSONEncodeError):
             orjson.dumps(orjson.loads(value))
