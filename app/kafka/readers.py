@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.kafka.connection import KafkaConnection, topic_partitions
 from app.kafka.errors import KafkaError
-from app.kafka.private.undecodable import read_undecodable_messages
+from app.kafka.private.fetched_records import use_own_records
 from app.settings import MIB
 
 __all__ = ["Message", "MessageId", "TopicReader", "open_reader"]
@@ -244,7 +244,7 @@ async def open_reader(
         If no broker can be reached, or the login is refused.
     """
     partitions = await topic_partitions(connection, topic)
-    read_undecodable_messages()
+    use_own_records()
     consumer = AIOKafkaConsumer(
         enable_auto_commit=False,
         auto_offset_reset="earliest",
