@@ -148,9 +148,12 @@ class TopicReader:
                 return
             fetched = await consumer.getmany(*unread, timeout_ms=1000, max_records=at_once)
             for tp, messages in fetched.items():
-                for message in messages:
-                    if message.offset < ends[tp.partition]:
-                        yield _message(message)
+                messages.reverse()
+                while messages:  # those that were handed over are not held meanwhile
+                    if messages[-1].offset < ends[tp.partition]:
+                        yield _message(messages.pop())
+                    else:
+                        messages.clear()
 
     async def message(self, partition: int, offset: int) -> Message | None:
         """Return a message, or `None` if it is not, or no longer, in the topic."""
