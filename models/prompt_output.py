@@ -121,12 +121,14 @@ def _parsed(value: bytes) -> Any:
     try:
         return orjson.loads(value)
     except orjson.JSONDecodeError as exc:
-        try:  # slower than orjson, but it too stops at the first error
-            return _with_one_nan(from_json(value))
-        except ValueError as error:
-            # The words of orjson are clearer, but it stops at a NaN, which is accepted.
-            reason = error if b"NaN" in value or b"Infinity" in value else exc
-            raise InvalidEventError(f"not JSON: {reason}") from exc
+        reason = f"{exc}"  # a variable with the error, which holds the text, would be a cycle
+    try:  # slower than orjson, but it too stops at the first error
+        return _with_one_nan(from_json(value))
+    except ValueError as exc:
+        # The words of orjson are clearer, but it stops at a NaN, which is accepted.
+        if b"NaN" in value or b"Infinity" in value:
+            reason = f"{exc}"
+    raise InvalidEventError(f"not JSON: {reason}")
 
 
 def _with_one_nan(data: Any) -> Any:

@@ -27,7 +27,7 @@ from app.kafka.errors import KafkaError
 from app.kafka.private.commands import AppWithPromptCommands
 from app.kafka.private.consumer_thread import TolerantConsumerThread
 from app.kafka.private.fetch_limit import FetchLimit
-from app.kafka.private.undecodable import read_undecodable_messages
+from app.kafka.private.fetched_records import use_own_records
 from app.kafka.private.web_server import pages_server
 from app.telemetry import metrics
 
@@ -70,7 +70,7 @@ class _ConsumerThread(TolerantConsumerThread):
 
     async def on_start(self) -> None:
         """Start the consumer, and limit what it fetches (rule bounded-memory)."""
-        read_undecodable_messages()
+        use_own_records()
         await super().on_start()
         cast("StrictApp", self.app).fetch_limit.apply(self._ensure_consumer())
 

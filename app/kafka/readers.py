@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.kafka.connection import KafkaConnection, topic_partitions
 from app.kafka.errors import KafkaError
-from app.kafka.private.undecodable import read_undecodable_messages
+from app.kafka.private.fetched_records import use_own_records
 from app.settings import MIB
 
 __all__ = ["Message", "MessageId", "TopicReader", "open_reader"]
@@ -148,9 +148,12 @@ class TopicReader:
                 return
             fetched = await consumer.getmany(*unread, timeout_ms=1000, max_records=at_once)
             for tp, messages in fetched.items():
-                for message in messages:
-                    if message.offset < ends[tp.partition]:
-                        yield _message(message)
+                messages.reverse()
+                while messages:  # those that were handed over are not held meanwhile
+                    if messages[-1].offset < ends[tp.partition]:
+                        yield _message(messages.pop())
+                    else:
+                        messages.clear()
 
     async def message(self, partition: int, offset: int) -> Message | None:
         """Return a message, or `None` if it is not, or no longer, in the topic."""
@@ -244,7 +247,7 @@ async def open_reader(
         If no broker can be reached, or the login is refused.
     """
     partitions = await topic_partitions(connection, topic)
-    read_undecodable_messages()
+    use_own_records()
     consumer = AIOKafkaConsumer(
         enable_auto_commit=False,
         auto_offset_reset="earliest",

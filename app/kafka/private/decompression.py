@@ -114,15 +114,19 @@ def _into_buffer(decompress: Callable[[bytes, bytearray], int]) -> Callable[[byt
             try:
                 return _within(decompress, data, LARGEST_BATCH)
             except cramjam.DecompressionError as exc:
-                # The codecs say so in a text alone.
-                raise (_too_large() if "whole buffer" in str(exc) else exc) from exc
+                if "whole buffer" in str(exc):  # the codecs say so in a text alone
+                    raise _too_large() from exc
+                raise
 
     return bounded
 
 
 def _within(decompress: Callable[[bytes, bytearray], int], data: bytes, size: int) -> bytes:
     buffer = bytearray(size)
-    return bytes(memoryview(buffer)[: decompress(data, buffer)])
+    try:
+        return bytes(memoryview(buffer)[: decompress(data, buffer)])
+    finally:
+        buffer.clear()  # whoever holds an error holds the variables of this function
 
 
 #: How each of Kafka's codecs is decompressed.

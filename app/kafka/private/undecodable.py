@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
-from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
@@ -23,16 +23,11 @@ from app.butler.descriptions import describe_with_type
 from app.intake.received import Undecodable
 from app.kafka.private.decompression import uncompressed
 
-__all__ = ["TolerantRecords", "read_undecodable_messages"]
+__all__ = ["TolerantRecords"]
 
 #: The bytes of a batch before what its length counts, and the offset of that length.
 _OVERHEAD = 12
 _LENGTH_AT = 8
-
-
-def read_undecodable_messages() -> None:
-    """Let all consumers of this process read what aiokafka cannot decode."""
-    fetcher.MemoryRecords = TolerantRecords
 
 
 class TolerantRecords:
@@ -94,19 +89,30 @@ class _Batch:
         return True
 
     def __iter__(self) -> Iterator[Any]:
-        """Decode the messages; aiokafka passes over those that it was given before."""
+        """Decode the messages; aiokafka passes over those that it was given before.
+
+        No error is held while a message is handed over: an error holds what it was raised for.
+        """
         if not self._has_right_checksum:
             yield self._rest("the checksum of the batch is wrong")
             return
-        data: memoryview | None = None
+        reason = ""
         try:
             data = uncompressed(self._data)
+        except Exception as exc:  # noqa: BLE001 - whatever the codecs raise
+            reason = describe_with_type(exc)
+        if reason:
+            yield self._rest(reason)
+        else:
+            yield from self._decoded(data)
+
+    def _decoded(self, data: memoryview) -> Iterator[Any]:
+        is_complete = False
+        with suppress(Exception):  # whatever aiokafka raises
             yield from self._batch if data is self._data else MemoryRecords(data).next_batch()
-        except Exception as exc:  # noqa: BLE001 - whatever aiokafka and the codecs raise
-            if data is None:
-                yield self._rest(describe_with_type(exc))
-            else:
-                yield from self._decoded_one_by_one(data)
+            is_complete = True
+        if not is_complete:
+            yield from self._decoded_one_by_one(data)
 
     def _decoded_one_by_one(self, data: memoryview) -> Iterator[_Record]:
         try:

@@ -41,6 +41,7 @@ from app.kafka.private import (
     consumer_thread,
     decompression,
     fetch_limit,
+    fetched_records,
     router,
     undecodable,
     unrecovered_tables,
@@ -167,6 +168,14 @@ NAMES: dict[str, Callable[[], bool]] = {
         and hasattr(fetcher, "MemoryRecords")
         and "for record in next_batch:" in source(PartitionRecords._unpack_records)
         and "if record.offset < self.next_fetch_offset:" in source(PartitionRecords._unpack_records)
+    ),
+    "fetcher.PartitionRecords": lambda: (
+        "partition_records = PartitionRecords(" in source(Fetcher._proc_fetch_request)
+        and hasattr(fetcher, "PartitionRecords")
+    ),
+    "PartitionRecords._records_iterator": lambda: (
+        "self._records_iterator = self._unpack_records()" in source(PartitionRecords.__init__)
+        and "_records_iterator" not in source(PartitionRecords._unpack_records)
     ),
     "_DefaultRecordBatchPy._buffer": lambda: (
         "self._buffer = bytearray(buffer)" in source(_DefaultRecordBatchPy.__init__)
@@ -297,6 +306,7 @@ MODULES = [
     consumer_thread,
     decompression,
     fetch_limit,
+    fetched_records,
     router,
     undecodable,
     unrecovered_tables,

@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import tracemalloc
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import cramjam
 import pytest
 from aiokafka.codec import lz4_encode, snappy_encode, zstd_encode
-from aiokafka.consumer.fetcher import PartitionRecords
+from aiokafka.consumer import fetcher
 from aiokafka.structs import TopicPartition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.intake.received import Undecodable
 from app.kafka.private.decompression import LARGEST_BATCH
-from app.kafka.private.undecodable import TolerantRecords
+from app.kafka.private.fetched_records import use_own_records
 from tests.support.raw_batches import RawRecord, batch
 
 GOOD = RawRecord(b"good", b"key", [(b"name", b"content")])
 BAD_NAME = RawRecord(b"{}", b"key", [(b"\xff", b"content")])
 
 
-def read(data: bytes, start: int = 0) -> list[Any]:
-    """Return the messages of a fetch that starts at an offset, as aiokafka's consumer does."""
-    partition = TopicPartition("topic", 0)
-    records = PartitionRecords(
-        partition, TolerantRecords(data), [], start, None, None, check_crcs=True, isolation_level=1
+def fetched(data: bytes, start: int = 0) -> Any:
+    """Return what aiokafka's consumer makes of a fetch that starts at an offset."""
+    use_own_records()
+    return fetcher.PartitionRecords(
+        TopicPartition("topic", 0),
+        fetcher.MemoryRecords(data),
+        [],
+        start,
+        None,
+        None,
+        check_crcs=True,
+        isolation_level=1,
     )
-    return list(records)
+
+
+def read(data: bytes, start: int = 0) -> list[Any]:
+    """Return the messages of a fetch that starts at an offset."""
+    return list(fetched(data, start))
 
 
 def test_the_other_messages_of_a_batch_are_read() -> None:
@@ -133,3 +147,54 @@ def test_any_bytes_in_a_batch_are_read(odd: bytes, at: int) -> None:
     found = read(data + later)
     assert found
     assert all(each.offset >= 2 or each.offset in offsets for each in found)
+
+
+@pytest.fixture
+def without_collections() -> Iterator[None]:
+    """Reference cycles are kept until the next garbage collection, which may come late."""
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+    gc.enable()
+
+
+@pytest.mark.usefixtures("without_collections")
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+@pytest.mark.parametrize("size", [6, 10])
+def test_what_was_fetched_is_freed_when_it_is_dropped(codec: str, size: int) -> None:
+    """A consumer drops it wherever it is in it: that happens at a seek, and for a single message.
+
+    A batch of 60 MiB is decompressed, one of 100 MiB is not.
+    """
+    number, compress = CODECS[codec]
+    values = [b" " * (size << 20)] * 10
+    data = batch(*map(RawRecord, values), codec=number, compress=compress)
+    before, _ = tracemalloc.get_traced_memory()
+    records = fetched(data)
+    next(records)
+    content = weakref.ref(records._records)
+    del records
+    assert content() is None
+    after, _ = tracemalloc.get_traced_memory()
+    assert after - before < 2**20
+
+
+@pytest.mark.usefixtures("without_collections")
+@pytest.mark.parametrize(
+    "damage", [lambda data: data, lambda data: data[:20] + b"x" * 20], ids=["too large", "damaged"]
+)
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_a_batch_that_cannot_be_decompressed_holds_no_buffer_while_it_is_read(
+    codec: str, damage: Callable[[bytes], bytes]
+) -> None:
+    number, compress = CODECS[codec]
+    records = [RawRecord(b" " * (10 << 20))] * 10
+    data = batch(*records, codec=number, compress=lambda content: damage(compress(content)))
+    before, _ = tracemalloc.get_traced_memory()
+    reading = fetched(data)
+    only = next(reading)
+    held, _ = tracemalloc.get_traced_memory()
+    assert isinstance(only.value, Undecodable)
+    assert held - before < 3 * len(data) + 2**20

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +177,17 @@ def test_few_violations_are_described_however_many_there_are(field: dict[str, An
     tracemalloc.stop()
     assert reason.startswith("not the shape of an event: ")
     assert peak < 100_000
+
+
+@pytest.mark.parametrize("value", [b" " * 99, b"[NaN", b"{", b"[]", b"{}", b"\xff", None])
+def test_what_cannot_be_decoded_leaves_no_reference_cycle(value: bytes | None) -> None:
+    """A cycle would keep a message of 10 MiB, and its text, until the next garbage collection."""
+    gc.collect()
+    gc.disable()
+    try:
+        with suppress(InvalidEventError):
+            PromptOutput.decode(value)
+            pytest.fail("it was decoded")
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
