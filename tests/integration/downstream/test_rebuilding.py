@@ -14,7 +14,7 @@ from lsst.daf.butler import Butler, CollectionType, DatasetRef, DatasetType, Fil
 from app.announce.product_log import ProductLog
 from app.butler.policy import WritePolicy
 from app.butler.private.ingest_dates import Period
-from app.butler.products import contents
+from app.butler.products import window_files
 from app.butler.products.stored_products import StoredProducts
 from app.butler.repository.chains import ChainKeeper
 from app.kafka.sending import OutputTopic
@@ -123,7 +123,7 @@ def records(butler: Butler) -> dict[str, list[str]]:
 async def test_a_repository_that_is_filled_from_a_rebuilt_log_is_the_same(
     repository: Repository, target: Butler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contents, "_DATASETS_AT_ONCE", 10)
+    monkeypatch.setattr(window_files, "_DATASETS_AT_ONCE", 10)
     fill(repository)
     messages, done = await logged(repository, limit=8_000)
     assert [each.run for each in done] == [RUN, INIT]  # as they came into the chain
