@@ -8,7 +8,7 @@ import sqlalchemy
 from lsst.daf.butler import Butler, CollectionType
 from lsst.daf.butler.registry import CollectionTypeError
 
-from app.butler.private.registry import RegistryTables
+from app.butler.private.registry import RegistryTables, engine_of
 
 __all__ = ["ChainRows"]
 
@@ -27,17 +27,21 @@ class ChainRows:
         self._collections = registry._managers.collections
         self._table: sqlalchemy.Table = self._collections._tables.collection_chain
         self._tables = RegistryTables(butler)
+        self._engine = engine_of(butler)
 
     def position(self, chain: str, run: str) -> int | None:
         """Return the position of a run in a chain; `None` if it is not in it."""
-        parent, child = self._tables.collection(chain), self._tables.collection(run)
-        if parent is None or child is None:
-            return None
-        columns = self._table.columns
+        # By a connection of its own: Butler's may be in another thread's transaction.
+        columns, collection = self._table.columns, self._collections._tables.collection
+        (key,) = columns.parent.foreign_keys
+        parent, child = collection.alias(), collection.alias()
         row = sqlalchemy.select(columns.position).where(
-            columns.parent == parent, columns.child == child
+            parent.columns[key.column.name] == columns.parent,
+            child.columns[key.column.name] == columns.child,
+            parent.columns.name == chain,
+            child.columns.name == run,
         )
-        with self._tables.connection() as connection:
+        with self._engine.connect() as connection:
             found: int | None = connection.execute(row).scalars().first()
         return found
 
