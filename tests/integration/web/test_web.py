@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -208,6 +210,18 @@ def test_a_failing_step_is_reported_until_it_succeeds(
 
 
 @pytest.mark.kafka
+def freeze_between_writes(worker: Worker, deployment: Deployment) -> bool:
+    """Freeze a worker, unless it has locked the repository: then no other could use that."""
+    worker.stop_process()
+    with closing(sqlite3.connect(deployment.root / "gen3.sqlite3", timeout=0.5)) as database:
+        try:
+            database.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            worker.continue_process()
+            return False
+    return True
+
+
 def test_a_worker_is_ready_with_partitions_and_as_a_spare_worker(
     kafka: Cluster, deployment: Deployment, worker: Worker, tmp_path: Path
 ) -> None:
@@ -215,7 +229,7 @@ def test_a_worker_is_ready_with_partitions_and_as_a_spare_worker(
     deployment.lists.write_text("no folder")
     send(deployment, 0, 4)
     wait_until(lambda: readiness(worker)[0] == 503, 30, "the first worker's failure")
-    worker.stop_process()
+    wait_until(lambda: freeze_between_writes(worker, deployment), 30, "a moment without a lock")
 
     with deployment.worker(OUTPUT_DATASET_LIST_DIRECTORY=str(tmp_path / "others")) as other:
         wait_until(lambda: other.status("/livez") == 200, 30, "the other worker's pages")
