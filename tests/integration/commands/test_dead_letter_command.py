@@ -145,7 +145,7 @@ def test_a_letter_that_points_to_its_event_is_shown_and_replayed_whole(
     deployment.cluster.admin.delete_records([rest])[rest].result(20)
     lost = command(deployment, "replay", "--all")
     assert lost.returncode == 2
-    reason = f"LostEventError: {deployment.topic}-0 no longer has the event at offset 2"
+    reason = f"{deployment.topic}-0 no longer has the event at offset 2"
     assert f"0-2  {reason}" in lost.stderr
     assert "replayed 0 events\nskipped 1 letters that hold no event" in lost.stdout
 
