@@ -17,7 +17,7 @@ from app.settings.limits import LimitSettings
 from app.settings.section import PREFIX
 from app.settings.service import ServiceSettings
 from app.settings.variables import mistyped_variables
-from app.settings.windows import WindowSettings
+from app.settings.windows import ReplicaWindowSettings, WindowSettings
 
 __all__ = ["Settings", "SettingsError", "load_settings"]
 
@@ -54,7 +54,7 @@ class Settings:
 
     def __init__(self) -> None:
         self.kafka = KafkaSettings()
-        self.windows = WindowSettings()
+        self.windows: WindowSettings = WindowSettings()
         self.write = ButlerSettings()
         self.limits = LimitSettings()
         self.downstream = DownstreamSettings()
@@ -62,6 +62,7 @@ class Settings:
         if self.downstream.is_replica:
             target = self.downstream.target_of(self.write.repository)
             self.kafka = ReplicaKafkaSettings.of(self.kafka, target)
+            self.windows = ReplicaWindowSettings()
 
     def require_connections(self) -> None:
         """Check that all variables are set that a worker needs to connect.

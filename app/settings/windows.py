@@ -8,7 +8,7 @@ from app.butler.policy import Count, Seconds
 from app.intake.windows import WindowBounds
 from app.settings.section import MIB, Bytes, Section
 
-__all__ = ["WindowSettings"]
+__all__ = ["ReplicaWindowSettings", "WindowSettings"]
 
 
 class WindowSettings(Section):
@@ -31,3 +31,11 @@ class WindowSettings(Section):
     def bounds(self) -> WindowBounds:
         """When a window closes."""
         return WindowBounds(self.window_seconds, self.window_events, self.window_bytes, self.lanes)
+
+
+class ReplicaWindowSettings(WindowSettings):
+    """The windows of the role ``replicate``, which get messages with many datasets each."""
+
+    window_bytes: Bytes = 4 * MIB
+    """The most bytes of a window's messages, some 8,000 datasets: a backlog must not become
+    transactions that last as long as a statement may take."""

@@ -482,6 +482,16 @@ def test_a_downstream_repository_has_names_of_its_own(environment: dict[str, str
     assert settings.data_directory == settings.service.data_directory / group
 
 
+def test_the_windows_of_a_downstream_repository_are_smaller(environment: dict[str, str]) -> None:
+    environment.update(REPLICA)
+    assert load_settings().windows.window_bytes == 4 * 1024 * 1024
+    environment["BUTLER_WRITER_WINDOW_BYTES"] = "1000"
+    assert load_settings().windows.window_bytes == 1000
+    environment["BUTLER_WRITER_ROLE"] = "write"
+    del environment["BUTLER_WRITER_WINDOW_BYTES"]
+    assert load_settings().windows.window_bytes == 16 * 1024 * 1024
+
+
 @pytest.mark.parametrize(
     ("repository", "name"),
     [
