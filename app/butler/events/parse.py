@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
 from lsst.daf.butler import (
     DataCoordinate,
@@ -30,6 +29,7 @@ from app.butler.events.parsed import (
 from app.butler.events.regions import check_region
 from app.butler.events.values import KnownDataIds, converted
 from app.butler.paths import staging_root
+from app.butler.private.dataset_ids import dataset_ref, id_number
 from models.errors import InvalidEventError
 from models.fields import (
     DatasetRefFields,
@@ -209,11 +209,11 @@ class WindowParser:
             )
         data_id = self._data_id(dataset_type.dimensions, given["data_id"], dataset_id)
         try:
-            uuid = UUID(dataset_id)
+            number = id_number(dataset_id)
         except ValueError as exc:
             raise InvalidEventError(f"dataset id {dataset_id!r} is not a UUID") from exc
         # The data ID was built from the dimensions of the dataset type: it needs no conforming.
-        return DatasetRef(dataset_type, data_id, run, id=uuid, conform=False)
+        return dataset_ref(dataset_type, data_id, run, number)
 
     def _data_id(
         self, dimensions: DimensionGroup, given: dict[str, Any], dataset_id: str

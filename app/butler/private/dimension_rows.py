@@ -5,17 +5,32 @@ The query system takes 8 ms for each query, and sends the keys as a temporary ta
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy
 from lsst.daf.butler import Butler, DimensionElement, DimensionRecord
 
 from app.butler.private.registry import engine_of
-from app.butler.statements import Row, select_by_index, select_by_key
+from app.butler.statements import Lookup, Row, select_together
 
-__all__ = ["DimensionRows"]
+__all__ = ["DimensionRows", "Wanted"]
+
+
+class Wanted(NamedTuple):
+    """Rows that `DimensionRows.fetch` looks for.
+
+    Attributes
+    ----------
+    lookup : `Lookup`
+        Where they are.
+    make : `~collections.abc.Callable`
+        What each becomes.
+    """
+
+    lookup: Lookup
+    make: Callable[[Row], Any]
 
 
 class DimensionRows:
@@ -40,55 +55,49 @@ class DimensionRows:
         with self._engine.connect() as connection:
             yield connection
 
-    def records(
-        self, connection: sqlalchemy.Connection, element: DimensionElement, keys: Sequence[Row]
-    ) -> Iterator[DimensionRecord]:
-        """Yield the stored records of an element that have one of some keys."""
+    def fetch(self, connection: sqlalchemy.Connection, wanted: Sequence[Wanted]) -> list[list[Any]]:
+        """Look for rows, with one message to PostgreSQL; return what each of them is made into."""
+        asked = [each for each in wanted if each.lookup.keys]
+        found = iter(select_together(connection, [each.lookup for each in asked]))
+        return [[*map(each.make, next(found))] if each.lookup.keys else [] for each in wanted]
+
+    def records(self, element: DimensionElement, keys: Collection[Row]) -> Wanted:
+        """Return what fetches the stored records of an element that have one of some keys."""
         table = self._tables[element.name]
         names = [*table.columns.keys()]
         own = [*element.schema.required.names]
-        for row in select_by_index(connection, table, own, keys, names):
+
+        def make(row: Row) -> DimensionRecord:
             values = dict(zip(names, row, strict=True))
             fields = {
                 name: values[name] for name in element.RecordClass.fields.names if name in values
             }
             if element.temporal is not None:
                 fields["timespan"] = self._timespans.extract(values)
-            yield element.RecordClass(**fields)
+            return element.RecordClass(**fields)
+
+        return Wanted(Lookup(table, own, sorted(keys), names, by_index=True), make)
 
     def referring(
-        self,
-        connection: sqlalchemy.Connection,
-        element: DimensionElement,
-        columns: Sequence[str],
-        values: Collection[Row],
-    ) -> Iterator[tuple[Row, Row]]:
-        """Yield the values of some columns, and the key, of the records with one of some values."""
-        if not values:
-            return
+        self, element: DimensionElement, columns: Sequence[str], values: Collection[Row]
+    ) -> Wanted:
+        """Return what fetches the records with one of some values of some columns.
+
+        Each is a tuple of the values of these columns, and one of the record's key.
+        """
         own = [*element.schema.required.names]
-        returned = [*own, *columns]
-        table = self._tables[element.name]
-        for row in select_by_key(connection, table, columns, sorted(values), returned):
-            yield row[len(own) :], row[: len(own)]
+        lookup = Lookup(self._tables[element.name], columns, sorted(values), [*own, *columns])
+        return Wanted(lookup, lambda row: (row[len(own) :], row[: len(own)]))
 
-    def exposures_of(
-        self, connection: sqlalchemy.Connection, groups: Collection[Row]
-    ) -> Iterator[tuple[Row, Row, Any]]:
-        """Yield the exposures of groups, each with a visit that it belongs to, or with `None`.
+    def exposures_of(self, groups: Collection[Row]) -> Wanted:
+        """Return what fetches the exposures of groups, each with a visit that it belongs to.
 
-        Yields
-        ------
-        group, exposure : `tuple`
-            The key of the group, and that of the exposure.
-        visit : `int` or `None`
-            A visit; an exposure comes once for each.
+        Each is a tuple of the group's key, the exposure's, and the visit or `None`; an exposure
+        comes once for each visit.
         """
         columns = ["instrument", "group"]
-        returned = [*columns, "id", "visit"]
-        for row in select_by_key(connection, self._exposures, columns, sorted(groups), returned):
-            instrument, group, exposure, visit = row
-            yield (instrument, group), (instrument, exposure), visit
+        lookup = Lookup(self._exposures, columns, sorted(groups), [*columns, "id", "visit"])
+        return Wanted(lookup, lambda row: (row[:2], (row[0], row[2]), row[3]))
 
 
 def _exposures_with_visits(tables: Mapping[str, sqlalchemy.Table]) -> sqlalchemy.Subquery:

@@ -83,15 +83,16 @@ class NeededRecords:
         self, needs: Needs
     ) -> tuple[dict[DataCoordinate, tuple[RecordId, ...]], dict[RecordId, bytes]]:
         """Return the keys of the records of each data ID, and each record as in an event."""
+        first = dict(needs.keys)
+        keys = (key for keys in first.values() for key in keys)
+        leading = self._related.leading(needs.groups, needs.bands)
         with self._rows.connection() as connection:
-            related = self._related.exposures(connection, needs.groups)
-            for band in needs.bands:
-                related["band", (band,)] = self._related.filters(connection, band)
-            first = dict(needs.keys)
+            records, fetched = self._stored.find(connection, keys, leading)
+            related = self._related.leading_to(*fetched)
             for key, data_id in needs.leading:
                 first[data_id] = [*first[data_id], *related.get(key, ())]
-            keys = (key for keys in first.values() for key in keys)
-            records = self._stored.find(connection, keys)
+            others = (key for keys in related.values() for key in keys)
+            records |= self._stored.find(connection, others)[0]
         needed = {data_id: _reached(keys, records) for data_id, keys in first.items()}
         return needed, {key: record.content for key, record in records.items()}
 

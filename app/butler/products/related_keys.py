@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-import sqlalchemy
 from lsst.daf.butler import DimensionElement, DimensionUniverse
 
-from app.butler.private.dimension_rows import DimensionRows
+from app.butler.private.dimension_rows import DimensionRows, Wanted
 from app.butler.statements import Row
 
 __all__ = ["RecordId", "RelatedKeys", "key_of"]
@@ -41,53 +40,54 @@ class RelatedKeys:
         self._universe = universe
         self._rows = rows
 
-    def defining(
-        self, connection: sqlalchemy.Connection, visits: Collection[Row]
-    ) -> dict[Row, list[RecordId]]:
-        """Return the keys of the records that define each of some visits."""
-        found: defaultdict[Row, list[RecordId]] = defaultdict(list)
-        for name in _DEFINING:
-            for visit, key in self._referring(connection, name, "visit", visits):
-                found[visit].append(key)
-        return found
+    def defining(self, visits: Collection[Row]) -> list[Wanted]:
+        """Return what fetches the records that define visits, as pairs of a visit and a key."""
+        columns = [*self._universe["visit"].required.names]
+        return [self._keys_of(name, columns, visits) for name in _DEFINING]
 
-    def exposures(
-        self, connection: sqlalchemy.Connection, groups: Collection[Row]
+    def leading(self, groups: Collection[Row], bands: Iterable[str]) -> list[Wanted]:
+        """Return what fetches the records to which groups and bands lead, for `leading_to`.
+
+        They are not remembered: another exposure of the group may come at any moment.  A band has
+        no record of its own, but physical filters.
+        """
+        values = [(band,) for band in bands]
+        filters = self._rows.referring(self._universe["physical_filter"], ["band"], values)
+        return [self._rows.exposures_of(groups), filters]
+
+    def leading_to(
+        self, exposures: Iterable[tuple[Row, Row, Any]], filters: Iterable[tuple[Row, Row]]
     ) -> dict[RecordId, list[RecordId]]:
-        """Return the keys of the exposures of groups, and of what makes visits of them.
+        """Return the keys of exposures, of what makes visits of them, and of physical filters.
 
-        They are not remembered: another exposure of the group may come at any moment.
+        Parameters
+        ----------
+        exposures, filters : `~collections.abc.Iterable`
+            What was fetched.
+
+        Returns
+        -------
+        keys : `dict`
+            Them, by the keys of their groups and bands.
         """
         found: defaultdict[RecordId, list[RecordId]] = defaultdict(list)
         definition = self._universe["visit_definition"]
-        for group, exposure, visit in self._rows.exposures_of(connection, groups):
+        for group, exposure, visit in exposures:
             of_group = found["group", group]
             of_group.append(("exposure", exposure))
             if visit is not None:
                 instrument, number = exposure
                 values = {"instrument": instrument, "exposure": number, "visit": visit}
                 of_group.append(key_of(definition, values))
+        for band, key in filters:
+            found["band", band].append(("physical_filter", key))
         return found
 
-    def filters(self, connection: sqlalchemy.Connection, band: str) -> list[RecordId]:
-        """Return the keys of the physical filters of a band: a band has no record of its own."""
-        element = self._universe["physical_filter"]
-        found = self._rows.referring(connection, element, ["band"], [(band,)])
-        return [(element.name, key) for _, key in found]
+    def _keys_of(self, name: str, columns: Sequence[str], values: Collection[Row]) -> Wanted:
+        lookup, make = self._rows.referring(self._universe[name], columns, values)
 
-    def _referring(
-        self, connection: sqlalchemy.Connection, name: str, dimension: str, values: Collection[Row]
-    ) -> Iterator[tuple[Row, RecordId]]:
-        """Yield the records of an element that refer to one of some records of a dimension.
+        def with_name(row: Row) -> tuple[Row, RecordId]:
+            value, key = make(row)
+            return value, (name, key)
 
-        Yields
-        ------
-        values : `tuple`
-            The one that it refers to.
-        key : `RecordId`
-            Its own key.
-        """
-        columns = [*self._universe[dimension].required.names]
-        element = self._universe[name]
-        for found, key in self._rows.referring(connection, element, columns, values):
-            yield found, (name, key)
+        return Wanted(lookup, with_name)

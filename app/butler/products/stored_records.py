@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 import sqlalchemy
 from lsst.daf.butler import DimensionElement, DimensionRecord, DimensionUniverse
 
-from app.butler.private.dimension_rows import DimensionRows
+from app.butler.private.dimension_rows import DimensionRows, Wanted
 from app.butler.products.related_keys import RecordId, RelatedKeys, key_of
 from app.butler.statements import Row
 
@@ -68,20 +70,43 @@ class StoredRecords:
         self._known: dict[RecordId, tuple[float, StoredRecord]] = {}
 
     def find(
-        self, connection: sqlalchemy.Connection, keys: Iterable[RecordId]
-    ) -> dict[RecordId, StoredRecord]:
-        """Return the records with some keys, and all to which they lead; if they are stored."""
+        self,
+        connection: sqlalchemy.Connection,
+        keys: Iterable[RecordId],
+        others: Sequence[Wanted] = (),
+    ) -> tuple[dict[RecordId, StoredRecord], list[list[Any]]]:
+        """Look up the records with some keys, and all to which they lead.
+
+        Parameters
+        ----------
+        connection : `sqlalchemy.Connection`
+            Connection to the database.
+        keys : `~collections.abc.Iterable` [`RecordId`]
+            The keys.
+        others : `~collections.abc.Sequence` [`Wanted`], optional
+            What else to fetch with the first message.
+
+        Returns
+        -------
+        records : `dict` [`RecordId`, `StoredRecord`]
+            Those of the records that are stored.
+        fetched : `list` [`list`]
+            The others.
+        """
         self._forget_outdated()
         found: dict[RecordId, StoredRecord] = {}
         asked: set[RecordId] = set()
-        while missing := {*keys} - asked:
+        fetched: list[list[Any]] = [[] for _ in others]
+        while (missing := {*keys} - asked) or others:
             asked |= missing
             known = {key: self._known[key][1] for key in missing if key in self._known}
-            fetched = self._fetch(connection, missing - known.keys())
-            self._remember(fetched)
-            found |= known | fetched
-            keys = [key for record in (known | fetched).values() for key in record.leads_to]
-        return found
+            new, more = self._fetch(connection, missing - known.keys(), others)
+            self._remember(new)
+            found |= known | new
+            keys = [key for record in (known | new).values() for key in record.leads_to]
+            if others:
+                fetched, others = more, ()
+        return found, fetched
 
     def _forget_outdated(self) -> None:
         now = self._clock()
@@ -98,30 +123,44 @@ class StoredRecords:
                 self._known[key] = until, record
 
     def _fetch(
-        self, connection: sqlalchemy.Connection, keys: Iterable[RecordId]
-    ) -> dict[RecordId, StoredRecord]:
-        """Ask the repository for records."""
+        self,
+        connection: sqlalchemy.Connection,
+        keys: Iterable[RecordId],
+        others: Sequence[Wanted],
+    ) -> tuple[dict[RecordId, StoredRecord], list[list[Any]]]:
+        """Ask the repository for records, and for others."""
         values: defaultdict[str, list[Row]] = defaultdict(list)
         for name, each in keys:
             values[name].append(each)
-        records: dict[RecordId, DimensionRecord] = {}
-        for name, asked in values.items():
-            element = self._universe[name]
-            if len(element.RecordClass.fields.names) == len(element.required):
-                found = _only_keys(element, asked)
-            else:
-                found = self._rows.records(connection, element, sorted(asked))
-            for record in found:
-                records[name, tuple(record.dataId.required_values)] = record
-        visits = [key for name, key in records if name == "visit"]
-        defining = self._related.defining(connection, visits)
-        return {
-            key: StoredRecord(
-                record.to_simple().model_dump_json().encode(),
-                (*_referred(record), *(defining.get(key[1], ()) if key[0] == "visit" else ())),
-            )
-            for key, record in records.items()
-        }
+        elements = [self._universe[name] for name in values]
+        stored = [each for each in elements if not _is_only_key(each)]
+        defining, of_elements = (
+            self._related.defining(values.get("visit", ())),
+            [self._rows.records(element, values[element.name]) for element in stored],
+        )
+        fetched = self._rows.fetch(connection, [*defining, *of_elements, *others])
+        makers: defaultdict[RecordId, list[RecordId]] = defaultdict(list)
+        for visit, key in chain.from_iterable(fetched[: len(defining)]):
+            makers["visit", visit].append(key)
+        records = [
+            *chain.from_iterable(fetched[len(defining) : len(defining) + len(stored)]),
+            *(
+                r
+                for each in elements
+                if _is_only_key(each)
+                for r in _only_keys(each, values[each.name])
+            ),
+        ]
+        found = {}
+        for record in records:
+            key = record.definition.name, tuple(record.dataId.required_values)
+            content = record.to_simple().model_dump_json().encode()
+            found[key] = StoredRecord(content, (*_referred(record), *makers.get(key, ())))
+        return found, fetched[len(defining) + len(stored) :]
+
+
+def _is_only_key(element: DimensionElement) -> bool:
+    return len(element.RecordClass.fields.names) == len(element.required)
 
 
 def _only_keys(element: DimensionElement, keys: Iterable[Row]) -> Iterator[DimensionRecord]:

@@ -28,6 +28,7 @@ from app.butler.sessions.answers import sending
 __all__ = [
     "begin_together",
     "deferring",
+    "executing_together",
     "forget_waiting",
     "send_as_messages",
     "send_together_with_commit",
@@ -52,11 +53,14 @@ class _Outbox:
         Whether inserts wait too.
     waiting : `int`
         Number of statements that wait and change something.
+    together : `int`
+        Number of statements in the text that is executed next.
     """
 
     def __init__(self) -> None:
         self.is_deferring = False
         self.waiting = 0
+        self.together = 1
         self._opening: list[str] = []
         self._waiting: list[str] = []
 
@@ -130,7 +134,7 @@ class _Cursor(psycopg.ClientCursor[Any]):
     def _send(self, texts: list[str]) -> None:
         if not texts or self._outbox.takes(text := ";".join(texts), len(texts)):
             return
-        statements = len(texts) + self._outbox.waiting
+        statements = max(len(texts), self._outbox.together) + self._outbox.waiting
         is_ping = self._outbox.is_empty and self.connection.info.transaction_status == _IDLE
         with sending(self.connection, 0 if is_ping else statements):
             super().execute(self._outbox.released(text).encode())
@@ -249,3 +253,14 @@ def deferring(connection: sqlalchemy.Connection) -> Iterator[None]:
         yield
     finally:
         outbox.is_deferring = before
+
+
+@contextmanager
+def executing_together(connection: sqlalchemy.Connection, statements: int) -> Iterator[None]:
+    """Execute several statements as one text; the server gives each of them its time."""
+    outbox = connection.info.get(_OUTBOX) or _Outbox()
+    outbox.together = statements
+    try:
+        yield
+    finally:
+        outbox.together = 1

@@ -244,6 +244,10 @@ NAMES: dict[str, tuple[Probe, Callable[[Any], bool]]] = {
         any,
     ),
     "DatasetRef._id": (lambda b, d, r: r._id == r.id.int, lambda is_same: is_same is True),
+    "DatasetRef._datastore_records": (
+        lambda b, d, r: r._datastore_records,
+        lambda given: not given,
+    ),
     "DatasetRef._lookupNames": (lambda b, d, r: r._lookupNames(), bool),
     "lsst.daf.butler.datastore.stored_file_info.StoredFileInfo": (
         lambda b, d, r: import_module("lsst.daf.butler.datastore.stored_file_info").StoredFileInfo,

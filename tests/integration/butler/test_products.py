@@ -231,7 +231,8 @@ def test_a_changed_visit_is_looked_up_again_after_a_minute(sqlite_repository: Re
 
     def exposure_time() -> float:
         with rows.connection() as connection:
-            found = json.loads(stored.find(connection, [key])[key].content)
+            records, _ = stored.find(connection, [key])
+            found = json.loads(records[key].content)
         return float(found["record"]["exposure_time"])
 
     assert exposure_time() == 30
@@ -253,8 +254,8 @@ def test_records_read_from_their_tables_are_those_of_the_query_system(
         element = repository.reader.dimensions[name]
         (expected,) = repository.reader.query_dimension_records(name, explain=False)
         with rows.connection() as connection:
-            found = rows.records(connection, element, [(*expected.dataId.required_values,)])
-            assert [*found] == [expected]
+            wanted = rows.records(element, [(*expected.dataId.required_values,)])
+            assert rows.fetch(connection, [wanted]) == [[expected]]
 
 
 @pytest.mark.postgresql

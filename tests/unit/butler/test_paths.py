@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +16,16 @@ from hypothesis import given
 from lsst.daf.butler import Location
 from lsst.resources import ResourcePath
 
-from app.butler.paths import _PLAIN, _resolved, path_in_datastore, staging_root, uri_inside
+from app.butler.paths import _resolved, is_plain, path_in_datastore, staging_root, uri_inside
 from models.errors import InvalidEventError
 
 FILE = ResourcePath("file:///repo/main/", forceDirectory=True)
 S3 = ResourcePath("s3://bucket/main/", forceDirectory=True)
 SPACE = ResourcePath("/repo/my main/", forceDirectory=True)
 ROOTS = pytest.mark.parametrize("root", [FILE, S3, SPACE], ids=str)
+
+#: The paths that are recorded as they are.
+PLAIN = re.compile(r"(?!\.{1,2}(?:/|$))[\w.+=,@-]+(?:/(?!\.{1,2}(?:/|$))[\w.+=,@-]+)*", re.ASCII)
 
 #: Parts of malicious paths.
 PIECES = ["/", "..", ".", "a", "b.fits", " ", "%", "%2e", "%2E%2e", "%2F", "%25", "%20", "%00"]
@@ -30,11 +34,20 @@ PIECES += ["/repo/main/", "/repo/my main/", "s3://bucket/main/", "\\", "\0", "\n
 
 
 @ROOTS
-@given(st.from_regex(_PLAIN, fullmatch=True))
-def test_a_path_that_the_fast_expression_matches_resolves_to_itself(
+@given(st.from_regex(PLAIN, fullmatch=True))
+def test_a_path_that_the_expression_matches_resolves_to_itself(
     root: ResourcePath, path: str
 ) -> None:
     assert _resolved(path, root) == path
+
+
+@given(
+    st.from_regex(PLAIN, fullmatch=True)
+    | st.lists(st.sampled_from(PIECES), max_size=6).map("".join)
+    | st.text(max_size=4)
+)
+def test_a_path_is_plain_if_the_expression_matches_it(path: str) -> None:
+    assert is_plain(path) is bool(PLAIN.fullmatch(path))
 
 
 @ROOTS
@@ -52,7 +65,7 @@ def test_butler_reads_the_file_that_was_checked(root: ResourcePath, path: str) -
 
 @ROOTS
 @given(
-    st.from_regex(_PLAIN, fullmatch=True)
+    st.from_regex(PLAIN, fullmatch=True)
     | st.lists(st.sampled_from(PIECES), max_size=6).map("".join)
 )
 def test_the_uri_of_a_file_that_stays_is_that_of_the_file(root: ResourcePath, path: str) -> None:
