@@ -243,6 +243,9 @@ def test_a_message_without_any_file_is_rejected_unless_the_source_is_not_mounted
     elsewhere = replace(repository, root=repository.root.parent / "elsewhere")
     with pytest.raises(RetryableError, match="elsewhere/ does not exist"):
         replicate(target, elsewhere, messages, transfer)
+    elsewhere.root.mkdir()  # a mount point is there all the same
+    with pytest.raises(RetryableError, match=r"elsewhere/ is empty; is it mounted\?"):
+        replicate(target, elsewhere, messages, transfer)
 
 
 @ON_SQLITE
