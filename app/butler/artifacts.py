@@ -7,9 +7,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from app.butler.away import LostStoreError, StoreError
+from app.butler.away import LostStoreError, StoreError, unmounted
 from app.butler.commit.division import attempt
 from app.butler.commit.isolation import Turn
 from app.butler.events.parsed import Artifact, ParsedEvent
@@ -162,8 +163,13 @@ class ArtifactCheck:
         StoreError
             If not.
         """
-        if self._source is not None and self._source.isLocal and not self._source.exists():
-            raise LostStoreError(f"the source's datastore root {self._source} does not exist")
+        source = self._source
+        if source is None or not source.isLocal:
+            return
+        if not source.exists():
+            raise LostStoreError(f"the source's datastore root {source} does not exist")
+        if unmounted(Path(source.ospath)) is not None:
+            raise LostStoreError(f"the source's datastore root {source} is empty; is it mounted?")
 
     def _unanswered(self, events: Sequence[ParsedEvent], hanging: set[Hashable]) -> set[Hashable]:
         """Return those items of events for which a call hangs already."""

@@ -10,21 +10,33 @@ from lsst.daf.butler import Config
 
 from testbed.s3 import S3Server
 from tests.support.deployment import Deployment
+from tests.support.downstream import Downstream
 
 __all__ = ["Bucket"]
 
 
 @dataclass
 class Bucket:
-    """A bucket that holds a deployment's artifacts and dataset lists."""
+    """A bucket that holds a deployment's artifacts and dataset lists.
+
+    Attributes
+    ----------
+    server : `S3Server`
+        The service.
+    name : `str`
+        Its name.
+    folder : `str`, optional
+        What the keys of artifacts begin with.
+    """
 
     server: S3Server
     name: str
+    folder: str = "butler"
 
     @property
     def root(self) -> str:
         """Root of the datastore."""
-        return f"s3://{self.name}/butler/"
+        return f"s3://{self.name}/{self.folder}/"
 
     @property
     def lists(self) -> str:
@@ -47,8 +59,8 @@ class Bucket:
                 (ref,) = dataset["refs"].values()
                 self.put(f"{prefix}{dataset['path']}", json.dumps(ref["data_id"]).encode())
 
-    def hold_artifacts_of(self, deployment: Deployment) -> None:
-        """Configure a deployment's repository to have its datastore in this bucket."""
+    def hold_artifacts_of(self, deployment: Deployment | Downstream) -> None:
+        """Configure the repository of a deployment or target to have its datastore here."""
         deployment.settings.update(self.server.environment)
         file = deployment.root / "butler.yaml"
         config = Config(str(file))

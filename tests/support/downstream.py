@@ -78,18 +78,23 @@ class Downstream:
             **self.settings,
         }
 
+    @property
+    def log(self) -> str:
+        """The topic of the product log that the repository is filled from."""
+        return f"{self.environment['KAFKA_TOPIC']}-products"
+
     def worker(self, **more: str) -> Worker:
         """Return a worker that is not started yet (use it in a ``with`` statement)."""
         return Worker({**self.environment, **more})
 
     def committed(self) -> int:
         """Return how many messages of the product log the group has finished."""
-        offsets = self.source.cluster.committed(self.group, self.source.product_topic)
+        offsets = self.source.cluster.committed(self.group, self.log)
         return sum(max(offset, 0) for offset in offsets.values())
 
     def wait_done(self, timeout: float = 60) -> None:
         """Wait until every message of the product log is finished."""
-        end = sum(self.source.cluster.end_offsets(self.source.product_topic).values())
+        end = sum(self.source.cluster.end_offsets(self.log).values())
         wait_until(
             lambda: self.committed() >= end,
             timeout,

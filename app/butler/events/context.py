@@ -17,7 +17,7 @@ from lsst.daf.butler import (
 
 from app.butler.events.limits import EventLimits
 from app.butler.events.parsed import ParsedRecord, RecordKey
-from app.butler.paths import uri_inside
+from app.butler.paths import path_in_datastore, uri_inside
 from app.butler.policy import ReplicaPolicy, WritePolicy
 from app.butler.private.datastores import Datastores, FileStore
 from app.butler.repository.dataset_types import DatasetTypes
@@ -70,6 +70,7 @@ class ParsingContext:
         self.is_replica = replica is not None
         self.referred_root = None if replica is None else replica.referred_root
         self._referred_uri = str(self.referred_root)
+        self._source_root = None if replica is None else replica.staging
         self._required: dict[str, tuple[DimensionElement, tuple[str, ...], tuple[type, ...]]] = {}
         self._value_types: dict[DimensionGroup, tuple[type, ...]] = {}
 
@@ -88,6 +89,8 @@ class ParsingContext:
         InvalidEventError
             If the path is outside its root, or no datastore accepts a dataset.
         """
+        if self._source_root is not None:  # a target that refers to its files logs absolute URIs
+            path = path_in_datastore(path, self._source_root)
         if self.referred_root is None:
             return self.datastores.recorded_paths(path, refs)
         stores = (store for ref in refs for store in self.datastores.accepting(ref))

@@ -243,6 +243,35 @@ def test_a_message_without_any_file_is_rejected_unless_the_source_is_not_mounted
     elsewhere = replace(repository, root=repository.root.parent / "elsewhere")
     with pytest.raises(RetryableError, match="elsewhere/ does not exist"):
         replicate(target, elsewhere, messages, transfer)
+    elsewhere.root.mkdir()  # a mount point is there all the same
+    with pytest.raises(RetryableError, match=r"elsewhere/ is empty; is it mounted\?"):
+        replicate(target, elsewhere, messages, transfer)
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("transfer", [Transfer.COPY, Transfer.HARDLINK, Transfer.DIRECT])
+def test_the_log_of_a_target_that_refers_to_its_files_can_be_read(
+    repository: Repository, make_empty: Callable[[str], Butler], transfer: Transfer
+) -> None:
+    """It has absolute URIs, which are inside the root of the first source."""
+    messages = log_of(repository)
+    referring = [
+        replace(
+            message,
+            datasets=[
+                {**file, "path": (repository.root / file["path"]).as_uri()}
+                for file in message.datasets
+            ],
+        )
+        for message in messages
+    ]
+    target, expected = make_empty("target"), make_empty("expected")
+    replicate(target, repository, referring, transfer)
+    replicate(expected, repository, messages, transfer)
+    assert stored(target) == ids(messages)
+    check_same(tables_of(engine_of(target)), tables_of(engine_of(expected)))
+    for ref in target.query_all_datasets(RUN, limit=None):
+        assert target.get(ref) == dict(ref.dataId.required)
 
 
 @ON_SQLITE

@@ -15,8 +15,8 @@ from tests.support.deployment import Deployment
 from tests.support.downstream import Downstream, log_events
 from tests.support.events import CHAIN, Night
 
-#: In the order in which they come into the source's chain.
-RUNS = [f"{CHAIN}/run-{number}" for number in range(5)]
+#: In the order in which they come into the source's chain; their messages are in both partitions.
+RUNS = [f"{CHAIN}/{letter}" for letter in "abcde"]
 
 RULES = f"""
 - runs: ["{RUNS[1]}", "{RUNS[3]}"]

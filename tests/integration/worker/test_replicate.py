@@ -148,3 +148,30 @@ def test_workers_of_both_roles_and_databases_end_and_the_target_becomes_the_same
     assert children[0] == children[1] == (RUN,)
     check_readable(downstream.butler(), events)
     assert downstream.dead_letters() == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("transfer", ["copy", "direct"])
+def test_nothing_is_set_aside_while_the_source_is_not_mounted(
+    deployment: Deployment, tmp_path: Path, transfer: str
+) -> None:
+    night = Night(deployment.root)
+    events = [night.event(1, d) for d in range(2)]
+    log_events(deployment, events)
+    volume = deployment.root.rename(tmp_path / "volume")
+    deployment.root.mkdir()
+    downstream = Downstream(
+        deployment, tmp_path / "public", settings={"BUTLER_WRITER_TRANSFER": transfer}
+    )
+    with downstream.worker(BUTLER_WRITER_RETRY_WAIT_MAX="1") as worker:
+        worker.wait_for_log("repository/ is empty; is it mounted", 120)
+        wait_until(lambda: worker.status("/readyz") == 503, 30, worker.log_text)
+        assert "is it mounted" in str(worker.state()["not_ready"])
+        assert downstream.committed() == 0
+        deployment.root.rmdir()
+        volume.rename(deployment.root)
+        downstream.wait_done(120)
+        wait_until(lambda: worker.status("/readyz") == 200, 30, worker.log_text)
+    check_readable(downstream.butler(), events)
+    assert downstream.dead_letters() == []
