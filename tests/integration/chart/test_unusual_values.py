@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from app.installation import own_version
 from tests.support.chart import EXAMPLES, RELEASE, Chart, Manifest, environment_of
 from tests.support.kinds import refusal_of
 
@@ -38,7 +39,7 @@ def worker_of(manifest: Manifest) -> Values:
 
 
 @pytest.mark.parametrize(
-    ("tag", "expected"), [(20261127, "20261127"), (2.2, "2.2"), ("007", "007"), ("", "0.1.0")]
+    ("tag", "expected"), [(20261127, "20261127"), (2.2, "2.2"), ("007", "007"), ("", own_version())]
 )
 def test_a_tag_is_written_as_it_was_given(chart: Chart, tag: object, expected: str) -> None:
     manifest = chart.render(values_of("deployed", "image.tag", tag))
