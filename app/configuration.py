@@ -26,6 +26,8 @@ def configuration(settings: Settings, connection: KafkaConnection) -> dict[str, 
     host = settings.service.web_host
     return {
         **({} if host is None else {"web_host": host}),
+        # A pod whose address is IPv6 is probed there, and need have no other one.
+        **({"web_bind": "::"} if host is not None and host.startswith("[") else {}),
         "version": 1,  # a higher one would change every internal topic's name
         "broker": [f"kafka://{broker}" for broker in connection.brokers] or "kafka://",
         "broker_credentials": _credentials(connection),

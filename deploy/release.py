@@ -21,20 +21,23 @@ def version_of(project: Path) -> str:
 
 
 def other_versions(version: str) -> Iterator[str]:
-    """Yield what names another version: the client, or the chart."""
+    """Yield what names another version: the client, or the chart, which has it twice."""
     client = "client/pyproject.toml"
     if (other := version_of(ROOT / client)) != version:
         yield f"{client} has the version {other}, and pyproject.toml {version}"
     for chart in ROOT.glob("deploy/helm/*/Chart.yaml"):
-        found = re.search(r"""^appVersion: *["']?([^"'\s]*)""", chart.read_text(), re.MULTILINE)
-        if found is None or found[1] != version:
-            yield f"{chart.relative_to(ROOT)} does not have appVersion: {version}"
+        keys = re.findall(r"""^(\w+): *["']?([^"'\s]*)""", chart.read_text(), re.MULTILINE)
+        for key in ("version", "appVersion"):
+            if dict(keys).get(key) != version:
+                yield f"{chart.relative_to(ROOT)} does not have {key}: {version}"
 
 
 def lacks(version: str, tag: str) -> Iterator[str]:
     """Yield what a release with a tag lacks."""
     if tag != f"v{version}":
         yield f"the tag is {tag}, and pyproject.toml has the version {version}: tag v{version}"
+    if f"\n| {version} |" not in (ROOT / "docs/releases.md").read_text():
+        yield f"the table of docs/releases.md does not have {version}: add a line"
     if f"\n## [{version}]" not in (ROOT / "CHANGELOG.md").read_text():
         yield f"CHANGELOG.md does not have {version}: run make changelog"
     if left := len([*(ROOT / "changelog.d").glob("[0-9]*.md")]):

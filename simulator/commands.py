@@ -145,6 +145,8 @@ def demo(
     try:
         with _as_after_ctrl_c(), rehearsal, _uninterrupted_at_the_end():
             outcome = _rehearse(rehearsal, console, keep=keep)
+        if keep:
+            console.print("stopped")
     except _FAILURES as exc:
         text = f"FAILED: {_in_one_line(exc)}"
         console.print(text, style="red", highlight=False, markup=False, soft_wrap=True)
@@ -177,7 +179,7 @@ def _rehearse(rehearsal: Demo, console: Console, *, keep: bool) -> Outcome:
                 rehearsal.watch.check()
                 time.sleep(1)
         except KeyboardInterrupt:
-            console.print("stopped")
+            console.print("stopping, and removing what the night has made", soft_wrap=True)
     return outcome
 
 

@@ -9,8 +9,10 @@ import pytest
 
 from agents import chains, collect, flush
 from app import app, tables, topics
+from app.configuration import configuration
+from app.kafka.connection import KafkaConnection
 from app.parts import PartsNotOpenError
-from app.settings import MIB
+from app.settings import MIB, load_settings
 
 BOUND = app.settings.kafka.max_message_bytes
 
@@ -85,3 +87,17 @@ def test_no_worker_is_leader_and_no_table_has_a_standby() -> None:
 def test_an_agent_has_one_task(agent: faust.Agent) -> None:
     """Events are written in the order in which they arrive."""
     assert agent.concurrency == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("", "0.0.0.0"), ("pod-1", "0.0.0.0"), ("10.1.2.3", "0.0.0.0"), ("fd00::1", "::")],
+)
+def test_the_pages_listen_where_a_pod_is_probed(
+    monkeypatch: pytest.MonkeyPatch, host: str, address: str
+) -> None:
+    """Which is at its address, the one that other workers reach."""
+    monkeypatch.setenv("BUTLER_WRITER_WEB_HOST", host)
+    settings = load_settings()
+    conf = faust.App("any", **configuration(settings, KafkaConnection.of(settings.kafka))).conf
+    assert conf.web_bind == address

@@ -244,6 +244,8 @@ def test_a_demo_that_keeps_running_prints_commands_that_work(folder: Path) -> No
         rehearsal.process.send_signal(signal.SIGINT)
         assert rehearsal.process.wait(30) == 0
     assert "demo: events=4 bad=4 dead_letters=4 " in rehearsal.output
+    end = ["stopping, and removing what the night has made", "stopped"]
+    assert rehearsal.output.splitlines()[-2:] == end
 
 
 _TRY = "try, in another terminal:"

@@ -24,6 +24,7 @@ class Checkout:
             "client/pyproject.toml",
             "CHANGELOG.md",
             "deploy/release.py",
+            "docs/releases.md",
         ):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(CHECKOUT / name, folder / name)
@@ -76,6 +77,8 @@ def test_a_release_is_complete_once_versions_are_raised_and_the_changelog_is_mad
         f"client/pyproject.toml has the version {own_version()}, and pyproject.toml 99.0.0\n"
     )
     checkout.raise_version("client/pyproject.toml")
+    with (checkout.folder / "docs/releases.md").open("a") as table:
+        table.write("| 99.0.0 | the same |\n")
     assert checkout.check("v99.0.0").stderr == (
         "CHANGELOG.md does not have 99.0.0: run make changelog\n"
         f"changelog.d has {len(fragments)} fragments: run make changelog\n"
@@ -95,9 +98,19 @@ def test_a_release_is_complete_once_versions_are_raised_and_the_changelog_is_mad
 def test_a_chart_for_another_version_is_named(checkout: Checkout) -> None:
     chart = checkout.folder / "deploy/helm/one/Chart.yaml"
     chart.parent.mkdir(parents=True)
-    chart.write_text(f'version: 1.0.0\nappVersion: "{own_version()}"\n')
+    own = own_version()
+    chart.write_text(f'version: {own}\nappVersion: "{own}"\n')
     assert checkout.check().returncode == 0
     chart.write_text('version: 1.0.0\nappVersion: "0.0.1"\n')
     assert checkout.check().stderr == (
-        f"deploy/helm/one/Chart.yaml does not have appVersion: {own_version()}\n"
+        f"deploy/helm/one/Chart.yaml does not have version: {own}\n"
+        f"deploy/helm/one/Chart.yaml does not have appVersion: {own}\n"
+    )
+
+
+def test_a_version_that_the_table_does_not_have_is_named(checkout: Checkout) -> None:
+    checkout.raise_version("pyproject.toml", "client/pyproject.toml")
+    assert (
+        "the table of docs/releases.md does not have 99.0.0: add a line\n"
+        in checkout.check("v99.0.0").stderr
     )

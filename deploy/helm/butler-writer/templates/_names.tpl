@@ -13,7 +13,7 @@ What selects all pods of the release, of both roles.
 */}}
 {{- define "butler-writer.podLabels" -}}
 app.kubernetes.io/part-of: butler-writer
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "butler-writer.labels" -}}

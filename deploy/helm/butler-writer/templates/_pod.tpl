@@ -10,7 +10,7 @@ Argument: a dict of
 {{- define "butler-writer.pod" -}}
 {{- $values := .values -}}
 {{- $secret := include "butler-writer.secret" .root -}}
-{{- $image := printf "%s:%v" $values.image.repository ($values.image.tag | default .root.Chart.AppVersion) -}}
+{{- $image := printf "%s:%s" $values.image.repository (include "butler-writer.text" ($values.image.tag | default .root.Chart.AppVersion)) -}}
 automountServiceAccountToken: false
 # The variables that they would be look like settings.
 enableServiceLinks: false
@@ -98,7 +98,7 @@ volumes:
     emptyDir: {}
   - name: database-secret
     secret:
-      secretName: {{ $secret }}
+      secretName: {{ $secret | quote }}
       items:
         - key: db-auth_file
           path: db-auth.yaml
@@ -109,7 +109,7 @@ volumes:
   {{- if $values.s3.endpointUrl }}
   - name: s3-credentials
     secret:
-      secretName: {{ $secret }}
+      secretName: {{ $secret | quote }}
       items:
         - key: s3_credentials_file
           path: credentials
@@ -141,14 +141,14 @@ capabilities:
 {{- end -}}
 
 {{- define "butler-writer.resources" -}}
-{{- with .values.resources -}}
-requests:
-  cpu: {{ .cpuRequest | quote }}
-  memory: {{ .memoryRequest | quote }}
-limits:
-  cpu: {{ .cpuLimit | quote }}
-  memory: {{ .memoryLimit | quote }}
-{{- end -}}
+{{- range $part, $suffix := dict "requests" "Request" "limits" "Limit" }}
+{{ $part }}:
+  {{- range $name := list "cpu" "memory" }}
+  {{- with get ($.values.resources | default dict) (print $name $suffix) }}
+  {{ $name }}: {{ include "butler-writer.text" . | quote }}
+  {{- end }}
+  {{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "butler-writer.environment" -}}
@@ -180,8 +180,8 @@ limits:
 - name: KAFKA_PASSWORD
   valueFrom:
     secretKeyRef:
-      name: {{ include "butler-writer.secret" .root }}
-      key: {{ $values.kafka.passwordKey }}
+      name: {{ include "butler-writer.secret" .root | quote }}
+      key: {{ $values.kafka.passwordKey | quote }}
 {{- end }}
 - name: KAFKA_DEBUG
   value: {{ $values.kafka.debug | ternary "1" "0" | quote }}
@@ -211,9 +211,9 @@ limits:
     fieldRef:
       fieldPath: status.podIP
 - name: BUTLER_WRITER_LANES
-  value: {{ $values.lanes | quote }}
+  value: {{ include "butler-writer.text" $values.lanes | quote }}
 - name: BUTLER_WRITER_SHUTDOWN_TIMEOUT
-  value: {{ $values.shutdownTimeout | quote }}
+  value: {{ include "butler-writer.text" $values.shutdownTimeout | quote }}
 {{- range $name, $value := $values.settings }}
 - name: {{ $name }}
   value: {{ include "butler-writer.text" $value | quote }}

@@ -11,6 +11,9 @@ Argument: a dict of
 {{- $root := .root -}}
 {{- $release := include "butler-writer.name" $root -}}
 {{- $name := .target | empty | ternary $release (printf "%s-%s" $release .target) -}}
+{{- if gt (len $name) 52 -}}
+{{-   fail (printf "%s has more than 52 characters, and Kubernetes cannot start pods of a StatefulSet of this name: set fullnameOverride" $name) -}}
+{{- end -}}
 {{- $scaled := and $values.autoscaling.enabled (empty .target) -}}
 {{- $selector := include "butler-writer.selector" . -}}
 {{- $annotations := dict -}}
@@ -25,7 +28,7 @@ Argument: a dict of
 apiVersion: apps/v1
 kind: StatefulSet
 metadata:
-  name: {{ $name }}
+  name: {{ $name | quote }}
   labels: {{- include "butler-writer.labels" $root | nindent 4 }}
 # Selector, serviceName, podManagementPolicy and volumeClaimTemplates cannot be changed: these are
 # the deployed chart's, which sets only the first.
@@ -40,7 +43,7 @@ spec:
       labels:
         {{- $selector | nindent 8 }}
         app.kubernetes.io/part-of: butler-writer
-      {{- with merge (deepCopy $values.podAnnotations) $annotations }}
+      {{- with merge (deepCopy ($values.podAnnotations | default dict)) $annotations }}
       annotations: {{- toYaml . | nindent 8 }}
       {{- end }}
     spec: {{- include "butler-writer.pod" (merge (dict "args" "worker") .) | nindent 6 }}
@@ -49,7 +52,7 @@ spec:
 apiVersion: policy/v1
 kind: PodDisruptionBudget
 metadata:
-  name: {{ $name }}
+  name: {{ $name | quote }}
   labels: {{- include "butler-writer.labels" $root | nindent 4 }}
 spec:
   maxUnavailable: 1
@@ -61,7 +64,7 @@ spec:
 apiVersion: v1
 kind: ConfigMap
 metadata:
-  name: {{ $name }}
+  name: {{ $name | quote }}
   labels: {{- include "butler-writer.labels" $root | nindent 4 }}
 data:
   rules.yaml: {{ $values.rules | quote }}
@@ -71,7 +74,7 @@ data:
 apiVersion: v1
 kind: Service
 metadata:
-  name: {{ $name }}
+  name: {{ $name | quote }}
   labels: {{- include "butler-writer.labels" $root | nindent 4 }}
 spec:
   # Somebody looks at the pages because a worker is not ready.
@@ -103,5 +106,5 @@ What selects these workers, and those of no other StatefulSet; the name is also 
 */}}
 {{- define "butler-writer.selector" -}}
 app.kubernetes.io/name: butler-writer-service{{ with .target }}-{{ . }}{{ end }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- end -}}
