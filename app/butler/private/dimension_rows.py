@@ -15,10 +15,10 @@ from lsst.daf.butler import Butler, DimensionElement, DimensionRecord
 from app.butler.private.registry import engine_of
 from app.butler.statements import Lookup, Row, select_together
 
-__all__ = ["DimensionRows", "Wanted"]
+__all__ = ["DimensionRows", "Fetch"]
 
 
-class Wanted(NamedTuple):
+class Fetch(NamedTuple):
     """Rows that `DimensionRows.fetch` looks for.
 
     Attributes
@@ -55,13 +55,13 @@ class DimensionRows:
         with self._engine.connect() as connection:
             yield connection
 
-    def fetch(self, connection: sqlalchemy.Connection, wanted: Sequence[Wanted]) -> list[list[Any]]:
+    def fetch(self, connection: sqlalchemy.Connection, fetches: Sequence[Fetch]) -> list[list[Any]]:
         """Look for rows, with one message to PostgreSQL; return what each of them is made into."""
-        asked = [each for each in wanted if each.lookup.keys]
+        asked = [each for each in fetches if each.lookup.keys]
         found = iter(select_together(connection, [each.lookup for each in asked]))
-        return [[*map(each.make, next(found))] if each.lookup.keys else [] for each in wanted]
+        return [[*map(each.make, next(found))] if each.lookup.keys else [] for each in fetches]
 
-    def records(self, element: DimensionElement, keys: Collection[Row]) -> Wanted:
+    def records(self, element: DimensionElement, keys: Collection[Row]) -> Fetch:
         """Return what fetches the stored records of an element that have one of some keys."""
         table = self._tables[element.name]
         names = [*table.columns.keys()]
@@ -76,20 +76,20 @@ class DimensionRows:
                 fields["timespan"] = self._timespans.extract(values)
             return element.RecordClass(**fields)
 
-        return Wanted(Lookup(table, own, sorted(keys), names, by_index=True), make)
+        return Fetch(Lookup(table, own, sorted(keys), names, by_index=True), make)
 
     def referring(
         self, element: DimensionElement, columns: Sequence[str], values: Collection[Row]
-    ) -> Wanted:
+    ) -> Fetch:
         """Return what fetches the records with one of some values of some columns.
 
         Each is a tuple of the values of these columns, and one of the record's key.
         """
         own = [*element.schema.required.names]
         lookup = Lookup(self._tables[element.name], columns, sorted(values), [*own, *columns])
-        return Wanted(lookup, lambda row: (row[len(own) :], row[: len(own)]))
+        return Fetch(lookup, lambda row: (row[len(own) :], row[: len(own)]))
 
-    def exposures_of(self, groups: Collection[Row]) -> Wanted:
+    def exposures_of(self, groups: Collection[Row]) -> Fetch:
         """Return what fetches the exposures of groups, each with a visit that it belongs to.
 
         Each is a tuple of the group's key, the exposure's, and the visit or `None`; an exposure
@@ -97,7 +97,7 @@ class DimensionRows:
         """
         columns = ["instrument", "group"]
         lookup = Lookup(self._exposures, columns, sorted(groups), [*columns, "id", "visit"])
-        return Wanted(lookup, lambda row: (row[:2], (row[0], row[2]), row[3]))
+        return Fetch(lookup, lambda row: (row[:2], (row[0], row[2]), row[3]))
 
 
 def _exposures_with_visits(tables: Mapping[str, sqlalchemy.Table]) -> sqlalchemy.Subquery:

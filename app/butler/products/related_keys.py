@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from lsst.daf.butler import DimensionElement, DimensionUniverse
 
-from app.butler.private.dimension_rows import DimensionRows, Wanted
+from app.butler.private.dimension_rows import DimensionRows, Fetch
 from app.butler.statements import Row
 
 __all__ = ["RecordId", "RelatedKeys", "key_of"]
@@ -40,12 +40,12 @@ class RelatedKeys:
         self._universe = universe
         self._rows = rows
 
-    def defining(self, visits: Collection[Row]) -> list[Wanted]:
+    def defining(self, visits: Collection[Row]) -> list[Fetch]:
         """Return what fetches the records that define visits, as pairs of a visit and a key."""
         columns = [*self._universe["visit"].required.names]
         return [self._keys_of(name, columns, visits) for name in _DEFINING]
 
-    def leading(self, groups: Collection[Row], bands: Iterable[str]) -> list[Wanted]:
+    def leading(self, groups: Collection[Row], bands: Iterable[str]) -> list[Fetch]:
         """Return what fetches the records to which groups and bands lead, for `leading_to`.
 
         They are not remembered: another exposure of the group may come at any moment.  A band has
@@ -83,11 +83,11 @@ class RelatedKeys:
             found["band", band].append(("physical_filter", key))
         return found
 
-    def _keys_of(self, name: str, columns: Sequence[str], values: Collection[Row]) -> Wanted:
+    def _keys_of(self, name: str, columns: Sequence[str], values: Collection[Row]) -> Fetch:
         lookup, make = self._rows.referring(self._universe[name], columns, values)
 
         def with_name(row: Row) -> tuple[Row, RecordId]:
             value, key = make(row)
             return value, (name, key)
 
-        return Wanted(lookup, with_name)
+        return Fetch(lookup, with_name)

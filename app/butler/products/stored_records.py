@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy
 from lsst.daf.butler import DimensionElement, DimensionRecord, DimensionUniverse
 
-from app.butler.private.dimension_rows import DimensionRows, Wanted
+from app.butler.private.dimension_rows import DimensionRows, Fetch
 from app.butler.products.related_keys import RecordId, RelatedKeys, key_of
 from app.butler.statements import Row
 
@@ -73,7 +73,7 @@ class StoredRecords:
         self,
         connection: sqlalchemy.Connection,
         keys: Iterable[RecordId],
-        others: Sequence[Wanted] = (),
+        others: Sequence[Fetch] = (),
     ) -> tuple[dict[RecordId, StoredRecord], list[list[Any]]]:
         """Look up the records with some keys, and all to which they lead.
 
@@ -83,7 +83,7 @@ class StoredRecords:
             Connection to the database.
         keys : `~collections.abc.Iterable` [`RecordId`]
             The keys.
-        others : `~collections.abc.Sequence` [`Wanted`], optional
+        others : `~collections.abc.Sequence` [`Fetch`], optional
             What else to fetch with the first message.
 
         Returns
@@ -126,7 +126,7 @@ class StoredRecords:
         self,
         connection: sqlalchemy.Connection,
         keys: Iterable[RecordId],
-        others: Sequence[Wanted],
+        others: Sequence[Fetch],
     ) -> tuple[dict[RecordId, StoredRecord], list[list[Any]]]:
         """Ask the repository for records, and for others."""
         values: defaultdict[str, list[Row]] = defaultdict(list)

@@ -254,8 +254,8 @@ def test_records_read_from_their_tables_are_those_of_the_query_system(
         element = repository.reader.dimensions[name]
         (expected,) = repository.reader.query_dimension_records(name, explain=False)
         with rows.connection() as connection:
-            wanted = rows.records(element, [(*expected.dataId.required_values,)])
-            assert rows.fetch(connection, [wanted]) == [[expected]]
+            fetch = rows.records(element, [(*expected.dataId.required_values,)])
+            assert rows.fetch(connection, [fetch]) == [[expected]]
 
 
 @pytest.mark.postgresql
