@@ -23,6 +23,9 @@ logger = structlog.get_logger("butler_writer")
 _STATEMENT_TIMEOUT = 10.0
 _LOCK_TIMEOUT = 5.0
 
+#: Rows of a table that are inserted with one statement.
+_AT_ONCE = 200
+
 _LIMITS = ("statement_timeout", "lock_timeout")
 
 
@@ -117,8 +120,9 @@ class Probe:
         try:
             with self.transaction(tables), database._session() as connection:
                 given = list(tables())
-                for _ in range(times):
-                    ProbeRows(connection, given, self._values()).insert()
+                for done in range(0, times, _AT_ONCE):
+                    number = min(_AT_ONCE, times - done)
+                    ProbeRows(connection, given, self._values(), number).insert()
                     if time.monotonic() > deadline:
                         return False
         except (NoRowError, RetryableError, sqlalchemy.exc.SQLAlchemyError) as exc:

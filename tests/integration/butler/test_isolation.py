@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import sqlalchemy
 
 from app.butler.failures import RetryableError
 from app.butler.outcome import Rejection, Written
 from app.butler.policy import WriteMethod
-from app.butler.private.registry import engine_of
+from app.butler.private.probe import Probe
+from app.butler.private.registry import RegistryTables, engine_of
 from models.causes import Cause
 from testbed.writing import write_until_done, write_window
 from tests.support.events import dataset_ids, group_name
@@ -64,6 +66,37 @@ def test_an_event_that_exceeds_a_limit_alone_holds_up_no_other_and_is_rejected(
     assert "OperationalError" in rejected.reason
     assert all(isinstance(outcomes[n], Written) for n in range(1, others + 1))
     assert repository.stored() == Counter(dataset_ids(*good))
+
+
+def test_as_many_rows_as_a_large_event_has_are_tried_with_few_statements(
+    repository: Repository,
+) -> None:
+    """Row by row, they take longer than is allowed, and no large event would be rejected."""
+    butler, rows = repository.butler(), 400
+    known = RegistryTables(butler)
+    elements = ["exposure", "group", "visit", "visit_definition", "visit_detector_region"]
+    tables = [*known.written(elements, ["isr_log", "calibrate_log"])]
+    before = repository.sql("SELECT count(*) FROM dataset")
+    statements: list[str] = []
+
+    def add(*given: Any) -> None:
+        statements.append(given[2])
+
+    with listening(engine_of(butler), add):
+        assert Probe(butler).takes_rows(lambda: tables, rows, 60)
+    assert 2 * len(tables) < len(statements) < rows
+    assert not Probe(butler).takes_rows(lambda: tables, rows, 0.001)
+    assert repository.sql("SELECT count(*) FROM dataset") == before
+
+
+@contextmanager
+def listening(engine: sqlalchemy.Engine, listener: Callable[..., None]) -> Iterator[None]:
+    """Call a listener before each statement."""
+    sqlalchemy.event.listen(engine, "before_cursor_execute", listener)
+    try:
+        yield
+    finally:
+        sqlalchemy.event.remove(engine, "before_cursor_execute", listener)
 
 
 @contextmanager
