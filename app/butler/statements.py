@@ -12,7 +12,7 @@ import sqlalchemy
 from lsst.utils.iteration import chunk_iterable
 
 from app.butler.sessions.arrays import ArrayText, array_texts
-from app.butler.sessions.messages import deferring
+from app.butler.sessions.messages import deferring, sends_messages
 from app.butler.sessions.queries import Query, fetch_together
 
 __all__ = [
@@ -231,7 +231,7 @@ def select_together(
     lookups : `~collections.abc.Sequence` [`Lookup`]
         What to look for; each has keys.
     """
-    if connection.dialect.name == "postgresql":
+    if sends_messages(connection):
         return fetch_together(connection, [_query(connection, each) for each in lookups])
     found = (select_by_key(connection, e.table, e.columns, e.keys, e.returned) for e in lookups)
     return [[*rows] for rows in found]

@@ -33,6 +33,7 @@ __all__ = [
     "send_as_messages",
     "send_together_with_commit",
     "send_waiting",
+    "sends_messages",
 ]
 
 #: Key of the outbox in the information about a connection of SQLAlchemy.
@@ -264,3 +265,8 @@ def executing_together(connection: sqlalchemy.Connection, statements: int) -> It
         yield
     finally:
         outbox.together = 1
+
+
+def sends_messages(connection: sqlalchemy.Connection) -> bool:
+    """Tell whether a connection sends statements as messages: see `send_as_messages`."""
+    return _OUTBOX in connection.info
