@@ -233,8 +233,8 @@ def select_together(
     """
     if sends_messages(connection):
         return fetch_together(connection, [_query(connection, each) for each in lookups])
-    found = (select_by_key(connection, e.table, e.columns, e.keys, e.returned) for e in lookups)
-    return [[*rows] for rows in found]
+    of = (select_by_key, select_by_index)
+    return [[*of[e.by_index](connection, e.table, e.columns, e.keys, e.returned)] for e in lookups]
 
 
 def _query(connection: sqlalchemy.Connection, each: Lookup) -> Query:

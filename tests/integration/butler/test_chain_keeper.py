@@ -21,6 +21,7 @@ from app.butler.repository.chains import ChainKeeper, Position
 from models.causes import Cause
 from tests.support.events import CHAIN, RUN
 from tests.support.repositories import Repository
+from tests.support.statements import statements
 
 
 @pytest.fixture
@@ -37,21 +38,6 @@ def children(repository: Repository, chain: str = CHAIN) -> list[str]:
     repository.reader.registry.refresh()
     info = repository.reader.collections.get_info(chain)
     return [child.removeprefix(RUN) for child in info.children]
-
-
-@contextmanager
-def statements() -> Iterator[list[str]]:
-    """Collect the SQL statements that are executed."""
-    found: list[str] = []
-
-    def note(connection: object, cursor: object, statement: str, *more: object) -> None:
-        found.append(statement)
-
-    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
-    try:
-        yield found
-    finally:
-        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
 
 
 def pairs(*numbers: int, chain: str = CHAIN) -> list[tuple[str, str]]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-import sqlalchemy
 
 from app.butler.failures import RetryableError
 from app.butler.outcome import Rejection, Written
@@ -21,6 +20,7 @@ from testbed.writing import write_until_done, write_window
 from tests.support.events import dataset_ids, group_name
 from tests.support.faulty_writes import NO_MEMORY, on_insert
 from tests.support.repositories import Repository, decoded
+from tests.support.statements import statements
 
 #: What the database does at one event's row, and whether that proves that the event is at fault.
 HOLD_UPS = {
@@ -77,26 +77,11 @@ def test_as_many_rows_as_a_large_event_has_are_tried_with_few_statements(
     elements = ["exposure", "group", "visit", "visit_definition", "visit_detector_region"]
     tables = [*known.written(elements, ["isr_log", "calibrate_log"])]
     before = repository.sql("SELECT count(*) FROM dataset")
-    statements: list[str] = []
-
-    def add(*given: Any) -> None:
-        statements.append(given[2])
-
-    with listening(engine_of(butler), add):
+    with statements() as executed:
         assert Probe(butler).takes_rows(lambda: tables, rows, 60)
-    assert 2 * len(tables) < len(statements) < rows
+    assert 2 * len(tables) < len(executed) < rows
     assert not Probe(butler).takes_rows(lambda: tables, rows, 0.001)
     assert repository.sql("SELECT count(*) FROM dataset") == before
-
-
-@contextmanager
-def listening(engine: sqlalchemy.Engine, listener: Callable[..., None]) -> Iterator[None]:
-    """Call a listener before each statement."""
-    sqlalchemy.event.listen(engine, "before_cursor_execute", listener)
-    try:
-        yield
-    finally:
-        sqlalchemy.event.remove(engine, "before_cursor_execute", listener)
 
 
 @contextmanager
