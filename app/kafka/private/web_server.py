@@ -57,6 +57,11 @@ _MOST_CONNECTIONS = 300
 #: Seconds after which a connection is closed that waits for a request.
 _IDLE_SECONDS = 75.0
 
+#: Seconds that requests get to end when the worker stops; those that still run are cancelled, for
+#: which they get as long again.  A browser that does not read its answer would hold up the worker
+#: for longer than a shutdown may take.
+_STOP_SECONDS = 1.0
+
 
 class _BoundedRunner(AppRunner):
     """Closes the oldest connection when there are too many, so that a new one is always taken."""
@@ -102,7 +107,10 @@ def pages_server(app: faust.App) -> driver.Web:
     """Return the web server of a worker."""
     server = _PagesServer(app)
     server._runner = _BoundedRunner(
-        server.web_app, access_log=None, keepalive_timeout=_IDLE_SECONDS
+        server.web_app,
+        access_log=None,
+        keepalive_timeout=_IDLE_SECONDS,
+        shutdown_timeout=_STOP_SECONDS,
     )
     server.web_app.on_response_prepare.append(_add_headers)
     return server
