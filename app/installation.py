@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
-from collections.abc import Mapping
-from functools import cache
-from importlib.metadata import distributions, packages_distributions, version
+from importlib.metadata import Distribution, distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -51,7 +49,8 @@ def find_own(package: str) -> None:
         raise ForeignPackageError(
             f"the package {package!r} comes from {found}, not from this service; {_REMEDY}"
         )
-    if others := set(_installed_by().get(package, ())) - {_DISTRIBUTION}:
+    others = {each.name for each in distributions() if _has(each, package)} - {_DISTRIBUTION}
+    if others:
         raise ForeignPackageError(
             f"the package {package!r} is also installed by {', '.join(sorted(others))}; {_REMEDY}"
         )
@@ -65,10 +64,15 @@ def own_version() -> str:
     return version(_DISTRIBUTION)
 
 
-@cache
-def _installed_by() -> Mapping[str, list[str]]:
-    """Return the distributions that install each package; to find them takes 0.2 s."""
-    return packages_distributions()
+def _has(installed: Distribution, package: str) -> bool:
+    """Return whether a distribution installs a package.
+
+    Each start of a worker and each command asks; ``importlib.metadata.packages_distributions``
+    makes a path of each installed file, which takes 0.46 s of CPU time instead of 0.04 s (226
+    distributions, our measurement).
+    """
+    names = (installed.read_text("top_level.txt") or "").split()
+    return package in names or f"\n{package}/" in "\n" + (installed.read_text("RECORD") or "")
 
 
 def _folder_of(package: str) -> Path | None:

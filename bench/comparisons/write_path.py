@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
+from app import COLLECTOR_THRESHOLDS
 from app.butler.outcome import Written
 from app.butler.writer import ButlerWriter
-from app.worker import COLLECTOR_THRESHOLDS
 from bench.copying import Rows, copy_in, copy_out
 from bench.measuring import alternate, median_ratio, spread, stopwatch
 from bench.repositories import FEWER_DATASETS, MOST_DATASETS, POLICY, Repositories, Repository

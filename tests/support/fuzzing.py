@@ -31,6 +31,7 @@ from lsst.resources import ResourcePath
 
 from agents.chain_table import ChainTable
 from agents.decoded_events import DecodedEvents
+from app import COLLECTOR_THRESHOLDS
 from app.butler.events.limits import EventLimits
 from app.butler.events.parsed import ParsedEvent
 from app.butler.failures import Failure
@@ -47,7 +48,6 @@ from app.operations.pages.letters.detail import _as_text
 from app.operations.pages.letters.documents import letter_document
 from app.operations.stored_letters import stored_letter
 from app.printable import printable
-from app.worker import COLLECTOR_THRESHOLDS
 from models.causes import Cause
 from models.dead_letter import DeadLetter, replays_of
 from models.errors import CausedError

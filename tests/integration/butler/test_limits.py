@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 
 from agents.decoded_events import DecodedEvents
+from app import COLLECTOR_THRESHOLDS
 from app.butler.events.limits import EventLimits
 from app.butler.events.parsed import ParsedEvent
 from app.butler.outcome import Failed, Rejection
@@ -21,7 +22,6 @@ from app.butler.writer import ButlerWriter
 from app.intake.ledger import Entry
 from app.intake.received import Received
 from app.intake.windows import Arrival
-from app.worker import COLLECTOR_THRESHOLDS
 from models.causes import Cause
 from testbed.writing import write_window
 from tests.support.events import DETECTORS, INSTRUMENT, dataset_ids, encode
