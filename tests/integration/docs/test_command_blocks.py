@@ -210,6 +210,7 @@ def test_every_block_is_executed_or_listed_with_its_reason() -> None:
     assert len(NOT_EXECUTED) <= 5
 
 
+@pytest.mark.slow
 @pytest.mark.kafka
 @pytest.mark.timeout(400)
 def test_the_service_is_installed_and_used_as_the_documents_say(

@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from testbed.cluster import Cluster
 from testbed.postgresql import PostgreSQL
 from testbed.waiting import wait_until
@@ -20,6 +22,7 @@ PARTITIONS = 64
 EVENTS_EACH = 2
 
 
+@pytest.mark.slow
 def test_little_is_fetched_ahead_of_64_partitions(
     kafka: Cluster, topic_name: str, postgresql_url: str, tmp_path: Path
 ) -> None:
