@@ -54,4 +54,6 @@ def main(tag: str = "") -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        sys.exit("usage: release.py [TAG]")
     main(*sys.argv[1:])
