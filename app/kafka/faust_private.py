@@ -25,7 +25,7 @@ from app.intake.fetches import Fetches
 from app.intake.suspects import ReadMessage, Suspects
 from app.kafka.errors import KafkaError
 from app.kafka.private.commands import AppWithPromptCommands
-from app.kafka.private.consumer_thread import TolerantConsumerThread
+from app.kafka.private.consumer_thread import TolerantConsumer, TolerantConsumerThread
 from app.kafka.private.fetch_limit import FetchLimit
 from app.kafka.private.fetched_records import use_own_records
 from app.kafka.private.web_server import pages_server
@@ -124,7 +124,7 @@ class _ConsumerThread(TolerantConsumerThread):
         return records
 
 
-class _Consumer(driver.Consumer):
+class _Consumer(TolerantConsumer):
     def _new_consumer_thread(self) -> _ConsumerThread:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 

@@ -1,4 +1,4 @@
-"""A thread of Faust's consumer that survives withdrawn access rights, and commits with evidence.
+"""Faust's consumer, with a thread that survives withdrawn access rights and commits with evidence.
 
 Faust ends the application at any error of a fetch or a commit.  A right that was withdrawn may be
 granted again; until then `BrokerProbe` reports it.
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import faust
 import structlog
+from aiokafka.errors import IllegalStateError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -25,12 +26,34 @@ from app.kafka.errors import AuthorizationError, KafkaError
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer
 
-__all__ = ["TolerantConsumerThread", "commit_evidence"]
+__all__ = ["TolerantConsumer", "TolerantConsumerThread", "commit_evidence"]
 
 logger = structlog.get_logger("butler_writer")
 
 #: Seconds until the next fetch or commit after a refused one.
 _PAUSE = 1.0
+
+
+class TolerantConsumer(driver.Consumer):
+    """A consumer whose partitions may be revoked while Faust seeks."""
+
+    async def perform_seek(self) -> None:
+        """Seek to the committed offsets.
+
+        Faust runs this as a task.  The next rebalance may have begun when it fails: nobody looks at
+        the task any more, and asyncio would report it as an error that somebody has missed.
+
+        Raises
+        ------
+        aiokafka.errors.IllegalStateError
+            If partitions were revoked meanwhile; Faust begins again after the rebalance.
+        """
+        try:
+            await super().perform_seek()
+        except IllegalStateError:
+            task = cast("asyncio.Task[None]", asyncio.current_task())
+            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+            raise
 
 
 class TolerantConsumerThread(driver.AIOKafkaConsumerThread):

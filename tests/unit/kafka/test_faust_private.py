@@ -95,6 +95,10 @@ NAMES: dict[str, Callable[[], bool]] = {
         "return AIOKafkaConsumerThread(self, loop=self.loop, beacon=self.beacon)"
         in source(driver.Consumer._new_consumer_thread)
     ),
+    "Consumer.perform_seek": lambda: (
+        parameters(driver.Consumer.perform_seek) == ["self"]
+        and "consumer.perform_seek()" in source(Recovery)
+    ),
     "AIOKafkaConsumerThread.__post_init__": lambda: (
         parameters(AIOKafkaConsumerThread.__post_init__) == ["self"]
     ),
