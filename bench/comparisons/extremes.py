@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def _one_event(repository: Repository, root: Path) -> list[_Measured]:
     """Write an event with 20,000 datasets, 100 in each file."""
     workload = Workload(root, MOST_DATASETS)
     files = (_in_one_file(event) for event in workload.decoded(2, 2 * _DATASETS // MOST_DATASETS))
-    value = _joined(islice(files, _DATASETS // MOST_DATASETS + 1), _DATASETS)
+    value = _joined(files, _DATASETS)
     with repository.butler() as butler:
         write = _warm_writer(butler, workload)
         name = f"{_DATASETS:,} datasets in one event of {len(value) / _MIB:.1f} MiB"
@@ -109,7 +110,8 @@ def _many_types(repository: Repository, root: Path) -> list[_Measured]:
     with repository.connect() as connection:
         columns = "storage_class, dimensions_key, tag_association_table"
         connection.execute(
-            f"INSERT INTO dataset_type (name, {columns}) SELECT 'known' || n, {columns} "
+            f"INSERT INTO dataset_type (id, name, {columns}) "
+            f"SELECT nextval('dataset_type_seq_id'), 'known' || n, {columns} "
             f"FROM generate_series(1, {_TYPES}) n, "
             "(SELECT * FROM dataset_type ORDER BY id LIMIT 1) one"
         )
@@ -196,9 +198,15 @@ def _run_of(event: dict[str, Any]) -> str:
 
 
 def _in_one_file(event: dict[str, Any]) -> dict[str, Any]:
-    """Return an event with all its datasets in its first file."""
-    refs = {name: ref for file in event["datasets"] for name, ref in file["refs"].items()}
-    return {**event, "datasets": [{**event["datasets"][0], "refs": refs}]}
+    """Return an event with all datasets of its largest run in one file."""
+    runs: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    files = {}
+    for file in event["datasets"]:
+        for name, ref in file["refs"].items():
+            runs[ref["run"]][name] = ref
+            files[ref["run"]] = file
+    run = max(runs, key=lambda each: len(runs[each]))
+    return {**event, "datasets": [{**files[run], "refs": runs[run]}]}
 
 
 def _joined(events: Iterator[dict[str, Any]], datasets: int) -> bytes:
