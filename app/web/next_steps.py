@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.operations.pages.documents import FlowState, OverviewDocument
+from app.operations.pages.verdict import are_many_dead_letters
 
 __all__ = ["NextStep", "next_steps"]
 
@@ -48,6 +49,9 @@ _HELD = NextStep("Datasets are held: add a rule for them", "butlerwriterdownstre
 _LETTERS = NextStep(
     "Events were set aside: correct the cause, then replay them", "butlerwriterdeadletters"
 )
+_MANY_LETTERS = NextStep(
+    "Many events are set aside: find out what has changed", "butlerwritermanydeadletters"
+)
 
 #: Words of the reason for which a worker is not ready, and what to do; the first that fits.
 _REASONS = (
@@ -73,9 +77,12 @@ def next_steps(shown: OverviewDocument) -> list[NextStep]:
     found = list(dict.fromkeys(_of_workers(shown)))
     if not found and shown.state is FlowState.STOPPED:
         found.append(_STUCK if shown.lag or not shown.waiting else _OVERDUE)
-    if not found and shown.reasons:
+    are_many = are_many_dead_letters(shown.events_last_quarter, shown.dead_letters_last_quarter)
+    if not found and len(shown.reasons) > are_many:  # they are a reason themselves
         found.append(_FIRST_LOOK)
-    if shown.dead_letters_last_hour:
+    if are_many:
+        found.append(_MANY_LETTERS)
+    elif shown.dead_letters_last_hour:
         found.append(_LETTERS)
     if shown.waiting is not None and shown.waiting.held:
         found.append(_HELD)

@@ -91,10 +91,13 @@ class KeptChains:
         How many there are.
     chains : `~collections.abc.Sequence` [`ChainDocument`]
         Those that were written last.
+    is_known : `bool`
+        Whether it keeps the table, and has read it.
     """
 
     total: int
     chains: Sequence[ChainDocument]
+    is_known: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +107,10 @@ class ChainsDocument:
     Attributes
     ----------
     not_answering : `~collections.abc.Sequence` [`str`]
-        The workers that could not be asked; one of them may keep the table.
+        The workers that could not be asked.
+    is_known : `bool`
+        Whether a worker that keeps the table, and has read it, was asked; otherwise chains may be
+        missing.
     total : `int`
         How many chains there are.
     chains : `~collections.abc.Sequence` [`ChainDocument`]
@@ -113,12 +119,19 @@ class ChainsDocument:
 
     at: float
     not_answering: Sequence[str]
+    is_known: bool
     total: int
     chains: Sequence[ChainDocument]
 
 
-def kept_chains() -> KeptChains:
-    """Return the chains that this worker keeps: all chains, or none."""
+def kept_chains(*, is_known: bool) -> KeptChains:
+    """Return the chains that this worker keeps: all chains, or none.
+
+    Parameters
+    ----------
+    is_known : `bool`
+        Whether it keeps the table, and has read it.
+    """
     newest = heapq.nlargest(LISTED, table.data.items(), key=lambda each: _last_write(each[1]))
     listed: list[ChainDocument] = []
     characters = 0
@@ -129,7 +142,7 @@ def kept_chains() -> KeptChains:
         if characters > _CHARACTERS:
             break
         listed.append(chain)
-    return KeptChains(total=len(table.data), chains=listed)
+    return KeptChains(total=len(table.data), chains=listed, is_known=is_known)
 
 
 def kept_chain(name: str) -> ChainDocument | None:
@@ -188,13 +201,14 @@ def combined_chains(answers: dict[str, KeptChains | NoAnswer]) -> ChainsDocument
     return ChainsDocument(
         at=time.time(),
         not_answering=sorted(n for n, each in answers.items() if isinstance(each, NoAnswer)),
+        is_known=any(each.is_known for each in kept),
         total=max((each.total for each in kept), default=0),
         chains=sorted(found.values(), key=lambda chain: chain.last_write, reverse=True)[:LISTED],
     )
 
 
 def combined_chain(
-    answers: Mapping[str, ChainDocument | NoAnswer | None],
+    answers: Mapping[str, ChainDocument | NoAnswer | None], *, is_known: bool
 ) -> ChainDocument | NoAnswer | None:
     """Return one chain of the table, or why it is not known.
 
@@ -202,6 +216,8 @@ def combined_chain(
     ----------
     answers : `~collections.abc.Mapping` [`str`, `ChainDocument`, `NoAnswer` or `None`]
         What each worker has answered.
+    is_known : `bool`
+        Whether one of them keeps the table, and has read it.
     """
     # While the table changes hands, two workers may have it.
     found = [each for each in answers.values() if isinstance(each, ChainDocument)]
@@ -210,9 +226,15 @@ def combined_chain(
         for worker, answer in sorted(answers.items())
         if isinstance(answer, NoAnswer)
     ]
-    if silent and not found:
+    if found:
+        return max(found, key=lambda each: each.last_write)
+    if is_known:
+        return None
+    if silent:
         return NoAnswer(
             f"{' '.join(silent)} The table of chains may be kept there. Once that worker has left "
             "the group, another one keeps it."
         )
-    return max(found, key=lambda each: each.last_write, default=None)
+    return NoAnswer(
+        "No worker has read the table of chains yet, as it is after a start or a rebalance."
+    )

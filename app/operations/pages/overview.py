@@ -151,6 +151,10 @@ def overview(
     minutes = [state.last_minute for state in states]
     latencies = sum((Counter(minute.latencies) for minute in minutes), Counter[int]())
     waiting = _waiting(states)
+    events, dead_letters = (
+        sum(each.events_last_quarter for each in states),
+        sum(each.dead_letters_last_quarter for each in states),
+    )
     state, reasons = judge(
         at=at,
         group=group,
@@ -158,6 +162,7 @@ def overview(
         workers=workers,
         partitions=partitions,
         finished=sum(minute.events for minute in minutes),
+        last_quarter=(events, dead_letters),
         next_due=None if waiting is None else waiting.next_due,
     )
     return OverviewDocument(
@@ -180,6 +185,8 @@ def overview(
         events_in_windows=sum(each.events_in_windows for each in states),
         windows_in_flight=sum(each.windows_in_flight for each in states),
         postponed_events=sum(each.postponed_events for each in states),
+        events_last_quarter=events,
+        dead_letters_last_quarter=dead_letters,
         dead_letters_last_hour=sum(each.dead_letters_last_hour for each in states),
         totals=_added(state.totals for state in states),
         waiting=waiting,

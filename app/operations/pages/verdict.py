@@ -7,10 +7,26 @@ from collections.abc import Iterator, Sequence
 from app.kafka.group.members import Group
 from app.operations.pages.documents import FlowState, PartitionDocument, WorkerDocument
 
-__all__ = ["judge"]
+__all__ = ["are_many_dead_letters", "judge"]
 
 #: Seconds for which an event may be pending while none is finished.
 _PATIENCE = 60.0
+
+#: Dead letters of a quarter of an hour that are many: so many at least, and a greater part of the
+#: events than this; the alert ButlerWriterManyDeadLetters has the same bounds.
+_MANY = 5
+_MANY_OF_ALL = 0.05
+
+
+def are_many_dead_letters(events: int, dead_letters: int) -> bool:
+    """Return whether so many events were set aside that somebody has changed something.
+
+    Parameters
+    ----------
+    events, dead_letters : `int`
+        Events that were finished in the last quarter of an hour, and those that were set aside.
+    """
+    return dead_letters >= _MANY and dead_letters > _MANY_OF_ALL * events
 
 
 def judge(
@@ -21,6 +37,7 @@ def judge(
     workers: Sequence[WorkerDocument],
     partitions: Sequence[PartitionDocument],
     finished: int,
+    last_quarter: tuple[int, int] = (0, 0),
     next_due: float | None = None,
 ) -> tuple[FlowState, list[str]]:
     """Return whether events are written, and the reasons.
@@ -39,6 +56,9 @@ def judge(
         All partitions.
     finished : `int`
         Number of events that were finished in the last minute.
+    last_quarter : `tuple` [`int`, `int`]
+        Number of events that were finished in the last quarter of an hour, and of those that were
+        set aside.
     next_due : `float` or `None`
         When datasets were due, or will be, that wait for a downstream repository.
     """
@@ -57,16 +77,26 @@ def judge(
             "Nothing was released in the last minute, and the oldest datasets have been due for "
             f"{overdue:.0f} s."
         )
+    are_many = are_many_dead_letters(*last_quarter)
     can_write = any(each.state and not each.state.not_ready for each in workers)
     is_held_up = is_held_up or bool(lag) or no_answer is not None
     # What was finished in the last minute may have been finished before the worker stopped.
     if reasons and (not can_write or (is_held_up and not finished)):
-        return FlowState.STOPPED, reasons
-    if reasons:
-        return FlowState.IMPAIRED, reasons
-    if finished or lag:
-        return FlowState.FLOWING, reasons
-    return FlowState.IDLE, reasons
+        state = FlowState.STOPPED
+    elif reasons or are_many:
+        state = FlowState.IMPAIRED
+    elif finished or lag:
+        state = FlowState.FLOWING
+    else:
+        state = FlowState.IDLE
+    if are_many:
+        # Even if all are set aside: the next ones are taken, so this stops nothing.
+        events, dead_letters = last_quarter
+        reasons.append(
+            f"Of the {events:,} events that were finished in the last 15 minutes, "
+            f"{dead_letters:,} were set aside."
+        )
+    return state, reasons
 
 
 def _problems(

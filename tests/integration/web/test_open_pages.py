@@ -186,6 +186,33 @@ def test_a_page_says_that_its_worker_is_gone_until_it_is_back(
     expect(page.locator("#age")).to_be_empty()
 
 
+def test_a_page_says_that_what_it_shows_is_not_known_until_it_is(
+    server: PagesServer, tab: Tab
+) -> None:
+    chain, options = every_page("a")["chain"]
+    options |= {"shown": chain, "state": FlowState.IDLE}
+    server.shown["/chains/a"] = "chain", options
+    page = tab.page
+    page.goto(f"{server.url}/chains/a")
+    missing = {"page": "chains", "depth": 1, "text": "Who keeps it does not answer."}
+    server.shown["/chains/a"] = (
+        "missing",
+        missing | {"status": 503, "state": FlowState.IMPAIRED},
+    )
+    ask(page)
+    expect(page.locator("h1")).to_have_text("Not known")
+    expect(page.locator("#live")).to_contain_text("Who keeps it does not answer.")
+    expect(page.locator("#state")).to_contain_text("Something needs attention")
+    expect(page.locator("#silent")).to_be_hidden()
+    server.shown["/chains/a"] = "chain", options
+    ask(page)
+    expect(page.locator("h1")).to_have_text("a")
+    server.shown["/chains/a"] = "missing", missing | {"status": 404}
+    ask(page)
+    expect(page.locator("h1")).to_have_text("Not found")
+    assert not page.evaluate("document.getElementById('live').hasAttribute('hx-get')")
+
+
 @pytest.mark.parametrize(
     "answer",
     [(401, "who are you"), (403, "no"), (200, "<html><body><form>Log in</form></body></html>")],
@@ -266,6 +293,19 @@ def test_a_page_that_is_kept_open_does_not_grow(server: PagesServer, tab: Tab) -
     assert last["heap"] <= first["heap"] + 2**20
 
 
+@pytest.mark.parametrize(("template", "path"), [("overview", "/"), ("workers", "/workers")])
+def test_a_worker_of_many_partitions_does_not_hide_what_is_said_of_it(
+    server: PagesServer, tab: Tab, template: str, path: str
+) -> None:
+    many = [replace(ready(), partitions=list(range(100)))]
+    shown = {name: document for name, (document, _) in every_page("x").items()}
+    document = replace(shown[template], workers=many)  # type: ignore[type-var]
+    server.shown[path] = template, {"page": "", "shown": document, "state": None}
+    tab.page.goto(server.url + path)
+    table = tab.page.locator("#workers")
+    assert table.evaluate("each => each.scrollWidth <= each.clientWidth")
+
+
 def test_the_chart_of_the_flushes_shows_them_and_leads_to_each(
     server: PagesServer, tab: Tab
 ) -> None:
@@ -338,6 +378,6 @@ def empty_pages() -> dict[str, object]:
     assert isinstance(letters, LettersDocument)
     return {
         "windows": replace(windows, not_answering=[], flushes=[]),
-        "chains": replace(chains, not_answering=[], chains=[]),
+        "chains": replace(chains, not_answering=[], is_known=True, chains=[]),
         "letters": replace(letters, no_answer=None, total=0, letters=[], causes={}),
     }

@@ -94,7 +94,7 @@ def test_a_worker_cannot_make_a_link_to_a_script() -> None:
     ("state", "heading"),
     [
         (FlowState.FLOWING, "Events are being written"),
-        (FlowState.IDLE, "All events are written"),
+        (FlowState.IDLE, "No event is pending"),
         (FlowState.IMPAIRED, "Something needs attention"),
         (FlowState.STOPPED, "Events are not being written"),
     ],
@@ -130,6 +130,13 @@ def test_what_is_not_known_is_a_dash() -> None:
     html = render("overview", shown=shown, page="")
     assert "<strong>\N{EN DASH}</strong>" in html
     assert "No partition is known." in html
+
+
+@pytest.mark.parametrize(("lag", "is_said"), [(0, True), (5, False), (None, False)])
+def test_only_without_lag_no_event_is_pending(lag: int | None, is_said: bool) -> None:
+    shown = overview(lag=lag, oldest_pending=None, state=FlowState.STOPPED)
+    html = render("overview", shown=shown, page="")
+    assert ("none is pending" in html) is is_said
 
 
 def test_a_name_that_would_lead_a_browser_upwards_is_no_link() -> None:
