@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import orjson
+
 from app.operations.pages.asking import NoAnswer
 from app.tables import chains as table
 from models.chains import ChainState
@@ -30,8 +32,8 @@ LISTED = 1000
 _RUNS_LISTED = 20
 _RUNS_SHOWN = 1000
 
-#: Characters of all names in a list; with the figures, an answer stays below what is read of it.
-_CHARACTERS = 2_000_000
+#: Bytes of a list as JSON; other workers read no more of an answer than somewhat above.
+_BYTES = 6_000_000
 
 #: The longest name of a chain that is looked for, in bytes of UTF-8.  Quoted, each may have three
 #: characters, and a server takes a line of 8190.
@@ -134,12 +136,12 @@ def kept_chains(*, is_known: bool) -> KeptChains:
     """
     newest = heapq.nlargest(LISTED, table.data.items(), key=lambda each: _last_write(each[1]))
     listed: list[ChainDocument] = []
-    characters = 0
+    size = 0
     for name, state in newest:
         if (chain := _document(name, state, _RUNS_LISTED)) is None:
             continue
-        characters += len(name) + sum(len(run.run) for run in chain.runs)
-        if characters > _CHARACTERS:
+        size += len(orjson.dumps(chain))
+        if size > _BYTES:
             break
         listed.append(chain)
     return KeptChains(total=len(table.data), chains=listed, is_known=is_known)

@@ -31,13 +31,13 @@ def _empty_table() -> Iterator[None]:
     table.data.clear()
 
 
-def chain(name: str, last_write: float, runs: int = 1, length: int = 0) -> None:
+def chain(name: str, last_write: float, runs: int = 1, length: int = 0, filler: str = "x") -> None:
     """Put a chain into the table."""
     table.data[name] = ChainState(
         chain=name,
         runs=[
             RunState(
-                run=f"{name}/{number}".ljust(length, "x"),
+                run=f"{name}/{number}".ljust(length, filler),
                 first_write=last_write - number,
                 last_write=last_write - number,
                 datasets=10,
@@ -64,11 +64,13 @@ def test_a_list_has_the_newest_of_very_many_chains() -> None:
     assert seconds < 2.0  # it holds up the event loop; usually about 0.1 s
 
 
-def test_a_list_stays_short_whatever_the_names_are() -> None:
-    for number in range(100):
-        chain(f"{number}", 1.0, runs=20, length=20_000)
+@pytest.mark.parametrize("filler", ["x", "\N{MATHEMATICAL DOUBLE-STRUCK CAPITAL A}", '"', "\x01"])
+@pytest.mark.parametrize(("chains", "length"), [(100, 20_000), (1000, 200)])
+def test_a_list_stays_short_whatever_the_names_are(chains: int, length: int, filler: str) -> None:
+    for number in range(chains):
+        chain(f"{number}", 1.0, runs=20, length=length, filler=filler)
     found = kept_chains(is_known=True)
-    assert found.total == 100
+    assert found.total == chains
     assert found.chains
     assert len(orjson.dumps(found)) < asking._LONGEST
 
