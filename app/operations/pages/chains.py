@@ -14,7 +14,7 @@ import orjson
 
 from app.operations.pages.asking import NoAnswer
 from app.tables import chains as table
-from models.chains import ChainState
+from models.chains import ChainState, added
 
 __all__ = [
     "ChainDocument",
@@ -34,10 +34,6 @@ _RUNS_SHOWN = 1000
 
 #: Bytes of a list as JSON; other workers read no more of an answer than somewhat above.
 _BYTES = 6_000_000
-
-#: The longest name of a chain that is looked for, in bytes of UTF-8.  Quoted, each may have three
-#: characters, and a server takes a line of 8190.
-LONGEST_NAME = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,8 +175,8 @@ def _document(name: str, state: ChainState, most_runs: int) -> ChainDocument | N
         chain=name,
         first_write=min((run.first_write for run in runs if run.first_write), default=0.0),
         last_write=max((run.last_write for run in runs), default=0.0),
-        datasets=sum(run.datasets for run in runs),
-        events=sum(run.events for run in runs),
+        datasets=added(*(run.datasets for run in runs)),
+        events=added(*(run.events for run in runs)),
         run_count=len(runs),
         runs=runs[:most_runs],
     )

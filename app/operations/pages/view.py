@@ -15,10 +15,9 @@ from app.kafka.group.members import Group, Member
 from app.kafka.group.observer import GroupLook, GroupObserver
 from app.kafka.group.pending import FirstPending, PendingEvents
 from app.operations.pages.activity import SHOWN_SECONDS, ActivityDocument, combined
-from app.operations.pages.asking import NoAnswer, ask_pages
+from app.operations.pages.asking import LONGEST_NAME, NoAnswer, ask_pages
 from app.operations.pages.cached import Cached, CachedByKey
 from app.operations.pages.chains import (
-    LONGEST_NAME,
     ChainDocument,
     ChainsDocument,
     KeptChains,

@@ -96,6 +96,16 @@ def test_a_bad_state_does_not_hide_the_other_chains(runs: Any) -> None:
     assert kept_chain("bad") is None
 
 
+def test_counts_that_are_too_large_for_json_do_not_hide_the_chains() -> None:
+    chain("good", 5.0)
+    chain("huge", 6.0, runs=5)
+    for run in table.data["huge"].runs:
+        run.datasets = run.events = 2**63 - 1
+    found = orjson.loads(orjson.dumps(kept_chains(is_known=True)))
+    assert [each["chain"] for each in found["chains"]] == ["huge", "good"]
+    assert found["chains"][0]["datasets"] == 2**63 - 1
+
+
 def test_the_table_that_was_written_last_counts_while_it_changes_hands() -> None:
     chain("c", 1.0)
     old = kept_chains(is_known=True)

@@ -149,6 +149,14 @@ def test_a_name_that_would_lead_a_browser_upwards_is_no_link() -> None:
     assert "./chains/a/..b%3Fc%23d%252F" in page.links()
 
 
+@pytest.mark.parametrize("name", ["a\nb", "x" * 2001, "\N{GREEK SMALL LETTER ALPHA}" * 1001])
+def test_a_name_that_is_not_looked_for_is_no_link(name: str) -> None:
+    document, options = every_page(name)["chains"]
+    page = Elements(render("chains", shown=document, **options))
+    assert name in page.text
+    assert not [link for link in page.links() if link.startswith("./chains/")]
+
+
 def test_the_page_says_how_many_chains_it_leaves_out() -> None:
     document, options = every_page("x")["chains"]
     assert isinstance(document, ChainsDocument)
