@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import orjson
+import pytest
 
 from models.batch_ingested import BatchIngested, dataset_list, dataset_list_name
 from models.causes import Cause
@@ -42,6 +43,14 @@ def test_a_dead_letter_can_be_read_from_its_headers() -> None:
     assert DeadLetter.from_headers(letter.headers()) == letter
     assert letter.reason == "two lines of it"
     assert letter.headers()["offset"] == b"42"
+
+
+@pytest.mark.parametrize("name", ["partition", "offset", "replays"])
+@pytest.mark.parametrize("number", [2**63, -1, "x"])
+def test_headers_with_no_possible_number_are_no_letter(name: str, number: object) -> None:
+    headers = DeadLetter.of(("pp-output", 3), 42, Cause.CONFLICT, "x").headers()
+    with pytest.raises(ValueError, match=r"number|invalid literal"):
+        DeadLetter.from_headers(headers | {name: str(number).encode()})
 
 
 def test_the_reason_of_a_dead_letter_has_a_maximum_length() -> None:

@@ -63,6 +63,15 @@ def test_hostile_text_stays_text(template: str) -> None:
 
 
 @pytest.mark.parametrize("template", PAGES)
+def test_text_that_reorders_a_line_is_shown_as_what_it_is(template: str) -> None:
+    document, options = every_page("a\u202eb\x07<i>")[template]
+    html = render(template, shown=document, **options)
+    assert "\u202e" not in html
+    assert "\x07" not in html
+    assert "a\\u202eb\\x07&lt;i&gt;" in html
+
+
+@pytest.mark.parametrize("template", PAGES)
 def test_no_script_and_no_style_is_in_the_text_of_a_page(template: str) -> None:
     page = rendered(template, "x")
     for tag, attributes in page.found:
