@@ -22,6 +22,7 @@ from app.operations.pages.documents import (
     WorkerFlush,
 )
 from app.operations.pages.letters.documents import LettersDocument
+from app.telemetry.labels import Step
 from app.telemetry.recent.activity import INTERVAL
 from testbed.browser import Tab, browser, open_tab
 from testbed.chromium_program import Chromium
@@ -322,6 +323,26 @@ def test_the_chart_of_the_flushes_shows_them_and_leads_to_each(
     assert "400 ms" in shown
     over.click(position={"x": box["width"] - 2, "y": 10})
     page.wait_for_url("**/windows/batch-150")
+
+
+def test_a_window_of_1280_pixels_has_room_for_all_columns_of_the_flushes(
+    server: PagesServer, tab: Tab
+) -> None:
+    many = replace(
+        flush("http://10.106.23.141:6066"),
+        events=189,
+        datasets=8316,
+        bytes=4_300_000,
+        seconds=1.11,
+        max_latency=2.67,
+        postponed=0,
+        step_seconds=dict.fromkeys(Step, 0.596),
+    )
+    shown = WindowsDocument(at=NOW + 20, not_answering=[], flushes=[many])
+    server.shown["/windows"] = "windows", {"page": "windows", "shown": shown, "state": None}
+    tab.page.goto(f"{server.url}/windows")
+    table = tab.page.locator("#flushes")
+    assert table.evaluate("each => each.scrollWidth <= each.clientWidth")
 
 
 def test_the_chart_follows_colours_and_width_and_without_scripts_there_is_the_table(
