@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.operations.pages.documents import FlowState, OverviewDocument
-from app.operations.pages.verdict import are_many_dead_letters
+from app.operations.pages.verdict import are_many_dead_letters, is_held_back
 
 __all__ = ["NextStep", "next_steps"]
 
@@ -42,6 +42,9 @@ _UNREAD = NextStep(
 )
 _FAILING = NextStep("A step fails again and again: read its error", "butlerwriterstepfailing")
 _STUCK = NextStep("Events wait and none is finished: find out why", "butlerwriterstuck")
+_OPEN_TRANSACTION = NextStep(
+    "A sender has left a transaction open: find out which one", "butlerwriterstuck"
+)
 _OVERDUE = NextStep(
     "Datasets are due and are not released: find out why", "butlerwriterdownstreamoverdue"
 )
@@ -95,6 +98,8 @@ def _of_workers(shown: OverviewDocument) -> Iterator[NextStep]:
     for worker in shown.workers:
         if worker.state is not None and worker.state.not_ready is not None:
             yield _for_reason(worker.state.not_ready)
+        if worker.state is not None and is_held_back(worker.state):
+            yield _OPEN_TRANSACTION
     is_known = shown.no_answer is None
     if is_known and not any(worker.is_member for worker in shown.workers):
         yield _NO_WORKER

@@ -85,6 +85,8 @@ class WorkerState:
 
     Attributes
     ----------
+    held_back_seconds : `float`
+        For how long a sender's open transaction has held back a partition; 0 if none does.
     oldest_pending : `dict` [`str`, `float` or `None`]
         When the oldest event that is not acked was sent, for each partition.
     waiting : `WaitingFigures` or `None`
@@ -102,6 +104,7 @@ class WorkerState:
     postponed_events: int = 0
     bytes_held: int = 0
     max_bytes_held: int = 0
+    held_back_seconds: float = 0.0
     totals: Totals = field(default_factory=Totals)
     last_minute: Minute = field(default_factory=Minute)
     events_last_quarter: int = 0

@@ -41,6 +41,7 @@ def own_state(app: ButlerWriterApp) -> dict[str, Any]:
         "postponed_events": intake.postponed,
         "bytes_ahead": intake.ahead.bytes,
         "max_bytes_ahead": intake.ahead.limit,
+        "held_back_seconds": app.open_transactions.longest,
         "accepted_gaps": intake.ledger.accepted_gaps,
         "totals": status.activity.totals,
         "last_minute": status.activity.minute(),

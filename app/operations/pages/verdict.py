@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from app.kafka.group.members import Group
-from app.operations.pages.documents import FlowState, PartitionDocument, WorkerDocument
+from app.operations.pages.documents import (
+    FlowState,
+    PartitionDocument,
+    WorkerDocument,
+    WorkerState,
+)
 
-__all__ = ["are_many_dead_letters", "judge"]
+__all__ = ["are_many_dead_letters", "is_held_back", "judge"]
 
 #: Seconds for which an event may be pending while none is finished.
 _PATIENCE = 60.0
+
+#: Seconds for which an event may be pending while others are finished, as for the alert
+#: ButlerWriterStuck.
+_LONG = 300.0
 
 #: Dead letters of a quarter of an hour that are many: so many at least, and a greater part of the
 #: events than this; the alert ButlerWriterManyDeadLetters has the same bounds.
@@ -27,6 +36,11 @@ def are_many_dead_letters(events: int, dead_letters: int) -> bool:
         Events that were finished in the last quarter of an hour, and those that were set aside.
     """
     return dead_letters >= _MANY and dead_letters > _MANY_OF_ALL * events
+
+
+def is_held_back(worker: WorkerState) -> bool:
+    """Return whether a sender holds back a worker's events, as the alert ButlerWriterStuck does."""
+    return worker.held_back_seconds > _PATIENCE
 
 
 def judge(
@@ -70,6 +84,8 @@ def judge(
         reasons.append(
             f"No event was finished in the last minute, and the oldest waits for {waits:.0f} s."
         )
+    elif waits > _LONG:
+        reasons.append(f"The oldest pending event was sent {waits:.0f} s ago.")
     overdue = 0.0 if next_due is None else at - next_due
     is_held_up = overdue > _PATIENCE and not finished
     if is_held_up:
@@ -116,6 +132,11 @@ def _problems(
             yield f"The worker {worker.name} does not answer. {worker.no_answer}"
         elif worker.state is not None and worker.state.not_ready is not None:
             yield f"The worker {worker.name} is not ready: {worker.state.not_ready}."
+        if worker.state is not None and is_held_back(worker.state):
+            yield (
+                f"A sender has left a transaction open for {worker.state.held_back_seconds:.0f} s. "
+                f"Events behind it cannot be read by the worker {worker.name}, and are not counted."
+            )
     unread = [str(each.partition) for each in partitions if each.owner is None]
     if unread and group is not None and group.members and not group.is_foreign:
         noun = "partition" if len(unread) == 1 else "partitions"

@@ -83,6 +83,29 @@ def test_a_few_dead_letters_are_no_reason(events: int, dead_letters: int) -> Non
     assert verdict(last_quarter=(events, dead_letters)) == (FlowState.FLOWING, [])
 
 
+def test_an_event_that_waits_for_long_while_others_are_finished_is_a_reason() -> None:
+    both = [partition(), partition(1, NOW - 301)]
+    assert verdict(partitions=both) == (
+        FlowState.IMPAIRED,
+        ["The oldest pending event was sent 301 s ago."],
+    )
+    assert verdict(partitions=[partition(1, NOW - 299)]) == (FlowState.FLOWING, [])
+
+
+def test_a_sender_that_holds_back_events_is_a_reason() -> None:
+    held = ready()
+    assert held.state is not None
+    held = replace(held, state=replace(held.state, held_back_seconds=75.0))
+    state, (reason,) = verdict(workers=[held], finished=0)
+    assert state is FlowState.IMPAIRED
+    assert reason == (
+        "A sender has left a transaction open for 75 s. Events behind it cannot be read by the "
+        "worker http://pod-1:6066, and are not counted."
+    )
+    held = replace(held, state=held.state and replace(held.state, held_back_seconds=59.0))
+    assert verdict(workers=[held]) == (FlowState.FLOWING, [])
+
+
 def test_many_dead_letters_do_not_hide_that_nothing_is_written() -> None:
     state, reasons = verdict(no_answer="Kafka is away.", finished=0, last_quarter=(40, 40))
     assert (state, len(reasons)) == (FlowState.STOPPED, 2)

@@ -97,6 +97,10 @@ def test_each_problem_leads_to_its_section() -> None:
     assert sections(overview(partitions=unread)) == ["butlerwriterpartitionwithoutworker"]
     assert sections(overview(FlowState.STOPPED)) == ["butlerwriterstuck"]
     assert sections(overview(reasons=["x"])) == ["first-look"]
+    held = worker()
+    assert held.state is not None
+    held = replace(held, state=replace(held.state, held_back_seconds=75.0))
+    assert sections(overview(workers=[held])) == ["butlerwriterstuck"]
     assert sections(overview(FlowState.FLOWING, reasons=[])) == []
 
 
