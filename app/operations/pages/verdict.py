@@ -64,15 +64,12 @@ def judge(
         The group, if it is known.
     no_answer : `str` or `None`
         Why Kafka could not be asked.
-    workers : `~collections.abc.Sequence` [`WorkerDocument`]
-        All workers.
-    partitions : `~collections.abc.Sequence` [`PartitionDocument`]
-        All partitions.
+    workers, partitions : `~collections.abc.Sequence`
+        All workers, and all partitions.
     finished : `int`
         Number of events that were finished in the last minute.
     last_quarter : `tuple` [`int`, `int`]
-        Number of events that were finished in the last quarter of an hour, and of those that were
-        set aside.
+        Number of events finished, and of those set aside, in the last quarter of an hour.
     next_due : `float` or `None`
         When datasets were due, or will be, that wait for a downstream repository.
     """
@@ -89,10 +86,7 @@ def judge(
     overdue = 0.0 if next_due is None else at - next_due
     is_held_up = overdue > _PATIENCE and not finished
     if is_held_up:
-        reasons.append(
-            "Nothing was released in the last minute, and the oldest datasets have been due for "
-            f"{overdue:.0f} s."
-        )
+        reasons.append(_not_released(overdue))
     are_many = are_many_dead_letters(*last_quarter)
     can_write = any(each.state and not each.state.not_ready for each in workers)
     is_held_up = is_held_up or bool(lag) or no_answer is not None
@@ -105,14 +99,22 @@ def judge(
         state = FlowState.FLOWING
     else:
         state = FlowState.IDLE
-    if are_many:
-        # Even if all are set aside: the next ones are taken, so this stops nothing.
-        events, dead_letters = last_quarter
-        reasons.append(
-            f"Of the {events:,} events that were finished in the last 15 minutes, "
-            f"{dead_letters:,} were set aside."
-        )
-    return state, reasons
+    # Even if all are set aside: the next ones are taken, so this stops nothing.
+    return state, [*reasons, _set_aside(*last_quarter)] if are_many else reasons
+
+
+def _not_released(overdue: float) -> str:
+    return (
+        "Nothing was released in the last minute, and the oldest datasets have been due for "
+        f"{overdue:.0f} s."
+    )
+
+
+def _set_aside(events: int, dead_letters: int) -> str:
+    return (
+        f"Of the {events:,} events that were finished in the last 15 minutes, "
+        f"{dead_letters:,} were set aside."
+    )
 
 
 def _problems(
