@@ -52,10 +52,16 @@ async def write_chains() -> None:
 async def drop_updates(*_: Any, **__: Any) -> None:
     """Forget what will be redelivered (rule rebalance-starts-a-new-epoch)."""
     chain_table.revoke()
+    app.status.keeps_chains = False
 
 
 @app.on_rebalance_complete.connect
 async def restore_table(*_: Any, **__: Any) -> None:
     """Start to read the changelog, beside the events."""
     is_ours = TP(_changelog_topic, 0) in app.consumer.assignment()
-    app.add_future(chain_table.restore(is_ours=is_ours))
+    app.add_future(_restore(is_ours=is_ours))
+
+
+async def _restore(*, is_ours: bool) -> None:
+    await chain_table.restore(is_ours=is_ours)
+    app.status.keeps_chains = chain_table.is_restored

@@ -8,14 +8,29 @@ import faust
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
-__all__ = ["ChainState", "ChainUpdate", "RunState", "read_chain_state", "read_chain_update"]
+__all__ = [
+    "ChainState",
+    "ChainUpdate",
+    "RunState",
+    "added",
+    "read_chain_state",
+    "read_chain_update",
+]
 
 _Name = Annotated[str, Field(min_length=1, max_length=4096)]
 
 #: Up to the year 5138: what is later, no calendar shows.
 _Time = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
 
-_Number = Annotated[int, Field(ge=0, lt=2**63)]
+#: The largest count; JSON has none that is larger than 64 bits.
+_LARGEST = 2**63 - 1
+
+_Number = Annotated[int, Field(ge=0, le=_LARGEST)]
+
+
+def added(*counts: int) -> int:
+    """Return the sum of counts, or the largest count that JSON can have."""
+    return min(sum(counts), _LARGEST)
 
 
 class ChainUpdate(faust.Record, serializer="json", include_metadata=False):
@@ -89,8 +104,8 @@ class ChainState(faust.Record, serializer="json", include_metadata=False):
                     run=run.run,
                     first_write=min(before.first_write or run.first_write, run.first_write),
                     last_write=max(before.last_write, run.last_write),
-                    datasets=before.datasets + run.datasets,
-                    events=before.events + run.events,
+                    datasets=added(before.datasets, run.datasets),
+                    events=added(before.events, run.events),
                 )
         return ChainState(chain=self.chain, runs=[*new, *runs.values()])
 

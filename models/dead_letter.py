@@ -98,12 +98,12 @@ class DeadLetter(faust.Record, serializer="json", include_metadata=False):
         text = {name: value.decode() for name, value in headers.items()}
         return cls(
             topic=text["topic"],
-            partition=int(text["partition"]),
-            offset=int(text["offset"]),
+            partition=_number(text["partition"]),
+            offset=_number(text["offset"]),
             error_class=text["error_class"],
             reason=text["reason"],
             time=text["time"],
-            replays=int(text.get("replays", "0")),
+            replays=_number(text.get("replays", "0")),
         )
 
     def pointer(self, value: bytes) -> bytes:
@@ -146,6 +146,14 @@ class DeadLetter(faust.Record, serializer="json", include_metadata=False):
             and "sha256" in decoded
         )
         return decoded if is_pointer else None
+
+
+def _number(text: str) -> int:
+    """Return a number of a header; programs that read JSON know none that is larger."""
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise ValueError(f"{text[:30]} is no number of a letter")
+    return number
 
 
 def is_pointer(headers: Mapping[str, bytes]) -> bool | None:

@@ -79,6 +79,11 @@ class OpenTransactions:
         self._intake = intake
         self._held_back = HeldBack()
 
+    @property
+    def longest(self) -> float:
+        """Seconds for which a partition has been held back; 0 if none has for `OPEN_SECONDS`."""
+        return self._held_back.longest
+
     def look(self, now: float) -> None:
         """Compare the last stable offsets with the ends of the log."""
         offsets = {

@@ -67,6 +67,8 @@ class Status:
         How long the failing steps have been failing.
     pauses : `Pauses`
         The waits between two attempts of a step.
+    keeps_chains : `bool`
+        Whether this worker keeps the table of chains, and has read it.
     waiting : `Waiting` or `None`
         What waits to be released to a downstream repository, if the worker fills one and knows it.
     cannot_read : `str` or `None`
@@ -90,6 +92,7 @@ class Status:
     step_failures: StepFailures = field(default_factory=StepFailures)
     pauses: Pauses = field(default_factory=Pauses)
     waiting: Waiting | None = None
+    keeps_chains: bool = False
     cannot_read: str | None = None
     kept_out: str | None = None
     stopping: bool = False

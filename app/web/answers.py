@@ -8,6 +8,7 @@ import orjson
 from faust.web import Response, View
 
 from app import app
+from app.operations.pages.documents import FlowState
 from app.operations.pages.own_state import own_pages
 from app.web.formats import short_name
 from app.web.rendering import render
@@ -48,14 +49,23 @@ class PageView(View):
             self._rendered = last = document, options, html
         return self.html(last[2])
 
-    def missing(self, page: str, text: str, depth: int = 1, status: int = 404) -> Response:
-        """Answer that something is not there, or is not known."""
-        return self.html(missing_page(page, text, depth, status), status=status)
+    def missing(
+        self,
+        page: str,
+        text: str,
+        depth: int = 1,
+        status: int = 404,
+        state: FlowState | None = None,
+    ) -> Response:
+        """Answer that something is not there, or (503) that it is not known now."""
+        return self.html(missing_page(page, text, depth, status, state), status=status)
 
 
-def missing_page(page: str, text: str, depth: int, status: int = 404) -> str:
-    """Return a page that says that something is not there, or is not known."""
-    return _render("missing", page=page, depth=depth, text=text, status=status)
+def missing_page(
+    page: str, text: str, depth: int, status: int = 404, state: FlowState | None = None
+) -> str:
+    """Return a page that says that something is not there, or (503) that it is not known now."""
+    return _render("missing", page=page, depth=depth, text=text, status=status, state=state)
 
 
 def _render(template: str, **options: Any) -> str:

@@ -23,7 +23,7 @@ __all__ = [
 
 
 async def _find_kept() -> KeptChains:
-    return kept_chains()
+    return kept_chains(is_known=app.status.keeps_chains)
 
 
 _kept = Cached(_find_kept)
@@ -68,9 +68,9 @@ class ChainPage(PageView):
         """Answer with the page, or 404; 503 if the worker that keeps it does not answer."""
         depth = request.rel_url.raw_path.count("/") - 1
         found, status, reason = await _chain(chain)
-        if found is None:
-            return self.missing("chains", reason, depth, status)
         state = (await service.overview()).state
+        if found is None:
+            return self.missing("chains", reason, depth, status, state)
         return self.page("chain", found, page="chains", depth=depth, state=state)
 
 

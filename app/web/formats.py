@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
+from app.operations.pages.asking import LONGEST_NAME
+
 __all__ = ["FORMATS"]
 
 _NONE = "\N{EN DASH}"
@@ -84,8 +86,13 @@ def short_name(url: str | None) -> str:
 
 
 def is_path(name: str) -> bool:
-    """Return whether a name can be the end of a link; a browser takes others for a way up."""
-    return not {".", ".."} & set(name.split("/"))
+    """Return whether a name can be the end of a link.
+
+    A browser takes some for a way up; no path has a line break, and none is looked for that is too
+    long.
+    """
+    is_way_up = bool({".", ".."} & set(name.split("/")))
+    return not is_way_up and "\n" not in name and len(name.encode(errors="replace")) <= LONGEST_NAME
 
 
 def _at(value: float) -> datetime:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.operations.pages.documents import FlowState, OverviewDocument
+from app.operations.pages.verdict import are_many_dead_letters, is_held_back
 
 __all__ = ["NextStep", "next_steps"]
 
@@ -41,12 +42,18 @@ _UNREAD = NextStep(
 )
 _FAILING = NextStep("A step fails again and again: read its error", "butlerwriterstepfailing")
 _STUCK = NextStep("Events wait and none is finished: find out why", "butlerwriterstuck")
+_OPEN_TRANSACTION = NextStep(
+    "A sender has left a transaction open: find out which one", "butlerwriterstuck"
+)
 _OVERDUE = NextStep(
     "Datasets are due and are not released: find out why", "butlerwriterdownstreamoverdue"
 )
 _HELD = NextStep("Datasets are held: add a rule for them", "butlerwriterdownstreamheld")
 _LETTERS = NextStep(
     "Events were set aside: correct the cause, then replay them", "butlerwriterdeadletters"
+)
+_MANY_LETTERS = NextStep(
+    "Many events are set aside: find out what has changed", "butlerwritermanydeadletters"
 )
 
 #: Words of the reason for which a worker is not ready, and what to do; the first that fits.
@@ -73,9 +80,12 @@ def next_steps(shown: OverviewDocument) -> list[NextStep]:
     found = list(dict.fromkeys(_of_workers(shown)))
     if not found and shown.state is FlowState.STOPPED:
         found.append(_STUCK if shown.lag or not shown.waiting else _OVERDUE)
-    if not found and shown.reasons:
+    are_many = are_many_dead_letters(shown.events_last_quarter, shown.dead_letters_last_quarter)
+    if not found and len(shown.reasons) > are_many:  # they are a reason themselves
         found.append(_FIRST_LOOK)
-    if shown.dead_letters_last_hour:
+    if are_many:
+        found.append(_MANY_LETTERS)
+    elif shown.dead_letters_last_hour:
         found.append(_LETTERS)
     if shown.waiting is not None and shown.waiting.held:
         found.append(_HELD)
@@ -88,6 +98,8 @@ def _of_workers(shown: OverviewDocument) -> Iterator[NextStep]:
     for worker in shown.workers:
         if worker.state is not None and worker.state.not_ready is not None:
             yield _for_reason(worker.state.not_ready)
+        if worker.state is not None and is_held_back(worker.state):
+            yield _OPEN_TRANSACTION
     is_known = shown.no_answer is None
     if is_known and not any(worker.is_member for worker in shown.workers):
         yield _NO_WORKER

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.installation import own_version
 from app.operations.pages.documents import FlowState
+from app.printable import printable
 from app.telemetry.labels import Step
 from app.web.formats import FORMATS
 from app.web.next_steps import next_steps
@@ -101,12 +102,19 @@ def _version() -> str:
     return own_version()
 
 
+def _shown(value: Any) -> Any:
+    """Return text in which nothing reorders the characters beside it; markup as it is."""
+    is_text = isinstance(value, str) and not hasattr(value, "__html__")
+    return printable(value, keep="\n\t") if is_text else value
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_FOLDER / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,

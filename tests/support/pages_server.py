@@ -107,4 +107,5 @@ class PagesServer:
         if path not in self.shown:
             return 404, "text/html", b"nothing"
         template, content = self.shown[path]
-        return 200, "text/html; charset=utf-8", render(template, **content).encode()
+        html = render(template, **content).encode()
+        return content.get("status", 200), "text/html; charset=utf-8", html

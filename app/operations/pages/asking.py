@@ -11,9 +11,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.butler.descriptions import describe
 
-__all__ = ["NoAnswer", "ask_pages"]
+__all__ = ["LONGEST_NAME", "NoAnswer", "ask_pages"]
 
 T = TypeVar("T")
+
+#: The longest name that is asked for, in bytes of UTF-8.  Quoted, each may have three characters,
+#: and a server takes a line of 8190.
+LONGEST_NAME = 2000
 
 #: Seconds that a worker gets to answer while somebody looks at a page.
 _ANSWER_SECONDS = 1.0

@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 __all__ = ["CACHE_SECONDS", "Cached", "CachedByKey"]
 
@@ -38,18 +38,25 @@ class Cached(Generic[T]):
     async def get(self) -> T:
         """Return the answer, which was found at most so many seconds ago."""
         if self._answer is None or self._is_outdated(self._answer):
-            self._answer = asyncio.ensure_future(self._call())
-            self._answer.add_done_callback(self._note)
+            self._answer = asyncio.ensure_future(self._find())
+            self._answer.add_done_callback(_retrieve)
         # A browser that goes away ends its request, and not the call that others wait for.
         return await asyncio.shield(self._answer)
 
     def _is_outdated(self, answer: asyncio.Future[T]) -> bool:
         return answer.done() and time.monotonic() - self._answered_at >= self._seconds
 
-    def _note(self, answer: asyncio.Future[T]) -> None:
-        self._answered_at = time.monotonic()
-        if not answer.cancelled():
-            answer.exception()  # nobody may be left to be told
+    async def _find(self) -> T:
+        try:
+            return await self._call()
+        finally:
+            # Not in a callback: whoever asks before that is called would ask again.
+            self._answered_at = time.monotonic()
+
+
+def _retrieve(answer: asyncio.Future[Any]) -> None:
+    if not answer.cancelled():
+        answer.exception()  # nobody may be left to be told
 
 
 class CachedByKey(Generic[K, T]):

@@ -10,9 +10,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import orjson
+
 from app.operations.pages.asking import NoAnswer
 from app.tables import chains as table
-from models.chains import ChainState
+from models.chains import ChainState, added
 
 __all__ = [
     "ChainDocument",
@@ -30,12 +32,8 @@ LISTED = 1000
 _RUNS_LISTED = 20
 _RUNS_SHOWN = 1000
 
-#: Characters of all names in a list; with the figures, an answer stays below what is read of it.
-_CHARACTERS = 2_000_000
-
-#: The longest name of a chain that is looked for, in bytes of UTF-8.  Quoted, each may have three
-#: characters, and a server takes a line of 8190.
-LONGEST_NAME = 2000
+#: Bytes of a list as JSON; other workers read no more of an answer than somewhat above.
+_BYTES = 6_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +89,13 @@ class KeptChains:
         How many there are.
     chains : `~collections.abc.Sequence` [`ChainDocument`]
         Those that were written last.
+    is_known : `bool`
+        Whether it keeps the table, and has read it.
     """
 
     total: int
     chains: Sequence[ChainDocument]
+    is_known: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +105,10 @@ class ChainsDocument:
     Attributes
     ----------
     not_answering : `~collections.abc.Sequence` [`str`]
-        The workers that could not be asked; one of them may keep the table.
+        The workers that could not be asked.
+    is_known : `bool`
+        Whether a worker that keeps the table, and has read it, was asked; otherwise chains may be
+        missing.
     total : `int`
         How many chains there are.
     chains : `~collections.abc.Sequence` [`ChainDocument`]
@@ -113,23 +117,30 @@ class ChainsDocument:
 
     at: float
     not_answering: Sequence[str]
+    is_known: bool
     total: int
     chains: Sequence[ChainDocument]
 
 
-def kept_chains() -> KeptChains:
-    """Return the chains that this worker keeps: all chains, or none."""
+def kept_chains(*, is_known: bool) -> KeptChains:
+    """Return the chains that this worker keeps: all chains, or none.
+
+    Parameters
+    ----------
+    is_known : `bool`
+        Whether it keeps the table, and has read it.
+    """
     newest = heapq.nlargest(LISTED, table.data.items(), key=lambda each: _last_write(each[1]))
     listed: list[ChainDocument] = []
-    characters = 0
+    size = 0
     for name, state in newest:
         if (chain := _document(name, state, _RUNS_LISTED)) is None:
             continue
-        characters += len(name) + sum(len(run.run) for run in chain.runs)
-        if characters > _CHARACTERS:
+        size += len(orjson.dumps(chain))
+        if size > _BYTES:
             break
         listed.append(chain)
-    return KeptChains(total=len(table.data), chains=listed)
+    return KeptChains(total=len(table.data), chains=listed, is_known=is_known)
 
 
 def kept_chain(name: str) -> ChainDocument | None:
@@ -164,8 +175,8 @@ def _document(name: str, state: ChainState, most_runs: int) -> ChainDocument | N
         chain=name,
         first_write=min((run.first_write for run in runs if run.first_write), default=0.0),
         last_write=max((run.last_write for run in runs), default=0.0),
-        datasets=sum(run.datasets for run in runs),
-        events=sum(run.events for run in runs),
+        datasets=added(*(run.datasets for run in runs)),
+        events=added(*(run.events for run in runs)),
         run_count=len(runs),
         runs=runs[:most_runs],
     )
@@ -188,13 +199,14 @@ def combined_chains(answers: dict[str, KeptChains | NoAnswer]) -> ChainsDocument
     return ChainsDocument(
         at=time.time(),
         not_answering=sorted(n for n, each in answers.items() if isinstance(each, NoAnswer)),
+        is_known=any(each.is_known for each in kept),
         total=max((each.total for each in kept), default=0),
         chains=sorted(found.values(), key=lambda chain: chain.last_write, reverse=True)[:LISTED],
     )
 
 
 def combined_chain(
-    answers: Mapping[str, ChainDocument | NoAnswer | None],
+    answers: Mapping[str, ChainDocument | NoAnswer | None], *, is_known: bool
 ) -> ChainDocument | NoAnswer | None:
     """Return one chain of the table, or why it is not known.
 
@@ -202,6 +214,8 @@ def combined_chain(
     ----------
     answers : `~collections.abc.Mapping` [`str`, `ChainDocument`, `NoAnswer` or `None`]
         What each worker has answered.
+    is_known : `bool`
+        Whether one of them keeps the table, and has read it.
     """
     # While the table changes hands, two workers may have it.
     found = [each for each in answers.values() if isinstance(each, ChainDocument)]
@@ -210,9 +224,15 @@ def combined_chain(
         for worker, answer in sorted(answers.items())
         if isinstance(answer, NoAnswer)
     ]
-    if silent and not found:
+    if found:
+        return max(found, key=lambda each: each.last_write)
+    if is_known:
+        return None
+    if silent:
         return NoAnswer(
             f"{' '.join(silent)} The table of chains may be kept there. Once that worker has left "
             "the group, another one keeps it."
         )
-    return max(found, key=lambda each: each.last_write, default=None)
+    return NoAnswer(
+        "No worker has read the table of chains yet, as it is after a start or a rebalance."
+    )

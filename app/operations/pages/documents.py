@@ -85,6 +85,8 @@ class WorkerState:
 
     Attributes
     ----------
+    held_back_seconds : `float`
+        For how long a sender's open transaction has held back a partition; 0 if none does.
     oldest_pending : `dict` [`str`, `float` or `None`]
         When the oldest event that is not acked was sent, for each partition.
     waiting : `WaitingFigures` or `None`
@@ -102,8 +104,11 @@ class WorkerState:
     postponed_events: int = 0
     bytes_held: int = 0
     max_bytes_held: int = 0
+    held_back_seconds: float = 0.0
     totals: Totals = field(default_factory=Totals)
     last_minute: Minute = field(default_factory=Minute)
+    events_last_quarter: int = 0
+    dead_letters_last_quarter: int = 0
     dead_letters_last_hour: int = 0
     oldest_pending: dict[str, float | None] = field(default_factory=dict)
     waiting: WaitingFigures | None = None
@@ -188,6 +193,9 @@ class OverviewDocument:
         Seconds from the send of an event until it was acked, of the last minute.
     lag : `int` or `None`
         Of all partitions together.
+    events_last_quarter, dead_letters_last_quarter : `int`
+        Events that were finished in the last quarter of an hour, and those of them that were set
+        aside.
     totals : `Totals`
         Since each worker has started.
     waiting : `WaitingFigures` or `None`
@@ -213,6 +221,8 @@ class OverviewDocument:
     events_in_windows: int
     windows_in_flight: int
     postponed_events: int
+    events_last_quarter: int
+    dead_letters_last_quarter: int
     dead_letters_last_hour: int
     totals: Totals
     waiting: WaitingFigures | None

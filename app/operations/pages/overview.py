@@ -26,6 +26,18 @@ __all__ = ["Standstill", "overview", "partition_documents", "unsaid"]
 #: what it has finished a second later.
 _COMMITTED_WITHIN = 5.0
 
+#: What is the sum of what the workers say.
+_ADDED = (
+    "bytes_held",
+    "max_bytes_held",
+    "events_in_windows",
+    "windows_in_flight",
+    "postponed_events",
+    "events_last_quarter",
+    "dead_letters_last_quarter",
+    "dead_letters_last_hour",
+)
+
 
 class Standstill:
     """Since when the first pending offset of each partition has been the same."""
@@ -149,8 +161,9 @@ def overview(
     at = time.time()
     states = [each.state for each in workers if each.state is not None]
     minutes = [state.last_minute for state in states]
-    latencies = sum((Counter(minute.latencies) for minute in minutes), Counter[int]())
+    latencies = sum((Counter(each.latencies) for each in minutes), Counter[int]())
     waiting = _waiting(states)
+    sums = {name: sum(getattr(each, name) for each in states) for name in _ADDED}
     state, reasons = judge(
         at=at,
         group=group,
@@ -158,6 +171,7 @@ def overview(
         workers=workers,
         partitions=partitions,
         finished=sum(minute.events for minute in minutes),
+        last_quarter=(sums["events_last_quarter"], sums["dead_letters_last_quarter"]),
         next_due=None if waiting is None else waiting.next_due,
     )
     return OverviewDocument(
@@ -174,17 +188,12 @@ def overview(
         latency_p99=percentile(latencies, 0.99),
         lag=None if no_answer else sum(each.lag or 0 for each in partitions),
         oldest_pending=_earliest(each.oldest_pending for each in partitions),
-        bytes_held=sum(each.bytes_held for each in states),
-        max_bytes_held=sum(each.max_bytes_held for each in states),
         open_window_events=sum(s.open_window.events for s in states if s.open_window),
-        events_in_windows=sum(each.events_in_windows for each in states),
-        windows_in_flight=sum(each.windows_in_flight for each in states),
-        postponed_events=sum(each.postponed_events for each in states),
-        dead_letters_last_hour=sum(each.dead_letters_last_hour for each in states),
         totals=_added(state.totals for state in states),
         waiting=waiting,
         partitions=partitions,
         workers=workers,
+        **sums,
     )
 
 

@@ -25,6 +25,7 @@ def own_state(app: ButlerWriterApp) -> dict[str, Any]:
     """Return the state of this worker as plain values."""
     intake, status = app.intake, app.status
     window = intake.windows.open
+    quarter = time.time() - 900
     return {
         "version": _version(),
         **status.as_json(),
@@ -40,9 +41,12 @@ def own_state(app: ButlerWriterApp) -> dict[str, Any]:
         "postponed_events": intake.postponed,
         "bytes_ahead": intake.ahead.bytes,
         "max_bytes_ahead": intake.ahead.limit,
+        "held_back_seconds": app.open_transactions.longest,
         "accepted_gaps": intake.ledger.accepted_gaps,
         "totals": status.activity.totals,
         "last_minute": status.activity.minute(),
+        "events_last_quarter": status.activity.events_since(quarter),
+        "dead_letters_last_quarter": status.activity.dead_letters_since(quarter),
         "dead_letters_last_hour": status.activity.dead_letters_since(time.time() - 3600),
         "partitions": _by_name(intake.ledger.state()),
         "oldest_pending": _by_name(intake.ledger.oldest_sent()),

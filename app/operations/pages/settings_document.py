@@ -11,13 +11,14 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from app.butler.policy import Expression
+from app.printable import without_logins
 from app.settings import Settings
 from app.settings.section import PREFIX, Section
 
 __all__ = ["SettingDocument", "SettingsDocument", "settings_document"]
 
-#: The name and the password in a URI.
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
+#: A name without a password in a URI, which may be a secret itself.
+_NAME = re.compile(r"(?<=://)[^/\s]*@")
 
 #: What the sections are about.
 _TITLES = {
@@ -97,7 +98,7 @@ def _shown(value: object) -> str:
         case float():
             shown = f"{value:g}"
         case _:
-            shown = _CREDENTIALS.sub("...@", str(value))
+            shown = _NAME.sub("...@", without_logins(str(value)))
     return shown
 
 

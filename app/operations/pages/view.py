@@ -15,10 +15,9 @@ from app.kafka.group.members import Group, Member
 from app.kafka.group.observer import GroupLook, GroupObserver
 from app.kafka.group.pending import FirstPending, PendingEvents
 from app.operations.pages.activity import SHOWN_SECONDS, ActivityDocument, combined
-from app.operations.pages.asking import NoAnswer, ask_pages
+from app.operations.pages.asking import LONGEST_NAME, NoAnswer, ask_pages
 from app.operations.pages.cached import Cached, CachedByKey
 from app.operations.pages.chains import (
-    LONGEST_NAME,
     ChainDocument,
     ChainsDocument,
     KeptChains,
@@ -147,7 +146,8 @@ class ServiceView:
         Returns
         -------
         chain : `ChainDocument`, `NoAnswer` or `None`
-            `None` if there is none of this name; if not all workers answer, that is not known.
+            `None` if there is none of this name; without the worker that keeps the table, that is
+            not known.
         """
         is_too_long = len(name.encode(errors="replace")) > LONGEST_NAME
         return None if is_too_long else await self._single_chains.get(name)
@@ -184,10 +184,9 @@ class ServiceView:
         )
 
     async def _find_window(self, batch_id: str) -> WindowDocument | None:
-        own = self._app.status.recent.detail(batch_id)
-        if own is not None:
-            return _window(own_pages(self._app), own)
+        # Another worker may have flushed it again, after a rebalance.
         answers = await self._ask_others(f"/state/windows/{quote(batch_id, safe='')}", _DETAIL)
+        answers[own_pages(self._app)] = self._app.status.recent.detail(batch_id)
         found = [
             _window(name, detail)
             for name, detail in answers.items()
@@ -202,12 +201,13 @@ class ServiceView:
 
     async def _find_chains(self) -> ChainsDocument:
         answers = await self._ask_others("/state/chains", _CHAINS)
-        return combined_chains({**answers, own_pages(self._app): kept_chains()})
+        own = kept_chains(is_known=self._app.status.keeps_chains)
+        return combined_chains({**answers, own_pages(self._app): own})
 
     async def _find_chain(self, name: str) -> ChainDocument | NoAnswer | None:
         answers = await self._ask_others(f"/state/chains?name={quote(name, safe='')}", _CHAIN)
         answers[own_pages(self._app)] = kept_chain(name)
-        return combined_chain(answers)
+        return combined_chain(answers, is_known=(await self.chains()).is_known)
 
     async def _find_activity(self) -> ActivityDocument:
         now = time.time()

@@ -132,6 +132,10 @@ class Activity:
         """Return the intervals that begin at a time or later, the oldest first."""
         return [interval for interval in self._intervals if interval.at >= at]
 
+    def events_since(self, at: float) -> int:
+        """Return how many events were finished since a time of the last hour."""
+        return sum(interval.events for interval in self.since(at))
+
     def dead_letters_since(self, at: float) -> int:
         """Return how many events were set aside since a time of the last hour."""
         return sum(interval.dead_letters for interval in self.since(at))

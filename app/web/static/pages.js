@@ -94,9 +94,14 @@
 
   on("htmx:beforeSwap", (event) => {
     const { detail } = event;
-    if (detail.isError) return;
     const found = parsed(detail.serverResponse);
     const next = found.getElementById("live");
+    if (detail.isError && next) {
+      // The worker itself says that what the page shows is not there, or not known.
+      detail.isError = false;
+      detail.shouldSwap = true;
+    }
+    if (detail.isError) return;
     if (!next) {
       detail.shouldSwap = false;
       needsLogin();

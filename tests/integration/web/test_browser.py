@@ -94,7 +94,7 @@ def test_a_page_that_is_kept_open_shows_what_happens_now(
             page.goto(worker.url)
             wait_until(lambda p=page: shown_datasets(p) == expected, 30, "all datasets")  # type: ignore[misc]
             assert datasets(worker) == expected
-            expect(page.locator("h1")).to_have_text("All events are written", timeout=90_000)
+            expect(page.locator("h1")).to_have_text("No event is pending", timeout=90_000)
 
         killed, left = workers[2], page
         left.goto(workers[0].url)

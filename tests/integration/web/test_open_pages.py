@@ -22,6 +22,7 @@ from app.operations.pages.documents import (
     WorkerFlush,
 )
 from app.operations.pages.letters.documents import LettersDocument
+from app.telemetry.labels import Step
 from app.telemetry.recent.activity import INTERVAL
 from testbed.browser import Tab, browser, open_tab
 from testbed.chromium_program import Chromium
@@ -186,6 +187,33 @@ def test_a_page_says_that_its_worker_is_gone_until_it_is_back(
     expect(page.locator("#age")).to_be_empty()
 
 
+def test_a_page_says_that_what_it_shows_is_not_known_until_it_is(
+    server: PagesServer, tab: Tab
+) -> None:
+    chain, options = every_page("a")["chain"]
+    options |= {"shown": chain, "state": FlowState.IDLE}
+    server.shown["/chains/a"] = "chain", options
+    page = tab.page
+    page.goto(f"{server.url}/chains/a")
+    missing = {"page": "chains", "depth": 1, "text": "Who keeps it does not answer."}
+    server.shown["/chains/a"] = (
+        "missing",
+        missing | {"status": 503, "state": FlowState.IMPAIRED},
+    )
+    ask(page)
+    expect(page.locator("h1")).to_have_text("Not known")
+    expect(page.locator("#live")).to_contain_text("Who keeps it does not answer.")
+    expect(page.locator("#state")).to_contain_text("Something needs attention")
+    expect(page.locator("#silent")).to_be_hidden()
+    server.shown["/chains/a"] = "chain", options
+    ask(page)
+    expect(page.locator("h1")).to_have_text("a")
+    server.shown["/chains/a"] = "missing", missing | {"status": 404}
+    ask(page)
+    expect(page.locator("h1")).to_have_text("Not found")
+    assert not page.evaluate("document.getElementById('live').hasAttribute('hx-get')")
+
+
 @pytest.mark.parametrize(
     "answer",
     [(401, "who are you"), (403, "no"), (200, "<html><body><form>Log in</form></body></html>")],
@@ -266,6 +294,19 @@ def test_a_page_that_is_kept_open_does_not_grow(server: PagesServer, tab: Tab) -
     assert last["heap"] <= first["heap"] + 2**20
 
 
+@pytest.mark.parametrize(("template", "path"), [("overview", "/"), ("workers", "/workers")])
+def test_a_worker_of_many_partitions_does_not_hide_what_is_said_of_it(
+    server: PagesServer, tab: Tab, template: str, path: str
+) -> None:
+    many = [replace(ready(), partitions=list(range(100)))]
+    shown = {name: document for name, (document, _) in every_page("x").items()}
+    document = replace(shown[template], workers=many)  # type: ignore[type-var]
+    server.shown[path] = template, {"page": "", "shown": document, "state": None}
+    tab.page.goto(server.url + path)
+    table = tab.page.locator("#workers")
+    assert table.evaluate("each => each.scrollWidth <= each.clientWidth")
+
+
 def test_the_chart_of_the_flushes_shows_them_and_leads_to_each(
     server: PagesServer, tab: Tab
 ) -> None:
@@ -282,6 +323,26 @@ def test_the_chart_of_the_flushes_shows_them_and_leads_to_each(
     assert "400 ms" in shown
     over.click(position={"x": box["width"] - 2, "y": 10})
     page.wait_for_url("**/windows/batch-150")
+
+
+def test_a_window_of_1280_pixels_has_room_for_all_columns_of_the_flushes(
+    server: PagesServer, tab: Tab
+) -> None:
+    many = replace(
+        flush("http://10.106.23.141:6066"),
+        events=189,
+        datasets=8316,
+        bytes=4_300_000,
+        seconds=1.11,
+        max_latency=2.67,
+        postponed=0,
+        step_seconds=dict.fromkeys(Step, 0.596),
+    )
+    shown = WindowsDocument(at=NOW + 20, not_answering=[], flushes=[many])
+    server.shown["/windows"] = "windows", {"page": "windows", "shown": shown, "state": None}
+    tab.page.goto(f"{server.url}/windows")
+    table = tab.page.locator("#flushes")
+    assert table.evaluate("each => each.scrollWidth <= each.clientWidth")
 
 
 def test_the_chart_follows_colours_and_width_and_without_scripts_there_is_the_table(
@@ -338,6 +399,6 @@ def empty_pages() -> dict[str, object]:
     assert isinstance(letters, LettersDocument)
     return {
         "windows": replace(windows, not_answering=[], flushes=[]),
-        "chains": replace(chains, not_answering=[], chains=[]),
+        "chains": replace(chains, not_answering=[], is_known=True, chains=[]),
         "letters": replace(letters, no_answer=None, total=0, letters=[], causes={}),
     }

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import orjson
+import pytest
 
 from models.batch_ingested import BatchIngested, dataset_list, dataset_list_name
 from models.causes import Cause
-from models.chains import ChainState, ChainUpdate, RunState
+from models.chains import ChainState, ChainUpdate, RunState, read_chain_state
 from models.dead_letter import DeadLetter
 
 BATCH = UUID("0b7f2a9e-6f0c-5c3e-8d4e-0123456789ab")
@@ -42,6 +43,14 @@ def test_a_dead_letter_can_be_read_from_its_headers() -> None:
     assert DeadLetter.from_headers(letter.headers()) == letter
     assert letter.reason == "two lines of it"
     assert letter.headers()["offset"] == b"42"
+
+
+@pytest.mark.parametrize("name", ["partition", "offset", "replays"])
+@pytest.mark.parametrize("number", [2**63, -1, "x"])
+def test_headers_with_no_possible_number_are_no_letter(name: str, number: object) -> None:
+    headers = DeadLetter.of(("pp-output", 3), 42, Cause.CONFLICT, "x").headers()
+    with pytest.raises(ValueError, match=r"number|invalid literal"):
+        DeadLetter.from_headers(headers | {name: str(number).encode()})
 
 
 def test_the_reason_of_a_dead_letter_has_a_maximum_length() -> None:
@@ -86,3 +95,14 @@ def test_a_run_without_a_dataset_has_its_first_write_later() -> None:
 def test_a_chain_state_can_be_read_from_its_changelog_form() -> None:
     state = ChainState(chain="c", runs=[]).updated(update("r1", 5.0))
     assert ChainState.from_data(orjson.loads(state.dumps())) == state
+
+
+def test_the_counts_of_a_chain_stay_such_that_its_state_can_be_read_again() -> None:
+    state = ChainState(chain="c", runs=[])
+    huge = ChainUpdate(
+        chain="c", run="r", datasets=2**63 - 1, events=2**63 - 1, batch_id="b", written_at=1.0
+    )
+    for _ in range(4):
+        state = state.updated(huge)
+    (run,) = read_chain_state(orjson.loads(state.dumps())).runs
+    assert (run.datasets, run.events) == (2**63 - 1, 2**63 - 1)

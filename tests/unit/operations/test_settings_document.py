@@ -40,5 +40,16 @@ def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "top-secret" not in str(found)
 
 
+@pytest.mark.parametrize("password", ["top@secret", "top/secret", "top:secret@", "@/top@secret/"])
+def test_no_part_of_a_password_is_shown(monkeypatch: pytest.MonkeyPatch, password: str) -> None:
+    found = shown(monkeypatch, BUTLER_REPOSITORY=f"https://me:{password}@host/butler.yaml")
+    assert found["BUTLER_REPOSITORY"][0] == "https://...@host/butler.yaml"
+
+
+def test_a_token_instead_of_a_login_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = shown(monkeypatch, BUTLER_REPOSITORY="https://top-secret@host/butler.yaml")
+    assert found["BUTLER_REPOSITORY"][0] == "https://...@host/butler.yaml"
+
+
 def test_a_password_that_is_not_set_is_shown_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown(monkeypatch)["KAFKA_PASSWORD"] == ("", True)

@@ -66,6 +66,51 @@ def test_datasets_that_are_due_and_not_released_do_not_flow() -> None:
     assert verdict(finished=10, next_due=NOW - 75) == (FlowState.FLOWING, [])  # many were due
 
 
+@pytest.mark.parametrize(("events", "dead_letters"), [(40, 40), (99, 5), (5, 5)])
+def test_many_dead_letters_are_a_reason_and_stop_nothing(events: int, dead_letters: int) -> None:
+    reason = (
+        f"Of the {events} events that were finished in the last 15 minutes, "
+        f"{dead_letters} were set aside."
+    )
+    pending: dict[str, Any] = {"finished": 0, "partitions": [partition(1, NOW - 2)]}
+    for given in ({}, {"finished": 0}, pending):
+        found = verdict(last_quarter=(events, dead_letters), **given)
+        assert found == (FlowState.IMPAIRED, [reason])
+
+
+@pytest.mark.parametrize(("events", "dead_letters"), [(4, 4), (100, 5), (0, 0)])
+def test_a_few_dead_letters_are_no_reason(events: int, dead_letters: int) -> None:
+    assert verdict(last_quarter=(events, dead_letters)) == (FlowState.FLOWING, [])
+
+
+def test_an_event_that_waits_for_long_while_others_are_finished_is_a_reason() -> None:
+    both = [partition(), partition(1, NOW - 301)]
+    assert verdict(partitions=both) == (
+        FlowState.IMPAIRED,
+        ["The oldest pending event was sent 301 s ago."],
+    )
+    assert verdict(partitions=[partition(1, NOW - 299)]) == (FlowState.FLOWING, [])
+
+
+def test_a_sender_that_holds_back_events_is_a_reason() -> None:
+    held = ready()
+    assert held.state is not None
+    held = replace(held, state=replace(held.state, held_back_seconds=75.0))
+    state, (reason,) = verdict(workers=[held], finished=0)
+    assert state is FlowState.IMPAIRED
+    assert reason == (
+        "A sender has left a transaction open for 75 s. Events behind it cannot be read by the "
+        "worker http://pod-1:6066, and are not counted."
+    )
+    held = replace(held, state=held.state and replace(held.state, held_back_seconds=59.0))
+    assert verdict(workers=[held]) == (FlowState.FLOWING, [])
+
+
+def test_many_dead_letters_do_not_hide_that_nothing_is_written() -> None:
+    state, reasons = verdict(no_answer="Kafka is away.", finished=0, last_quarter=(40, 40))
+    assert (state, len(reasons)) == (FlowState.STOPPED, 2)
+
+
 def test_a_group_without_workers_does_not_flow() -> None:
     empty = Group("g", "Empty", "")
     state, reasons = verdict(

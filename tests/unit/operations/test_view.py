@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -18,6 +19,7 @@ from app.kafka.group.observer import GroupLook
 from app.operations.pages import view as view_module
 from app.operations.pages.asking import NoAnswer
 from app.operations.pages.view import ServiceView
+from app.telemetry.recent.flushes import FlushResult, RecentFlush, RecentFlushes
 
 ANSWERS, SILENT = "http://pod-1:6066", "http://pod-2:6066"
 
@@ -113,6 +115,33 @@ async def test_a_worker_that_does_not_answer_is_asked_once_and_named_on_each_pag
     assert service.asked[SILENT, "/state"] == sum(
         count for (name, _), count in service.asked.items() if name == SILENT
     )
+
+
+def abandoned(started_at: float) -> dict[str, Any]:
+    """Return a flush that was abandoned, as its worker says it."""
+    numbers = ("lane", "events", "datasets", "inserted", "already_there", "dead_letters")
+    return {
+        **dict.fromkeys((*numbers, "postponed", "bytes", "seconds"), 0),
+        "batch_id": BATCH,
+        "started_at": started_at,
+        "result": "abandoned",
+        "step_seconds": {},
+        "max_latency": None,
+    }
+
+
+@pytest.mark.parametrize("is_own_later", [True, False])
+async def test_a_window_that_was_flushed_again_is_the_last_one_whoever_is_asked(
+    service: Service, monkeypatch: pytest.MonkeyPatch, *, is_own_later: bool
+) -> None:
+    own, other = abandoned(3.0 if is_own_later else 1.0), abandoned(2.0)
+    monkeypatch.setitem(SAYS, f"/state/windows/{BATCH}", json.dumps({"flush": other, "events": []}))
+    recent = RecentFlushes()
+    recent.add(RecentFlush(**own | {"result": FlushResult.ABANDONED}), [])
+    monkeypatch.setattr(app.status, "recent", recent)
+    found = await service.view.window(BATCH)
+    assert found is not None
+    assert found.flush.started_at == max(own["started_at"], other["started_at"])
 
 
 @pytest.mark.parametrize("name", ["", "x", "..", "0" * 4000])

@@ -72,6 +72,15 @@ def test_dead_letters_of_the_last_hour_are_counted(activity: Activity, clock: Cl
     assert len(activity.since(0)) == 361
 
 
+def test_events_since_a_time_are_counted(activity: Activity, clock: Clock) -> None:
+    began = clock.now
+    flushed(activity, 8, dead_letters=1)
+    clock.now += 900
+    flushed(activity, 3)
+    assert activity.events_since(began - 10) == 11
+    assert activity.events_since(began + 10) == 3
+
+
 def test_a_clock_that_is_set_back_loses_nothing(activity: Activity, clock: Clock) -> None:
     flushed(activity, 5)
     clock.now -= 1000

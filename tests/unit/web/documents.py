@@ -84,6 +84,8 @@ def overview(text: str = "none", **fields: Any) -> OverviewDocument:
         "events_in_windows": 3,
         "windows_in_flight": 0,
         "postponed_events": 1,
+        "events_last_quarter": 200,
+        "dead_letters_last_quarter": 1,
         "dead_letters_last_hour": 1,
         "totals": Totals(1, 2, 3, 3, 0, 1),
         "waiting": WaitingFigures(5, 1, NOW + 60),
@@ -176,7 +178,7 @@ def every_page(text: str) -> dict[str, tuple[object, dict[str, Any]]]:
         run_count=2,
         runs=[run],
     )
-    chains = ChainsDocument(at=NOW, not_answering=[text], total=2, chains=[chain])
+    chains = ChainsDocument(at=NOW, not_answering=[text], is_known=False, total=2, chains=[chain])
     return {
         "chains": (chains, {"page": "chains"}),
         "chain": (chain, {"page": "chains", "depth": 1}),

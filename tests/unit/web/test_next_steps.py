@@ -97,6 +97,10 @@ def test_each_problem_leads_to_its_section() -> None:
     assert sections(overview(partitions=unread)) == ["butlerwriterpartitionwithoutworker"]
     assert sections(overview(FlowState.STOPPED)) == ["butlerwriterstuck"]
     assert sections(overview(reasons=["x"])) == ["first-look"]
+    held = worker()
+    assert held.state is not None
+    held = replace(held, state=replace(held.state, held_back_seconds=75.0))
+    assert sections(overview(workers=[held])) == ["butlerwriterstuck"]
     assert sections(overview(FlowState.FLOWING, reasons=[])) == []
 
 
@@ -105,6 +109,18 @@ def test_dead_letters_come_last_and_are_named_while_events_are_written() -> None
     assert sections(shown) == ["butlerwriterdeadletters"]
     shown = overview(no_answer="x", dead_letters_last_hour=3)
     assert sections(shown) == ["butlerwriterbrokersaway", "butlerwriterdeadletters"]
+
+
+def test_many_dead_letters_lead_to_what_has_changed() -> None:
+    many: dict[str, Any] = {
+        "events_last_quarter": 40,
+        "dead_letters_last_quarter": 40,
+        "dead_letters_last_hour": 40,
+    }
+    shown = overview(reasons=["x"], **many)
+    assert sections(shown) == ["butlerwritermanydeadletters"]
+    shown = overview(reasons=["another service is in the group", "x"], **many)
+    assert sections(shown) == ["first-look", "butlerwritermanydeadletters"]
 
 
 def test_each_section_is_in_the_runbook_at_the_address_of_the_alerts() -> None:

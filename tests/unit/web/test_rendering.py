@@ -63,6 +63,15 @@ def test_hostile_text_stays_text(template: str) -> None:
 
 
 @pytest.mark.parametrize("template", PAGES)
+def test_text_that_reorders_a_line_is_shown_as_what_it_is(template: str) -> None:
+    document, options = every_page("a\u202eb\x07<i>")[template]
+    html = render(template, shown=document, **options)
+    assert "\u202e" not in html
+    assert "\x07" not in html
+    assert "a\\u202eb\\x07&lt;i&gt;" in html
+
+
+@pytest.mark.parametrize("template", PAGES)
 def test_no_script_and_no_style_is_in_the_text_of_a_page(template: str) -> None:
     page = rendered(template, "x")
     for tag, attributes in page.found:
@@ -94,7 +103,7 @@ def test_a_worker_cannot_make_a_link_to_a_script() -> None:
     ("state", "heading"),
     [
         (FlowState.FLOWING, "Events are being written"),
-        (FlowState.IDLE, "All events are written"),
+        (FlowState.IDLE, "No event is pending"),
         (FlowState.IMPAIRED, "Something needs attention"),
         (FlowState.STOPPED, "Events are not being written"),
     ],
@@ -132,6 +141,13 @@ def test_what_is_not_known_is_a_dash() -> None:
     assert "No partition is known." in html
 
 
+@pytest.mark.parametrize(("lag", "is_said"), [(0, True), (5, False), (None, False)])
+def test_only_without_lag_no_event_is_pending(lag: int | None, is_said: bool) -> None:
+    shown = overview(lag=lag, oldest_pending=None, state=FlowState.STOPPED)
+    html = render("overview", shown=shown, page="")
+    assert ("none is pending" in html) is is_said
+
+
 def test_a_name_that_would_lead_a_browser_upwards_is_no_link() -> None:
     document, options = every_page("../../logout")["chains"]
     page = Elements(render("chains", shown=document, **options))
@@ -140,6 +156,14 @@ def test_a_name_that_would_lead_a_browser_upwards_is_no_link() -> None:
     document, options = every_page("a/..b?c#d%2F")["chains"]
     page = Elements(render("chains", shown=document, **options))
     assert "./chains/a/..b%3Fc%23d%252F" in page.links()
+
+
+@pytest.mark.parametrize("name", ["a\nb", "x" * 2001, "\N{GREEK SMALL LETTER ALPHA}" * 1001])
+def test_a_name_that_is_not_looked_for_is_no_link(name: str) -> None:
+    document, options = every_page(name)["chains"]
+    page = Elements(render("chains", shown=document, **options))
+    assert name in page.text
+    assert not [link for link in page.links() if link.startswith("./chains/")]
 
 
 def test_the_page_says_how_many_chains_it_leaves_out() -> None:
