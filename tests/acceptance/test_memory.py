@@ -34,10 +34,12 @@ BULK = ("group", "exposure")
 OWN_BYTES = 7_000
 
 #: Between such numbers of events the resident size hardly grows.  (With 18,000 events it grows by
-#: 12 % after the first 500, our measurement.)  The first one is that of two lanes.  Each thread
-#: keeps memory of its own, and the more there are, the later has each had a large window: with
-#: four lanes, 18,000 events took 256 MiB after 1,100, 304 MiB after 2,300, and 332 MiB at the end.
+#: 12 % after the first 500, our measurement.)
 STEADY = [(500, 5_500), (2_500, 18_000)]
+
+#: The same for four lanes: it takes longer until all have had a large window at once.  18,000
+#: events took 249 MiB after 500, 267 after 2,000, 294 after 4,000, 313 after 9,000, 316 at the end.
+STEADY_WITH_FOUR_LANES = [(4_000, 18_000)]
 
 
 @pytest.fixture
@@ -66,12 +68,12 @@ def test_a_backlog_in_1_gib(
     size: int,
     partitions: int,
 ) -> None:
-    """The memory hardly grows after the first 500 events of two lanes."""
+    """The memory hardly grows after the first events."""
     laboratory = make_laboratory(partitions=partitions, settings=dict(PRODUCTION))
     send_events(laboratory, events, size)
     sizes = drain(laboratory, pod)
-    for start, end in STEADY:
-        assert highest(sizes, end) < 1.1 * highest(sizes, start * laboratory.lanes**2 // 4)
+    for start, end in STEADY if laboratory.lanes <= 2 else STEADY_WITH_FOUR_LANES:
+        assert highest(sizes, end) < 1.1 * highest(sizes, start)
 
 
 @pytest.mark.slow
