@@ -74,7 +74,10 @@ def run(*, quick: bool) -> Result:
                 found = pool.submit(extreme, repository, workload.root).result()
             for each in found:
                 table.add(
-                    each.name, f"{each.seconds:.2f}", f"{each.cpu:.2f}", f"{each.peak / _MIB:.0f}"
+                    each.name,
+                    f"{each.seconds:.2f}",
+                    f"{each.cpu:.2f}",
+                    f"{round(each.peak / _MIB)}",
                 )
             result.raw[extreme.__name__.strip("_")] = [vars(each) for each in found]
     result.tables.append(table)
