@@ -1,25 +1,19 @@
 """What a test needs from any Kafka cluster: topics, messages, offsets."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self, cast
+from typing import Self, TypeVar, cast
 
-from confluent_kafka import (
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Producer,
-    TopicPartition,
-)
-from confluent_kafka import (
-    Message as ConfluentMessage,
-)
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Message as ConfluentMessage
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from .waiting import wait_until
 
 __all__ = ["Cluster", "Message"]
+
+T = TypeVar("T")
 
 _REQUEST_TIMEOUT = 20.0
 _MAX_MESSAGE_BYTES = 12 * 1024 * 1024
@@ -30,6 +24,9 @@ _COORDINATOR_STARTS = {
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
 }
+
+# Those of one that has just started after it was killed: the client knows of another epoch.
+_LEADER_STARTS = {KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.FENCED_LEADER_EPOCH}
 
 
 @dataclass(frozen=True)
@@ -217,11 +214,15 @@ class Cluster:
         """Return the offset of the next message of each partition."""
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         asked = {TopicPartition(topic, number): latest for number in self._partitions(topic)}
-        answers = self.admin.list_offsets(asked, request_timeout=_REQUEST_TIMEOUT)
-        return {
-            partition.partition: answer.result(_REQUEST_TIMEOUT).offset
-            for partition, answer in answers.items()
-        }
+
+        def offsets() -> dict[int, int]:
+            answers = self.admin.list_offsets(asked, request_timeout=_REQUEST_TIMEOUT)
+            return {
+                partition.partition: answer.result(_REQUEST_TIMEOUT).offset
+                for partition, answer in answers.items()
+            }
+
+        return _ask(f"the leaders of {topic}", _LEADER_STARTS, offsets)
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """Return a group's committed offsets by partition; without one there is no entry."""
@@ -262,16 +263,23 @@ def _ask_coordinator(
     group: str, ask: Callable[[], list[TopicPartition] | None]
 ) -> list[TopicPartition]:
     """Ask for a group's offsets once it has a coordinator, and return the answer."""
+    return _ask(f"the coordinator of the group {group}", _COORDINATOR_STARTS, ask) or []
 
-    def answer() -> list[TopicPartition] | None:
+
+def _ask(whom: str, starting: Collection[int], ask: Callable[[], T]) -> T:
+    """Ask again as long as the error is one of a broker that has just started."""
+
+    def answer() -> tuple[T] | None:
         try:
-            return ask()
+            return (ask(),)
         except KafkaException as error:
-            if error.args[0].code() in _COORDINATOR_STARTS:
+            if error.args[0].code() in starting:
                 return None
             raise
 
-    return wait_until(answer, _REQUEST_TIMEOUT, f"the coordinator of the group {group}") or []
+    answered = wait_until(answer, _REQUEST_TIMEOUT, whom)
+    assert answered is not None
+    return answered[0]
 
 
 def _to_message(message: ConfluentMessage) -> Message:
