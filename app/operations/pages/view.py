@@ -207,7 +207,9 @@ class ServiceView:
     async def _find_chain(self, name: str) -> ChainDocument | NoAnswer | None:
         answers = await self._ask_others(f"/state/chains?name={quote(name, safe='')}", _CHAIN)
         answers[own_pages(self._app)] = kept_chain(name)
-        return combined_chain(answers, is_known=(await self.chains()).is_known)
+        # The list of all chains is much larger: only if no worker has this one is it asked for.
+        is_found = any(isinstance(each, ChainDocument) for each in answers.values())
+        return combined_chain(answers, is_known=is_found or (await self.chains()).is_known)
 
     async def _find_activity(self) -> ActivityDocument:
         now = time.time()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 from uuid import UUID
 
 import pytest
 
 from agents.decoded_events import DecodedEvents
-from app import COLLECTOR_THRESHOLDS
 from app.butler.events.limits import EventLimits
 from app.butler.events.parsed import ParsedEvent
 from app.butler.outcome import Failed, Rejection
@@ -37,15 +35,6 @@ LIMITS = EventLimits()
 #: The most processor time that decoding and preparing an event may take, in seconds: twice what it
 #: is to take, since other processes may share the processor's caches.
 LONGEST = 2.0
-
-
-@pytest.fixture(autouse=True)
-def _collector_of_a_worker() -> Iterator[None]:
-    """Collect garbage as seldom as a worker does."""
-    before = gc.get_threshold()
-    gc.set_threshold(*COLLECTOR_THRESHOLDS)
-    yield
-    gc.set_threshold(*before)
 
 
 def prepared(
