@@ -70,7 +70,7 @@ def main(*, names: tuple[str, ...], quick: bool) -> None:
     """Run comparisons (by default all), update the documents, and print the figures."""
     # Comparisons write bad events on purpose, which must not fill the log.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    figures: dict[str, float] = {}
+    results: list[Result] = []
     for name in names or [name for name in COMPARISONS if not (quick and name in LONG)]:
         started = time.monotonic()
         result = COMPARISONS[name](quick=quick)
@@ -79,10 +79,12 @@ def main(*, names: tuple[str, ...], quick: bool) -> None:
         for table in result.tables:
             click.echo(table.markdown)
         click.echo(f"{file} ({time.monotonic() - started:.0f} s)\n")
-        figures |= result.figures
-    report.main()
-    for name, value in figures.items():
-        click.echo(f"{name}={short(value)}")
+        results.append(result)
+    is_whole = quick and not names
+    report.update_documents([*results, report.closing(results)] if is_whole else results)
+    for result in results:
+        for name, value in result.figures.items():
+            click.echo(f"{name}={short(value)}")
 
 
 if __name__ == "__main__":

@@ -1,22 +1,20 @@
-"""Insert the figures of all comparisons into the documents, and draw the curves.
-
-``python -m bench.report`` does this with the last measurements.
-"""
+"""Insert what was measured into the documents, and draw the curves."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from bench.capacity import capacity
 from bench.measuring import short
 from bench.plots import draw
-from bench.result import FOLDER, Result, Table
+from bench.result import Result, Table
 from bench.throughput import tables as throughput_tables
 from testbed.document import insert
 
-__all__ = ["DOCUMENTS", "main", "report"]
+__all__ = ["DOCUMENTS", "closing", "report", "update_documents"]
 
 #: The curves of the first one are in the folder with its name.
 DOCUMENTS = [Path("docs") / f"{name}.md" for name in ("performance", "tuning", "capacity")]
@@ -24,7 +22,7 @@ DOCUMENTS = [Path("docs") / f"{name}.md" for name in ("performance", "tuning", "
 _THOROUGH = re.compile(r"<!-- (\w+): begin -->\s+\*Measured by `make bench` ")
 
 
-def report(results: list[Result], document: str) -> str:
+def report(results: Sequence[Result], document: str) -> str:
     """Return a document with the tables of the comparisons that it has markers for."""
     for result in results:
         if f"<!-- {result.name}: begin -->" in document:
@@ -41,21 +39,8 @@ def _origin(result: Result) -> str:
     return f"*Measured by {kind} at {at}: {facts}.*"
 
 
-def _load() -> tuple[list[Result], list[Result]]:
-    """Read the results to report, thorough ones where they exist, and all quick results.
-
-    A fresh clone has the documents but no raw measurements: quick results must not replace thorough
-    ones that are only in a document.
-    """
-    quick = [Result.load(file) for file in sorted(FOLDER.glob("quick/*.json"))]
-    thorough = [Result.load(file) for file in sorted(FOLDER.glob("thorough/*.json"))]
-    names = {result.name for result in thorough}
-    names.update(*(_THOROUGH.findall(document.read_text()) for document in DOCUMENTS))
-    return thorough + [result for result in quick if result.name not in names], quick
-
-
-def _closing(quick: list[Result]) -> Result:
-    """Return the figures that ``make bench-quick`` ends with."""
+def closing(quick: Sequence[Result]) -> Result:
+    """Return the figures that ``make bench-quick`` ends with, as a section of their own."""
     table = Table(["figure", "value"])
     for result in quick:
         for name, value in result.figures.items():
@@ -63,11 +48,19 @@ def _closing(quick: list[Result]) -> Result:
     return Result("quick", [table], quick=True, machine=quick[0].machine)
 
 
-def main() -> None:
-    """Update the documents."""
-    results, quick = _load()
-    if quick:
-        results.append(_closing(quick))
+def update_documents(measured: Sequence[Result]) -> None:
+    """Update the sections of what was measured, and of what is calculated from it.
+
+    Quick figures do not replace thorough ones.
+
+    Parameters
+    ----------
+    measured : `~collections.abc.Sequence` [`Result`]
+        What was measured now; other sections keep the figures that they have.
+    """
+    texts = {document: document.read_text() for document in DOCUMENTS}
+    kept = {name for text in texts.values() for name in _THOROUGH.findall(text)}
+    results = [result for result in measured if not (result.quick and result.name in kept)]
     with suppress(KeyError):  # only thorough measurements have them
         tables = capacity({result.name: result for result in results})
         results.append(Result("capacity", tables, machine=results[0].machine))
@@ -76,10 +69,6 @@ def main() -> None:
         for result in results
         if result.name == "scaling" and not result.quick and "points" in result.raw
     ]
-    for document in DOCUMENTS:
-        document.write_text(report(results, document.read_text()))
+    for document, text in texts.items():
+        document.write_text(report(results, text))
     draw(results, DOCUMENTS[0].with_suffix(""))
-
-
-if __name__ == "__main__":
-    main()

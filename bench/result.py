@@ -115,9 +115,3 @@ class Result:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(asdict(self), indent=2) + "\n")
         return file
-
-    @classmethod
-    def load(cls, file: Path) -> Result:
-        """Load it from its file."""
-        fields = json.loads(file.read_text())
-        return cls(**{**fields, "tables": [Table(**table) for table in fields["tables"]]})

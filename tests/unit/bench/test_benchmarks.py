@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import orjson
 import pytest
@@ -14,11 +16,13 @@ from bench import result as results
 from bench.capacity import Costs, capacity
 from bench.comparisons import waiting
 from bench.measuring import alternate, median_ratio, quantile, spread
-from bench.report import DOCUMENTS, main, report
+from bench.report import DOCUMENTS, closing, report, update_documents
 from bench.result import Result, Table
 from bench.workload import Workload, datasets_of
 from simulator.night import Night
 from testbed.document import insert
+
+Documents: TypeAlias = Callable[[], list[str]]
 
 
 def test_variants_alternate_and_every_second_round_runs_backwards() -> None:
@@ -66,12 +70,12 @@ def test_a_document_without_the_markers_is_an_error() -> None:
         insert("<!-- one: end -->", "one", "new")
 
 
-def test_a_saved_result_loads_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_raw_measurements_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "FOLDER", tmp_path)
     table = Table(["window", "seconds"])
     table.add("of 50", 0.5)
     kept = Result("windows", [table], {"ratio": 2.0}, {"runs": [1.0, 2.0]})
-    assert dataclasses.asdict(Result.load(kept.save())) == dataclasses.asdict(kept)
+    assert orjson.loads(kept.save().read_bytes()) == dataclasses.asdict(kept)
 
 
 def test_a_report_names_the_machine_and_does_not_change_other_sections() -> None:
@@ -86,23 +90,37 @@ def test_a_report_names_the_machine_and_does_not_change_other_sections() -> None
     assert written.endswith("<!-- s3: begin -->\n<!-- s3: end -->")
 
 
-@pytest.mark.parametrize("quick", [True, False])
-def test_quick_figures_do_not_replace_thorough_ones_from_another_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, quick: bool
-) -> None:
-    """A fresh clone has the documents, but no raw measurements."""
+@pytest.fixture
+def documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Documents:
+    """Documents with thorough figures of ``s3`` and ``staging``, as a fresh clone has them."""
     monkeypatch.chdir(tmp_path)
     Path("docs").mkdir()
-    empty = "".join(f"<!-- {name}: begin -->\n<!-- {name}: end -->\n" for name in ("quick", "s3"))
-    before, new = (Table(["seconds"], [[cell]]) for cell in ("before", "new"))
+    names = ("quick", "s3", "staging")
+    empty = "".join(f"<!-- {name}: begin -->\n<!-- {name}: end -->\n" for name in names)
+    before = report([Result(name, [seconds(f"{name} before")]) for name in names[1:]], empty)
     for document in DOCUMENTS:
-        document.write_text(report([Result("s3", [before])], empty))
-    Result("s3", [new], {"seconds": 0.25}, quick=quick).save()
-    main()
-    for document in DOCUMENTS:
-        assert ("| before |" in document.read_text()) is quick
-        assert ("| new |" in document.read_text()) is not quick
-        assert ("| `seconds` | 0.25 |" in document.read_text()) is quick
+        document.write_text(before)
+    return lambda: [document.read_text() for document in DOCUMENTS]
+
+
+def seconds(cell: str) -> Table:
+    return Table(["seconds"], [[cell]])
+
+
+def test_only_the_sections_of_what_was_measured_change(documents: Documents) -> None:
+    Result("staging", [seconds("staging of an earlier run")]).save()
+    update_documents([Result("s3", [seconds("s3 now")])])
+    for text in documents():
+        assert "| s3 now |" in text
+        assert "| staging before |" in text
+
+
+def test_quick_figures_do_not_replace_thorough_ones(documents: Documents) -> None:
+    quick = Result("s3", [seconds("s3 now")], {"seconds": 0.25}, quick=True)
+    update_documents([quick, closing([quick])])
+    for text in documents():
+        assert "| s3 before |" in text
+        assert "| `seconds` | 0.25 |" in text
 
 
 def test_events_have_the_requested_number_of_datasets_and_existing_artifacts(
