@@ -8,7 +8,7 @@ import sqlalchemy
 from lsst.daf.butler import Butler, CollectionType
 from lsst.daf.butler.registry import CollectionTypeError
 
-from app.butler.private.registry import RegistryTables, engine_of
+from app.butler.private.registry import RegistryTables
 
 __all__ = ["ChainRows"]
 
@@ -27,11 +27,18 @@ class ChainRows:
         self._collections = registry._managers.collections
         self._table: sqlalchemy.Table = self._collections._tables.collection_chain
         self._tables = RegistryTables(butler)
-        self._engine = engine_of(butler)
+
+    def exists(self, name: str) -> bool:
+        """Return whether there is a collection; its children, thousands perhaps, are not read."""
+        collection = self._collections._tables.collection
+        with self._tables.connection() as connection:
+            found = sqlalchemy.select(collection.columns.name).where(
+                collection.columns.name == name
+            )
+            return connection.execute(found).first() is not None
 
     def position(self, chain: str, run: str) -> int | None:
         """Return the position of a run in a chain; `None` if it is not in it."""
-        # By a connection of its own: Butler's may be in another thread's transaction.
         columns, collection = self._table.columns, self._collections._tables.collection
         (key,) = columns.parent.foreign_keys
         parent, child = collection.alias(), collection.alias()
@@ -41,7 +48,7 @@ class ChainRows:
             parent.columns.name == chain,
             child.columns.name == run,
         )
-        with self._engine.connect() as connection:
+        with self._tables.connection() as connection:
             found: int | None = connection.execute(row).scalars().first()
         return found
 

@@ -9,8 +9,7 @@ from typing import NamedTuple
 from uuid import uuid4
 
 import structlog
-from lsst.daf.butler import Butler, CollectionType, MissingCollectionError
-from lsst.daf.butler.registry import CollectionTypeError
+from lsst.daf.butler import Butler, CollectionType
 
 from app.butler.descriptions import describe, describe_with_type
 from app.butler.failures import Failure, RetryableError, classify
@@ -229,16 +228,6 @@ class ChainKeeper:
         self._butler.collections.register(run)
         self._put((chain, run))
 
-    def children(self, chain: str) -> tuple[str, ...]:
-        """Return the children of a chain in order; none if the chain does not exist."""
-        try:
-            info = self._butler.collections.get_info(chain)
-        except MissingCollectionError:
-            return ()
-        if info.type is not CollectionType.CHAINED:
-            raise CollectionTypeError(f"{chain!r} is a {info.type.name} collection, not a chain")
-        return tuple(info.children)
-
     def _put(
         self,
         pair: tuple[str, str],
@@ -247,22 +236,24 @@ class ChainKeeper:
     ) -> bool:
         """Put a run into a chain, unless it is there; return whether the chain has changed."""
         chain, run = pair
-        moves = position is not None and position.moves
-        if not moves and run in self.children(chain):
-            return False
-        if position is not None and self._rows.position(chain, run) == position.number:
+        found = self._rows.position(chain, run)
+        if found is not None and (
+            position is None or not position.moves or found == position.number
+        ):
             return False
         with self._butler.transaction():
             if limits is not None:
                 with self._tables.connection() as connection:
                     limits.set(connection)
-            self._butler.collections.register(chain, CollectionType.CHAINED, MADE_BY)
+            # To register one that exists reads all its children.
+            if not self._rows.exists(chain):
+                self._butler.collections.register(chain, CollectionType.CHAINED, MADE_BY)
             if position is not None:
-                return self._rows.put(chain, run, position.number, moves=moves)
+                return self._rows.put(chain, run, position.number, moves=position.moves)
             # Each prepend uses one of the 2^16 positions of a chain, and moves a child that is in
             # it, perhaps since a moment ago: whoever knows its position would not notice.
             self._rows.lock(chain)
-            if run in self.children(chain):
+            if self._rows.position(chain, run) is not None:
                 return False
             self._butler.collections.prepend_chain(chain, run)
         return True
