@@ -173,7 +173,7 @@ class Presence:
         """Return the dataset type of a name, or `None` if there is none."""
         if name not in self._types:
             with self._lock:
-                self._types[name] = self._find_type(name)
+                self._types[name] = self._find_type(name) if _is_possible(name) else None
         return self._types[name]
 
     def _find_type(self, name: str) -> _Type | None:
@@ -188,8 +188,13 @@ class Presence:
         """Return the key of a run, or `None` if there is none."""
         if name not in self._runs:
             with self._lock:
-                self._runs[name] = self._tables.collection(name)
+                self._runs[name] = self._tables.collection(name) if _is_possible(name) else None
         return self._runs[name]
+
+
+def _is_possible(name: str) -> bool:
+    """Return whether a database can have a name: PostgreSQL refuses to look for others."""
+    return "\0" not in name
 
 
 def _find_missing(artifacts: set[Location]) -> set[Location]:

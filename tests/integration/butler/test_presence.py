@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from app.operations.presence import Presence
 from testbed.writing import write_window
 from tests.support.events import RUN, Night
@@ -36,3 +38,19 @@ def test_an_artifact_that_a_listing_does_not_have_is_looked_for_by_itself(
     (root / broken).symlink_to(root / "nowhere")
     readable = Presence(sqlite_repository.butler()).readable(ids.values())
     assert set(ids.values()) - readable == {ids[first], ids[second], ids[broken]}
+
+
+@pytest.mark.parametrize("field", ["dataset_type_name", "run"])
+def test_a_dataset_with_a_name_that_no_database_can_have_is_absent(
+    repository: Repository, field: str
+) -> None:
+    """It was set aside, and is still in the topic that `audit` and `dead-letters` look through."""
+    event = Night(repository.root).event()
+    written(write_window(repository.writer(), decoded(event)), 0)
+    (dataset_id, stored), *_ = event["datasets"][0]["refs"].items()
+    presence = Presence(repository.butler())
+    for name in (f"{stored[field]}\0", "\0", "never used"):
+        given = {**stored, field: name}
+        registered = presence.registered([(dataset_id, stored), (dataset_id, given)])
+        assert registered.has(dataset_id, stored)
+        assert not registered.has(dataset_id, given)

@@ -93,3 +93,27 @@ async def test_a_forged_pointer_hides_no_letter_of_the_event_that_it_names(
             await stored.event(each) async for each in stored.read() if each.letter.offset < 2
         ]
     assert events == [whole, large]
+
+
+async def test_letters_that_name_other_topics_hold_up_no_command(
+    broker: Cluster, topic_name: str
+) -> None:
+    """Whoever may write to the topic of letters names what he likes."""
+    letter_topic = f"{topic_name}-dead-letters"
+    broker.create_topic(topic_name)
+    broker.create_topic(letter_topic)
+    named = ["absent", f"{topic_name}-absent", "", ".", "a b", "x" * 300, "\x1b[2J", "\0", "größe"]
+    for topic in (*named, topic_name):
+        letter = DeadLetter.of((topic, 7), 2**62, Cause.INVALID_EVENT, "too large")
+        broker.produce(letter_topic, letter.pointer(b"large"), headers=letter.headers())
+    _, offset = broker.produce(topic_name, b"an event")
+    letter = DeadLetter.of((topic_name, 0), offset, Cause.INVALID_EVENT, "too large")
+    broker.produce(letter_topic, letter.pointer(b"an event"), headers=letter.headers())
+    before = broker.topics()
+    values: dict[str, Any] = {"KAFKA_CLUSTER": broker.bootstrap, "KAFKA_TOPIC": topic_name}
+    settings = KafkaSettings(**values)
+    async with DeadLetters(KafkaConnection.of(settings), settings) as letters:
+        problems = [problem async for _, problem in letters.replay(letters.read())]
+        assert len(await letters.latest()) == len(problems)
+    assert [problem is None for problem in problems] == [False] * (len(named) + 1) + [True]
+    assert broker.topics() == before
