@@ -77,7 +77,7 @@ class _Kind:
 _KINDS = (
     _Kind("1 event of a known visit", 1, 40, is_known=True),
     _Kind("1 event of a new visit", 1, 40),
-    _Kind("50 events of a visit", 50, 16),
+    _Kind("50 events of a visit", 50, 30),
     _Kind("189 events: a visit", 189, 8),
 )
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import orjson
 from lsst.daf.butler import DataCoordinate, DatasetRef, DatasetType
@@ -16,6 +16,9 @@ from app.butler.private.dataset_ids import id_text
 from app.butler.private.datastores import FileStore
 
 __all__ = ["KnownTypes", "ProductFiles", "Section", "WindowFiles"]
+
+_Dataset: TypeAlias = tuple[str, DatasetRef]
+"""A dataset, with its id as text."""
 
 #: How many datasets of several artifacts stay together; an artifact with more can be divided.
 _DATASETS_AT_ONCE = 100
@@ -61,6 +64,15 @@ class Section:
     datastore: str
     chains: set[str] = field(default_factory=set)
     files: list[ProductFiles] = field(default_factory=list)
+
+
+class _Kind(NamedTuple):
+    """A dataset type in a run, and how each dataset of it starts, serialized."""
+
+    dataset_type: DatasetType
+    name: str
+    storage_class: str
+    start: str
 
 
 class KnownTypes:
@@ -119,7 +131,7 @@ class WindowFiles:
         #: What repeats, such as the name of a formatter.
         self._texts: dict[str, str] = {}
         #: By the run, and by the identity of the dataset type.
-        self._kinds: defaultdict[str, dict[int, tuple[DatasetType, str, str]]] = defaultdict(dict)
+        self._kinds: defaultdict[str, dict[int, _Kind]] = defaultdict(dict)
         self.sections: dict[tuple[str, str], Section] = {}
         self.dataset_types: dict[str, bytes] = {}
         #: By the identity of the data ID: an event's datasets share a few of these objects.
@@ -129,12 +141,7 @@ class WindowFiles:
         """Add the datasets of an event that no event before it has brought."""
         together: dict[tuple[str, FileStore], _Together] = {}
         for artifact in event.artifacts:
-            # As text, since Python compares and hashes UUIDs with code of its own.
-            given = {id_text(ref): ref for ref in artifact.refs}
-            if not self._seen.isdisjoint(given):
-                given = {each: ref for each, ref in given.items() if each not in self._seen}
-            self._seen.update(given)
-            if not given:
+            if not (given := self._new_datasets(artifact)):
                 continue
             run, store = key = artifact.refs[0].run, self._store(artifact)
             if (files := together.get(key)) is None:
@@ -157,16 +164,27 @@ class WindowFiles:
         """The data IDs of the datasets."""
         return (data_id for data_id, _ in self._data_ids.values())
 
+    def _new_datasets(self, artifact: Artifact) -> list[_Dataset]:
+        """Return the datasets of an artifact that were not added yet."""
+        new: list[_Dataset] = []
+        for ref in artifact.refs:
+            # As text, since Python compares and hashes UUIDs with code of its own.
+            dataset_id = id_text(ref)
+            if dataset_id not in self._seen:
+                self._seen.add(dataset_id)
+                new.append((dataset_id, ref))
+        return new
+
     def _divisible(
-        self, artifact: Artifact, store: FileStore, datasets: Mapping[str, DatasetRef]
+        self, artifact: Artifact, store: FileStore, datasets: Sequence[_Dataset]
     ) -> ProductFiles:
         """Serialize an artifact with many datasets, as a whole and in parts."""
         whole = _Together()
         self._add(whole, artifact, store, datasets)
         parts = []
-        for some in chunk_iterable(datasets.items(), _DATASETS_AT_ONCE):
+        for some in chunk_iterable(datasets, _DATASETS_AT_ONCE):
             part = _Together()
-            self._add(part, artifact, store, dict(some), ',"is_part":true}')
+            self._add(part, artifact, store, some, ',"is_part":true}')
             parts.append(part.serialized())
         return whole.serialized(parts)
 
@@ -183,22 +201,22 @@ class WindowFiles:
         files: _Together,
         artifact: Artifact,
         store: FileStore,
-        datasets: Mapping[str, DatasetRef],
+        datasets: Sequence[_Dataset],
         end: str = "}",
     ) -> None:
-        first = next(iter(datasets.values()))
+        _, first = datasets[0]
         kinds = self._kinds[first.run]
         refs = []
-        for dataset_id, ref in datasets.items():
-            kind, data_id = ref.datasetType, ref.dataId
-            _, name, start = kinds.get(id(kind)) or self._new_kind(kind, ref.run)
+        for dataset_id, ref in datasets:
+            data_id = ref.dataId
+            kind = kinds.get(id(ref.datasetType)) or self._new_kind(ref)
             _, values = self._data_ids.get(id(data_id)) or self._new_data_id(data_id)
             files.data_ids[id(data_id)] = data_id
-            files.dataset_types[name] = None
-            refs.append(f'"{dataset_id}":{start}{values}}}')
+            files.dataset_types[kind.name] = None
+            refs.append(f'"{dataset_id}":{kind.start}{values}}}')
         formatter = self._texts.get(artifact.formatter) or self._new_text(artifact.formatter)
         more = ""
-        if artifact.storage_class != first.datasetType.storageClass_name:
+        if artifact.storage_class != kinds[id(first.datasetType)].storage_class:
             more = f',"storage_class":{_json(artifact.storage_class)}'
         if artifact.size >= 0:
             more += f',"size":{artifact.size}'
@@ -210,12 +228,13 @@ class WindowFiles:
         )
         files.datasets += len(datasets)
 
-    def _new_kind(self, kind: DatasetType, run: str) -> tuple[DatasetType, str, str]:
+    def _new_kind(self, ref: DatasetRef) -> _Kind:
+        kind = ref.datasetType
         name = kind.name
         if name not in self.dataset_types:
             self.dataset_types[name] = self._known_types.serialized(kind)
-        start = f'{{"dataset_type_name":{_json(name)},"run":{_json(run)},"data_id":'
-        new = self._kinds[run][id(kind)] = kind, name, start
+        start = f'{{"dataset_type_name":{_json(name)},"run":{_json(ref.run)},"data_id":'
+        new = self._kinds[ref.run][id(kind)] = _Kind(kind, name, kind.storageClass_name, start)
         return new
 
     def _new_data_id(self, data_id: DataCoordinate) -> tuple[DataCoordinate, str]:
