@@ -33,7 +33,7 @@ class Commanded(StrimziDeployment):
     operator: str = ""
 
 
-@pytest.fixture(params=["manifests", pytest.param("trial", marks=pytest.mark.slow)])
+@pytest.fixture(params=["manifests", "trial"])
 def deployment(
     request: pytest.FixtureRequest,
     secure_kafka: ApacheKafka,
@@ -90,6 +90,7 @@ def chain_events(deployment: Deployment) -> dict[str, int]:
     return {name: run[name] for name in ("events", "datasets")}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_command_does_its_work(deployment: Commanded) -> None:
     """One test, since its steps build on each other; they are those of a restored database."""

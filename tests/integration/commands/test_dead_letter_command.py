@@ -114,6 +114,7 @@ def test_replay_all_sends_an_event_once_even_if_it_has_several_letters(
     assert [h.get("replays") for h in headers] == [None] * 2 + [b"1"] * 2 + [b"2"] * 2
 
 
+@pytest.mark.slow
 def test_a_letter_that_points_to_its_event_is_shown_and_replayed_whole(
     deployment: Deployment,
 ) -> None:

@@ -23,14 +23,10 @@ def source(broker: Cluster, bucket: Bucket, topic_name: str, tmp_path: Path) -> 
     return deployment
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
-    ("transfer", "is_other_bucket"),
-    [
-        ("copy", True),
-        pytest.param("copy", False, marks=pytest.mark.slow),
-        pytest.param("direct", True, marks=pytest.mark.slow),
-    ],
+    ("transfer", "is_other_bucket"), [("copy", True), ("copy", False), ("direct", True)]
 )
 def test_files_on_s3_can_be_read_through_a_target_on_s3(
     source: Deployment, bucket: Bucket, tmp_path: Path, transfer: str, is_other_bucket: bool
