@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 
 import click
-import structlog
 
 from bench import report
 from bench.comparisons import (
@@ -27,7 +25,7 @@ from bench.comparisons import (
     windows,
     write_path,
 )
-from bench.measuring import short
+from bench.measuring import log_nothing, short
 from bench.result import Result
 
 #: Comparisons that ``--quick`` skips.
@@ -68,8 +66,7 @@ COMPARISONS: dict[str, Callable[..., Result]] = {
 @click.option("--quick", is_flag=True, help="Seven minutes instead of about an hour.")
 def main(*, names: tuple[str, ...], quick: bool) -> None:
     """Run comparisons (by default all), update the documents, and print the figures."""
-    # Comparisons write bad events on purpose, which must not fill the log.
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    log_nothing()
     results: list[Result] = []
     for name in names or [name for name in COMPARISONS if not (quick and name in LONG)]:
         started = time.monotonic()

@@ -21,7 +21,7 @@ from app.butler.repository.chains import ChainKeeper
 from app.butler.repository.connection import open_butler
 from app.butler.writer import ButlerWriter
 from bench.comparisons.write_path import write_ours
-from bench.measuring import stopwatch
+from bench.measuring import log_nothing, stopwatch
 from bench.repositories import MOST_DATASETS, POLICY, Repositories, Repository
 from bench.result import Result, Table
 from bench.workload import Workload
@@ -68,7 +68,9 @@ def run(*, quick: bool) -> Result:
         for extreme in (_one_event, _largest_event, _many_types, _many_runs, _long_chain):
             with (
                 repositories.copy() as repository,
-                ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool,
+                ProcessPoolExecutor(
+                    1, multiprocessing.get_context("spawn"), initializer=log_nothing
+                ) as pool,
             ):
                 workload = repositories.workload(MOST_DATASETS)
                 found = pool.submit(extreme, repository, workload.root).result()
