@@ -47,7 +47,7 @@ _ROUNDS = 3
 
 #: In a quick run, about how long a load takes at most, in seconds: a slow machine gets fewer
 #: events.  The events of a trial show how fast it is.
-_QUICK_SECONDS = 10.0
+_QUICK_SECONDS = 8.0
 _TRIAL_EVENTS = 150
 
 #: Milliseconds to the database, each way.
