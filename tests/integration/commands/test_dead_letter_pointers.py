@@ -18,6 +18,12 @@ from models.dead_letter import POINTS, DeadLetter
 from testbed.cluster import Cluster
 
 
+def settings_of(broker: Cluster, topic: str) -> KafkaSettings:
+    """Return the settings of a deployment with a topic."""
+    values: dict[str, Any] = {"KAFKA_CLUSTER": broker.bootstrap, "KAFKA_TOPIC": topic}
+    return KafkaSettings(**values)
+
+
 async def test_all_events_are_read_with_one_consumer(
     broker: Cluster, topic_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,8 +48,7 @@ async def test_all_events_are_read_with_one_consumer(
             yield reader
 
     monkeypatch.setattr(dead_letters, "open_reader", counted)
-    values: dict[str, Any] = {"KAFKA_CLUSTER": broker.bootstrap, "KAFKA_TOPIC": topic_name}
-    settings = KafkaSettings(**values)
+    settings = settings_of(broker, topic_name)
     found: list[bytes | None] = []
     async with DeadLetters(KafkaConnection.of(settings), settings) as letters:
         async for stored in letters.read():
@@ -85,8 +90,7 @@ async def test_a_forged_pointer_hides_no_letter_of_the_event_that_it_names(
         # The same, from somebody who may write to the topic of letters.
         "at another": send(b"x", pointer_at(77, large), at=77),
     }
-    values: dict[str, Any] = {"KAFKA_CLUSTER": broker.bootstrap, "KAFKA_TOPIC": topic_name}
-    settings = KafkaSettings(**values)
+    settings = settings_of(broker, topic_name)
     async with DeadLetters(KafkaConnection.of(settings), settings) as stored:
         assert {str(each) for each in await stored.latest()} == {*letters.values()}
         events = [
@@ -98,7 +102,7 @@ async def test_a_forged_pointer_hides_no_letter_of_the_event_that_it_names(
 async def test_letters_that_name_other_topics_hold_up_no_command(
     broker: Cluster, topic_name: str
 ) -> None:
-    """Whoever may write to the topic of letters names what he likes."""
+    """Whoever may write to the topic of letters names what they like."""
     letter_topic = f"{topic_name}-dead-letters"
     broker.create_topic(topic_name)
     broker.create_topic(letter_topic)
@@ -110,8 +114,7 @@ async def test_letters_that_name_other_topics_hold_up_no_command(
     letter = DeadLetter.of((topic_name, 0), offset, Cause.INVALID_EVENT, "too large")
     broker.produce(letter_topic, letter.pointer(b"an event"), headers=letter.headers())
     before = broker.topics()
-    values: dict[str, Any] = {"KAFKA_CLUSTER": broker.bootstrap, "KAFKA_TOPIC": topic_name}
-    settings = KafkaSettings(**values)
+    settings = settings_of(broker, topic_name)
     async with DeadLetters(KafkaConnection.of(settings), settings) as letters:
         problems = [problem async for _, problem in letters.replay(letters.read())]
         assert len(await letters.latest()) == len(problems)

@@ -109,10 +109,12 @@ def seconds(cell: str) -> Table:
 
 def test_only_the_sections_of_what_was_measured_change(documents: Documents) -> None:
     Result("staging", [seconds("staging of an earlier run")]).save()
-    update_documents([Result("s3", [seconds("s3 now")])])
+    update_documents([Result("s3", [seconds("s3 now")], {"seconds": 0.25})])
     for text in documents():
         assert "| s3 now |" in text
+        assert "| s3 before |" not in text
         assert "| staging before |" in text
+        assert "| `seconds` |" not in text
 
 
 def test_quick_figures_do_not_replace_thorough_ones(documents: Documents) -> None:
@@ -120,6 +122,7 @@ def test_quick_figures_do_not_replace_thorough_ones(documents: Documents) -> Non
     update_documents([quick, closing([quick])])
     for text in documents():
         assert "| s3 before |" in text
+        assert "| s3 now |" not in text
         assert "| `seconds` | 0.25 |" in text
 
 
